@@ -1,0 +1,67 @@
+/**
+ * The three errors of the public API. Inside, helpers and commands return `-errno`; at the border one of
+ * these is thrown. Nobody matches on message text: `errno`, `code` and the fields below are the interface.
+ */
+import { ERRNO, type ErrnoName, errnoName } from './errno.ts';
+
+/** A refused command or a malformed input. `errno` is what bpf(2) would have set; `hint` says what to do. */
+export class BpfError extends Error {
+  readonly errno: number;
+  readonly code: string;
+  readonly hint: string | undefined;
+
+  constructor(code: ErrnoName, message: string, options: { cause?: unknown; hint?: string } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'BpfError';
+    this.errno = ERRNO[code];
+    this.code = code;
+    this.hint = options.hint;
+  }
+
+  /** From a negative return value, as helpers and map operations give it. */
+  static fromReturn(negativeErrno: number, message: string): BpfError {
+    return new BpfError(errnoName(-negativeErrno), message);
+  }
+}
+
+/** Where in the C source an instruction comes from (`.BTF.ext` line info). */
+export interface SourceLocation {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  /** The text of the line as the compiler stored it. */
+  readonly text: string;
+}
+
+/** A program that the verifier refused. `log` is the kernel-format log, `insn` the offending instruction. */
+export class VerifierError extends BpfError {
+  readonly log: string;
+  /** Index of the offending instruction (in 8-byte slots), -1 where the refusal concerns the whole program. */
+  readonly insn: number;
+  readonly source: SourceLocation | undefined;
+
+  constructor(
+    code: ErrnoName,
+    message: string,
+    details: { log: string; insn: number; source?: SourceLocation | undefined; hint?: string },
+  ) {
+    super(code, message, details.hint === undefined ? {} : { hint: details.hint });
+    this.name = 'VerifierError';
+    this.log = details.log;
+    this.insn = details.insn;
+    this.source = details.source;
+  }
+}
+
+/** A bug of ours: never the fault of the input. */
+export class InternalError extends Error {
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(`tsbpf bug: ${message}`, options);
+    this.name = 'InternalError';
+  }
+}
+
+/** For the `default` of an exhaustive switch: a missing case is a compile error, a bad value a clear bug. */
+export function unreachable(value: never, what: string): never {
+  throw new InternalError(`${what}: unexpected ${String(value)}`);
+}

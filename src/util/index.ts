@@ -1,0 +1,4 @@
+export * from './bytes.ts';
+export * from './errno.ts';
+export * from './errors.ts';
+export * from './u64.ts';
