@@ -65,3 +65,23 @@ export class InternalError extends Error {
 export function unreachable(value: never, what: string): never {
   throw new InternalError(`${what}: unexpected ${String(value)}`);
 }
+
+/** A run that was stopped: an access outside of every live region, a trap, or an exhausted limit. */
+export class ProgramFault extends Error {
+  /** Index in the program as loaded, -1 where the engine cannot tell. */
+  readonly insn: number;
+  readonly program: string;
+  /** R0..R10 at the fault, where the engine knows them. */
+  readonly registers: readonly bigint[] | undefined;
+
+  constructor(
+    message: string,
+    details: { program: string; insn: number; registers?: readonly bigint[]; cause?: unknown },
+  ) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'ProgramFault';
+    this.insn = details.insn;
+    this.program = details.program;
+    this.registers = details.registers;
+  }
+}

@@ -1,0 +1,121 @@
+/** The seam between rewrite and the engines: what runs, and how a run is asked for. */
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { HelperRow } from '../spec/types.ts';
+import type { Insn } from './insn.ts';
+import type { BpfMap } from './maps.ts';
+
+/**
+ * A function that a program calls, lowered to 32-bit words so that no bigint crosses the border to Wasm:
+ * every `u32` parameter of `params` is one i32 (pointers: the offset), every `u64` two (low half, high half).
+ * `result`: `s32` sign-extended into R0; `ptr` an offset, the engine adds the upper half, 0 stays NULL; `u64` stands at
+ * RUN_STATE.helperResult; `void` leaves R0 = 0. `fn` may be an export of a Wasm module: a JIT imports it as it is.
+ */
+export interface CallableFunction {
+  readonly name: string;
+  readonly params: readonly ('u32' | 'u64')[];
+  readonly result: 's32' | 'u64' | 'ptr' | 'void';
+  // biome-ignore lint/suspicious/noExplicitAny: the arity is data (`params`); both engines derive the call from it.
+  readonly fn: (...words: any[]) => any;
+}
+
+/** What stands behind a call instruction (or a function-pointer load) after rewrite. */
+export type CallTarget =
+  | {
+      readonly kind: 'function';
+      readonly callee: CallableFunction;
+      readonly row?: HelperRow;
+      /** The one map that the verifier has proven for this call: engines may inline its fast path. */
+      readonly map?: BpfMap;
+      /** The callee may overwrite or move the packet: nothing cached about it survives. */
+    }
+  | { readonly kind: 'subprog'; readonly index: number }
+  /** ld_imm64 of a callback: R = token that the helper hands to `EngineEnv.callbacks`. */
+  | { readonly kind: 'callback'; readonly index: number; readonly params: readonly ('u32' | 'ptr')[] }
+  /**
+   * R1 ctx, R2 program array, R3 index. Missing entry or more than 33 in a row: falls through with R0 = -ENOENT-like
+   * garbage (the verifier treats R0 as clobbered). In a subprogram it replaces that subprogram's frame only.
+   */
+  | { readonly kind: 'tail_call'; readonly map?: BpfMap };
+
+/** A verified program after rewrite: plain eBPF, every address and offset final. */
+export interface ExecutableProgram {
+  readonly name: string;
+  /**
+   * ld_imm64 has src 0 and its final 64-bit value, unless `calls` has an entry for it (callback). Context accesses go to the
+   * modelled context. Legacy packet loads, may_goto and dead code are gone. Calls are described by `calls`.
+   */
+  readonly insns: readonly Insn[];
+  /** Index in `insns` → what is called; undefined for all other instructions. */
+  readonly calls: readonly (CallTarget | undefined)[];
+  /** Index in `insns` → index in the program as loaded (line info, coverage, fault reports). */
+  readonly origin: Int32Array;
+  /** Loads that may fault and then read 0. */
+  readonly probeLoads: ReadonlySet<number>;
+  /** Subprogram 0 is the main one. A subprogram's code is contiguous and control does not leave it but by call and exit. */
+  readonly subprogs: readonly ExecutableSubprog[];
+}
+
+export interface ExecutableSubprog {
+  readonly start: number;
+  readonly end: number;
+  /** Bytes of stack below its R10 that it may touch (multiple of 8, at most 512 plus what rewrite added). */
+  readonly stackDepth: number;
+  readonly name: string;
+}
+
+/** Entries of all loaded programs, by number; slot 0 is never used, so that 0 means "empty" in a program array. */
+export interface EntryTable {
+  /** Shared by all compiled programs of one kernel: entry function (ctx: i64, fp: i32) -> i64. */
+  readonly wasm: WebAssembly.Table;
+  reserve(program: PreparedProgram): number;
+  release(entry: number): void;
+  program(entry: number): PreparedProgram | undefined;
+}
+
+/** Callbacks that helpers call back into the running program. */
+export interface CallbackTable {
+  /** `words`: one i32 a parameter as `params` of the call target says. Gives the low half of the callback's R0. */
+  invoke(token: number, words: readonly number[]): number;
+}
+
+export interface EngineEnv {
+  readonly memory: GuestMemory;
+  readonly entries: EntryTable;
+  /** Where an engine leaves the table through which `CallbackTable.invoke` finds the code of a token. */
+  readonly callbacks: CallbackRegistry;
+}
+
+export interface CallbackRegistry extends CallbackTable {
+  /** Makes a token (> 0) for a callback; `run` takes one word a parameter and gives the low half of R0. */
+  register(run: (...words: number[]) => number): number;
+  release(token: number): void;
+}
+
+/** How much of the stacks is in use: runs nest when a helper fires another program. */
+export interface RunOptions {
+  /** Nesting level, 0..MAX_NESTED_RUNS-1; the stack is STACKS + level * STACK_BYTES, growing down from its end. */
+  readonly level?: number;
+}
+
+export interface PreparedProgram {
+  readonly engine: 'interpreter' | 'jit';
+  /** Index in the entry table, for tail calls. */
+  readonly entry: number;
+  /**
+   * Runs once with R1 = kernel address of `ctx` (0: NULL). Gives the low 32 bits of R0, unsigned; the whole R0 stands at
+   * RUN_STATE.r0. Throws ProgramFault where an access is not allowed (interpreter) or traps (JIT: a verifier bug).
+   */
+  run(ctx: number, level?: number): number;
+  /** As `run`, `times` times over the same context; the loop is inside the engine. */
+  runRepeated(ctx: number, times: number, level?: number): number;
+  /** What the engine made of it, for `prog dump jited`: WAT-like text; empty for the interpreter. */
+  dump(): string;
+  /** Size of the compiled code in bytes; 0 for the interpreter. */
+  readonly codeSize: number;
+  release(): void;
+}
+
+export interface Engine {
+  readonly name: 'interpreter' | 'jit';
+  prepare(program: ExecutableProgram, env: EngineEnv): PreparedProgram;
+}

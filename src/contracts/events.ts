@@ -1,0 +1,100 @@
+/**
+ * The seam between hooks and whatever produces events for the embedded kernel (an API call, a pcap, a strace recording).
+ * Events are plain data: a hook turns one into the context that its program type sees.
+ */
+
+/** A process of the embedded kernel, made on first mention. */
+export interface ProcessSpec {
+  readonly pid: number;
+  readonly tgid?: number;
+  readonly ppid?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly comm?: string;
+}
+
+/** An argument of a system call: a number, or bytes that lie in the user memory of the process. */
+export type SyscallArg =
+  | { readonly kind: 'value'; readonly value: bigint }
+  /** A NUL-terminated string or a buffer; the program gets its user address. */
+  | { readonly kind: 'memory'; readonly bytes: Uint8Array; readonly address?: bigint }
+  /** `char *const argv[]`: user memory holding pointers to strings, NULL at the end. */
+  | { readonly kind: 'strings'; readonly strings: readonly Uint8Array[]; readonly address?: bigint };
+
+export type KernelEvent =
+  | {
+      readonly kind: 'syscall_enter';
+      readonly name: string;
+      readonly nr: number;
+      readonly args: readonly SyscallArg[];
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    }
+  | {
+      readonly kind: 'syscall_exit';
+      readonly name: string;
+      readonly nr: number;
+      readonly ret: bigint;
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    }
+  /** Any tracepoint with its record as laid out by its format file. */
+  | {
+      readonly kind: 'tracepoint';
+      readonly category: string;
+      readonly name: string;
+      readonly record: Uint8Array;
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    }
+  /** A raw tracepoint with up to 12 arguments. */
+  | {
+      readonly kind: 'raw_tracepoint';
+      readonly name: string;
+      readonly args: readonly bigint[];
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    }
+  /** Entry of a kernel function with its register arguments, or its return. */
+  | {
+      readonly kind: 'kprobe';
+      readonly symbol: string;
+      readonly args: readonly SyscallArg[];
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    }
+  | {
+      readonly kind: 'kretprobe';
+      readonly symbol: string;
+      readonly ret: bigint;
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    }
+  /** The process table changes: exec renames, fork makes, exit removes. */
+  | {
+      readonly kind: 'fork';
+      readonly process: ProcessSpec;
+      readonly child: ProcessSpec;
+      readonly time: bigint;
+    }
+  | { readonly kind: 'exec'; readonly process: ProcessSpec; readonly comm: string; readonly time: bigint }
+  | { readonly kind: 'exit'; readonly process: ProcessSpec; readonly time: bigint };
+
+/** A packet as read from a capture file. */
+export interface CapturedPacket {
+  /** Nanoseconds since the epoch. */
+  readonly time: bigint;
+  readonly data: Uint8Array;
+  /** Length on the wire; larger than `data.length` where the capture cut it. */
+  readonly originalLength: number;
+  /** Number of the interface inside the capture. */
+  readonly interfaceId: number;
+  /** LINKTYPE_*: 1 = Ethernet. */
+  readonly linkType: number;
+}

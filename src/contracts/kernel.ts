@@ -1,0 +1,397 @@
+/**
+ * The one seam of the front ends: a kernel, embedded or Linux's own. One method per bpf(2) command with the command's name
+ * and fields; beside it what stands beside bpf(2): perf events, rings, sockets, trace_pipe, features. Every method throws
+ * BpfError with the errno that Linux would set; look-ups that find nothing return null instead, as that is no error.
+ *
+ * Numbers of types (`progType`, `mapType`, `attachType`) are those of the UAPI. Sizes are bytes.
+ */
+
+declare const fdBrand: unique symbol;
+/** A file descriptor of a kernel. Made by the kernel only; closed with `close`. */
+export type Fd = number & { readonly [fdBrand]?: true };
+
+export interface MapCreateAttr {
+  readonly mapType: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly mapFlags?: number;
+  readonly innerMapFd?: Fd;
+  readonly numaNode?: number;
+  readonly mapName?: string;
+  readonly mapIfindex?: number;
+  readonly btfFd?: Fd;
+  readonly btfKeyTypeId?: number;
+  readonly btfValueTypeId?: number;
+  readonly btfVmlinuxValueTypeId?: number;
+  readonly mapExtra?: bigint;
+}
+
+export interface MapElemAttr {
+  readonly mapFd: Fd;
+  readonly key: Uint8Array;
+  readonly flags?: number;
+}
+
+export interface MapUpdateAttr extends MapElemAttr {
+  readonly value: Uint8Array;
+}
+
+export interface MapBatchAttr {
+  readonly mapFd: Fd;
+  /** Token of the batch before; null: from the start. */
+  readonly inBatch?: Uint8Array | null;
+  readonly count: number;
+  readonly elemFlags?: number;
+  readonly flags?: number;
+}
+
+export interface MapBatchResult {
+  readonly keys: Uint8Array[];
+  readonly values: Uint8Array[];
+  /** Token for the next batch; null: the map has been walked to its end. */
+  readonly outBatch: Uint8Array | null;
+}
+
+export interface ProgLoadAttr {
+  readonly progType: number;
+  /** Raw instructions, 8 bytes each. */
+  readonly insns: Uint8Array;
+  readonly license: string;
+  /** Bits 1, 2 and 4; see VerifyRequest. */
+  readonly logLevel?: number;
+  readonly logSize?: number;
+  readonly kernVersion?: number;
+  readonly progFlags?: number;
+  readonly progName?: string;
+  readonly progIfindex?: number;
+  readonly expectedAttachType?: number;
+  readonly progBtfFd?: Fd;
+  /** Records as PROG_LOAD takes them: `func_info_rec_size` bytes each (8), line info 16. */
+  readonly funcInfo?: Uint8Array;
+  readonly funcInfoRecSize?: number;
+  readonly lineInfo?: Uint8Array;
+  readonly lineInfoRecSize?: number;
+  readonly attachBtfId?: number;
+  readonly attachProgFd?: Fd;
+  readonly attachBtfObjFd?: Fd;
+  readonly fdArray?: readonly Fd[];
+  /** Gets the verifier's log on success too. */
+  readonly onLog?: (log: string) => void;
+}
+
+export interface ProgTestRunAttr {
+  readonly progFd: Fd;
+  readonly dataIn?: Uint8Array;
+  /** Room for the packet as the program left it; default: as much as it takes. */
+  readonly dataSizeOut?: number;
+  readonly ctxIn?: Uint8Array;
+  readonly ctxSizeOut?: number;
+  /** Default 1. */
+  readonly repeat?: number;
+  readonly flags?: number;
+  readonly cpu?: number;
+  readonly batchSize?: number;
+}
+
+export interface ProgTestRunResult {
+  readonly retval: number;
+  /** Mean of one run, nanoseconds. */
+  readonly duration: number;
+  readonly dataOut: Uint8Array;
+  readonly ctxOut: Uint8Array;
+}
+
+export interface LinkCreateAttr {
+  readonly progFd: Fd;
+  /** What it is attached to: a perf event, a cgroup, a network namespace; or an interface. */
+  readonly targetFd?: Fd;
+  readonly targetIfindex?: number;
+  readonly attachType: number;
+  readonly flags?: number;
+  readonly targetBtfId?: number;
+  /** bpf_get_attach_cookie. */
+  readonly bpfCookie?: bigint;
+  readonly iterInfo?: Uint8Array;
+  readonly kprobeMulti?: {
+    readonly symbols?: readonly string[];
+    readonly addresses?: readonly bigint[];
+    readonly cookies?: readonly bigint[];
+    readonly flags?: number;
+  };
+  readonly uprobeMulti?: {
+    readonly path: string;
+    readonly offsets: readonly bigint[];
+    readonly refCtrOffsets?: readonly bigint[];
+    readonly cookies?: readonly bigint[];
+    readonly pid?: number;
+    readonly flags?: number;
+  };
+  readonly netfilter?: {
+    readonly pf: number;
+    readonly hooknum: number;
+    readonly priority: number;
+    readonly flags?: number;
+  };
+  readonly relativeFd?: Fd;
+  readonly relativeId?: number;
+  readonly expectedRevision?: bigint;
+}
+
+export interface LinkUpdateAttr {
+  readonly linkFd: Fd;
+  readonly newProgFd: Fd;
+  readonly flags?: number;
+  readonly oldProgFd?: Fd;
+}
+
+export interface ProgInfo {
+  readonly type: number;
+  readonly id: number;
+  readonly tag: string;
+  readonly name: string;
+  readonly jited: boolean;
+  readonly jitedProgLen: number;
+  /** Rewritten instructions as `prog dump xlated` shows them. */
+  readonly xlatedInsns: Uint8Array;
+  readonly loadTime: bigint;
+  readonly createdByUid: number;
+  readonly mapIds: readonly number[];
+  readonly gplCompatible: boolean;
+  readonly btfId: number;
+  readonly funcInfo: Uint8Array;
+  readonly lineInfo: Uint8Array;
+  readonly runTimeNs: bigint;
+  readonly runCnt: bigint;
+  readonly recursionMisses: bigint;
+  readonly verifiedInsns: number;
+  readonly attachBtfId: number;
+  /** Text of the compiled code where the kernel can give one (embedded: WebAssembly). */
+  readonly jitedDump: string;
+}
+
+export interface MapInfoAttr {
+  readonly type: number;
+  readonly id: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly mapFlags: number;
+  readonly name: string;
+  readonly btfId: number;
+  readonly btfKeyTypeId: number;
+  readonly btfValueTypeId: number;
+  readonly btfVmlinuxValueTypeId: number;
+  readonly mapExtra: bigint;
+  readonly ifindex: number;
+  /** Not in the UAPI struct, but in fdinfo: bytes in use, and whether it is frozen. */
+  readonly memlock: number;
+  readonly frozen: boolean;
+}
+
+export interface LinkInfo {
+  readonly type: number;
+  readonly id: number;
+  readonly progId: number;
+  /** The union of `bpf_link_info` by link type: fields with their UAPI names in camelCase. */
+  readonly details: Readonly<Record<string, string | number | bigint>>;
+}
+
+export interface BtfInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly kernelBtf: boolean;
+  readonly data: Uint8Array;
+}
+
+export type ObjectKind = 'prog' | 'map' | 'link' | 'btf';
+
+export type ObjectInfo =
+  | ({ readonly kind: 'prog' } & ProgInfo)
+  | ({ readonly kind: 'map' } & MapInfoAttr)
+  | ({ readonly kind: 'link' } & LinkInfo)
+  | ({ readonly kind: 'btf' } & BtfInfo);
+
+/** perf_event_open(2), as far as programs hang on it. */
+export type PerfEventAttr =
+  /** The ring that a PERF_EVENT_ARRAY slot points to (PERF_COUNT_SW_BPF_OUTPUT). `pages`: data pages, a power of two. */
+  | {
+      readonly kind: 'bpf_output';
+      readonly cpu: number;
+      readonly pid?: number;
+      readonly wakeupEvents?: number;
+      readonly pages: number;
+    }
+  /** `category/name` as below tracefs/events: `syscalls/sys_enter_execve`. */
+  | {
+      readonly kind: 'tracepoint';
+      readonly category: string;
+      readonly name: string;
+      readonly pid?: number;
+      readonly cpu?: number;
+    }
+  | {
+      readonly kind: 'kprobe';
+      readonly symbol: string;
+      readonly offset?: bigint;
+      readonly retprobe?: boolean;
+    }
+  | {
+      readonly kind: 'uprobe';
+      readonly path: string;
+      readonly offset: bigint;
+      readonly retprobe?: boolean;
+      readonly pid?: number;
+      readonly refCtrOffset?: bigint;
+    }
+  | {
+      readonly kind: 'sampling';
+      readonly type: number;
+      readonly config: bigint;
+      readonly cpu: number;
+      readonly pid?: number;
+      readonly period?: bigint;
+      readonly frequency?: number;
+    };
+
+/**
+ * A ring as user space maps it, in Linux's own page layout: BPF_MAP_TYPE_RINGBUF (consumer page, producer page, data twice)
+ * or a perf event (header page, data). One reader serves both kernels.
+ */
+export interface RingMapping {
+  readonly kind: 'ringbuf' | 'perf';
+  /** Bytes of the data area, a power of two. */
+  readonly size: number;
+  /** Reads positions with acquire and writes the consumer's with release semantics. Monotonic, in bytes. */
+  producerPosition(): bigint;
+  consumerPosition(): bigint;
+  setConsumerPosition(position: bigint): void;
+  /** Data area; offsets wrap at `size`. Read afresh for every batch: it may move. */
+  data(): Uint8Array;
+  /** Header word of a ring-buffer record at `offset` with acquire semantics (busy bit). */
+  header(offset: number): number;
+  /** Resolves when something may have been written, or after `timeoutMs` (false). Never busy. */
+  wait(timeoutMs: number, signal?: AbortSignal): Promise<boolean>;
+  unmap(): void;
+}
+
+/** One line of trace_pipe. */
+export interface TraceLine {
+  readonly comm: string;
+  readonly pid: number;
+  readonly cpu: number;
+  readonly flags: string;
+  /** Seconds since boot. */
+  readonly timestamp: number;
+  readonly message: string;
+}
+
+export interface KernelFeatures {
+  readonly kind: 'embedded' | 'host';
+  /** `6.18` */
+  readonly release: string;
+  readonly arch: 'x86_64' | 'aarch64';
+  readonly possibleCpus: number;
+  readonly progTypes: ReadonlySet<number>;
+  readonly mapTypes: ReadonlySet<number>;
+  readonly helpers: ReadonlySet<number>;
+}
+
+export interface Kernel {
+  // maps
+  mapCreate(attr: MapCreateAttr): Fd;
+  mapLookupElem(attr: MapElemAttr): Uint8Array | null;
+  mapUpdateElem(attr: MapUpdateAttr): void;
+  mapDeleteElem(attr: MapElemAttr): void;
+  /** The key after `key` (null: the first one), null at the end. */
+  mapGetNextKey(attr: { readonly mapFd: Fd; readonly key: Uint8Array | null }): Uint8Array | null;
+  mapLookupAndDeleteElem(attr: MapElemAttr): Uint8Array | null;
+  mapLookupBatch(attr: MapBatchAttr): MapBatchResult;
+  mapLookupAndDeleteBatch(attr: MapBatchAttr): MapBatchResult;
+  /** Number of elements done; a failure in the middle throws with that number in its message. */
+  mapUpdateBatch(attr: {
+    readonly mapFd: Fd;
+    readonly keys: readonly Uint8Array[];
+    readonly values: readonly Uint8Array[];
+    readonly elemFlags?: number;
+  }): number;
+  mapDeleteBatch(attr: {
+    readonly mapFd: Fd;
+    readonly keys: readonly Uint8Array[];
+    readonly elemFlags?: number;
+  }): number;
+  mapFreeze(attr: { readonly mapFd: Fd }): void;
+
+  // programs
+  progLoad(attr: ProgLoadAttr): Fd;
+  progTestRun(attr: ProgTestRunAttr): ProgTestRunResult;
+  progBindMap(attr: { readonly progFd: Fd; readonly mapFd: Fd; readonly flags?: number }): void;
+  progAttach(attr: {
+    readonly targetFd: Fd;
+    readonly attachBpfFd: Fd;
+    readonly attachType: number;
+    readonly attachFlags?: number;
+    readonly replaceBpfFd?: Fd;
+  }): void;
+  progDetach(attr: { readonly targetFd: Fd; readonly attachBpfFd?: Fd; readonly attachType: number }): void;
+  progQuery(attr: {
+    readonly targetFd?: Fd;
+    readonly targetIfindex?: number;
+    readonly attachType: number;
+    readonly queryFlags?: number;
+  }): { readonly progIds: number[]; readonly attachFlags: number };
+
+  // links
+  linkCreate(attr: LinkCreateAttr): Fd;
+  linkUpdate(attr: LinkUpdateAttr): void;
+  linkDetach(attr: { readonly linkFd: Fd }): void;
+  rawTracepointOpen(attr: {
+    readonly name: string | null;
+    readonly progFd: Fd;
+    readonly cookie?: bigint;
+  }): Fd;
+
+  // BTF, pins, ids
+  btfLoad(attr: { readonly btf: Uint8Array; readonly logLevel?: number }): Fd;
+  objPin(attr: {
+    readonly pathname: string;
+    readonly bpfFd: Fd;
+    readonly fileFlags?: number;
+    readonly pathFd?: Fd;
+  }): void;
+  objGet(attr: { readonly pathname: string; readonly fileFlags?: number; readonly pathFd?: Fd }): Fd;
+  /** *_GET_NEXT_ID: the next id after `startId`, null at the end. */
+  objGetNextId(attr: { readonly kind: ObjectKind; readonly startId: number }): number | null;
+  /** *_GET_FD_BY_ID */
+  objGetFdById(attr: { readonly kind: ObjectKind; readonly id: number; readonly openFlags?: number }): Fd;
+  objGetInfoByFd(attr: { readonly bpfFd: Fd }): ObjectInfo;
+  enableStats(attr: { readonly type: number }): Fd;
+  iterCreate(attr: { readonly linkFd: Fd; readonly flags?: number }): Fd;
+  taskFdQuery(attr: { readonly pid: number; readonly fd: Fd }): {
+    readonly progId: number;
+    readonly fdType: number;
+    readonly probeOffset: bigint;
+    readonly probeAddr: bigint;
+    readonly name: string;
+  };
+  tokenCreate(attr: { readonly bpffsFd: Fd; readonly flags?: number }): Fd;
+
+  // beside bpf(2)
+  close(fd: Fd): void;
+  /** Files of a bpffs: removes a pin, lists a directory, makes one. */
+  unlink(pathname: string): void;
+  readdir(pathname: string): string[];
+  mkdir(pathname: string): void;
+  perfEventOpen(attr: PerfEventAttr): Fd;
+  mapRing(fd: Fd): RingMapping;
+  /** SO_ATTACH_BPF; `socketFd` null asks the kernel for a packet socket of its own (embedded: all received packets). */
+  socketAttach(attr: { readonly socketFd: Fd | null; readonly progFd: Fd }): Fd;
+  /** Index of a network interface by name, null where there is none. */
+  ifNameToIndex(name: string): number | null;
+  tracePipe(options?: { readonly signal?: AbortSignal }): AsyncIterable<TraceLine>;
+  features(): KernelFeatures;
+  /** BTF of the kernel itself, null where it has none. */
+  kernelBtf(): Uint8Array | null;
+  /** Closes everything that is still open; pins stay where the kernel outlives its user. */
+  shutdown(): void;
+}

@@ -1,0 +1,111 @@
+/** The seam of the maps: what verifier, engines, helpers and commands know of a map. */
+import type { MapTypeRow } from '../spec/types.ts';
+
+/** Where special fields lie in a map's value, found in its BTF; offsets in bytes. */
+export interface SpecialField {
+  readonly kind:
+    | 'spin_lock'
+    | 'timer'
+    | 'kptr_untrusted'
+    | 'kptr_ref'
+    | 'kptr_percpu'
+    | 'list_head'
+    | 'list_node'
+    | 'rb_root'
+    | 'rb_node'
+    | 'workqueue'
+    | 'refcount';
+  readonly offset: number;
+  readonly size: number;
+  /** For kptrs: BTF name of the struct pointed to. */
+  readonly target?: string;
+}
+
+/** What the verifier knows of a map: plain data, so that it can be pointed at any kernel's maps. */
+export interface MapInfo {
+  /** Identity: two loads of one map are the same `MapInfo` object. */
+  readonly id: number;
+  readonly name: string;
+  readonly type: MapTypeRow;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  /** BPF_F_* of MAP_CREATE. */
+  readonly flags: number;
+  /** For maps of maps: what every inner map looks like. */
+  readonly inner?: MapInfo;
+  readonly specialFields?: readonly SpecialField[];
+  readonly hasBtf?: boolean;
+  /** Frozen and read-only for programs: loads at constant offsets are known. */
+  readonly frozen?: boolean;
+  /** Reads `size` bytes of the value at `offset` of a frozen read-only array (little-endian), undefined if out of range. */
+  readonly constant?: (offset: number, size: number) => bigint | undefined;
+}
+
+/** What the fast paths of the engines know besides: where the map lies in the linear memory. */
+export interface MapLayout {
+  /** Offset of the map's header: the `struct bpf_map *` that programs hold. */
+  readonly address: number;
+  /** ARRAY-like: offset of value 0, and bytes from one value to the next; 0 where there is none. */
+  readonly values: number;
+  readonly stride: number;
+}
+
+/**
+ * A live map: the operations of bpf(2) on it, and its place in memory. All results are 0 or -errno; keys and values are
+ * exactly `keySize` and `userValueSize` bytes (the caller has checked).
+ */
+export interface BpfMap {
+  readonly info: MapInfo;
+  readonly layout: MapLayout;
+  /** Bytes of one value as user space sees it: per-CPU maps give one value a possible CPU, each rounded up to 8. */
+  readonly userValueSize: number;
+  /** A copy of the value, or null where there is none; a number is -errno (EOPNOTSUPP …). */
+  lookup(key: Uint8Array, flags?: number): Uint8Array | number;
+  update(key: Uint8Array, value: Uint8Array, flags: number): number;
+  delete(key: Uint8Array): number;
+  /** The key after `key` (null: the first), or -errno (-ENOENT at the end). */
+  nextKey(key: Uint8Array | null): Uint8Array | number;
+  /** QUEUE and STACK push, pop, peek; others -EOPNOTSUPP. `lookupAndDelete` also for hash maps. */
+  lookupAndDelete(key: Uint8Array, flags?: number): Uint8Array | number;
+  /** Offset of the value's bytes for direct value access (array maps), or -errno. */
+  valueAddress(offset: number): number;
+  /** Number of elements, where the type can tell cheaply; for progress and pictures. */
+  count(): number;
+  freeze(): number;
+  /** Bytes of linear memory that the map occupies. */
+  readonly memory: number;
+  /** The last reference has gone. */
+  free(): void;
+}
+
+/** What a map that holds other objects (maps, programs, perf events …) needs from the kernel around it. */
+export interface MapObjectResolver {
+  /** fd → live map, for maps of maps; takes a reference. -errno where the fd is not a map. */
+  mapByFd(fd: number): BpfMap | number;
+  /** Gives the reference back. */
+  putMap(map: BpfMap): void;
+  /** The map whose header lies at `address`. */
+  mapByAddress(address: number): BpfMap | undefined;
+  /** fd → index in the table of program entries and id of the program; checks owner compatibility; takes a reference. */
+  progEntryByFd(fd: number, owner: BpfMap): { entry: number; id: number } | number;
+  putProg(id: number): void;
+  /** fd → a perf event's ring. */
+  perfEventByFd(fd: number): { id: number } | number;
+  putPerfEvent(id: number): void;
+}
+
+/** Sizes and flags of MAP_CREATE after the kernel has checked fds and privileges. */
+export interface MapCreateParams {
+  readonly id: number;
+  readonly name: string;
+  readonly type: MapTypeRow;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly flags: number;
+  readonly mapExtra: bigint;
+  readonly inner?: BpfMap;
+  readonly specialFields?: readonly SpecialField[];
+  readonly hasBtf?: boolean;
+}

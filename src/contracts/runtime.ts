@@ -1,0 +1,75 @@
+/**
+ * The seam between helpers and the kernel around them: what a helper may ask of the machine. The embedded kernel
+ * implements it; tests implement it with a few lines.
+ */
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { HelperRow } from '../spec/types.ts';
+import type { CallableFunction, CallbackTable } from './engine.ts';
+import type { BpfMap } from './maps.ts';
+
+/** The process on whose behalf the program runs. */
+export interface Task {
+  readonly pid: number;
+  readonly tgid: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** At most 15 bytes. */
+  readonly comm: string;
+  /** Offset of the modelled `task_struct`, 0 where there is none. */
+  readonly taskStruct: number;
+  /** Translates a user address to the offset in linear memory where `size` readable bytes lie, or -1: -EFAULT. */
+  userOffset(low: number, high: number, size: number): number;
+}
+
+export interface Clock {
+  /** Nanoseconds, as pairs of halves would need bigint: split by the helper. */
+  monotonic(): bigint;
+  boottime(): bigint;
+  realtime(): bigint;
+  tai(): bigint;
+  jiffies(): bigint;
+}
+
+export interface HelperEnv {
+  readonly memory: GuestMemory;
+  readonly clock: Clock;
+  readonly callbacks: CallbackTable;
+  /** CPU that runs, and how many are possible. */
+  cpu(): number;
+  readonly possibleCpus: number;
+  /** 32 random bits. */
+  random(): number;
+  current(): Task;
+  /** One line of trace_pipe (without the header of task, cpu and time, which the kernel adds). */
+  tracePrint(text: string): void;
+  mapByAddress(address: number): BpfMap | undefined;
+  /** Writes one sample to the perf event behind `map` at `index` (or the current CPU): 0 or -errno. */
+  perfOutput(
+    map: BpfMap,
+    ctx: number,
+    flagsLow: number,
+    flagsHigh: number,
+    data: number,
+    size: number,
+  ): number;
+  /** A record was committed to a ring: wake its readers, subject to the flags (BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP). */
+  ringWakeup(map: BpfMap, flags: number): void;
+  /** Moves the edges of the packet behind a modelled context (xdp_adjust_head & co.): 0 or -errno. */
+  readonly packets: PacketOps;
+}
+
+/** Packet memory behind a modelled `xdp_md` or `__sk_buff`; implemented by hooks, as they know the layouts. */
+export interface PacketOps {
+  adjustHead(ctx: number, delta: number): number;
+  adjustTail(ctx: number, delta: number): number;
+  adjustMeta(ctx: number, delta: number): number;
+  /** [offset of the first byte, length] of the packet of a context. */
+  data(ctx: number): { start: number; length: number };
+  changeProto?(ctx: number, proto: number): number;
+}
+
+/** All helpers of one kernel, bound to its environment. */
+export interface HelperTable {
+  /** The function behind a helper; specialised where the map is known. Undefined: not implemented. */
+  resolve(row: HelperRow, map?: BpfMap): CallableFunction | undefined;
+}

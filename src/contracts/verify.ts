@@ -1,0 +1,139 @@
+/** The seam between loader, verifier and rewrite: what is verified, and what was proven. */
+import type { Btf } from '../btf/index.ts';
+import type { HelperRow, ProgTypeRow } from '../spec/types.ts';
+import type { ErrnoName } from '../util/errno.ts';
+import type { Insn } from './insn.ts';
+import type { MapInfo } from './maps.ts';
+
+export interface Credentials {
+  readonly uid: number;
+  /** CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_ADMIN; CAP_SYS_ADMIN implies the others, as in Linux. */
+  readonly capBpf: boolean;
+  readonly capPerfmon: boolean;
+  readonly capNetAdmin: boolean;
+  readonly capSysAdmin: boolean;
+}
+
+/** One record of `.BTF.ext` line info, for programs loaded with BTF: instruction index → C source. */
+export interface LineInfo {
+  readonly insn: number;
+  readonly file: string;
+  readonly text: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** One record of function info: a function starts at `insn` and has BTF type `typeId`. */
+export interface FuncInfo {
+  readonly insn: number;
+  readonly typeId: number;
+}
+
+export interface VerifyRequest {
+  readonly progType: ProgTypeRow;
+  /** Number of `enum bpf_attach_type`. */
+  readonly expectedAttachType: number;
+  /** Instructions as loaded. The verifier does not change them. */
+  readonly insns: readonly Insn[];
+  readonly gplCompatible: boolean;
+  /** Map of the fd (or fd_array index) in a pseudo load; a number is -errno, for the message "fd N is not pointing to valid bpf_map". */
+  readonly mapByFd: (fd: number) => MapInfo | number;
+  readonly mapByIndex?: (index: number) => MapInfo | number;
+  readonly credentials: Credentials;
+  /** BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_TEST_STATE_FREQ, BPF_F_SLEEPABLE … of PROG_LOAD. */
+  readonly flags: number;
+  /** 0 none, 1 the failing path and statistics, 2 every instruction, 4 statistics only; bits as in `log_level`. */
+  readonly logLevel: number;
+  /** The program's own BTF with function and line info. */
+  readonly btf?: Btf;
+  readonly funcInfo?: readonly FuncInfo[];
+  readonly lineInfo?: readonly LineInfo[];
+  /** The kernel's BTF, for BTF-typed pointers; absent: programs that need it are refused. */
+  readonly kernelBtf?: Btf;
+  readonly attachBtfId?: number;
+  /** Helpers that exist on the target kernel (default: all rows of the table). */
+  readonly helpers?: (id: number) => HelperRow | undefined;
+  /** Most bytes of log that are kept (the tail at level 1, all at 2); default 16 MiB. */
+  readonly logLimit?: number;
+}
+
+/** What the verifier found out about one instruction; rewrite and JIT act on it. Indexes are those of the request. */
+export interface InsnFacts {
+  /** Load or store through the context at this constant offset. */
+  readonly ctxOffset?: number;
+  /** Access to a UAPI facade of a modelled kernel object (bpf_sock …): row to convert with. */
+  readonly facade?: { readonly struct: string; readonly offset: number };
+  /** ld_imm64: the map whose header (`map`) or value (`map` and `mapValueOffset`) is loaded. */
+  readonly map?: MapInfo;
+  readonly mapValueOffset?: number;
+  /** Helper call: the one map that every path passes; absent where paths differ. */
+  readonly callMap?: MapInfo;
+  /** Helper call with a constant key on every path (array lookups, tail calls). */
+  readonly constantKey?: number;
+  /** Load through a BTF pointer that may fault: it then reads 0. */
+  readonly probeMem?: true;
+  /** Call or function-pointer load: index of the subprogram. */
+  readonly subprog?: number;
+}
+
+export interface SubprogInfo {
+  /** First instruction and one past the last. */
+  readonly start: number;
+  readonly end: number;
+  /** Bytes of stack that the frame needs. */
+  readonly stackDepth: number;
+  readonly name?: string;
+  readonly isGlobal?: boolean;
+  /** Called as a callback by a helper: shape of its arguments. */
+  readonly callbackShape?: string;
+  readonly hasTailCall?: boolean;
+}
+
+export interface VerifyStats {
+  /** Instructions processed over all paths ("processed N insns"). */
+  readonly insnsProcessed: number;
+  readonly totalStates: number;
+  readonly peakStates: number;
+  readonly maxStatesPerInsn: number;
+  /** "stack depth 8+16". */
+  readonly stackDepth: readonly number[];
+  readonly microseconds: number;
+}
+
+export interface VerifiedProgram {
+  readonly verdict: 'accept';
+  readonly request: VerifyRequest;
+  /** One entry an instruction slot; undefined where nothing is to be said. */
+  readonly facts: readonly (InsnFacts | undefined)[];
+  /** 1 where some path got there; the rest is dead code. */
+  readonly seen: Uint8Array;
+  readonly subprogs: readonly SubprogInfo[];
+  /** In order of first use. */
+  readonly usedMaps: readonly MapInfo[];
+  readonly log: string;
+  readonly stats: VerifyStats;
+}
+
+/** A register that matters for a refusal, as the log shows it: `R1=scalar(umax=255,…)`. */
+export interface RegisterNote {
+  readonly register: string;
+  readonly state: string;
+}
+
+export interface Rejection {
+  readonly verdict: 'reject';
+  readonly errno: ErrnoName;
+  /** Last line of the log: the reason. */
+  readonly message: string;
+  /** Offending instruction, -1 where it is none. */
+  readonly insn: number;
+  readonly source?: LineInfo;
+  /** Registers named by the message or used by the instruction. */
+  readonly registers: readonly RegisterNote[];
+  /** Instructions of the failing path, oldest first, at most the last 256. */
+  readonly path: readonly number[];
+  readonly log: string;
+  readonly stats: VerifyStats;
+}
+
+export type VerifyResult = VerifiedProgram | Rejection;

@@ -1,0 +1,4 @@
+export * from './address.ts';
+export * from './allocator.ts';
+export * from './guest-memory.ts';
+export * from './layout.ts';

@@ -1,0 +1,28 @@
+/**
+ * Fixed places of the linear memory. The first 64 KiB stay unmapped in the sense of the interpreter (NULL page); compiled
+ * code that reads through NULL sees zeros there, as nothing is ever stored. Then the run state, then the stacks, then the heap.
+ */
+
+export const PAGE = 0x1_0000;
+
+/** Scratch that programs cannot reach: what engines, helpers and commands tell one another during a run. */
+export const RUN_STATE = {
+  /** u64: result of a helper whose row says `abi: 'u64'`. */
+  helperResult: 0x1_0000,
+  /** u64: the whole R0 of the last finished run. */
+  r0: 0x1_0008,
+  /** u32: tail calls made so far in this run; an engine refuses the 34th (MAX_TAIL_CALL_CNT = 33). */
+  tailCallCount: 0x1_0010,
+  /** u32: number of the CPU that runs. */
+  cpu: 0x1_0014,
+  /** u32: offset of the context object of the outermost program. */
+  ctx: 0x1_0018,
+} as const;
+
+/** Stack of one run: 8 frames of 512 bytes, and what tail calls from subprograms may pile up on it. */
+export const STACK_BYTES = 0x8000;
+/** Runs may nest (a helper of one program fires another): this many deep. */
+export const MAX_NESTED_RUNS = 4;
+/** Lowest byte of the stacks. Level n occupies [STACKS + n * STACK_BYTES, STACKS + (n + 1) * STACK_BYTES). */
+export const STACKS = 0x1_1000;
+export const HEAP_START = STACKS + MAX_NESTED_RUNS * STACK_BYTES;
