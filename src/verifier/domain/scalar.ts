@@ -12,6 +12,16 @@ export const S64_MIN = -0x8000_0000_0000_0000n;
 export const S64_MAX = 0x7fff_ffff_ffff_ffffn;
 export const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
+export function bigMin(a: bigint, b: bigint): bigint {
+  if (a < b) return a;
+  return b;
+}
+
+export function bigMax(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
+}
+
 export interface Scalar {
   readonly tnum: Tnum;
   readonly smin: bigint;
