@@ -77,6 +77,8 @@ export type RetKind =
 export interface HelperReturn {
   readonly kind: RetKind;
   readonly nullable?: true;
+  /** The memory behind the pointer is read-only (MEM_RDONLY). */
+  readonly rdonly?: true;
   /** For `btf_id`: the struct's name; `trusted` where the pointer may be passed on as trusted. */
   readonly btfType?: string;
   readonly trusted?: true;
@@ -94,12 +96,23 @@ export interface HelperReturn {
 /** A reason why a program type may call a helper; see `HelperRow.allowed`. */
 export type Capability = 'none' | 'bpf' | 'perfmon' | 'net_admin' | 'sys_admin';
 
+/** The prototype of a helper for the program types in `allowed` (names or groups), where it differs from the row's. */
+export interface HelperVariant {
+  readonly allowed: readonly string[];
+  readonly args?: readonly HelperArg[];
+  readonly ret?: HelperReturn;
+  readonly gplOnly?: boolean;
+  readonly pktAccess?: boolean;
+}
+
 export interface HelperRow {
   readonly id: number;
   /** `bpf_map_lookup_elem` */
   readonly name: string;
   readonly args: readonly HelperArg[];
   readonly ret: HelperReturn;
+  /** Further 64-bit parameters that the helper reads and the verifier does not check (bpf_trace_printk's values). */
+  readonly rawArgs?: readonly string[];
   /** Only programs under a GPL-compatible licence may call it. */
   readonly gplOnly?: true;
   /** May sleep: only sleepable programs may call it. */
@@ -112,6 +125,12 @@ export interface HelperRow {
   readonly acquires?: true;
   /** Argument 0-based index whose reference id the result carries (`bpf_tcp_sock` & co.: pointer casts). */
   readonly castOf?: number;
+  /** Map types for which the result is a new reference, although the helper acquires nothing on others. */
+  readonly acquiresForMaps?: readonly string[];
+  /** Types (MapTypeRow.name) that the map argument must have; absent: the map type's own list decides alone. */
+  readonly mapTypes?: readonly string[];
+  /** The call clobbers only R0 and its argument registers, so that spills around it may be dropped. */
+  readonly fastcall?: true;
   /** The `func` argument is called: during the helper, or later from another context. */
   readonly callback?: 'sync' | 'async';
   /** For callbacks: how the verifier sets the callee's R1..R5 (one setter per shape, see verifier/transfer). */
@@ -129,6 +148,12 @@ export interface HelperRow {
    * ('base' = every program type, further limits in `capability`).
    */
   readonly allowed: readonly string[];
+  /** For these program types (keys) only programs with one of these expected attach types may call it. */
+  readonly attachTypes?: Readonly<Record<string, readonly string[]>>;
+  /** No program whose expected_attach_type is one of these may call it, whatever its type. */
+  readonly exceptAttachTypes?: readonly string[];
+  /** Other prototypes that some program types get under the same id; what is absent is as in the row. */
+  readonly variants?: readonly HelperVariant[];
   /** Capability needed besides the program type's own. */
   readonly capability?: Capability;
   /** First release with it: '3.19'. */
