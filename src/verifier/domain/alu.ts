@@ -19,6 +19,7 @@ import {
 } from './scalar.ts';
 import {
   coerceSubregToSizeSx,
+  coerceToSize,
   coerceToSizeSx,
   syncBounds,
   updateBounds,
@@ -26,9 +27,11 @@ import {
   zextInPlace,
 } from './sync.ts';
 import {
+  byteSwap,
   tnumAdd,
   tnumAnd,
   tnumArshift,
+  tnumByteSwap,
   tnumConstSubreg,
   tnumLshift,
   tnumMul,
@@ -53,13 +56,14 @@ const XOR = 0xa0;
 const ARSH = 0xc0;
 
 const ZERO = constant(0n);
+const MINUS_ONE = constant(-1n);
 const LOW = 0xffff_ffffn;
 
 /**
  * The result of `dst op= src`, synchronised. With `is64` false this is the 32-bit operation and the result is
- * zero-extended, save where the op is not tracked (division, modulo, byte swap, shift by an unknown or too great
+ * zero-extended, save where the op is not tracked (division, modulo, shift by an unknown or too great
  * amount): those are unknown in all 64 bits. `src` is not read for BPF_NEG; an immediate is `constant(imm)`,
- * sign-extended. Pass the result through `checkInvariants(…, 'alu')`.
+ * sign-extended. `&=` and `|=` ask `forkScalar` first. Pass the result through `checkInvariants(…, 'alu')`.
  */
 export function scalarAlu(op: number, dst: Scalar, src: Scalar, is64: boolean): Scalar {
   if (dst.tnum.mask === 0n && (src.tnum.mask === 0n || op === NEG)) {
@@ -368,9 +372,9 @@ function lsh32(b: Bounds, by: number): void {
 }
 
 function lsh64(b: Bounds, by: number): void {
-  // `<< 32` is the first half of a compiler's sign extension: a low half that is not negative keeps its bounds.
-  b.smax = by === 32 && b.s32max >= 0 ? BigInt(b.s32max) << 32n : S64_MAX;
-  b.smin = by === 32 && b.s32min >= 0 ? BigInt(b.s32min) << 32n : S64_MIN;
+  // `<< 32` is the first half of a compiler's sign extension: the signed bounds of the low half carry over.
+  b.smax = by === 32 ? BigInt(b.s32max) << 32n : S64_MAX;
+  b.smin = by === 32 ? BigInt(b.s32min) << 32n : S64_MIN;
   const shift = BigInt(by);
   if (b.umax > 1n << (63n - shift)) {
     b.umin = 0n;
@@ -424,6 +428,58 @@ function arsh64(b: Bounds, by: number): void {
   b.umax = U64_MAX;
   b.unbound32();
   updateBounds(b);
+}
+
+/** The two values that a scalar of -1..0 is split into before `&=` or `|=` with a constant. */
+export interface ScalarFork {
+  /** `dst` of the path that goes on now. */
+  readonly now: Scalar;
+  /** `dst` of the path to be pushed; it starts again at the same instruction. */
+  readonly pushed: Scalar;
+}
+
+/**
+ * Whether `dst op= src` has to be followed once for -1 and once for 0: compilers turn a select into an arithmetic right
+ * shift and an `&=` or `|=` with a constant, where the range alone would lose that only two values are possible (Linux:
+ * maybe_fork_scalars). Null where not; otherwise push a state with `pushed` at this instruction and go on with `now`.
+ */
+export function forkScalar(op: number, dst: Scalar, src: Scalar): ScalarFork | null {
+  if ((op !== AND && op !== OR) || src.tnum.mask !== 0n) return null;
+  if (dst.smin === -1n && dst.smax === 0n) return { now: MINUS_ONE, pushed: ZERO };
+  if (dst.s32min === -1 && dst.s32max === 0) {
+    return { now: withKnownSubreg(dst, 0xffff_ffff), pushed: withKnownSubreg(dst, 0) };
+  }
+  return null;
+}
+
+function withKnownSubreg(s: Scalar, low: number): Scalar {
+  const b = new Bounds(s);
+  b.tnum = tnumConstSubreg(s.tnum, BigInt(low));
+  b.u32min = low;
+  b.u32max = low;
+  b.s32min = low | 0;
+  b.s32max = low | 0;
+  return b;
+}
+
+/**
+ * BPF_END: `bits` (16, 32, 64) is the instruction's `imm`, `swap` whether the bytes change order: `bswap` always, `be`
+ * on a little-endian machine, `le` on a big-endian one. Without a swap the value is only truncated.
+ */
+export function scalarEndian(s: Scalar, bits: number, swap: boolean): Scalar {
+  if (s.tnum.mask === 0n) {
+    const value = BigInt.asUintN(bits, s.tnum.value);
+    return constant(swap ? byteSwap(value, bits >> 3) : value);
+  }
+  let from = s;
+  if (swap) {
+    const b = new Bounds(null);
+    b.tnum = tnumByteSwap(s.tnum, bits >> 3);
+    from = b;
+  }
+  const narrowed = new Bounds(coerceToSize(from, bits >> 3));
+  syncBounds(narrowed);
+  return narrowed;
 }
 
 /**

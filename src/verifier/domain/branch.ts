@@ -168,7 +168,7 @@ export interface Refined {
 /**
  * Both ways of an undecided jump, synchronised. The results may contradict themselves on a way that cannot be taken:
  * pass each through `checkInvariants`, in the order true left, true right, false left, false right. Where `left` and
- * `right` are one register nothing is learnt: do not call this.
+ * `right` are one register use `refineBranchSame`.
  */
 export function refineBranch(left: Scalar, right: Scalar, op: number, is32: boolean): Refined {
   const falseLeft = new Bounds(left);
@@ -182,6 +182,26 @@ export function refineBranch(left: Scalar, right: Scalar, op: number, is32: bool
   syncBounds(trueLeft);
   syncBounds(trueRight);
   return { trueLeft, trueRight, falseLeft, falseRight };
+}
+
+/**
+ * Both ways of `if rX op rX`. Linux refines the one register as left and as right operand in turn, which is sound only
+ * because such a jump cannot go both ways; it is followed here so that states are the same.
+ */
+export function refineBranchSame(
+  reg: Scalar,
+  op: number,
+  is32: boolean,
+): { readonly whenTrue: Scalar; readonly whenFalse: Scalar } {
+  const whenFalse = new Bounds(reg);
+  refine(whenFalse, whenFalse, REVERSE[op] ?? 0, is32);
+  syncBounds(whenFalse);
+  syncBounds(whenFalse);
+  const whenTrue = new Bounds(reg);
+  refine(whenTrue, whenTrue, op, is32);
+  syncBounds(whenTrue);
+  syncBounds(whenTrue);
+  return { whenTrue, whenFalse };
 }
 
 /** Linux: regs_refine_cond_op, in place, without sync. */

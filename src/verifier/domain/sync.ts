@@ -100,10 +100,21 @@ function deduce32(b: Bounds): void {
   if ((uminHigh + 1) >>> 0 === umaxHigh && uminLow < 0 && umaxLow >= 0) meetS32(b, uminLow, umaxLow);
   if ((sminHigh + 1) >>> 0 === smaxHigh >>> 0 && sminLow < 0 && smaxLow >= 0) meetS32(b, sminLow, smaxLow);
   if ((b.u32min | 0) <= (b.u32max | 0)) meetS32(b, b.u32min | 0, b.u32max | 0);
-  if (b.s32min >>> 0 <= b.s32max >>> 0) meetU32(b, b.s32min >>> 0, b.s32max >>> 0);
+  const lo = b.s32min >>> 0;
+  const hi = b.s32max >>> 0;
+  if (lo <= hi) {
+    meetU32(b, lo, hi);
+  } else if (b.u32max < lo) {
+    // As u32 the signed range is two pieces, at either end; the unsigned range meets only the low one.
+    b.s32min = b.u32min | 0;
+    if (hi < b.u32max) b.u32max = hi;
+  } else if (hi < b.u32min) {
+    b.s32max = b.u32max | 0;
+    if (lo > b.u32min) b.u32min = lo;
+  }
 }
 
-/** Linux: __reg64_deduce_bounds, with the rule for s64 ranges that cross the sign boundary (since 6.17). */
+/** Linux: __reg64_deduce_bounds, with the same rule for s64 ranges that cross the sign boundary. */
 function deduce64(b: Bounds): void {
   const lo = BigInt.asIntN(64, b.umin);
   const hi = BigInt.asIntN(64, b.umax);
@@ -117,7 +128,6 @@ function deduce64(b: Bounds): void {
     if (ulo > b.umin) b.umin = ulo;
     if (uhi < b.umax) b.umax = uhi;
   } else if (b.umax < ulo) {
-    // As u64 the signed range is two pieces, at either end; the unsigned range meets only the low one.
     b.smin = BigInt.asIntN(64, b.umin);
     if (uhi < b.umax) b.umax = uhi;
   } else if (uhi < b.umin) {
