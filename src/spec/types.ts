@@ -168,6 +168,10 @@ export interface SizeRule {
   readonly min?: number;
   readonly max?: number;
   readonly multipleOf?: number;
+  /** The only values. */
+  readonly oneOf?: readonly number[];
+  /** What more than `max` is refused with; default EINVAL. */
+  readonly overMax?: 'E2BIG';
   /** Must be a power of two that is a multiple of the page size (RINGBUF). */
   readonly pageAlignedPowerOfTwo?: true;
 }
@@ -183,6 +187,22 @@ export interface MapTypeRow {
   readonly maxEntries: SizeRule;
   /** Names of the `BPF_F_*` flags that MAP_CREATE accepts. */
   readonly flags: readonly string[];
+  /** Flags without which MAP_CREATE answers EINVAL. */
+  readonly requiredFlags?: readonly string[];
+  /** BPF_F_NUMA_NODE is a known flag, but naming a node is refused (per-CPU types). */
+  readonly numaNode?: false;
+  /** Most bytes of key and value together (E2BIG). */
+  readonly maxElementSize?: number;
+  /** Bits that `map_extra` may have; absent: it must be 0. */
+  readonly mapExtra?: bigint;
+  /** May be the inner map of a map of maps (map_meta_equal). */
+  readonly inner?: true;
+  /** bpf_for_each_map_elem walks it. */
+  readonly forEach?: true;
+  /** bpf_map_redirect works on it. */
+  readonly redirect?: true;
+  /** Sleepable programs may use it. */
+  readonly sleepable?: true;
   /** Values are one per possible CPU; user space sees them side by side, each rounded up to 8 bytes. */
   readonly perCpu?: true;
   /** Values hold file descriptors of: maps, programs, perf events, cgroups, sockets. */
@@ -203,8 +223,10 @@ export interface MapTypeRow {
     | 'rb_root'
     | 'workqueue'
     | 'refcount'
+    | 'uptr'
+    | 'task_work'
   )[];
-  /** Capability for MAP_CREATE besides `bpf`. */
+  /** Capability for MAP_CREATE; absent: none, where unprivileged_bpf_disabled is 0, and `bpf` otherwise. */
   readonly capability?: Capability;
   readonly since: string;
 }
@@ -312,6 +334,12 @@ export interface SectionRow {
   readonly name: string;
   /** `exact`: the whole section name; `optional`: `name` or `name/extra`; `required`: `name/extra` only. */
   readonly extra: 'exact' | 'optional' | 'required';
+  /** The program says in C which BTF function it attaches to (`fentry/do_unlinkat`): attach_btf_id at load. */
+  readonly attachBtf?: true;
+  /** BPF_F_XDP_HAS_FRAGS at load. */
+  readonly xdpFrags?: true;
+  /** Kept for old objects: what replaced it. */
+  readonly legacy?: string;
   readonly progType: string;
   /** UAPI name without BPF_, e.g. `XDP`, `TRACE_FENTRY`. */
   readonly attachType?: string;
@@ -326,10 +354,17 @@ export interface SectionRow {
     | 'kretsyscall'
     | 'kprobe_multi'
     | 'kretprobe_multi'
+    | 'kprobe_session'
     | 'uprobe'
     | 'uretprobe'
     | 'uprobe_multi'
     | 'uretprobe_multi'
+    | 'uprobe_session'
+    | 'freplace'
+    | 'perf_event'
+    | 'sk_lookup'
+    | 'sockmap'
+    | 'flow_dissector'
     | 'usdt'
     | 'tracepoint'
     | 'raw_tracepoint'
@@ -353,5 +388,9 @@ export interface CommandRow {
   readonly name: string;
   /** Method of the `Kernel` contract: `mapCreate`. */
   readonly method: string;
+  /** For methods that serve several commands: which objects this one is about. */
+  readonly objectKind?: 'prog' | 'map' | 'btf' | 'link';
+  /** Other names of the same number. */
+  readonly aliases?: readonly string[];
   readonly since: string;
 }

@@ -1,0 +1,36 @@
+/** Attach types of the UAPI (enum bpf_attach_type) by number and by name without `BPF_`: `XDP`, `TRACE_FENTRY`. */
+import { BPF_ATTACH_TYPE, BPF_LINK_TYPE } from '../uapi/index.ts';
+
+export interface AttachTypeRow {
+  readonly id: number;
+  /** `TRACE_FENTRY` */
+  readonly name: string;
+  /** `BPF_TRACE_FENTRY` */
+  readonly constant: string;
+}
+
+export const ATTACH_TYPES: readonly AttachTypeRow[] = Object.entries(BPF_ATTACH_TYPE)
+  .filter(([constant]) => !constant.startsWith('__'))
+  .map(([constant, id]) => ({ id, name: constant.replace(/^BPF_/, ''), constant }));
+
+const BY_NAME: ReadonlyMap<string, AttachTypeRow> = new Map(ATTACH_TYPES.map((row) => [row.name, row]));
+
+export function attachTypeById(id: number): AttachTypeRow | undefined {
+  return ATTACH_TYPES[id];
+}
+
+/** By name, with or without `BPF_`, in either case. */
+export function attachTypeByName(name: string): AttachTypeRow | undefined {
+  return BY_NAME.get(name.toUpperCase().replace(/^BPF_/, ''));
+}
+
+const LINK_TYPE_NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(BPF_LINK_TYPE)
+    .filter(([constant]) => !constant.startsWith('__'))
+    .map(([constant, id]) => [id, constant.replace(/^BPF_LINK_TYPE_/, '').toLowerCase()]),
+);
+
+/** bpftool's name of a link type: `perf_event`, `xdp`. */
+export function linkTypeName(id: number): string | undefined {
+  return LINK_TYPE_NAMES.get(id);
+}
