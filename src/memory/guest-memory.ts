@@ -25,6 +25,7 @@ export class GuestMemory {
   #u32: Uint32Array;
   #u64: BigUint64Array;
   #view: DataView;
+  #frees = 0;
 
   constructor(options: GuestMemoryOptions = {}) {
     const initial = options.initialPages ?? 64;
@@ -109,6 +110,12 @@ export class GuestMemory {
 
   free(start: number): void {
     this.#heap.free(start);
+    this.#frees++;
+  }
+
+  /** Blocks freed so far: whoever remembers where a block lies forgets it when this number has changed. */
+  get frees(): number {
+    return this.#frees;
   }
 
   /** The allocated block around an offset; undefined for the fixed areas and for free memory. */
