@@ -3,15 +3,27 @@
  * are those of Linux 6.18 (reg_bounds_sync and its kin): no step is skipped for being weak or added for being possible,
  * since a sharper result would also change logs, pruning and verdicts.
  */
-import { Bounds, constant, S32_MAX, S32_MIN, S64_MAX, type Scalar, U32_MAX, unknown } from './scalar.ts';
+import {
+  Bounds,
+  constant,
+  S32_MAX,
+  S32_MIN,
+  S64_MAX,
+  type Scalar,
+  U32_MAX,
+  U64_MAX,
+  unknown,
+} from './scalar.ts';
 import {
   type Tnum,
   tnumCast,
   tnumClearSubreg,
+  tnumContains,
   tnumEquals,
   tnumIntersect,
   tnumOr,
   tnumRange,
+  tnumStep,
   tnumSubreg,
   tnumSubregIsConst,
 } from './tnum.ts';
@@ -39,7 +51,10 @@ export function updateBounds32(b: Bounds): void {
   if (top < b.u32max) b.u32max = top;
 }
 
-/** Linux: __update_reg64_bounds. The tnum tightens the 64-bit bounds. */
+/**
+ * Linux: __update_reg64_bounds. The tnum tightens the 64-bit bounds; and where tnum and u64 range have just one number
+ * in common, that is the value.
+ */
 export function updateBounds64(b: Bounds): void {
   const { value, mask } = b.tnum;
   const top = value | mask;
@@ -59,6 +74,18 @@ export function updateBounds64(b: Bounds): void {
   if (smax < b.smax) b.smax = smax;
   if (value > b.umin) b.umin = value;
   if (top < b.umax) b.umax = top;
+  const only = onlyValue(b);
+  if (only !== null) b.setConstant(only);
+}
+
+/** The one number that both the tnum and umin..umax hold, where there is just one; null otherwise. */
+function onlyValue(b: Bounds): bigint | null {
+  const { tnum, umin, umax } = b;
+  if (tnum.mask === U64_MAX) return umin === umax && umin !== U64_MAX ? umin : null;
+  const next = tnumStep(tnum, umin);
+  if (tnumContains(tnum, umin)) return next > umax ? umin : null;
+  if (next === (tnum.value | tnum.mask)) return next;
+  return next <= umax && tnumStep(tnum, next) > umax ? next : null;
 }
 
 /** Linux: __update_reg_bounds. */

@@ -143,6 +143,27 @@ export function tnumCast(a: Tnum, size: number): Tnum {
   return { value: BigInt.asUintN(bits, a.value), mask: BigInt.asUintN(bits, a.mask) };
 }
 
+/**
+ * The least number of `a` above `z` (u64); the greatest of `a` where there is none. With the unknown bits read as a
+ * counter, the known bits only have to be stepped over.
+ */
+export function tnumStep(a: Tnum, z: bigint): bigint {
+  const top = a.value | a.mask;
+  if (z >= top) return top;
+  if (z < a.value) return a.value;
+  const candidate = a.value | (z & a.mask);
+  if (candidate > z) {
+    // A known one above where z has a zero: below the highest such bit everything unknown can be zero.
+    const low = (1n << BigInt(bitLength(~z & a.value & M64))) - 1n;
+    return (z & ~low) | (a.value & low);
+  }
+  // z is in `a`, or a known zero where z has a one: count up above the highest such bit.
+  const low = (1n << BigInt(bitLength(z & ~(a.value | a.mask) & M64))) - 1n;
+  const above = M64 & ~low;
+  const carried = (above & a.mask & z) | (above & ~a.mask);
+  return (BigInt.asUintN(64, carried + low + 1n) & a.mask) | a.value;
+}
+
 /** Whether every number of `a` is a multiple of `size`, a power of two (0 reads as 1). */
 export function tnumIsAligned(a: Tnum, size: bigint): boolean {
   return size === 0n || ((a.value | a.mask) & (size - 1n)) === 0n;
