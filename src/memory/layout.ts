@@ -26,3 +26,21 @@ export const MAX_NESTED_RUNS = 4;
 /** Lowest byte of the stacks. Level n occupies [STACKS + n * STACK_BYTES, STACKS + (n + 1) * STACK_BYTES). */
 export const STACKS = 0x1_1000;
 export const HEAP_START = STACKS + MAX_NESTED_RUNS * STACK_BYTES;
+
+/**
+ * The header of every map, at `MapLayout.address`: u32 fields that compiled code reads where the map is not known when it
+ * is compiled (tail calls through a map of maps). Programs hold its address as `struct bpf_map *`.
+ */
+export const MAP_HEADER = {
+  type: 0,
+  keySize: 4,
+  valueSize: 8,
+  maxEntries: 12,
+  /** Offset of value 0 in the linear memory; 0 where the type has none. */
+  values: 16,
+  /** Bytes from one value to the next. */
+  stride: 20,
+  id: 24,
+  mapFlags: 28,
+  size: 64,
+} as const;
