@@ -214,6 +214,8 @@ export interface MapTypeRow {
   readonly directValue?: true;
   /** MAP_CREATE needs BTF for key and value. */
   readonly needsBtf?: true;
+  /** MAP_CREATE with BTF answers ENOTSUPP; loaders leave the type ids out. */
+  readonly noBtf?: true;
   /** Special fields (locks, timers, kptrs) are allowed in values. */
   readonly specialFields?: readonly (
     | 'spin_lock'
