@@ -451,7 +451,7 @@ function hex(n: bigint | number): string {
 /** The log line of an invariant violation, without its newline. */
 export function formatViolation(s: Scalar, context: string, why: string): string {
   return (
-    `REG INVARIANTS VIOLATION (${context}): ${why} u64=[${hex(s.umin)}, ${hex(s.umax)}] ` +
+    `verifier bug: REG INVARIANTS VIOLATION (${context}): ${why} u64=[${hex(s.umin)}, ${hex(s.umax)}] ` +
     `s64=[${hex(s.smin)}, ${hex(s.smax)}] u32=[${hex(s.u32min)}, ${hex(s.u32max)}] ` +
     `s32=[${hex(s.s32min)}, ${hex(s.s32max)}] var_off=(${hex(s.tnum.value)}, ${hex(s.tnum.mask)})`
   );
