@@ -258,7 +258,9 @@ function readRelocations(
  *
  * Errors: ENOEXEC where the bytes are not an ELF-64 file; EINVAL with section or offset where it is malformed.
  */
-export function parseElf(bytes: Uint8Array): ElfFile {
+export function parseElf(input: Uint8Array): ElfFile {
+  // A plain view: Buffer is a Uint8Array whose slice() does not copy.
+  const bytes = new Uint8Array(input.buffer, input.byteOffset, input.byteLength);
   if (!isElf(bytes)) {
     throw new BpfError('ENOEXEC', 'not an ELF file: the first four bytes are not 7f 45 4c 46', {
       hint: 'give an object file as clang -target bpf -c writes it',

@@ -1,0 +1,3 @@
+export { dataMapName } from './data-maps.ts';
+export { objectName, type ParseObjectOptions, parseObject } from './parse.ts';
+export type * from './types.ts';
