@@ -49,6 +49,8 @@ export interface MapLayout {
   /** ARRAY-like: offset of value 0, and bytes from one value to the next; 0 where there is none. */
   readonly values: number;
   readonly stride: number;
+  /** Per-CPU arrays (`values` and `stride` are 0): value `i` of CPU `c` stands at values + c * cpuStride + i * stride. */
+  readonly perCpu?: { readonly values: number; readonly stride: number; readonly cpuStride: number };
 }
 
 /**

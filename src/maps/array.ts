@@ -1,0 +1,87 @@
+/** ARRAY: all elements exist from the start, zeroed; nothing is ever deleted (kernel/bpf/arraymap.c). */
+import type { MapCreateParams } from '../contracts/maps.ts';
+import { alignUp, ERRNO } from '../util/index.ts';
+import { type ElementVisitor, MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
+import { HDR_CPU_STRIDE, HDR_STRIDE, HDR_VALUES } from './layout.ts';
+
+/** Index-keyed maps: ascending keys, one slot of `stride` bytes an element. */
+export abstract class IndexedMap extends MapBase {
+  protected readonly values: number;
+  protected readonly stride: number;
+
+  constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks, stride: number, copies = 1) {
+    super(params, ctx, blocks);
+    const { maxEntries } = params;
+    this.stride = stride;
+    this.values = this.allocate(stride * maxEntries * copies, 'values');
+    this.set(HDR_VALUES, this.values);
+    this.set(HDR_STRIDE, stride);
+    this.set(HDR_CPU_STRIDE, copies === 1 ? 0 : stride * maxEntries);
+  }
+
+  protected indexAt(key: number): number {
+    return this.ctx.memory.u32[key >>> 2];
+  }
+
+  override count(): number {
+    return this.info.maxEntries;
+  }
+
+  override nextKey(key: Uint8Array | null): Uint8Array | number {
+    const { maxEntries } = this.info;
+    let next = 0;
+    if (key !== null) {
+      const index = new DataView(key.buffer, key.byteOffset).getUint32(0, true);
+      if (index === maxEntries - 1) return -ERRNO.ENOENT;
+      next = index >= maxEntries ? 0 : index + 1;
+    }
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, next, true);
+    return bytes;
+  }
+}
+
+class ArrayMap extends IndexedMap {
+  constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks) {
+    super(params, ctx, blocks, alignUp(params.valueSize, 8));
+    this.setLayout({ values: this.values, stride: this.stride });
+  }
+
+  protected override findForUser(key: number): number {
+    return this.ctx.module.wasm.array_lookup(this.address, key);
+  }
+  protected override updateFromUser(key: number, value: number, flags: number): number {
+    return this.ctx.module.wasm.array_update(this.address, key, value, flags, 0);
+  }
+  protected override deleteAt(): number {
+    return -ERRNO.EINVAL;
+  }
+
+  override valueAddress(offset: number): number {
+    if (this.info.maxEntries !== 1) return -ERRNO.ENOTSUPP;
+    return offset >= 0 && offset < this.info.valueSize ? this.values + offset : -ERRNO.EINVAL;
+  }
+
+  protected override constantAt(offset: number, size: number): bigint | undefined {
+    if (offset < 0 || offset + size > this.info.valueSize) return undefined;
+    let value = 0n;
+    for (let i = size - 1; i >= 0; i--) {
+      value = (value << 8n) | BigInt(this.ctx.memory.u8[this.values + offset + i]);
+    }
+    return value;
+  }
+
+  override forEach(visit: ElementVisitor, key: number): number {
+    const { maxEntries } = this.info;
+    for (let i = 0; i < maxEntries; i++) {
+      this.ctx.memory.u32[key >>> 2] = i;
+      if (visit(key, this.values + i * this.stride)) return i + 1;
+    }
+    return maxEntries;
+  }
+}
+
+export const ARRAY: MapTypeImpl = {
+  create: (params, ctx, blocks) => new ArrayMap(params, ctx, blocks),
+  ops: (wasm) => ({ lookup: wasm.array_lookup, update: wasm.array_update, delete: wasm.array_delete }),
+};

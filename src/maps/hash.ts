@@ -1,0 +1,165 @@
+/**
+ * HASH, and what all hash maps share (kernel/bpf/hashtab.c): a table of chains in linear memory, elements from slabs. Slabs
+ * are made as they are needed, preallocated or not, so that a large max_entries costs nothing until it is used; what a
+ * program can see of BPF_F_NO_PREALLOC is the same either way.
+ */
+import type { MapCreateParams } from '../contracts/maps.ts';
+import { BPF_MAP_FLAGS } from '../uapi/index.ts';
+import { alignUp } from '../util/index.ts';
+import { type ElementVisitor, MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
+import {
+  ELEM_KEY,
+  ELEM_NEXT,
+  ELEM_STATE,
+  HDR_BUCKETS,
+  HDR_BUMP,
+  HDR_BUMP_END,
+  HDR_CPU_STRIDE,
+  HDR_DROPPED,
+  HDR_ELEM_SIZE,
+  HDR_MASK,
+  HDR_SEED,
+  HDR_STRIDE,
+  HDR_VALUE_OFF,
+} from './layout.ts';
+import { orNoMemory } from './module.ts';
+
+/** Above this many buckets chains get longer instead: a table of 8 MiB. */
+const MAX_BUCKETS = 1 << 21;
+const FIRST_SLAB = 64 << 10;
+const LARGEST_SLAB = 8 << 20;
+
+export interface HashShape {
+  /** Bytes of one value in an element, and how many stand side by side. */
+  readonly stride: number;
+  readonly copies: number;
+}
+
+/** A source of elements for `refill`: slabs that double, up to `limit` elements in all. */
+export function slabSource(
+  elemSize: number,
+  limit: number,
+  allocate: (bytes: number) => number,
+  adopt: (start: number, end: number) => void,
+): () => boolean {
+  let made = 0;
+  let next = Math.max(4, Math.floor(FIRST_SLAB / elemSize));
+  return () => {
+    const n = Math.min(next, limit - made);
+    if (n <= 0) return false;
+    // A smaller slab may still fit where a large one does not.
+    for (let tried = n; tried >= 1; tried = Math.floor(tried / 8)) {
+      const done = orNoMemory(() => {
+        const start = allocate(tried * elemSize);
+        adopt(start, start + tried * elemSize);
+      });
+      if (!done) continue;
+      made += tried;
+      next = Math.min(next * 2, Math.max(4, Math.floor(LARGEST_SLAB / elemSize)));
+      return true;
+    }
+    return false;
+  };
+}
+
+export class HashMapBase extends MapBase {
+  protected readonly valueOff: number;
+  readonly #mask: number;
+
+  constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks, shape: HashShape) {
+    super(params, ctx, blocks);
+    const { keySize, maxEntries, flags } = params;
+    const buckets = Math.min(MAX_BUCKETS, 2 ** Math.ceil(Math.log2(maxEntries)));
+    this.#mask = buckets - 1;
+    this.valueOff = ELEM_KEY + alignUp(keySize, 8);
+    const elemSize = this.valueOff + shape.stride * shape.copies;
+    this.set(HDR_BUCKETS, this.allocate(buckets * 4, 'buckets'));
+    this.set(HDR_MASK, this.#mask);
+    this.set(HDR_SEED, (flags & BPF_MAP_FLAGS.BPF_F_ZERO_SEED) !== 0 ? 0 : (ctx.seed?.() ?? 0));
+    this.set(HDR_ELEM_SIZE, elemSize);
+    this.set(HDR_VALUE_OFF, this.valueOff);
+    this.set(HDR_STRIDE, shape.stride);
+    this.set(HDR_CPU_STRIDE, shape.copies === 1 ? 0 : shape.stride);
+    ctx.module.refills.set(
+      this.address,
+      // One more than the map holds: the new element of an update while the old one is still linked.
+      slabSource(
+        elemSize,
+        maxEntries + 1,
+        (bytes) => this.allocate(bytes, 'elements'),
+        (start, end) => {
+          this.set(HDR_BUMP, start);
+          this.set(HDR_BUMP_END, end);
+        },
+      ),
+    );
+  }
+
+  override get dropped(): number {
+    return this.get(HDR_DROPPED);
+  }
+
+  override free(): void {
+    this.ctx.module.refills.delete(this.address);
+    super.free();
+  }
+
+  protected override findForUser(key: number): number {
+    const elem = this.ctx.module.wasm.hash_find(this.address, key);
+    return elem === 0 ? 0 : elem + this.valueOff;
+  }
+  protected override updateFromUser(key: number, value: number, flags: number): number {
+    return this.ctx.module.wasm.hash_update(this.address, key, value, flags, 0);
+  }
+  protected override deleteAt(key: number): number {
+    return this.ctx.module.wasm.hash_delete(this.address, key);
+  }
+  protected override nextKeyAt(key: number): number {
+    const elem = this.ctx.module.wasm.hash_next(this.address, key);
+    return elem === 0 ? 0 : elem + ELEM_KEY;
+  }
+
+  override lookupAndDelete(key: Uint8Array, flags = 0): Uint8Array | number {
+    const value = this.lookup(key, flags);
+    if (typeof value === 'number') return value;
+    const refused = this.delete(key);
+    return refused < 0 ? refused : value;
+  }
+
+  /** The value of an element as a program of the running CPU sees it. */
+  protected valueOfElement(elem: number): number {
+    return elem + this.valueOff;
+  }
+
+  override forEach(visit: ElementVisitor): number {
+    let visited = 0;
+    for (let at = 0; at <= this.#mask; at++) {
+      // The visitor may delete and insert: the chain is read at once, and what has gone meanwhile is passed over.
+      const chain: number[] = [];
+      const { u32 } = this.ctx.memory;
+      const head = u32[(this.get(HDR_BUCKETS) >>> 2) + at];
+      for (let elem = head; elem !== 0; elem = u32[(elem + ELEM_NEXT) >>> 2]) chain.push(elem);
+      for (const elem of chain) {
+        if ((this.ctx.memory.u32[(elem + ELEM_STATE) >>> 2] & 1) !== 0) continue;
+        visited++;
+        if (visit(elem + ELEM_KEY, this.valueOfElement(elem))) return visited;
+      }
+    }
+    return visited;
+  }
+}
+
+class HashMap extends HashMapBase {
+  constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks) {
+    super(params, ctx, blocks, { stride: alignUp(params.valueSize, 8), copies: 1 });
+  }
+}
+
+export const HASH: MapTypeImpl = {
+  create: (params, ctx, blocks) => new HashMap(params, ctx, blocks),
+  ops: (wasm, keySize) => ({
+    lookup: keySize === 4 ? wasm.hash_lookup_4 : keySize === 8 ? wasm.hash_lookup_8 : wasm.hash_lookup_n,
+    update: wasm.hash_update,
+    delete: wasm.hash_delete,
+  }),
+};

@@ -1,0 +1,69 @@
+/** LPM_TRIE: longest prefix match on keys {u32 prefixlen, u8 data[]} (kernel/bpf/lpm_trie.c). */
+import type { MapCreateParams } from '../contracts/maps.ts';
+import { alignUp } from '../util/index.ts';
+import { MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
+import { slabSource } from './hash.ts';
+import {
+  HDR_BUMP,
+  HDR_BUMP_END,
+  HDR_DATA_SIZE,
+  HDR_ELEM_SIZE,
+  HDR_VALUE_OFF,
+  NODE_DATA,
+  NODE_PREFIX,
+} from './layout.ts';
+
+class LpmTrieMap extends MapBase {
+  constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks) {
+    super(params, ctx, blocks);
+    const dataSize = params.keySize - 4;
+    const valueOff = NODE_DATA + alignUp(dataSize, 8);
+    const nodeSize = valueOff + alignUp(params.valueSize, 8);
+    this.set(HDR_DATA_SIZE, dataSize);
+    this.set(HDR_VALUE_OFF, valueOff);
+    this.set(HDR_ELEM_SIZE, nodeSize);
+    ctx.module.refills.set(
+      this.address,
+      // Entries, the forks between them, and the node and fork of an update under way.
+      slabSource(
+        nodeSize,
+        2 * params.maxEntries + 2,
+        (bytes) => this.allocate(bytes, 'nodes'),
+        (start, end) => {
+          this.set(HDR_BUMP, start);
+          this.set(HDR_BUMP_END, end);
+        },
+      ),
+    );
+  }
+
+  override free(): void {
+    this.ctx.module.refills.delete(this.address);
+    super.free();
+  }
+
+  protected override findForUser(key: number): number {
+    return this.ctx.module.wasm.lpm_lookup(this.address, key);
+  }
+  protected override updateFromUser(key: number, value: number, flags: number): number {
+    return this.ctx.module.wasm.lpm_update(this.address, key, value, flags, 0);
+  }
+  protected override deleteAt(key: number): number {
+    return this.ctx.module.wasm.lpm_delete(this.address, key);
+  }
+  /** Prefix length and data do not stand side by side in a node, so the key is put together in scratch. */
+  protected override nextKeyAt(key: number): number {
+    const { memory, module } = this.ctx;
+    const node = module.wasm.lpm_next(this.address, key);
+    if (node === 0) return 0;
+    const at = module.scratch(this.info.keySize);
+    memory.u32[at >>> 2] = memory.u32[(node + NODE_PREFIX) >>> 2];
+    memory.u8.copyWithin(at + 4, node + NODE_DATA, node + NODE_DATA + this.info.keySize - 4);
+    return at;
+  }
+}
+
+export const LPM_TRIE: MapTypeImpl = {
+  create: (params, ctx, blocks) => new LpmTrieMap(params, ctx, blocks),
+  ops: (wasm) => ({ lookup: wasm.lpm_lookup, update: wasm.lpm_update, delete: wasm.lpm_delete }),
+};

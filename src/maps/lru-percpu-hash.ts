@@ -1,0 +1,22 @@
+/** LRU_PERCPU_HASH: values a CPU as in PERCPU_HASH, eviction as in LRU_HASH. */
+import type { MapTypeImpl } from './base.ts';
+import { PercpuHashMap } from './percpu-hash.ts';
+
+class LruPercpuHashMap extends PercpuHashMap {
+  protected override updateFromUser(key: number, values: number, flags: number): number {
+    return this.ctx.module.wasm.lru_percpu_hash_update_all(this.address, key, values, flags, 0);
+  }
+  protected override deleteAt(key: number): number {
+    return this.ctx.module.wasm.lru_hash_delete(this.address, key);
+  }
+}
+
+export const LRU_PERCPU_HASH: MapTypeImpl = {
+  create: (params, ctx, blocks) => new LruPercpuHashMap(params, ctx, blocks),
+  ops: (wasm) => ({
+    lookup: wasm.lru_percpu_hash_lookup,
+    update: wasm.lru_percpu_hash_update,
+    delete: wasm.lru_hash_delete,
+    lookupPercpu: wasm.lru_percpu_hash_lookup_cpu,
+  }),
+};

@@ -1,0 +1,131 @@
+/**
+ * The Wasm module behind the maps: one instance a kernel, on the kernel's linear memory. It owns no byte of that memory; maps
+ * get theirs from the allocator here, on this side, and elements come out of slabs that `refill` hands over.
+ */
+import type { GuestMemory } from '../memory/index.ts';
+import { BpfError, ERRNO } from '../util/index.ts';
+import { MAPS_WASM } from './generated/maps-wasm.ts';
+
+type Words = (...words: number[]) => number;
+
+/**
+ * Exports of src/maps/wasm, by name. Offsets in, offset (0: none) or -errno out. 64-bit flags are two words, low first.
+ * Wasm gives signed words: the memory ends at 2 GiB, so that an offset is never negative.
+ */
+export interface MapsWasm {
+  readonly array_lookup: Words;
+  readonly array_update: Words;
+  readonly array_delete: Words;
+  readonly percpu_array_lookup: Words;
+  readonly percpu_array_lookup_cpu: Words;
+  readonly percpu_array_update: Words;
+  readonly percpu_array_update_all: Words;
+  readonly array_of_maps_lookup: Words;
+  readonly hash_lookup_4: Words;
+  readonly hash_lookup_8: Words;
+  readonly hash_lookup_n: Words;
+  readonly percpu_hash_lookup_4: Words;
+  readonly percpu_hash_lookup_8: Words;
+  readonly percpu_hash_lookup_n: Words;
+  readonly percpu_hash_lookup_cpu: Words;
+  readonly lru_hash_lookup_4: Words;
+  readonly lru_hash_lookup_8: Words;
+  readonly lru_hash_lookup_n: Words;
+  readonly lru_percpu_hash_lookup: Words;
+  readonly lru_percpu_hash_lookup_cpu: Words;
+  readonly hash_of_maps_lookup: Words;
+  readonly hash_find: Words;
+  readonly hash_next: Words;
+  readonly hash_chain: Words;
+  readonly hash_update: Words;
+  readonly hash_delete: Words;
+  readonly lru_hash_update: Words;
+  readonly lru_hash_delete: Words;
+  readonly percpu_hash_update: Words;
+  readonly percpu_hash_update_all: Words;
+  readonly lru_percpu_hash_update: Words;
+  readonly lru_percpu_hash_update_all: Words;
+  readonly lpm_lookup: Words;
+  readonly lpm_update: Words;
+  readonly lpm_delete: Words;
+  readonly lpm_next: Words;
+  readonly queue_push: Words;
+  readonly queue_peek: Words;
+  readonly queue_pop: Words;
+  readonly stack_peek: Words;
+  readonly stack_pop: Words;
+  readonly ringbuf_reserve: Words;
+  readonly ringbuf_submit: Words;
+  readonly ringbuf_discard: Words;
+  readonly ringbuf_output: Words;
+  readonly spin_lock: Words;
+  readonly spin_unlock: Words;
+  readonly get_smp_processor_id: Words;
+}
+
+export interface MapsModule {
+  readonly memory: GuestMemory;
+  readonly wasm: MapsWasm;
+  /** Called when a ring buffer has something new and Linux would wake its readers; set by `createHelpers`. */
+  onWakeup: (map: number, flags: number) => void;
+  /** Slab sources by map header: gives the map a new slab, false when memory is exhausted. */
+  readonly refills: Map<number, () => boolean>;
+  /** Scratch of at least `size` bytes for keys and values of commands; valid until the next call. */
+  scratch(size: number): number;
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+function compile(): WebAssembly.Module {
+  if (compiled === undefined) {
+    const text = atob(MAPS_WASM);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+    compiled = new WebAssembly.Module(bytes);
+  }
+  return compiled;
+}
+
+/** One instance of the maps' Wasm on `memory`. Compiled once a process. */
+export function createMapsModule(memory: GuestMemory): MapsModule {
+  let scratchAt = 0;
+  let scratchSize = 0;
+  const refills = new Map<number, () => boolean>();
+  const module: { -readonly [K in keyof MapsModule]: MapsModule[K] } = {
+    memory,
+    wasm: undefined as unknown as MapsWasm,
+    onWakeup: () => {},
+    refills,
+    scratch(size) {
+      if (size > scratchSize) {
+        if (scratchAt !== 0) memory.free(scratchAt);
+        scratchSize = 0;
+        scratchAt = 0;
+        const wanted = Math.max(4096, size);
+        scratchAt = memory.allocate(wanted, 'scratch of map commands');
+        scratchSize = wanted;
+      }
+      return scratchAt;
+    },
+  };
+  const instance = new WebAssembly.Instance(compile(), {
+    env: {
+      memory: memory.wasm,
+      refill: (map: number) => (refills.get(map)?.() ? 1 : 0),
+      wakeup: (map: number, flags: number) => module.onWakeup(map, flags),
+    },
+  });
+  module.wasm = instance.exports as unknown as MapsWasm;
+  return module;
+}
+
+/** Runs `allocate`; false where the kernel's memory is exhausted. */
+export function orNoMemory(allocate: () => void): boolean {
+  try {
+    allocate();
+    return true;
+  } catch (error) {
+    if (error instanceof BpfError && error.errno === ERRNO.ENOMEM) return false;
+    throw error;
+  }
+}

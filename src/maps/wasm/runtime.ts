@@ -1,0 +1,14 @@
+// Helpers that are a few instructions: they stand here so that compiled programs call them without leaving Wasm.
+import { currentCpu } from './common';
+
+export function spin_lock(lock: usize): void {
+  store<u32>(lock, 1);
+}
+
+export function spin_unlock(lock: usize): void {
+  store<u32>(lock, 0);
+}
+
+export function get_smp_processor_id(): i32 {
+  return <i32>currentCpu();
+}
