@@ -2,8 +2,7 @@
  * The functions of an object: symbols of type FUNC in sections that hold instructions, their instructions, and for each
  * relocated instruction what its symbol stands for. Nothing is joined yet (see link.ts).
  */
-import { decodeProgram } from '../asm/decode.ts';
-import { CALL, CLASS, JMP_OP, LD_IMM64, PSEUDO } from '../asm/opcodes.ts';
+import { CALL, CLASS, decodeProgram, JMP_OP, LD_IMM64, PSEUDO } from '../asm/index.ts';
 import type { Insn } from '../contracts.ts';
 import {
   type ElfRelocation,

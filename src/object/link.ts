@@ -3,7 +3,7 @@
  * walk through the calls meets it (libbpf: bpf_object__reloc_code), and calls get their distance. Function info, line info
  * and CO-RE relocations move with their instructions.
  */
-import { CALL, PSEUDO } from '../asm/opcodes.ts';
+import { CALL, PSEUDO } from '../asm/index.ts';
 import type { BtfCoreRelocation, BtfLineInfo } from '../btf/index.ts';
 import type { Insn, LineInfo } from '../contracts.ts';
 import { type ObjectContext, objectError } from './context.ts';

@@ -6,7 +6,7 @@
  * object, EINVAL for a malformed one, ENOENT for an undefined symbol, EOPNOTSUPP for what libbpf does not take either.
  */
 import { type ElfFile, EM_BPF, parseElf } from '../elf/index.ts';
-import { type SectionMatch, sectionFor } from '../spec/sections.ts';
+import { type SectionMatch, sectionFor } from '../spec/index.ts';
 import { createContext, type ObjectContext, objectError, sectionText } from './context.ts';
 import { readDataMaps, readKconfig, readLegacyMaps, readStructOps } from './data-maps.ts';
 import { fixupBtf, loadableBtf } from './fixup-btf.ts';

@@ -27,7 +27,8 @@ int custom SEC(".data.custom") = 3;
 const char text[] SEC(".rodata.text") = "hello";
 
 SEC("xdp") int tail_a(struct xdp_md *ctx) { return XDP_DROP; }
-SEC("xdp/devmap") int tail_b(struct xdp_md *ctx) { return XDP_TX; }
+SEC("xdp/devmap") int devmap_prog(struct xdp_md *ctx) { return XDP_PASS; }
+SEC("xdp") int tail_b(struct xdp_md *ctx) { return XDP_TX; }
 
 SEC("xdp") int entry(struct xdp_md *ctx)
 {

@@ -1,0 +1,137 @@
+/**
+ * Compares what this package reads from an object with what libbpf hands to the kernel: bpftool loads the object under
+ * strace, and the arguments of its bpf(2) calls are the expected values. Needs root, bpftool, strace and clang.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parseObject } from '../../src/object/index.ts';
+import { compileText, fixtureSource, skipReason } from './compile.ts';
+
+function missing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'not root';
+  for (const [command, flag] of [
+    ['bpftool', 'version'],
+    ['strace', '-V'],
+  ] as const) {
+    if (spawnSync(command, [flag], { stdio: 'ignore' }).status !== 0) return `no ${command} on this machine`;
+  }
+  return skipReason();
+}
+
+/** The bpf(2) calls of `bpftool prog loadall`, as strace prints them with raw numbers. */
+function traceLoad(object: Uint8Array, name: string): string[] {
+  const directory = mkdtempSync(join(tmpdir(), 'tsbpf-oracle-'));
+  const mount = join(directory, 'bpffs');
+  mkdirSync(mount);
+  const file = join(directory, name);
+  writeFileSync(file, object);
+  if (spawnSync('mount', ['-t', 'bpf', 'bpf', mount]).status !== 0) {
+    rmSync(directory, { recursive: true });
+    return [];
+  }
+  try {
+    const args = [
+      '-e',
+      'trace=bpf',
+      '-v',
+      '-X',
+      'raw',
+      '-s',
+      '64',
+      'bpftool',
+      'prog',
+      'loadall',
+      file,
+      join(mount, 'p'),
+    ];
+    const result = spawnSync('strace', args, { encoding: 'utf8', maxBuffer: 1 << 28 });
+    return result.stderr.split('\n').filter((line) => line.startsWith('bpf('));
+  } finally {
+    spawnSync('umount', [mount]);
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** A number in strace's form: `0x1|0|0x60`. */
+function number(text: string): number {
+  return text.split('|').reduce((sum, part) => sum | Number(part), 0);
+}
+
+function field(line: string, name: string): number {
+  return number(new RegExp(`[{ ]${name}=([0-9a-fx|]+)`).exec(line)?.[1] ?? '0') >>> 0;
+}
+
+const reason = missing();
+if (reason !== undefined) console.log(`comparison with libbpf skipped: ${reason}`);
+
+describe.skipIf(reason !== undefined)('agrees with libbpf', () => {
+  it.each(['maps', 'calls'])('%s', (name) => {
+    // Pinned maps would land on the machine's bpffs.
+    const object = compileText(fixtureSource(name).replace('LIBBPF_PIN_BY_NAME', 'LIBBPF_PIN_NONE'));
+    const spec = parseObject(object, { name: `${name}.bpf.o` });
+    const calls = traceLoad(object, `${name}.bpf.o`);
+
+    const created = new Map<string, string>();
+    for (const line of calls) {
+      const mapName = /map_name="([^"]*)"/.exec(line)?.[1];
+      if (line.startsWith('bpf(0,') && mapName !== undefined) created.set(mapName, line);
+    }
+    for (const map of spec.maps) {
+      const line = created.get(map.name);
+      expect(line, map.name).toBeDefined();
+      expect(
+        {
+          type: field(line!, 'map_type'),
+          keySize: field(line!, 'key_size'),
+          valueSize: field(line!, 'value_size'),
+          maxEntries: field(line!, 'max_entries'),
+          flags: field(line!, 'map_flags'),
+        },
+        map.name,
+      ).toEqual({
+        type: map.type,
+        keySize: map.keySize,
+        valueSize: map.valueSize,
+        maxEntries: map.maxEntries,
+        flags: map.flags,
+      });
+      const valueType = field(line!, 'btf_value_type_id');
+      if (valueType !== 0) {
+        expect([field(line!, 'btf_key_type_id'), valueType], map.name).toEqual([
+          map.btfKeyTypeId,
+          map.btfValueTypeId,
+        ]);
+      }
+    }
+
+    for (const program of spec.programs) {
+      if (!program.autoload) continue;
+      const line = calls.find((call) => call.includes(`prog_name="${program.name}"`));
+      expect(line, program.name).toBeDefined();
+      const insns = [
+        ...line!.matchAll(/\{code=([^,]*), dst_reg=([^,]*), src_reg=([^,]*), off=([^,]*), imm=([^}]*)\}/g),
+      ];
+      const filled = new Set(program.relocations.map((relocation) => relocation.insn));
+      expect(insns.length, program.name).toBe(program.insns.length);
+      insns.forEach((match, i) => {
+        const [code, dst, src, off, imm] = match.slice(1).map(number) as [
+          number,
+          number,
+          number,
+          number,
+          number,
+        ];
+        // File descriptors are the loader's.
+        expect(
+          { code, dst, src, off: (off << 16) >> 16, imm: filled.has(i) ? 0 : imm | 0 },
+          `${program.name}:${i}`,
+        ).toEqual(program.insns[i]);
+      });
+      expect(field(line!, 'func_info_cnt') * 8, program.name).toBe(program.funcInfoRecords.length);
+      expect(field(line!, 'line_info_cnt') * 16, program.name).toBe(program.lineInfoRecords.length);
+    }
+  });
+});
