@@ -83,7 +83,14 @@ export type KernelEvent =
       readonly child: ProcessSpec;
       readonly time: bigint;
     }
-  | { readonly kind: 'exec'; readonly process: ProcessSpec; readonly comm: string; readonly time: bigint }
+  | {
+      readonly kind: 'exec';
+      readonly process: ProcessSpec;
+      readonly comm: string;
+      /** Path of the file that is executed. */
+      readonly filename?: string;
+      readonly time: bigint;
+    }
   | { readonly kind: 'exit'; readonly process: ProcessSpec; readonly time: bigint };
 
 /** A packet as read from a capture file. */

@@ -6,6 +6,8 @@
  * Numbers of types (`progType`, `mapType`, `attachType`) are those of the UAPI. Sizes are bytes.
  */
 
+import type { KernelEvent } from './events.ts';
+
 declare const fdBrand: unique symbol;
 /** A file descriptor of a kernel. Made by the kernel only; closed with `close`. */
 export type Fd = number & { readonly [fdBrand]?: true };
@@ -297,6 +299,37 @@ export interface KernelFeatures {
   readonly helpers: ReadonlySet<number>;
 }
 
+/** What became of a packet that an interface received. */
+export interface PacketVerdict {
+  /** Return value of the XDP program (enum xdp_action), null where none is attached. */
+  readonly xdp: number | null;
+  /** The frame as XDP left it. */
+  readonly data: Uint8Array;
+  /** For each attached socket filter: how many bytes of the frame its socket gets (0: none). */
+  readonly filters: readonly number[];
+}
+
+/** Drives an embedded kernel: what hardware and processes do to a real one. */
+export interface Simulator {
+  /** A new interface, or the one of that name: its ifindex. */
+  addInterface(name: string): number;
+  receive(packet: {
+    readonly ifindex: number;
+    readonly data: Uint8Array;
+    readonly rxQueue?: number;
+  }): PacketVerdict;
+  /** How many programs ran because of the event. */
+  fire(event: KernelEvent): number;
+  /** Stops the monotonic clock at a time (nanoseconds); from then on only this moves it. `realtime`: epoch of time 0. */
+  setTime(monotonic: bigint, realtime?: bigint): void;
+  /** Lines of trace_pipe so far, taken out. */
+  drainTrace(): TraceLine[];
+  setSysctl(name: string, value: number): void;
+  sysctl(name: string): number;
+  /** Programs that were stopped by a fault so far. */
+  oopses(): readonly { readonly program: string; readonly message: string }[];
+}
+
 export interface Kernel {
   // maps
   mapCreate(attr: MapCreateAttr): Fd;
@@ -392,6 +425,8 @@ export interface Kernel {
   features(): KernelFeatures;
   /** BTF of the kernel itself, null where it has none. */
   kernelBtf(): Uint8Array | null;
+  /** The machine around an embedded kernel, which people drive: packets, events, time. Null on the host. */
+  readonly simulator: Simulator | null;
   /** Closes everything that is still open; pins stay where the kernel outlives its user. */
   shutdown(): void;
 }

@@ -33,23 +33,39 @@ export interface SourceLocation {
   readonly text: string;
 }
 
-/** A program that the verifier refused. `log` is the kernel-format log, `insn` the offending instruction. */
-export class VerifierError extends BpfError {
+/** What is known of a refusal besides its message. */
+export interface VerifierErrorDetails {
+  /** The kernel-format log. */
   readonly log: string;
   /** Index of the offending instruction (in 8-byte slots), -1 where the refusal concerns the whole program. */
   readonly insn: number;
-  readonly source: SourceLocation | undefined;
+  readonly source?: SourceLocation | undefined;
+  /** The registers that matter, as the log shows their states. */
+  readonly registers?: readonly { readonly register: string; readonly state: string }[];
+  /** Instructions of the failing path, oldest first. */
+  readonly path?: readonly number[];
+  /** Instructions processed until the refusal. */
+  readonly insnsProcessed?: number;
+}
 
-  constructor(
-    code: ErrnoName,
-    message: string,
-    details: { log: string; insn: number; source?: SourceLocation | undefined; hint?: string },
-  ) {
-    super(code, message, details.hint === undefined ? {} : { hint: details.hint });
+/** A program that the verifier refused. The message is the reason: the last line of the log. */
+export class VerifierError extends BpfError implements VerifierErrorDetails {
+  readonly log: string;
+  readonly insn: number;
+  readonly source: SourceLocation | undefined;
+  readonly registers: readonly { readonly register: string; readonly state: string }[];
+  readonly path: readonly number[];
+  readonly insnsProcessed: number;
+
+  constructor(code: ErrnoName, message: string, details: VerifierErrorDetails) {
+    super(code, message);
     this.name = 'VerifierError';
     this.log = details.log;
     this.insn = details.insn;
     this.source = details.source;
+    this.registers = details.registers ?? [];
+    this.path = details.path ?? [];
+    this.insnsProcessed = details.insnsProcessed ?? 0;
   }
 }
 

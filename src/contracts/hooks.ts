@@ -1,0 +1,56 @@
+/** The seam between hooks and the kernel: how packets, events and PROG_TEST_RUN become contexts of program types. */
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { ProgTypeRow } from '../spec/types.ts';
+import type { SyscallArg } from './events.ts';
+import type { PacketOps } from './runtime.ts';
+
+/** Input of PROG_TEST_RUN, checked for size by nobody yet. */
+export interface TestRunInput {
+  readonly data: Uint8Array;
+  readonly ctx: Uint8Array;
+  readonly flags: number;
+}
+
+/**
+ * A context that lies in the linear memory, ready for a run. Made by a hook, used for one run or a series of runs,
+ * then released.
+ */
+export interface LiveContext {
+  /** Offset of the context object: the program's R1. 0: NULL. */
+  readonly address: number;
+  /** The packet as it is now; empty for program types without one. */
+  packet(): Uint8Array;
+  /** The context as user space may read it back (UAPI layout); empty where it cannot. */
+  userContext(): Uint8Array;
+  release(): void;
+}
+
+/** A context with a packet that the packet helpers may move. */
+export interface PacketContext extends LiveContext {
+  readonly ops: PacketOps;
+}
+
+/** What a hook needs to build contexts. */
+export interface HookEnv {
+  readonly memory: GuestMemory;
+  readonly type: ProgTypeRow;
+  /** Tells the packet helpers where the packet of a context lies; called again with null on release. */
+  registerPacket(ctx: number, ops: PacketOps | null): void;
+}
+
+/** A program type's way from input to context: one file of `src/hooks` each. */
+export interface Hook {
+  /** Names of the program types (`ProgTypeRow.name`). */
+  readonly progTypes: readonly string[];
+  /**
+   * PROG_TEST_RUN: throws BpfError (EINVAL …) where Linux refuses the input; absent: the program types have no test run
+   * (ENOTSUPP).
+   */
+  testRun?(input: TestRunInput, env: HookEnv): LiveContext;
+}
+
+/** Where the arguments of events lie while programs may look at them. */
+export interface UserMemory {
+  /** Copies an argument to user memory and gives the 64-bit value that the program sees. */
+  place(arg: SyscallArg): bigint;
+}

@@ -1,0 +1,49 @@
+/**
+ * The clocks of the embedded kernel. They run with the host's clock until something sets the time (a replay, a test): from
+ * then on they stand still between `advanceTo` calls, so that a recording gives the same timestamps on every run.
+ */
+import type { Clock } from '../contracts/runtime.ts';
+
+const HZ_NS = 4_000_000n; // CONFIG_HZ = 250
+
+export class KernelClock implements Clock {
+  /** Nanoseconds of the monotonic clock; undefined while the clock runs freely. */
+  #fixed: bigint | undefined;
+  /** Real time minus monotonic time. */
+  #epoch: bigint;
+
+  constructor() {
+    this.#epoch = BigInt(Math.round(performance.timeOrigin * 1000)) * 1000n;
+  }
+
+  monotonic(): bigint {
+    return this.#fixed ?? BigInt(Math.round(performance.now() * 1e6));
+  }
+  boottime(): bigint {
+    return this.monotonic();
+  }
+  realtime(): bigint {
+    return this.#epoch + this.monotonic();
+  }
+  tai(): bigint {
+    return this.realtime() + 37_000_000_000n;
+  }
+  jiffies(): bigint {
+    return 4_294_892_296n + this.monotonic() / HZ_NS;
+  }
+
+  /** Stops the clock at a time of the monotonic clock; never moves it back. */
+  advanceTo(nanoseconds: bigint): void {
+    if (this.#fixed === undefined || nanoseconds > this.#fixed) this.#fixed = nanoseconds;
+  }
+
+  /** Says which real time the monotonic 0 was (a recording's first timestamp). */
+  setEpoch(realtime: bigint): void {
+    this.#epoch = realtime;
+  }
+
+  /** Lets the clock run freely again. */
+  run(): void {
+    this.#fixed = undefined;
+  }
+}

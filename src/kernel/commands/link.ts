@@ -1,0 +1,170 @@
+/** LINK_CREATE, LINK_UPDATE, LINK_DETACH, RAW_TRACEPOINT_OPEN, PROG_BIND_MAP and sockets' SO_ATTACH_BPF. */
+import type { Fd, LinkCreateAttr, LinkUpdateAttr } from '../../contracts/kernel.ts';
+import { BPF_ATTACH_TYPE } from '../../uapi/index.ts';
+import { BpfError } from '../../util/errors.ts';
+import { PerfEventObject } from '../events.ts';
+import { KernelObject } from '../fd-table.ts';
+import { LinkObject, PerfEventLink, RawTracepointLink, XdpLink } from '../links.ts';
+import type { Machine } from '../machine.ts';
+import { MapObject, ProgObject } from '../objects.ts';
+
+const { BPF_XDP, BPF_PERF_EVENT } = BPF_ATTACH_TYPE;
+/** BPF_F_REPLACE for links: the old program is named. */
+const F_REPLACE = 4;
+
+/** How each program type is linked; a type that is not here cannot be, in the embedded kernel. */
+const LINKERS: Readonly<
+  Record<string, (machine: Machine, program: ProgObject, attr: LinkCreateAttr) => LinkObject>
+> = {
+  xdp: linkXdp,
+  kprobe: linkPerfEvent,
+  tracepoint: linkPerfEvent,
+  raw_tracepoint: linkRawTracepoint,
+};
+
+export function linkCreate(machine: Machine, attr: LinkCreateAttr): Fd {
+  const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
+  const linker = LINKERS[program.type.name];
+  if (linker === undefined) {
+    throw new BpfError(
+      'EINVAL',
+      `the embedded kernel has nothing to link a ${program.type.name} program to`,
+      {
+        hint: `it links: ${Object.keys(LINKERS).join(', ')}`,
+      },
+    );
+  }
+  return machine.fds.install(linker(machine, program, attr));
+}
+
+function linkXdp(machine: Machine, program: ProgObject, attr: LinkCreateAttr): LinkObject {
+  if (attr.attachType !== BPF_XDP)
+    throw new BpfError(
+      'EINVAL',
+      `XDP programs are linked with attach type ${BPF_XDP} (XDP), not ${attr.attachType}`,
+    );
+  const ifindex = attr.targetIfindex ?? 0;
+  if (machine.devices.byIndex(ifindex) === undefined)
+    throw new BpfError('EINVAL', `there is no network interface ${ifindex}`);
+  if (machine.points.at(`xdp:${ifindex}`).length > 0) {
+    throw new BpfError('EBUSY', `interface ${ifindex} has an XDP program already`, {
+      hint: 'replace it with LINK_UPDATE',
+    });
+  }
+  return new XdpLink(ifindex, { program: program.get(), cookie: 0n }, machine.points, machine.links);
+}
+
+function linkPerfEvent(machine: Machine, program: ProgObject, attr: LinkCreateAttr): LinkObject {
+  if (attr.attachType !== BPF_PERF_EVENT) {
+    throw new BpfError(
+      'EINVAL',
+      `a ${program.type.name} program is linked to a perf event with attach type ${BPF_PERF_EVENT} (PERF_EVENT), not ${attr.attachType}`,
+    );
+  }
+  if (attr.targetFd === undefined)
+    throw new BpfError('EBADF', 'the link needs the descriptor of a perf event');
+  const event = machine.fds.expect(attr.targetFd, PerfEventObject, 'perf event');
+  const expected = event.attr.kind === 'tracepoint' ? 'tracepoint' : 'kprobe';
+  if (program.type.name !== expected) {
+    throw new BpfError(
+      'EINVAL',
+      `a ${program.type.name} program cannot be attached to a ${event.attr.kind} event`,
+    );
+  }
+  event.point; // Refuses kinds that cannot be attached to before a reference is taken.
+  const pid = event.attr.kind === 'tracepoint' ? event.attr.pid : undefined;
+  const attachment = {
+    program: program.get(),
+    cookie: attr.bpfCookie ?? 0n,
+    ...(pid === undefined || pid < 0 ? {} : { pid }),
+  };
+  return new PerfEventLink(event, attachment, machine.points, machine.links);
+}
+
+function linkRawTracepoint(): LinkObject {
+  throw new BpfError('EINVAL', 'raw tracepoint programs are attached with RAW_TRACEPOINT_OPEN');
+}
+
+export function rawTracepointOpen(
+  machine: Machine,
+  attr: { name: string | null; progFd: Fd; cookie?: bigint },
+): Fd {
+  const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
+  if (program.type.name !== 'raw_tracepoint' && program.type.name !== 'raw_tracepoint_writable') {
+    throw new BpfError('EINVAL', `a ${program.type.name} program cannot be attached to a raw tracepoint`);
+  }
+  if (attr.name === null || attr.name === '')
+    throw new BpfError('EINVAL', 'a raw tracepoint program needs the name of its tracepoint');
+  const attachment = { program: program.get(), cookie: attr.cookie ?? 0n };
+  return machine.fds.install(new RawTracepointLink(attr.name, attachment, machine.points, machine.links));
+}
+
+export function linkUpdate(machine: Machine, attr: LinkUpdateAttr): void {
+  const link = machine.fds.expect(attr.linkFd, LinkObject, 'link');
+  const program = machine.fds.expect(attr.newProgFd, ProgObject, 'program');
+  const flags = attr.flags ?? 0;
+  if ((flags & ~F_REPLACE) !== 0) throw new BpfError('EINVAL', `unknown flags 0x${flags.toString(16)}`);
+  if (attr.oldProgFd !== undefined && !(flags & F_REPLACE)) {
+    throw new BpfError('EINVAL', 'oldProgFd is only looked at with BPF_F_REPLACE');
+  }
+  const old =
+    attr.oldProgFd === undefined ? undefined : machine.fds.expect(attr.oldProgFd, ProgObject, 'program');
+  program.get();
+  try {
+    link.update(program, old, flags);
+  } catch (error) {
+    program.put();
+    throw error;
+  }
+}
+
+export function linkDetach(machine: Machine, attr: { linkFd: Fd }): void {
+  machine.fds.expect(attr.linkFd, LinkObject, 'link').forceDetach();
+}
+
+/** The program holds the map from now on (a skeleton's .rodata that no instruction refers to). */
+export function progBindMap(machine: Machine, attr: { progFd: Fd; mapFd: Fd; flags?: number }): void {
+  const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
+  const map = machine.fds.expect(attr.mapFd, MapObject, 'map');
+  if (attr.flags) throw new BpfError('EINVAL', 'PROG_BIND_MAP takes no flags');
+  if (!program.maps.includes(map)) program.maps.push(map.get());
+}
+
+/** A packet socket of the embedded kernel: sees every frame that an interface receives, through its filter. */
+export class SocketObject extends KernelObject {
+  readonly what = 'socket';
+  readonly #machine: Machine;
+  #attachment: { program: ProgObject; cookie: bigint } | undefined;
+
+  constructor(machine: Machine) {
+    super();
+    this.#machine = machine;
+  }
+
+  attach(program: ProgObject): void {
+    this.#detach();
+    this.#attachment = { program: program.get(), cookie: 0n };
+    this.#machine.points.attach('socket', this.#attachment);
+  }
+
+  #detach(): void {
+    if (this.#attachment === undefined) return;
+    this.#machine.points.detach('socket', this.#attachment);
+    this.#attachment.program.put();
+    this.#attachment = undefined;
+  }
+
+  protected destroy(): void {
+    this.#detach();
+  }
+}
+
+export function socketAttach(machine: Machine, attr: { socketFd: Fd | null; progFd: Fd }): Fd {
+  const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
+  if (program.type.name !== 'socket_filter') {
+    throw new BpfError('EINVAL', `a ${program.type.name} program is no socket filter`);
+  }
+  const fd = attr.socketFd ?? machine.fds.install(new SocketObject(machine));
+  machine.fds.expect(fd, SocketObject, 'socket').attach(program);
+  return fd;
+}

@@ -1,0 +1,128 @@
+/** BTF_LOAD, pins, *_GET_NEXT_ID, *_GET_FD_BY_ID and OBJ_GET_INFO_BY_FD. */
+import { parseBtf } from '../../btf/index.ts';
+import type { Fd, ObjectInfo, ObjectKind } from '../../contracts/kernel.ts';
+import { BPF_MAP_FLAGS } from '../../uapi/index.ts';
+import { BpfError } from '../../util/errors.ts';
+import { holds } from '../credentials.ts';
+import type { FdMode, IdTable, KernelObject } from '../fd-table.ts';
+import { LinkObject } from '../links.ts';
+import type { Machine } from '../machine.ts';
+import { BtfObject, MapObject, ProgObject } from '../objects.ts';
+
+/** BTF_MAX_SIZE */
+const MAX_BTF_BYTES = 16 << 20;
+
+export function btfLoad(machine: Machine, attr: { btf: Uint8Array }): Fd {
+  if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(machine.credentials, 'bpf')) {
+    throw new BpfError('EPERM', 'loading BTF needs CAP_BPF');
+  }
+  if (attr.btf.length > MAX_BTF_BYTES)
+    throw new BpfError('E2BIG', `BTF of ${attr.btf.length} bytes: at most ${MAX_BTF_BYTES} are taken`);
+  const bytes = attr.btf.slice();
+  return machine.fds.install(new BtfObject(parseBtf(bytes), bytes, machine.btfs));
+}
+
+export function objPin(machine: Machine, attr: { pathname: string; bpfFd: Fd }): void {
+  const object = machine.fds.object(attr.bpfFd);
+  if (object === undefined) throw new BpfError('EBADF', `descriptor ${attr.bpfFd} is not open`);
+  if (!(object instanceof MapObject || object instanceof ProgObject || object instanceof LinkObject)) {
+    throw new BpfError('EINVAL', `a ${object.what} cannot be pinned: maps, programs and links can`);
+  }
+  machine.bpffs.pin(attr.pathname, object);
+}
+
+export function objGet(machine: Machine, attr: { pathname: string; fileFlags?: number }): Fd {
+  const mode = modeOf(attr.fileFlags ?? 0);
+  return machine.fds.install(machine.bpffs.object(attr.pathname).get(), mode);
+}
+
+function tables(machine: Machine): Record<ObjectKind, IdTable<KernelObject>> {
+  return { prog: machine.programs, map: machine.maps, link: machine.links, btf: machine.btfs } as never;
+}
+
+export function objGetNextId(machine: Machine, attr: { kind: ObjectKind; startId: number }): number | null {
+  if (!holds(machine.credentials, 'sys_admin'))
+    throw new BpfError('EPERM', 'walking ids needs CAP_SYS_ADMIN');
+  return tables(machine)[attr.kind].after(attr.startId);
+}
+
+export function objGetFdById(
+  machine: Machine,
+  attr: { kind: ObjectKind; id: number; openFlags?: number },
+): Fd {
+  if (!holds(machine.credentials, 'sys_admin'))
+    throw new BpfError('EPERM', 'opening by id needs CAP_SYS_ADMIN');
+  const object = tables(machine)[attr.kind].find(attr.id);
+  if (object === undefined) throw new BpfError('ENOENT', `there is no ${attr.kind} with id ${attr.id}`);
+  return machine.fds.install(object.get(), modeOf(attr.openFlags ?? 0));
+}
+
+export function objGetInfoByFd(machine: Machine, attr: { bpfFd: Fd }): ObjectInfo {
+  const object = machine.fds.object(attr.bpfFd);
+  if (object === undefined) throw new BpfError('EBADF', `descriptor ${attr.bpfFd} is not open`);
+  if (object instanceof MapObject) return mapInfo(object);
+  if (object instanceof ProgObject) return progInfo(object);
+  if (object instanceof LinkObject) return { kind: 'link', ...object.info() };
+  if (object instanceof BtfObject)
+    return { kind: 'btf', id: object.id, name: '', kernelBtf: false, data: object.bytes.slice() };
+  throw new BpfError('EINVAL', `a ${object.what} has no info`);
+}
+
+function mapInfo(object: MapObject): ObjectInfo {
+  const { info } = object.map;
+  return {
+    kind: 'map',
+    type: info.type.id,
+    id: info.id,
+    keySize: info.keySize,
+    valueSize: info.valueSize,
+    maxEntries: info.maxEntries,
+    mapFlags: info.flags,
+    name: info.name,
+    btfId: object.parts.btf?.object.id ?? 0,
+    btfKeyTypeId: object.parts.btf?.keyTypeId ?? 0,
+    btfValueTypeId: object.parts.btf?.valueTypeId ?? 0,
+    btfVmlinuxValueTypeId: 0,
+    mapExtra: object.parts.mapExtra,
+    ifindex: 0,
+    memlock: object.map.memory,
+    frozen: object.frozen,
+  };
+}
+
+function progInfo(program: ProgObject): ObjectInfo {
+  const { parts } = program;
+  const jited = parts.executable.engine === 'jit';
+  return {
+    kind: 'prog',
+    type: parts.type.id,
+    id: program.id,
+    tag: parts.tag,
+    name: parts.name,
+    jited,
+    jitedProgLen: parts.executable.codeSize,
+    xlatedInsns: parts.xlated,
+    loadTime: parts.loadTime,
+    createdByUid: parts.uid,
+    mapIds: program.maps.map((map) => map.id),
+    gplCompatible: parts.gplCompatible,
+    btfId: parts.btf?.id ?? 0,
+    funcInfo: parts.funcInfo,
+    lineInfo: parts.lineInfo,
+    runTimeNs: BigInt(Math.round(program.runTimeNs)),
+    runCnt: BigInt(program.runCount),
+    recursionMisses: 0n,
+    verifiedInsns: parts.stats.insnsProcessed,
+    attachBtfId: parts.attachBtfId,
+    jitedDump: jited ? parts.executable.dump() : '',
+  };
+}
+
+function modeOf(flags: number): FdMode {
+  const { BPF_F_RDONLY, BPF_F_WRONLY } = BPF_MAP_FLAGS;
+  if ((flags & ~(BPF_F_RDONLY | BPF_F_WRONLY)) !== 0)
+    throw new BpfError('EINVAL', `unknown file flags 0x${flags.toString(16)}`);
+  if (flags & BPF_F_RDONLY && flags & BPF_F_WRONLY)
+    throw new BpfError('EINVAL', 'a descriptor cannot be both read-only and write-only');
+  return { read: !(flags & BPF_F_WRONLY), write: !(flags & BPF_F_RDONLY) };
+}

@@ -1,0 +1,235 @@
+/**
+ * PROG_LOAD, in the seven steps of the kernel's bpf_prog_load: allocate, copy, pick the type's operations, verify, resolve
+ * helper ids to functions, compile, hand out a descriptor. Nothing is left behind when one of them refuses.
+ */
+import { decodeProgram } from '../../asm/index.ts';
+import type { Insn } from '../../contracts/insn.ts';
+import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
+import type { MapInfo } from '../../contracts/maps.ts';
+import type { FuncInfo, LineInfo, Rejection, VerifiedProgram } from '../../contracts/verify.ts';
+import { rewrite } from '../../rewrite/index.ts';
+import { type ProgTypeRow, progTypeById } from '../../spec/index.ts';
+import { BPF_MACROS } from '../../uapi/index.ts';
+import { ERRNO } from '../../util/errno.ts';
+import { BpfError, InternalError, VerifierError } from '../../util/errors.ts';
+import { verify } from '../../verifier/index.ts';
+import { holds } from '../credentials.ts';
+import type { Machine } from '../machine.ts';
+import { ownerAccepts } from '../map-resolver.ts';
+import { checkObjectName } from '../names.ts';
+import { BtfObject, MapObject, ProgObject } from '../objects.ts';
+import { programTag } from '../tag.ts';
+
+/** BPF_MAXINSNS without CAP_BPF, BPF_COMPLEXITY_LIMIT_INSNS with it. */
+const MAX_INSNS_UNPRIVILEGED = 4096;
+const MAX_INSNS = 1_000_000;
+const FUNC_INFO_SIZE = 8;
+const LINE_INFO_SIZE = 16;
+
+/** Licences that count as GPL-compatible (include/linux/license.h). */
+const GPL_COMPATIBLE = new Set([
+  'GPL',
+  'GPL v2',
+  'GPL and additional rights',
+  'Dual BSD/GPL',
+  'Dual MIT/GPL',
+  'Dual MPL/GPL',
+]);
+
+const PROG_FLAGS =
+  BPF_MACROS.BPF_F_STRICT_ALIGNMENT |
+  BPF_MACROS.BPF_F_ANY_ALIGNMENT |
+  BPF_MACROS.BPF_F_TEST_RND_HI32 |
+  BPF_MACROS.BPF_F_TEST_STATE_FREQ |
+  BPF_MACROS.BPF_F_SLEEPABLE |
+  BPF_MACROS.BPF_F_XDP_HAS_FRAGS |
+  BPF_MACROS.BPF_F_TEST_REG_INVARIANTS;
+
+export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
+  const type = checkAttributes(machine, attr);
+  const name = checkObjectName(attr.progName ?? '');
+  const insns = decodeProgram(attr.insns);
+  const gplCompatible = GPL_COMPATIBLE.has(attr.license);
+  const btf = attr.progBtfFd === undefined ? undefined : machine.fds.expect(attr.progBtfFd, BtfObject, 'BTF');
+  const funcInfo = checkRecords(attr.funcInfo, attr.funcInfoRecSize, FUNC_INFO_SIZE, 'function');
+  const lineInfo = checkRecords(attr.lineInfo, attr.lineInfoRecSize, LINE_INFO_SIZE, 'line');
+  const lines = btf === undefined ? undefined : decodeLines(btf, lineInfo);
+
+  const verified = verifyProgram(machine, attr, {
+    type,
+    insns,
+    gplCompatible,
+    btf,
+    funcs: decodeFuncs(funcInfo),
+    lines,
+  });
+
+  const maps = new Map<MapInfo, MapObject>();
+  for (const info of verified.usedMaps) maps.set(info, mapOf(machine, info));
+  const { program, xlated } = rewrite(verified, {
+    name: name || type.name,
+    helpers: machine.helpers,
+    packetLoads: machine.packets.loads,
+    map: (info) => (maps.get(info) ?? mapOf(machine, info)).map,
+  });
+  const engine =
+    machine.engines[machine.sysctls.get('net.core.bpf_jit_enable') === 0 ? 'interpreter' : 'jit'];
+  const executable = engine.prepare(program, machine.engineEnv);
+  const parts = {
+    type,
+    expectedAttachType: attr.expectedAttachType ?? 0,
+    name,
+    tag: programTag(attr.insns),
+    gplCompatible,
+    sleepable: ((attr.progFlags ?? 0) & BPF_MACROS.BPF_F_SLEEPABLE) !== 0,
+    xlated,
+    executable,
+    stats: verified.stats,
+    btf,
+    funcInfo,
+    lineInfo,
+    attachBtfId: attr.attachBtfId ?? 0,
+    loadTime: machine.clock.boottime(),
+    uid: machine.credentials.uid,
+  };
+  for (const map of maps.values()) {
+    if (map.map.info.type.holds === 'prog' && !ownerAccepts(map, { parts })) {
+      executable.release();
+      throw new BpfError(
+        'EINVAL',
+        `the program array '${map.map.info.name}' holds programs of another type: ${map.owner?.type.name}`,
+      );
+    }
+  }
+  for (const map of maps.values()) map.get();
+  btf?.get();
+  return machine.fds.install(new ProgObject(parts, [...maps.values()], machine.programs));
+}
+
+function checkAttributes(machine: Machine, attr: ProgLoadAttr): ProgTypeRow {
+  const who = machine.credentials;
+  const type = progTypeById(attr.progType);
+  if (type === undefined) throw new BpfError('EINVAL', `there is no program type ${attr.progType}`);
+  const flags = attr.progFlags ?? 0;
+  if ((flags & ~PROG_FLAGS) !== 0)
+    throw new BpfError('EINVAL', `unknown program flags 0x${(flags & ~PROG_FLAGS).toString(16)}`);
+  if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(who, 'bpf')) {
+    throw new BpfError(
+      'EPERM',
+      'loading programs needs CAP_BPF while kernel.unprivileged_bpf_disabled is set',
+    );
+  }
+  const count = attr.insns.length / 8;
+  const limit = holds(who, 'bpf') ? MAX_INSNS : MAX_INSNS_UNPRIVILEGED;
+  if (count === 0 || count > limit) {
+    throw new BpfError('E2BIG', `a program has 1 to ${limit} instructions, this one has ${count}`);
+  }
+  if (!type.unprivileged && !holds(who, 'bpf'))
+    throw new BpfError('EPERM', `loading a ${type.name} program needs CAP_BPF`);
+  if (!type.unprivileged && !holds(who, type.capability)) {
+    throw new BpfError('EPERM', `loading a ${type.name} program needs CAP_${type.capability.toUpperCase()}`);
+  }
+  if (attr.progIfindex)
+    throw new BpfError('EINVAL', 'no device of the embedded kernel takes offloaded programs');
+  return type;
+}
+
+interface Parsed {
+  readonly type: ProgTypeRow;
+  readonly insns: readonly Insn[];
+  readonly gplCompatible: boolean;
+  readonly btf: BtfObject | undefined;
+  readonly funcs: FuncInfo[] | undefined;
+  readonly lines: LineInfo[] | undefined;
+}
+
+function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): VerifiedProgram {
+  const result = verify({
+    progType: parsed.type,
+    expectedAttachType: attr.expectedAttachType ?? 0,
+    insns: parsed.insns,
+    gplCompatible: parsed.gplCompatible,
+    mapByFd: (fd) => infoByFd(machine, fd),
+    mapByIndex: (index) => infoByFd(machine, attr.fdArray?.[index] ?? -1),
+    credentials: machine.credentials,
+    flags: attr.progFlags ?? 0,
+    logLevel: attr.logLevel ?? 0,
+    ...(parsed.btf === undefined ? {} : { btf: parsed.btf.btf }),
+    ...(parsed.funcs === undefined ? {} : { funcInfo: parsed.funcs }),
+    ...(parsed.lines === undefined ? {} : { lineInfo: parsed.lines }),
+    ...(attr.attachBtfId === undefined ? {} : { attachBtfId: attr.attachBtfId }),
+    ...(attr.logSize === undefined ? {} : { logLimit: attr.logSize }),
+  });
+  attr.onLog?.(result.log);
+  if (result.verdict === 'reject') throw rejectionError(result);
+  return result;
+}
+
+function rejectionError(result: Rejection): VerifierError {
+  return new VerifierError(result.errno, result.message, {
+    log: result.log,
+    insn: result.insn,
+    source: result.source,
+    registers: result.registers,
+    path: result.path,
+    insnsProcessed: result.stats.insnsProcessed,
+  });
+}
+
+function infoByFd(machine: Machine, fd: number): MapInfo | number {
+  const object = machine.fds.object(fd);
+  if (object === undefined) return -ERRNO.EBADF;
+  if (!(object instanceof MapObject)) return -ERRNO.EINVAL;
+  return object.map.info;
+}
+
+function mapOf(machine: Machine, info: MapInfo): MapObject {
+  const map = machine.maps.find(info.id);
+  if (map === undefined) throw new InternalError(`map id ${info.id} vanished during load`);
+  return map;
+}
+
+function checkRecords(
+  records: Uint8Array | undefined,
+  size: number | undefined,
+  expected: number,
+  what: string,
+): Uint8Array {
+  if (records === undefined || records.length === 0) return new Uint8Array();
+  const actual = size ?? expected;
+  if (actual !== expected || records.length % expected !== 0) {
+    throw new BpfError(
+      'EINVAL',
+      `${what} info has ${records.length} bytes in records of ${actual}; records of ${expected} are expected`,
+    );
+  }
+  return records;
+}
+
+function decodeFuncs(records: Uint8Array): FuncInfo[] | undefined {
+  if (records.length === 0) return undefined;
+  const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+  const funcs: FuncInfo[] = [];
+  for (let at = 0; at < records.length; at += FUNC_INFO_SIZE) {
+    funcs.push({ insn: view.getUint32(at, true), typeId: view.getUint32(at + 4, true) });
+  }
+  return funcs;
+}
+
+/** struct bpf_line_info: instruction, file name, text of the line, line << 10 | column. */
+function decodeLines(btf: BtfObject, records: Uint8Array): LineInfo[] | undefined {
+  if (records.length === 0) return undefined;
+  const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+  const lines: LineInfo[] = [];
+  for (let at = 0; at < records.length; at += LINE_INFO_SIZE) {
+    const place = view.getUint32(at + 12, true);
+    lines.push({
+      insn: view.getUint32(at, true),
+      file: btf.btf.string(view.getUint32(at + 4, true)),
+      text: btf.btf.string(view.getUint32(at + 8, true)),
+      line: place >>> 10,
+      column: place & 0x3ff,
+    });
+  }
+  return lines;
+}

@@ -1,0 +1,169 @@
+/**
+ * The state of one embedded kernel that its commands share: memory, tables of objects, credentials, clocks, attach points.
+ * Commands are functions over it, one file a family; `EmbeddedKernel` is the thin face with the methods of the contract.
+ */
+import type { Engine, EngineEnv } from '../contracts/engine.ts';
+import type { HelperEnv, HelperTable } from '../contracts/runtime.ts';
+import type { Credentials } from '../contracts/verify.ts';
+import { createHelpers } from '../helpers/index.ts';
+import { PacketContexts } from '../hooks/index.ts';
+import { createInterpreter } from '../interpreter/index.ts';
+import { createJit } from '../jit/index.ts';
+import { createMapsModule, type MapsModule } from '../maps/index.ts';
+import { GuestMemory, type GuestMemoryOptions } from '../memory/index.ts';
+import { AttachPoints } from './attach-points.ts';
+import { Bpffs } from './bpffs.ts';
+import { KernelClock } from './clock.ts';
+import { ROOT } from './credentials.ts';
+import { Callbacks, ProgramEntries } from './engine-tables.ts';
+import type { PerfEventObject } from './events.ts';
+import { FdTable, IdTable } from './fd-table.ts';
+import type { LinkObject } from './links.ts';
+import { NetworkDevices } from './network.ts';
+import type { BtfObject, MapObject, ProgObject } from './objects.ts';
+import { perfOutput } from './perf-output.ts';
+import { type Process, ProcessTable } from './processes.ts';
+import { WaitQueue } from './rings.ts';
+import { Sysctls } from './sysctls.ts';
+import { TracePipe } from './trace-pipe.ts';
+
+export interface EmbeddedKernelOptions {
+  readonly memory?: GuestMemoryOptions;
+  /** Who makes the calls (default: root). */
+  readonly credentials?: Credentials;
+  /** CPUs that per-CPU maps have room for (default 1). Programs run on CPU 0 unless an event says otherwise. */
+  readonly possibleCpus?: number;
+  /** Seed of bpf_get_prandom_u32, for runs that must repeat; default: from the clock. */
+  readonly randomSeed?: number;
+  /** Called when a program is stopped by a fault; default: one line on the console. */
+  readonly onOops?: (oops: Oops) => void;
+}
+
+/** A run that faulted: a bug of verifier or JIT, contained. */
+export interface Oops {
+  readonly program: string;
+  readonly progId: number;
+  readonly message: string;
+  readonly error: Error;
+}
+
+/** Clock tick that perf and trace output carry: the process that runs while no event is being handled. */
+const INIT_PROCESS = { pid: 1, tgid: 1, uid: 0, gid: 0, comm: 'tsbpf' };
+
+export class Machine {
+  readonly memory: GuestMemory;
+  readonly fds = new FdTable();
+  readonly maps = new IdTable<MapObject>();
+  readonly programs = new IdTable<ProgObject>();
+  readonly links = new IdTable<LinkObject>();
+  readonly btfs = new IdTable<BtfObject>();
+  readonly perfEvents = new IdTable<PerfEventObject>();
+  readonly sysctls = new Sysctls();
+  readonly bpffs = new Bpffs();
+  readonly clock = new KernelClock();
+  readonly tracePipe = new TracePipe();
+  readonly points = new AttachPoints();
+  readonly entries = new ProgramEntries();
+  readonly callbacks = new Callbacks();
+  readonly processes: ProcessTable;
+  readonly devices = new NetworkDevices();
+  readonly packets: PacketContexts;
+  readonly mapsModule: MapsModule;
+  readonly helpers: HelperTable;
+  readonly engines: Readonly<Record<'interpreter' | 'jit', Engine>>;
+  readonly engineEnv: EngineEnv;
+  readonly possibleCpus: number;
+  readonly onOops: (oops: Oops) => void;
+  /** What `onOops` was told so far. */
+  readonly oopses: Oops[] = [];
+  /** Readers of BPF ring buffers, by map id. */
+  readonly ringWaiters = new Map<number, WaitQueue>();
+  credentials: Credentials;
+  current: Process;
+  cpu = 0;
+  /** Descriptors of BPF_ENABLE_STATS that are open. */
+  statsUsers = 0;
+  /** Runs in progress; a run inside a run gets the next stack. */
+  level = 0;
+  /** Program whose helpers run now, for messages. */
+  running: ProgObject | undefined;
+  readonly #byHeader = new Map<number, MapObject>();
+  #random: number;
+
+  constructor(options: EmbeddedKernelOptions = {}) {
+    this.memory = new GuestMemory(options.memory);
+    this.credentials = options.credentials ?? ROOT;
+    this.possibleCpus = options.possibleCpus ?? 1;
+    this.onOops = options.onOops ?? ((oops) => console.error(`tsbpf: ${oops.message}`));
+    this.#random = (options.randomSeed ?? Date.now()) | 0;
+    this.processes = new ProcessTable(this.memory);
+    this.current = this.processes.mention(INIT_PROCESS);
+    this.packets = new PacketContexts(this.memory);
+    this.mapsModule = createMapsModule(this.memory);
+    this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
+    this.engines = { interpreter: createInterpreter(), jit: createJit() };
+    this.helpers = createHelpers(this.#helperEnv(), this.mapsModule);
+  }
+
+  mapByAddress(address: number): MapObject | undefined {
+    return this.#byHeader.get(address);
+  }
+
+  addMap(map: MapObject): void {
+    this.maps.set(map.id, map);
+    this.#byHeader.set(map.map.layout.address, map);
+  }
+
+  removeMap(map: MapObject): void {
+    this.maps.remove(map.id);
+    this.#byHeader.delete(map.map.layout.address);
+    this.ringWaiters.delete(map.id);
+  }
+
+  ringQueue(mapId: number): WaitQueue {
+    let queue = this.ringWaiters.get(mapId);
+    if (queue === undefined) {
+      queue = new WaitQueue();
+      this.ringWaiters.set(mapId, queue);
+    }
+    return queue;
+  }
+
+  /** 32 random bits (splitmix32), the same sequence for the same seed. */
+  random(): number {
+    this.#random = (this.#random + 0x9e37_79b9) | 0;
+    let z = this.#random;
+    z = Math.imul(z ^ (z >>> 16), 0x21f0_aaad);
+    z = Math.imul(z ^ (z >>> 15), 0x735a_2d97);
+    return (z ^ (z >>> 15)) >>> 0;
+  }
+
+  #helperEnv(): HelperEnv {
+    return {
+      memory: this.memory,
+      clock: this.clock,
+      callbacks: this.callbacks,
+      cpu: () => this.cpu,
+      possibleCpus: this.possibleCpus,
+      random: () => this.random(),
+      current: () => this.current,
+      tracePrint: (text) => this.#trace(text),
+      mapByAddress: (address) => this.mapByAddress(address)?.map,
+      perfOutput: (map, ctx, flagsLow, flagsHigh, data, size) =>
+        perfOutput(this, map, { ctx, flagsLow, flagsHigh, data, size }),
+      ringWakeup: (map) => this.ringWaiters.get(map.info.id)?.wake(),
+      packets: this.packets.ops,
+    };
+  }
+
+  #trace(text: string): void {
+    this.tracePipe.write({
+      comm: this.current.comm,
+      pid: this.current.pid,
+      cpu: this.cpu,
+      flags: '.....',
+      timestamp: Number(this.clock.monotonic()) / 1e9,
+      message: `bpf_trace_printk: ${text}`,
+    });
+  }
+}

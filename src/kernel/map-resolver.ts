@@ -1,0 +1,54 @@
+/** What maps that hold other objects ask of the kernel: descriptors to maps, program entries and perf events. */
+import type { MapObjectResolver } from '../contracts/maps.ts';
+import { ERRNO } from '../util/errno.ts';
+import { PerfEventObject } from './events.ts';
+import type { Machine } from './machine.ts';
+import { MapObject, ProgObject } from './objects.ts';
+
+const resolvers = new WeakMap<Machine, MapObjectResolver>();
+
+export function mapResolver(machine: Machine): MapObjectResolver {
+  let resolver = resolvers.get(machine);
+  if (resolver === undefined) {
+    resolver = build(machine);
+    resolvers.set(machine, resolver);
+  }
+  return resolver;
+}
+
+function build(machine: Machine): MapObjectResolver {
+  return {
+    mapByFd: (fd) => {
+      const object = machine.fds.object(fd);
+      if (object === undefined) return -ERRNO.EBADF;
+      if (!(object instanceof MapObject)) return -ERRNO.EINVAL;
+      return object.get().map;
+    },
+    putMap: (map) => machine.maps.find(map.info.id)?.put(),
+    mapByAddress: (address) => machine.mapByAddress(address)?.map,
+    progEntryByFd: (fd, owner) => {
+      const program = machine.fds.object(fd);
+      if (program === undefined) return -ERRNO.EBADF;
+      if (!(program instanceof ProgObject)) return -ERRNO.EINVAL;
+      const array = machine.maps.find(owner.info.id);
+      if (array === undefined || !ownerAccepts(array, program)) return -ERRNO.EINVAL;
+      program.get();
+      return { entry: program.parts.executable.entry, id: program.id };
+    },
+    putProg: (id) => machine.programs.find(id)?.put(),
+    perfEventByFd: (fd) => {
+      const event = machine.fds.object(fd);
+      if (event === undefined) return -ERRNO.EBADF;
+      if (!(event instanceof PerfEventObject)) return -ERRNO.EINVAL;
+      return { id: event.get().id };
+    },
+    putPerfEvent: (id) => machine.perfEvents.find(id)?.put(),
+  };
+}
+
+/** All programs that share a program array have one type and one engine (kernel: bpf_prog_map_compatible). */
+export function ownerAccepts(array: MapObject, program: Pick<ProgObject, 'parts'>): boolean {
+  const { type, executable } = program.parts;
+  array.owner ??= { type, engine: executable.engine };
+  return array.owner.type === type && array.owner.engine === executable.engine;
+}

@@ -1,0 +1,46 @@
+/**
+ * Running a program: the stack it gets, its statistics, and what happens when it faults. A fault of a verified program is
+ * a bug of ours; it is contained: the program is marked, taken off its attach points, reported, and the process goes on.
+ */
+import { MAX_NESTED_RUNS } from '../memory/layout.ts';
+import { ProgramFault } from '../util/errors.ts';
+import type { Machine } from './machine.ts';
+import type { ProgObject } from './objects.ts';
+
+/** The low half of R0, or null where the program was not run or faulted. */
+export function runProgram(machine: Machine, program: ProgObject, ctx: number): number | null {
+  if (program.fault !== undefined || machine.level >= MAX_NESTED_RUNS) return null;
+  const stats = machine.sysctls.get('kernel.bpf_stats_enabled') !== 0 || machine.statsUsers > 0;
+  const outer = machine.running;
+  const level = machine.level++;
+  machine.running = program;
+  const start = stats ? performance.now() : 0;
+  try {
+    return program.parts.executable.run(ctx, level);
+  } catch (error) {
+    oops(machine, program, error);
+    return null;
+  } finally {
+    machine.level = level;
+    machine.running = outer;
+    if (stats) {
+      program.runCount++;
+      program.runTimeNs += (performance.now() - start) * 1e6;
+    }
+  }
+}
+
+/** Marks, detaches and reports a program that faulted. Errors that are no faults of programs go on to the caller. */
+export function oops(machine: Machine, program: ProgObject, error: unknown): void {
+  if (!(error instanceof ProgramFault)) throw error;
+  program.fault = error;
+  for (const link of machine.links.values()) if (link.program === program) link.release();
+  const report = {
+    program: program.parts.name,
+    progId: program.id,
+    message: `program '${program.parts.name}' (id ${program.id}) was stopped and detached: ${error.message}`,
+    error,
+  };
+  machine.oopses.push(report);
+  machine.onOops(report);
+}

@@ -1,0 +1,122 @@
+/** What happens to the machine from outside: packets on interfaces, events of processes, time (contract `Simulator`). */
+import type { KernelEvent } from '../contracts/events.ts';
+import type { PacketVerdict, Simulator, TraceLine } from '../contracts/kernel.ts';
+import { EventContexts } from '../hooks/index.ts';
+import { XDP_ACTION } from '../uapi/index.ts';
+import { BpfError } from '../util/errors.ts';
+import type { Machine } from './machine.ts';
+import type { Process } from './processes.ts';
+import { runProgram } from './run.ts';
+import { SYSCTLS, type SysctlName } from './sysctls.ts';
+
+export class MachineSimulator implements Simulator {
+  readonly #machine: Machine;
+  readonly #contexts: EventContexts;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.#contexts = new EventContexts(machine.memory);
+  }
+
+  addInterface(name: string): number {
+    return this.#machine.devices.add(name).ifindex;
+  }
+
+  receive(packet: { ifindex: number; data: Uint8Array; rxQueue?: number }): PacketVerdict {
+    const machine = this.#machine;
+    if (machine.devices.byIndex(packet.ifindex) === undefined) {
+      throw new BpfError('ENODEV', `there is no network interface ${packet.ifindex}`);
+    }
+    let { data } = packet;
+    let xdp: number | null = null;
+    const [attachment] = machine.points.at(`xdp:${packet.ifindex}`);
+    if (attachment !== undefined) {
+      const context = machine.packets.xdp({ data, ifindex: packet.ifindex, rxQueue: packet.rxQueue ?? 0 });
+      try {
+        // A program that faults drops, as XDP_ABORTED does.
+        xdp = runProgram(machine, attachment.program, context.address) ?? XDP_ACTION.XDP_ABORTED;
+        data = context.packet();
+      } finally {
+        context.release();
+      }
+      if (xdp !== XDP_ACTION.XDP_PASS) return { xdp, data, filters: [] };
+    }
+    const filters: number[] = [];
+    for (const socket of machine.points.at('socket')) {
+      const context = machine.packets.skb({ data, ifindex: packet.ifindex });
+      try {
+        filters.push(Math.min(runProgram(machine, socket.program, context.address) ?? 0, data.length));
+      } finally {
+        context.release();
+      }
+    }
+    return { xdp, data, filters };
+  }
+
+  fire(event: KernelEvent): number {
+    const machine = this.#machine;
+    const process = this.#enter(event);
+    let ran = 0;
+    const before = { current: machine.current, cpu: machine.cpu };
+    machine.current = process;
+    machine.cpu =
+      'cpu' in event && event.cpu !== undefined && event.cpu < machine.possibleCpus ? event.cpu : 0;
+    try {
+      for (const { point, context } of this.#contexts.points(event, process)) {
+        for (const attachment of machine.points.at(point)) {
+          if (attachment.pid !== undefined && attachment.pid !== process.tgid) continue;
+          if (runProgram(machine, attachment.program, context()) !== null) ran++;
+        }
+      }
+    } finally {
+      machine.current = before.current;
+      machine.cpu = before.cpu;
+    }
+    if (event.kind === 'exit') machine.processes.remove(event.process.pid);
+    return ran;
+  }
+
+  setTime(monotonic: bigint, realtime?: bigint): void {
+    if (realtime !== undefined) this.#machine.clock.setEpoch(realtime - monotonic);
+    this.#machine.clock.advanceTo(monotonic);
+  }
+
+  drainTrace(): TraceLine[] {
+    return this.#machine.tracePipe.drain();
+  }
+
+  setSysctl(name: string, value: number): void {
+    this.#machine.sysctls.set(name as SysctlName, value);
+  }
+
+  sysctl(name: string): number {
+    if (!(name in SYSCTLS)) throw new BpfError('ENOENT', `there is no sysctl ${name}`);
+    return this.#machine.sysctls.get(name as SysctlName);
+  }
+
+  oopses(): readonly { program: string; message: string }[] {
+    return this.#machine.oopses;
+  }
+
+  /** What the event does to the process table; the process that is current while its programs run. */
+  #enter(event: KernelEvent): Process {
+    const { processes } = this.#machine;
+    const process = processes.mention(event.process);
+    if (event.time !== undefined) this.#machine.clock.advanceTo(event.time);
+    switch (event.kind) {
+      case 'syscall_enter':
+        // The arguments of the call before have been looked at by now.
+        process.clearUserMemory();
+        break;
+      case 'fork':
+        processes.fork(process, event.child);
+        break;
+      case 'exec':
+        processes.mention({ pid: process.pid, comm: event.comm });
+        break;
+      default:
+        break;
+    }
+    return process;
+  }
+}
