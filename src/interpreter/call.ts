@@ -1,0 +1,119 @@
+/** Calls out of the loop: functions of the kernel with checked arguments, and the look-up of tail call targets. */
+import type { BpfMap } from '../contracts/maps.ts';
+import { KERNEL_HI_SIGNED } from '../memory/address.ts';
+import { RUN_STATE } from '../memory/layout.ts';
+import { ProgramFault } from '../util/errors.ts';
+import { badAccess, fault } from './fault.ts';
+import type { Machine } from './machine.ts';
+import type { ArgumentCheck, Decoded, FunctionPlan } from './program.ts';
+
+/** Tail calls that one run may make; the next one falls through (linux/bpf.h: MAX_TAIL_CALL_CNT). */
+export const MAX_TAIL_CALLS = 33;
+
+/** What a run needs of the kernel around it. */
+export interface Surroundings {
+  /** Program of this engine at an index of the entry table. */
+  programAt(entry: number): Decoded | undefined;
+  mapByAddress(address: number): BpfMap | undefined;
+}
+
+function checkArgument(m: Machine, program: Decoded, pc: number, name: string, check: ArgumentCheck): void {
+  const { register } = check;
+  const size = check.size >= 0 ? check.size : m.lo[check.sizeRegister]!;
+  const at = m.lo[register]!;
+  if ((at === 0 && m.hi[register] === 0) || size === 0) return;
+  if (
+    size > 0 &&
+    m.hi[register] === KERNEL_HI_SIGNED &&
+    at >= m.from[register]! &&
+    at + size <= m.upto[register]!
+  )
+    return;
+  badAccess(m, program, pc, `${name}: ${check.write ? 'write' : 'read'}`, register, 0, size >>> 0);
+}
+
+/** Calls `plan` with R1..R5, puts the result in R0 and takes the regions of R1..R5 away. */
+export function callFunction(m: Machine, program: Decoded, pc: number, plan: FunctionPlan): void {
+  const { lo, hi, upto } = m;
+  for (const check of plan.checks) checkArgument(m, program, pc, plan.name, check);
+  const size = plan.region.kind === 'register' ? lo[plan.region.register]! : 0;
+
+  const { words } = plan;
+  const word = (i: number): number => (words[2 * i + 1] === 0 ? lo[words[2 * i]!]! : hi[words[2 * i]!]!);
+  const { fn } = plan.callee;
+  let result: number;
+  try {
+    switch (plan.wordCount) {
+      case 0:
+        result = fn();
+        break;
+      case 1:
+        result = fn(word(0));
+        break;
+      case 2:
+        result = fn(word(0), word(1));
+        break;
+      case 3:
+        result = fn(word(0), word(1), word(2));
+        break;
+      case 4:
+        result = fn(word(0), word(1), word(2), word(3));
+        break;
+      case 5:
+        result = fn(word(0), word(1), word(2), word(3), word(4));
+        break;
+      default:
+        result = fn(...Array.from({ length: plan.wordCount }, (_, i) => word(i)));
+    }
+  } catch (error) {
+    if (error instanceof ProgramFault) throw error;
+    fault(m, program, pc, `${plan.name} failed: ${(error as Error).message}`, error);
+  }
+
+  if (m.freedSince) m.forgetFreed();
+  upto[0] = upto[1] = upto[2] = upto[3] = upto[4] = upto[5] = 0;
+  switch (plan.callee.result) {
+    case 's32':
+      lo[0] = result;
+      hi[0] = lo[0]! >> 31;
+      break;
+    case 'ptr':
+      m.setPointer(0, result | 0);
+      if (result !== 0 && plan.region.kind !== 'block') {
+        m.from[0] = result;
+        upto[0] = result + (plan.region.kind === 'fixed' ? plan.region.size : size);
+      }
+      break;
+    case 'u64': {
+      const { i32 } = m.memory;
+      lo[0] = i32[RUN_STATE.helperResult >>> 2]!;
+      hi[0] = i32[(RUN_STATE.helperResult >>> 2) + 1]!;
+      if (hi[0] === KERNEL_HI_SIGNED) m.adopt(0, lo[0]!);
+      break;
+    }
+    case 'void':
+      lo[0] = 0;
+      hi[0] = 0;
+  }
+}
+
+/** The program that a tail call goes to, or undefined where it falls through; counts the call. */
+export function tailCallTarget(
+  m: Machine,
+  program: Decoded,
+  pc: number,
+  known: BpfMap | undefined,
+  around: Surroundings,
+): Decoded | undefined {
+  const map = known ?? around.mapByAddress(m.lo[2]!);
+  if (map === undefined) return fault(m, program, pc, 'tail call: R2 is not a program array');
+  const index = m.lo[3]! >>> 0;
+  if (index >= map.info.maxEntries) return undefined;
+  const { i32, u32 } = m.memory;
+  const count = i32[RUN_STATE.tailCallCount >>> 2]!;
+  if (count >= MAX_TAIL_CALLS) return undefined;
+  const target = around.programAt(u32[(map.layout.values + index * map.layout.stride) >>> 2]!);
+  if (target === undefined) return undefined;
+  i32[RUN_STATE.tailCallCount >>> 2] = count + 1;
+  return target;
+}

@@ -1,0 +1,199 @@
+/** The engine: prepares programs, runs them, and lets helpers call back into them. */
+import type { Engine, EngineEnv, ExecutableProgram, PreparedProgram } from '../contracts/engine.ts';
+import { MAX_NESTED_RUNS, RUN_STATE } from '../memory/layout.ts';
+import { BpfError, InternalError } from '../util/errors.ts';
+import type { Surroundings } from './call.ts';
+import { decode } from './decode.ts';
+import { execute } from './execute.ts';
+import { type InsnEvent, Machine, type Observer } from './machine.ts';
+import type { Decoded } from './program.ts';
+import { strictObserver } from './strict.ts';
+
+export const DEFAULT_INSTRUCTION_LIMIT = 2 ** 28;
+
+export interface InterpreterOptions {
+  /** Instructions of one run (callbacks and tail calls included) after which it is stopped with a ProgramFault. */
+  readonly instructionLimit?: number;
+  /** Reads of registers that nothing was written to are faults. Slow. */
+  readonly strict?: boolean;
+  /** Sees every instruction before it runs; see also `InterpretedProgram.observe`. What it throws ends the run. */
+  readonly onInsn?: (event: InsnEvent) => void;
+}
+
+export interface InterpretedProgram extends PreparedProgram {
+  /** Sets or takes away the observer of all programs of this engine and kernel; takes effect with the next run. */
+  observe(onInsn: ((event: InsnEvent) => void) | null): void;
+}
+
+export interface Interpreter extends Engine {
+  prepare(program: ExecutableProgram, env: EngineEnv): InterpretedProgram;
+}
+
+/** What this engine keeps for one kernel: its machines and the programs by entry. */
+class Processor implements Surroundings {
+  readonly env: EngineEnv;
+  readonly limit: number;
+  observer: Observer | null;
+  readonly #strict: boolean;
+  readonly #programs = new Map<number, Decoded>();
+  readonly #machines: Machine[];
+  /** The machine that runs at present: helpers call back into it. */
+  #active: Machine | null = null;
+
+  constructor(env: EngineEnv, options: InterpreterOptions) {
+    this.env = env;
+    this.limit = options.instructionLimit ?? DEFAULT_INSTRUCTION_LIMIT;
+    this.#strict = options.strict ?? false;
+    this.observer = null;
+    this.observe(options.onInsn ?? null);
+    this.#machines = Array.from({ length: MAX_NESTED_RUNS }, (_, level) => new Machine(env.memory, level));
+  }
+
+  observe(onInsn: ((event: InsnEvent) => void) | null): void {
+    this.observer = this.#strict ? strictObserver(onInsn) : onInsn;
+  }
+
+  programAt(entry: number): Decoded | undefined {
+    return this.#programs.get(entry);
+  }
+
+  mapByAddress(address: number): ReturnType<Surroundings['mapByAddress']> {
+    return this.env.mapByAddress?.(address);
+  }
+
+  add(entry: number, program: Decoded): void {
+    this.#programs.set(entry, program);
+  }
+
+  remove(entry: number): void {
+    this.#programs.delete(entry);
+  }
+
+  run(program: Decoded, ctx: number, times: number, level: number): number {
+    const machine = this.#machines[level];
+    if (machine === undefined)
+      throw new BpfError(
+        'EBUSY',
+        `runs nest more than ${MAX_NESTED_RUNS} deep (program ${program.program.name})`,
+      );
+    if (machine.busy) throw new InternalError(`two runs at nesting level ${level}`);
+    const { memory } = this.env;
+    const outer = this.#active;
+    const tailCalls = memory.i32[RUN_STATE.tailCallCount >>> 2]!;
+    machine.busy = true;
+    machine.observer = this.observer;
+    this.#active = machine;
+    try {
+      for (let i = 0; i < times; i++) {
+        memory.i32[RUN_STATE.tailCallCount >>> 2] = 0;
+        machine.fuel = this.limit;
+        machine.depth = 0;
+        machine.upto.fill(0);
+        machine.setPointer(1, ctx);
+        execute(machine, program, 0, machine.stackTop, this);
+      }
+    } finally {
+      machine.busy = false;
+      machine.depth = 0;
+      this.#active = outer;
+      memory.i32[RUN_STATE.tailCallCount >>> 2] = tailCalls;
+    }
+    const low = machine.lo[0]!;
+    const { i32 } = memory;
+    i32[RUN_STATE.r0 >>> 2] = low;
+    i32[(RUN_STATE.r0 >>> 2) + 1] = machine.hi[0]!;
+    return low >>> 0;
+  }
+
+  /** Runs subprogram `index` below the frame that runs at present, or on a stack of its own where none does (timers). */
+  callBack(program: Decoded, index: number, params: readonly ('u32' | 'ptr')[], words: number[]): number {
+    const running = this.#active;
+    const machine = running ?? this.#machines[0]!;
+    if (running === null) {
+      machine.depth = 0;
+      machine.fuel = this.limit;
+      machine.observer = this.observer;
+      machine.setStack(machine.stackTop, machine.stackTop);
+      this.#active = machine;
+    }
+    const caller = machine.program ?? program;
+    const callerPc = machine.pc;
+    machine.pushFrame(caller, callerPc);
+    const depth = machine.depth;
+    try {
+      for (let r = 1; r <= 5; r++) machine.upto[r] = 0;
+      params.forEach((param, i) => {
+        const word = words[i] ?? 0;
+        if (param === 'ptr') machine.setPointer(i + 1, word | 0);
+        else {
+          machine.lo[i + 1] = word;
+          machine.hi[i + 1] = 0;
+        }
+      });
+      execute(machine, program, index, machine.from[10]!, this);
+      return machine.lo[0]!;
+    } finally {
+      machine.depth = depth;
+      machine.popFrame();
+      machine.program = caller;
+      machine.pc = callerPc;
+      this.#active = running;
+    }
+  }
+}
+
+class Interpreted implements InterpretedProgram {
+  readonly engine = 'interpreter';
+  readonly codeSize = 0;
+  readonly entry: number;
+  readonly #processor: Processor;
+  readonly #program: Decoded;
+
+  constructor(processor: Processor, program: ExecutableProgram) {
+    this.#processor = processor;
+    const { env } = processor;
+    this.#program = decode(program, (decoded, index, params) =>
+      env.callbacks.register((...words) => processor.callBack(decoded, index, params, words)),
+    );
+    this.entry = env.entries.reserve(this);
+    processor.add(this.entry, this.#program);
+  }
+
+  run(ctx: number, level = 0): number {
+    return this.#processor.run(this.#program, ctx, 1, level);
+  }
+
+  runRepeated(ctx: number, times: number, level = 0): number {
+    return this.#processor.run(this.#program, ctx, times, level);
+  }
+
+  observe(onInsn: ((event: InsnEvent) => void) | null): void {
+    this.#processor.observe(onInsn);
+  }
+
+  dump(): string {
+    return '';
+  }
+
+  release(): void {
+    for (const token of this.#program.tokens) this.#processor.env.callbacks.release(token);
+    this.#processor.remove(this.entry);
+    this.#processor.env.entries.release(this.entry);
+  }
+}
+
+/** The checked interpreter: the reference for what a program does. */
+export function createInterpreter(options: InterpreterOptions = {}): Interpreter {
+  const processors = new WeakMap<EngineEnv, Processor>();
+  return {
+    name: 'interpreter',
+    prepare(program: ExecutableProgram, env: EngineEnv): InterpretedProgram {
+      let processor = processors.get(env);
+      if (processor === undefined) {
+        processor = new Processor(env, options);
+        processors.set(env, processor);
+      }
+      return new Interpreted(processor, program);
+    },
+  };
+}

@@ -1,0 +1,54 @@
+/** A decoded program: what the interpreter runs. Types only; `decode.ts` makes it. */
+import type { CallableFunction, ExecutableProgram, ExecutableSubprog } from '../contracts/engine.ts';
+import type { BpfMap } from '../contracts/maps.ts';
+
+export interface Decoded {
+  readonly program: ExecutableProgram;
+  readonly op: Uint16Array;
+  readonly dst: Uint8Array;
+  readonly src: Uint8Array;
+  /** Memory offset; of a jump the absolute target; of a 64-bit immediate its upper half; of movsx the width. */
+  readonly off: Int32Array;
+  readonly imm: Int32Array;
+  readonly calls: readonly (CallPlan | undefined)[];
+  readonly subprogs: readonly ExecutableSubprog[];
+  /** Tokens of its callbacks, to be given back. */
+  readonly tokens: readonly number[];
+}
+
+/** Memory that a helper touches through an argument: must lie inside the region of the pointer. */
+export interface ArgumentCheck {
+  /** Register that holds the pointer, 1..5. */
+  readonly register: number;
+  /** Bytes, or -1: in register `sizeRegister`. */
+  readonly size: number;
+  readonly sizeRegister: number;
+  readonly write: boolean;
+}
+
+/** How the region of a returned pointer is found. */
+export type ResultRegion =
+  /** The block around the address. */
+  | { readonly kind: 'block' }
+  /** `size` bytes from the address on. */
+  | { readonly kind: 'fixed'; readonly size: number }
+  /** As many bytes from the address on as register `register` said at the call. */
+  | { readonly kind: 'register'; readonly register: number };
+
+export interface FunctionPlan {
+  readonly kind: 'function';
+  readonly callee: CallableFunction;
+  readonly name: string;
+  /** Two entries a word: register and 0 for its low half, 1 for its high half. */
+  readonly words: Uint8Array;
+  readonly wordCount: number;
+  readonly checks: readonly ArgumentCheck[];
+  readonly region: ResultRegion;
+  readonly token: 0;
+}
+
+export type CallPlan =
+  | FunctionPlan
+  | { readonly kind: 'subprog'; readonly index: number; readonly token: 0 }
+  | { readonly kind: 'callback'; readonly token: number }
+  | { readonly kind: 'tail_call'; readonly map: BpfMap | undefined; readonly token: 0 };

@@ -1,0 +1,182 @@
+/**
+ * Operations that are rare enough to stand outside of the loop: atomics (RFC 9669 section 5.3), byte swaps, sign
+ * extension, signed division, probe loads.
+ */
+import { ALU_OP, ATOMIC, CLASS, insnClass, insnOp, MODE, SOURCE } from '../asm/opcodes.ts';
+import { KERNEL_HI_SIGNED } from '../memory/address.ts';
+import { HEAP_START, PAGE } from '../memory/layout.ts';
+import { byteSwap, divideSigned32, divideSigned64, truncate } from './arithmetic.ts';
+import { OP, PROBE, SIGNED } from './decode.ts';
+import { badAccess, fault } from './fault.ts';
+import type { Machine } from './machine.ts';
+import type { Decoded } from './program.ts';
+
+const LOAD_BYTES: readonly number[] = [4, 2, 1, 8];
+
+function atomic32(m: Machine, program: Decoded, pc: number): void {
+  const d = program.dst[pc]!;
+  const s = program.src[pc]!;
+  const a = (m.lo[d]! + program.off[pc]!) | 0;
+  if (m.hi[d] !== KERNEL_HI_SIGNED || a < m.from[d]! || a + 4 > m.upto[d]!)
+    badAccess(m, program, pc, 'atomic access', d, program.off[pc]!, 4);
+  const { view } = m.memory;
+  const old = view.getInt32(a, true);
+  const operand = m.lo[s]!;
+  const kind = program.imm[pc]!;
+  let next = operand;
+  if (kind === ATOMIC.CMPXCHG) {
+    if (m.lo[0] === old) view.setInt32(a, operand, true);
+    m.lo[0] = old;
+    m.hi[0] = 0;
+    m.upto[0] = 0;
+    return;
+  }
+  switch (kind & ~ATOMIC.FETCH) {
+    case ATOMIC.ADD:
+      next = (old + operand) | 0;
+      break;
+    case ATOMIC.OR:
+      next = old | operand;
+      break;
+    case ATOMIC.AND:
+      next = old & operand;
+      break;
+    case ATOMIC.XOR:
+      next = old ^ operand;
+      break;
+  }
+  view.setInt32(a, next, true);
+  if ((kind & ATOMIC.FETCH) !== 0) {
+    m.lo[s] = old;
+    m.hi[s] = 0;
+    m.upto[s] = 0;
+  }
+}
+
+/** A register got a value from memory that may be a pointer. */
+function loaded(m: Machine, r: number, low: number, high: number, address: number): void {
+  m.lo[r] = low;
+  m.hi[r] = high;
+  if (high === KERNEL_HI_SIGNED) m.fill(r, address);
+  else m.upto[r] = 0;
+}
+
+function atomic64(m: Machine, program: Decoded, pc: number): void {
+  const d = program.dst[pc]!;
+  const s = program.src[pc]!;
+  const a = (m.lo[d]! + program.off[pc]!) | 0;
+  if (m.hi[d] !== KERNEL_HI_SIGNED || a < m.from[d]! || a + 8 > m.upto[d]!)
+    badAccess(m, program, pc, 'atomic access', d, program.off[pc]!, 8);
+  const { view } = m.memory;
+  const oldLow = view.getInt32(a, true);
+  const oldHigh = view.getInt32(a + 4, true);
+  const low = m.lo[s]!;
+  const high = m.hi[s]!;
+  const store = (l: number, h: number): void => {
+    view.setInt32(a, l, true);
+    view.setInt32(a + 4, h, true);
+  };
+  const kind = program.imm[pc]!;
+  const spills = m.upto[s] !== 0 && a < HEAP_START;
+  if (kind === ATOMIC.CMPXCHG) {
+    if (m.lo[0] === oldLow && m.hi[0] === oldHigh) {
+      store(low, high);
+      if (spills) m.spill(s, a);
+    }
+    loaded(m, 0, oldLow, oldHigh, a);
+    return;
+  }
+  switch (kind & ~ATOMIC.FETCH) {
+    case ATOMIC.ADD: {
+      const sum = (oldLow + low) | 0;
+      store(sum, oldHigh + high + (sum >>> 0 < low >>> 0 ? 1 : 0));
+      break;
+    }
+    case ATOMIC.OR:
+      store(oldLow | low, oldHigh | high);
+      break;
+    case ATOMIC.AND:
+      store(oldLow & low, oldHigh & high);
+      break;
+    case ATOMIC.XOR:
+      store(oldLow ^ low, oldHigh ^ high);
+      break;
+    default:
+      store(low, high);
+      if (spills) m.spill(s, a);
+  }
+  if ((kind & ATOMIC.FETCH) !== 0) loaded(m, s, oldLow, oldHigh, a);
+}
+
+function probeLoad(m: Machine, program: Decoded, pc: number, code: number): void {
+  const d = program.dst[pc]!;
+  const s = program.src[pc]!;
+  const size = LOAD_BYTES[(code & 0x18) >> 3]!;
+  const off = program.off[pc]!;
+  const a = m.lo[s]! + off;
+  const { memory } = m;
+  m.upto[d] = 0;
+  if (m.hi[s] !== KERNEL_HI_SIGNED || a < PAGE || a + size > memory.size) {
+    m.lo[d] = 0;
+    m.hi[d] = 0;
+    return;
+  }
+  const { view } = memory;
+  const signed = (code & 0xe0) === MODE.MEMSX;
+  let low: number;
+  if (size === 1) low = signed ? view.getInt8(a) : view.getUint8(a);
+  else if (size === 2) low = signed ? view.getInt16(a, true) : view.getUint16(a, true);
+  else low = view.getInt32(a, true);
+  if (size === 8) {
+    loaded(m, d, low, view.getInt32(a + 4, true), a);
+    return;
+  }
+  m.lo[d] = low;
+  m.hi[d] = signed ? low >> 31 : 0;
+}
+
+function signedDivision(m: Machine, program: Decoded, pc: number, code: number): void {
+  const d = program.dst[pc]!;
+  const register = (code & SOURCE.X) !== 0;
+  const s = program.src[pc]!;
+  const bl = register ? m.lo[s]! : program.imm[pc]!;
+  const remainder = insnOp(code) === ALU_OP.MOD;
+  m.upto[d] = 0;
+  if (insnClass(code) === CLASS.ALU64) {
+    const bh = register ? m.hi[s]! : bl >> 31;
+    divideSigned64(m.lo, m.hi, d, m.lo[d]!, m.hi[d]!, bl, bh, remainder);
+  } else {
+    m.lo[d] = divideSigned32(m.lo[d]!, bl, remainder);
+    m.hi[d] = 0;
+  }
+}
+
+function signExtend(m: Machine, program: Decoded, pc: number, wide: boolean): void {
+  const d = program.dst[pc]!;
+  const width = program.off[pc]!;
+  const low = (m.lo[program.src[pc]!]! << (32 - width)) >> (32 - width);
+  m.lo[d] = low;
+  m.hi[d] = wide ? low >> 31 : 0;
+  m.upto[d] = 0;
+}
+
+function swap(m: Machine, program: Decoded, pc: number, code: number): void {
+  const d = program.dst[pc]!;
+  const width = program.imm[pc]!;
+  m.upto[d] = 0;
+  if (insnClass(code) === CLASS.ALU64 || (code & SOURCE.X) !== 0) byteSwap(m.lo, m.hi, d, width);
+  else truncate(m.lo, m.hi, d, width);
+}
+
+/** Runs one operation that the loop does not know. */
+export function rare(m: Machine, program: Decoded, pc: number): void {
+  const op = program.op[pc]!;
+  if (op === OP.ATOMIC32) atomic32(m, program, pc);
+  else if (op === OP.ATOMIC64) atomic64(m, program, pc);
+  else if (op === OP.MOVSX32) signExtend(m, program, pc, false);
+  else if (op === OP.MOVSX64) signExtend(m, program, pc, true);
+  else if ((op & PROBE) !== 0) probeLoad(m, program, pc, op & 0xff);
+  else if ((op & SIGNED) !== 0) signedDivision(m, program, pc, op & 0xff);
+  else if (insnOp(op) === ALU_OP.END && (op & 7) >= CLASS.ALU) swap(m, program, pc, op);
+  else fault(m, program, pc, `control reached 0x${op.toString(16)}, which is no instruction`);
+}

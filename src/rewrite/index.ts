@@ -1,0 +1,1 @@
+export { type ExecutableOptions, executable } from './executable.ts';
