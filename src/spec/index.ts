@@ -2,8 +2,12 @@
 export * from './abi.ts';
 export * from './attach-types.ts';
 export * from './commands.ts';
+export * from './contexts/modelled.ts';
+export { SOCK_FACADE, TCP_SOCK_FACADE } from './contexts/sock.ts';
+export * from './ctx-access.ts';
 export * from './helpers.ts';
 export * from './map-types.ts';
 export * from './prog-groups.ts';
+export * from './prog-types.ts';
 export * from './sections.ts';
 export type * from './types.ts';

@@ -91,6 +91,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'array',
+    everyKeyExists: true,
     keySize: FOUR,
     valueSize: ARRAY_VALUE,
     maxEntries: SOME,
@@ -128,6 +129,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'percpu_array',
+    everyKeyExists: true,
     keySize: FOUR,
     valueSize: PERCPU_VALUE,
     maxEntries: SOME,
@@ -302,6 +304,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'cgroup_storage',
+    oncePerProgram: true,
     keySize: { oneOf: [8, 16] },
     valueSize: { min: 1, max: LOCAL_STORAGE_MAX_VALUE, overMax: 'E2BIG' },
     maxEntries: NONE,
@@ -324,6 +327,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'percpu_cgroup_storage',
+    oncePerProgram: true,
     keySize: { oneOf: [8, 16] },
     valueSize: PERCPU_VALUE,
     maxEntries: NONE,
@@ -379,6 +383,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'struct_ops',
+    notInPrograms: true,
     keySize: FOUR,
     valueSize: {},
     maxEntries: { oneOf: [1] },
@@ -452,6 +457,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'arena',
+    oncePerProgram: true,
     keySize: NONE,
     valueSize: NONE,
     maxEntries: { min: 1, max: 2 ** 20, overMax: 'E2BIG' },

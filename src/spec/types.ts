@@ -203,6 +203,12 @@ export interface MapTypeRow {
   readonly redirect?: true;
   /** Sleepable programs may use it. */
   readonly sleepable?: true;
+  /** A lookup with a constant key below max_entries never gives NULL. */
+  readonly everyKeyExists?: true;
+  /** A program may use at most one map of this type. */
+  readonly oncePerProgram?: true;
+  /** Programs may not use it at all. */
+  readonly notInPrograms?: true;
   /** Values are one per possible CPU; user space sees them side by side, each rounded up to 8 bytes. */
   readonly perCpu?: true;
   /** Values hold file descriptors of: maps, programs, perf events, cgroups, sockets. */
@@ -262,13 +268,28 @@ export interface CtxField {
   readonly nullable?: true;
   /** Loads narrower than the field are allowed at any aligned offset inside it (bpf_ctx_narrow_access_ok). */
   readonly narrow?: true;
+  /** With `narrow`: only at the field's first byte. */
+  readonly narrowAtStart?: true;
+  /** With `narrow`: smallest size of a load, bytes; default 1. */
+  readonly minSize?: number;
+  /** Further sizes of loads at the field's offset that reach over its end (kept for old programs). */
+  readonly alsoSizes?: readonly number[];
   /** Narrow stores are allowed. */
   readonly narrowWrite?: true;
   /** An 8-byte access over two neighbouring 4-byte fields is allowed (bpf_ctx_wide_access_ok). */
   readonly wide?: true;
   /** Only with one of these expected attach types (UAPI names without BPF_). */
   readonly attachTypes?: readonly string[];
-  /** Where the embedded kernel keeps the value: offset and size in the modelled context (see `CtxLayout.backing`). */
+  /** Stores only with one of these expected attach types. */
+  readonly writeAttachTypes?: readonly string[];
+  /** Capability that a store needs. */
+  readonly writeCapability?: Capability;
+  /** For `btf_id`: the struct's name. */
+  readonly btfType?: string;
+  /**
+   * Where the embedded kernel keeps the value: offset and size in the modelled context. Absent: at the field's own
+   * offset, in the field's own size (the modelled context is the UAPI struct itself).
+   */
   readonly backing?: { readonly offset: number; readonly size: 1 | 2 | 4 | 8 };
   /** Capability that a read needs in unprivileged loads. */
   readonly capability?: Capability;
@@ -287,8 +308,12 @@ export interface CtxLayout {
   readonly fields: readonly CtxField[];
   /** Access sizes allowed for `raw`: bytes. */
   readonly rawSizes?: readonly number[];
-  /** `raw` only: the program may write (raw_tracepoint_writable). */
+  /** `raw` only: the program may write. */
   readonly rawWrite?: true;
+  /** `raw` only: first offset that may be accessed (tracepoints: 8). */
+  readonly rawMin?: number;
+  /** `raw` only: the words are arguments whose types the kernel's BTF gives (tracing, LSM, struct_ops). */
+  readonly btfTyped?: true;
   /** Default access size for `fields` when the field does not allow narrow: field's own size. */
   /** Size of the modelled kernel context behind the facade, bytes. */
   readonly backingSize?: number;
@@ -308,10 +333,15 @@ export interface ProgTypeRow {
   /** `BPF_PROG_TYPE_XDP` */
   readonly constant: string;
   readonly ctx: CtxLayout;
-  /** R0 must be a known scalar in range at exit; absent: any scalar. */
+  /** R0 must be a known scalar in range at exit; the first row for the attach type counts; none: any scalar. */
   readonly returns?: readonly ReturnRange[];
   /** Direct packet access: reading and writing `data..data_end`. */
-  readonly packet?: { readonly read: true; readonly write?: true };
+  readonly packet?: {
+    readonly read: true;
+    readonly write?: true;
+    /** Packet pointers as memory arguments of helpers: `always`, `never`, or where the helper's row has `pktAccess`. */
+    readonly helpers?: 'always' | 'never';
+  };
   /** BPF_LD_ABS and BPF_LD_IND are allowed. */
   readonly legacyPacketLoads?: true;
   /** expected_attach_type values (UAPI names) that PROG_LOAD accepts; none: only 0 is checked leniently as Linux does. */
@@ -324,7 +354,14 @@ export interface ProgTypeRow {
   readonly testRun?: 'packet' | 'ctx' | 'none';
   /** Tracing type in the kernel's sense (no spin locks, timers …). */
   readonly tracing?: true;
+  /** BPF_F_SLEEPABLE is accepted. */
   readonly sleepable?: true;
+  /** With `sleepable`: only for these expected attach types. */
+  readonly sleepableAttachTypes?: readonly string[];
+  /** PROG_LOAD needs attach_btf_id (or attach_prog_fd). */
+  readonly needsAttachBtf?: true;
+  /** PROG_LOAD refuses any expected_attach_type but 0. */
+  readonly noAttachType?: true;
   readonly since: string;
 }
 
