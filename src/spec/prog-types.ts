@@ -204,7 +204,6 @@ const FACTS: readonly ProgTypeFacts[] = [
     name: 'raw_tracepoint_writable',
     ctx: RAW_TRACEPOINT_WRITABLE_CTX,
     capability: 'perfmon',
-    testRun: 'ctx',
     tracing: true,
     since: '5.2',
   },
@@ -227,7 +226,6 @@ const FACTS: readonly ProgTypeFacts[] = [
     attachTypes: ['TRACE_RAW_TP', ...TRAMPOLINES, 'TRACE_ITER'],
     capability: 'perfmon',
     testRun: 'ctx',
-    tracing: true,
     sleepable: true,
     sleepableAttachTypes: [...TRAMPOLINES, 'TRACE_ITER'],
     needsAttachBtf: true,
@@ -279,6 +277,7 @@ const FACTS: readonly ProgTypeFacts[] = [
     capability: 'bpf',
     testRun: 'ctx',
     sleepable: true,
+    mustSleep: true,
     since: '5.14',
   },
   {

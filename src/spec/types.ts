@@ -354,10 +354,16 @@ export interface ProgTypeRow {
   readonly testRun?: 'packet' | 'ctx' | 'none';
   /** Tracing type in the kernel's sense (no spin locks, timers …). */
   readonly tracing?: true;
+  /** Programs may not use maps with a bpf_spin_lock. */
+  readonly noSpinLock?: true;
+  /** Programs may update sockmaps and sockhashes with the general helpers (`delete`: only delete elements). */
+  readonly updatesSockmap?: true | 'delete';
   /** BPF_F_SLEEPABLE is accepted. */
   readonly sleepable?: true;
   /** With `sleepable`: only for these expected attach types. */
   readonly sleepableAttachTypes?: readonly string[];
+  /** Only sleepable programs are accepted. */
+  readonly mustSleep?: true;
   /** PROG_LOAD needs attach_btf_id (or attach_prog_fd). */
   readonly needsAttachBtf?: true;
   /** PROG_LOAD refuses any expected_attach_type but 0. */

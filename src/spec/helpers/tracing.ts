@@ -80,11 +80,18 @@ export const TRACING_HELPERS: readonly HelperRow[] = [
     [arg('task', 'btf_id', { btfType: 'task_struct' }), output('buf'), sizeOrZero('size'), FLAGS],
     { capability: 'perfmon' },
   ),
-  helper(147, 'd_path', '5.10', ['btf_tracing'], INT, [
-    arg('path', 'btf_id', { btfType: 'path' }),
-    arg('buf', 'mem', { write: true }),
-    sizeOrZero('sz'),
-  ]),
+  // Of the trampolines only those on functions of the kernel's allow list, of LSM hooks only sleepable ones.
+  helper(
+    147,
+    'd_path',
+    '5.10',
+    ['tracing', 'lsm'],
+    INT,
+    [arg('path', 'btf_id', { btfType: 'path' }), arg('buf', 'mem', { write: true }), sizeOrZero('sz')],
+    {
+      attachTypes: { tracing: ['TRACE_FENTRY', 'TRACE_FEXIT', 'MODIFY_RETURN', 'TRACE_ITER'] },
+    },
+  ),
   helper(
     158,
     'get_current_task_btf',
