@@ -71,7 +71,7 @@ class ArrayMap extends IndexedMap {
     return value;
   }
 
-  override forEach(visit: ElementVisitor, key: number): number {
+  override walk(visit: ElementVisitor, key: number): number {
     const { maxEntries } = this.info;
     for (let i = 0; i < maxEntries; i++) {
       this.ctx.memory.u32[key >>> 2] = i;

@@ -95,7 +95,7 @@ export interface EmbeddedMap extends BpfMap {
   /** Reservations or inserts refused for lack of room. */
   readonly dropped: number;
   /** Calls `visit` for each element; the number visited, or -errno where the type has no walk. */
-  forEach(visit: ElementVisitor, key: number): number;
+  walk(visit: ElementVisitor, key: number): number;
   /** Types that hold objects: drops what they hold while the map itself lives on (last user reference gone). */
   releaseObjects(): void;
 }
@@ -203,7 +203,7 @@ export abstract class MapBase implements EmbeddedMap {
     return 0;
   }
 
-  forEach(_visit: ElementVisitor, _key: number): number {
+  walk(_visit: ElementVisitor, _key: number): number {
     return -ERRNO.EINVAL;
   }
 

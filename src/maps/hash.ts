@@ -131,7 +131,7 @@ export class HashMapBase extends MapBase {
     return elem + this.valueOff;
   }
 
-  override forEach(visit: ElementVisitor): number {
+  override walk(visit: ElementVisitor): number {
     let visited = 0;
     for (let at = 0; at <= this.#mask; at++) {
       // The visitor may delete and insert: the chain is read at once, and what has gone meanwhile is passed over.

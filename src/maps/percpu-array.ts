@@ -28,7 +28,7 @@ class PercpuArrayMap extends IndexedMap {
     return -ERRNO.EINVAL;
   }
 
-  override forEach(visit: ElementVisitor, key: number): number {
+  override walk(visit: ElementVisitor, key: number): number {
     const { maxEntries } = this.info;
     for (let i = 0; i < maxEntries; i++) {
       const { u32 } = this.ctx.memory;

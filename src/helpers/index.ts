@@ -1,0 +1,2 @@
+export { IMPLEMENTED_HELPER_IDS, IMPLEMENTED_HELPERS } from './implemented.ts';
+export { createHelpers } from './registry.ts';

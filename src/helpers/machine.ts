@@ -1,0 +1,72 @@
+/** Helpers about the machine and the process that runs: time, random numbers, processors, ids. */
+import { kernelAddress } from '../memory/index.ts';
+import { ERRNO, utf8 } from '../util/index.ts';
+import type { HelperFamily } from './types.ts';
+
+export const MACHINE_HELPERS: HelperFamily = {
+  bpf_ktime_get_ns:
+    ({ env, returnU64 }) =>
+    () =>
+      returnU64(env.clock.monotonic()),
+  bpf_ktime_get_boot_ns:
+    ({ env, returnU64 }) =>
+    () =>
+      returnU64(env.clock.boottime()),
+  bpf_ktime_get_coarse_ns:
+    ({ env, returnU64 }) =>
+    () =>
+      returnU64(env.clock.monotonic()),
+  bpf_ktime_get_tai_ns:
+    ({ env, returnU64 }) =>
+    () =>
+      returnU64(env.clock.tai()),
+  bpf_jiffies64:
+    ({ env, returnU64 }) =>
+    () =>
+      returnU64(env.clock.jiffies()),
+  bpf_get_prandom_u32:
+    ({ env, returnHalves }) =>
+    () =>
+      returnHalves(env.random(), 0),
+  bpf_get_smp_processor_id: ({ module }) => module.wasm.get_smp_processor_id,
+  // One memory node.
+  bpf_get_numa_node_id: () => () => 0,
+  // There is one copy of a modelled per-CPU variable.
+  bpf_per_cpu_ptr:
+    ({ env }) =>
+    (pointer, cpu) =>
+      cpu >>> 0 < env.possibleCpus ? pointer : 0,
+  bpf_this_cpu_ptr: () => (pointer) => pointer,
+
+  bpf_get_current_pid_tgid:
+    ({ env, returnHalves }) =>
+    () => {
+      const task = env.current();
+      returnHalves(task.pid, task.tgid);
+    },
+  bpf_get_current_uid_gid:
+    ({ env, returnHalves }) =>
+    () => {
+      const task = env.current();
+      returnHalves(task.uid, task.gid);
+    },
+  // strscpy_pad: always terminated, the rest zeroed.
+  bpf_get_current_comm:
+    ({ env, memory, valid }) =>
+    (buffer, size) => {
+      if (!valid(buffer, size)) return -ERRNO.EFAULT;
+      if (size === 0) return -ERRNO.EINVAL;
+      const { u8 } = memory;
+      u8.fill(0, buffer, buffer + size);
+      u8.set(utf8(env.current().comm).subarray(0, Math.min(15, size - 1)), buffer);
+      return 0;
+    },
+  bpf_get_current_task:
+    ({ env, returnU64 }) =>
+    () =>
+      returnU64(kernelAddress(env.current().taskStruct)),
+  bpf_get_current_task_btf:
+    ({ env }) =>
+    () =>
+      env.current().taskStruct,
+};
