@@ -66,11 +66,11 @@ const LOW = 0xffff_ffffn;
  * sign-extended. `&=` and `|=` ask `forkScalar` first. Pass the result through `checkInvariants(…, 'alu')`.
  */
 export function scalarAlu(op: number, dst: Scalar, src: Scalar, is64: boolean): Scalar {
-  if (dst.tnum.mask === 0n && (src.tnum.mask === 0n || op === NEG)) {
-    const folded = fold(op, dst.tnum.value, src.tnum.value, is64);
-    if (folded !== null) return constant(folded);
-  }
+  // First: after an invariant violation a known tnum can stand beside open bounds, and such an amount does not shift.
   if (!isTracked(op, src, is64)) return unknown();
+  if (dst.tnum.mask === 0n && (src.tnum.mask === 0n || op === NEG)) {
+    return constant(fold(op, dst.tnum.value, src.tnum.value, is64));
+  }
   const b = op === NEG ? new Bounds(ZERO) : new Bounds(dst);
   switch (op) {
     case ADD:
@@ -141,48 +141,31 @@ function isTracked(op: number, src: Scalar, is64: boolean): boolean {
   }
 }
 
-/** Both operands known: the number itself; null where the op is not tracked. */
-function fold(op: number, a: bigint, b: bigint, is64: boolean): bigint | null {
+/** A tracked op on two known operands: the number itself. Shift amounts are below the width. */
+function fold(op: number, a: bigint, b: bigint, is64: boolean): bigint {
   const bits = is64 ? 64 : 32;
-  let result: bigint;
   switch (op) {
     case ADD:
-      result = a + b;
-      break;
+      return BigInt.asUintN(bits, a + b);
     case SUB:
-      result = a - b;
-      break;
+      return BigInt.asUintN(bits, a - b);
     case NEG:
-      result = -a;
-      break;
+      return BigInt.asUintN(bits, -a);
     case MUL:
-      result = a * b;
-      break;
+      return BigInt.asUintN(bits, a * b);
     case AND:
-      result = a & b;
-      break;
+      return BigInt.asUintN(bits, a & b);
     case OR:
-      result = a | b;
-      break;
+      return BigInt.asUintN(bits, a | b);
     case XOR:
-      result = a ^ b;
-      break;
+      return BigInt.asUintN(bits, a ^ b);
     case LSH:
-      if (b >= BigInt(bits)) return null;
-      result = a << b;
-      break;
+      return BigInt.asUintN(bits, a << b);
     case RSH:
-      if (b >= BigInt(bits)) return null;
-      result = BigInt.asUintN(bits, a) >> b;
-      break;
-    case ARSH:
-      if (b >= BigInt(bits)) return null;
-      result = BigInt.asIntN(bits, a) >> b;
-      break;
+      return BigInt.asUintN(bits, a) >> b;
     default:
-      return null;
+      return BigInt.asUintN(bits, BigInt.asIntN(bits, a) >> b);
   }
-  return BigInt.asUintN(bits, result);
 }
 
 /** The 32-bit bounds after `+`. Unsigned bounds survive where both ends wrap or neither does. */

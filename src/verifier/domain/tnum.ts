@@ -107,11 +107,15 @@ export function tnumMul(a: Tnum, b: Tnum): Tnum {
   let value = a.value;
   let mask = a.mask;
   let addend = b;
+  // Below the lowest bit that `b` can have all is zero; once every bit above it is unknown, nothing changes any more.
+  const possible = b.value | b.mask;
+  const saturated = possible === 0n ? 0n : BigInt.asUintN(64, -(possible & -possible));
   while (value !== 0n || mask !== 0n) {
     if ((value & 1n) !== 0n) acc = tnumAdd(acc, addend);
     else if ((mask & 1n) !== 0n) acc = tnumUnion(acc, tnumAdd(acc, addend));
     value >>= 1n;
     mask >>= 1n;
+    if (acc.mask === saturated) break;
     addend = tnumLshift(addend, 1);
   }
   return acc;
