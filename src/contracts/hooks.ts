@@ -2,7 +2,6 @@
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ProgTypeRow } from '../spec/types.ts';
 import type { SyscallArg } from './events.ts';
-import type { PacketOps } from './runtime.ts';
 
 /** Input of PROG_TEST_RUN, checked for size by nobody yet. */
 export interface TestRunInput {
@@ -25,17 +24,26 @@ export interface LiveContext {
   release(): void;
 }
 
-/** A context with a packet that the packet helpers may move. */
-export interface PacketContext extends LiveContext {
-  readonly ops: PacketOps;
+/** Contexts with packets, made by the hooks that know their layouts. */
+export interface PacketSource {
+  xdp(frame: {
+    readonly data: Uint8Array;
+    readonly ifindex: number;
+    readonly rxQueue: number;
+    readonly meta?: number;
+  }): LiveContext;
+  skb(packet: {
+    readonly data: Uint8Array;
+    readonly ifindex: number;
+    readonly pulled?: boolean;
+  }): LiveContext;
 }
 
 /** What a hook needs to build contexts. */
 export interface HookEnv {
   readonly memory: GuestMemory;
   readonly type: ProgTypeRow;
-  /** Tells the packet helpers where the packet of a context lies; called again with null on release. */
-  registerPacket(ctx: number, ops: PacketOps | null): void;
+  readonly packets: PacketSource;
 }
 
 /** A program type's way from input to context: one file of `src/hooks` each. */

@@ -65,6 +65,11 @@ export interface PacketOps {
   adjustMeta(ctx: number, delta: number): number;
   /** [offset of the first byte, length] of the packet of a context. */
   data(ctx: number): { start: number; length: number };
+  /**
+   * Offsets in memory of the link-layer and network headers, for legacy packet loads at negative offsets. Absent: an
+   * Ethernet frame whose header is the first 14 bytes of the packet.
+   */
+  headers?(ctx: number): { link: number; network: number };
   changeProto?(ctx: number, proto: number): number;
 }
 

@@ -50,6 +50,7 @@ export class Bpffs {
       throw new BpfError('EPERM', `cannot pin to ${path}: names with a dot are reserved`);
     if (directory.entries.has(name)) throw new BpfError('EEXIST', `${path} exists already`);
     directory.entries.set(name, { kind: 'pin', object: object.get(), links: 1 });
+    object.addUser();
   }
 
   object(path: string): KernelObject {
@@ -183,6 +184,9 @@ function dropTree(root: Node): void {
   const queue = [root];
   for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
     if (node.kind === 'directory') queue.push(...node.entries.values());
-    if (node.kind === 'pin' && --node.links === 0) node.object.put();
+    if (node.kind === 'pin' && --node.links === 0) {
+      node.object.removeUser();
+      node.object.put();
+    }
   }
 }

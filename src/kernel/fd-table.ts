@@ -26,6 +26,20 @@ export abstract class KernelObject {
     if (--this.#references === 0) this.destroy();
   }
 
+  /** References that user space holds: descriptors and pins. Programs and other maps are not counted. */
+  #users = 0;
+
+  addUser(): void {
+    this.#users++;
+  }
+
+  removeUser(): void {
+    if (--this.#users === 0) this.lastUserGone();
+  }
+
+  /** Program arrays let go of their programs here, as those hold the array in turn and would never die. */
+  protected lastUserGone(): void {}
+
   /** The last reference has gone: give back memory, ids and what the object itself holds. */
   protected abstract destroy(): void;
 }
@@ -57,6 +71,7 @@ export class FdTable {
       throw new BpfError('EMFILE', `too many open descriptors: the limit is ${this.#limit}`);
     }
     this.#entries.set(fd, { object, mode });
+    object.addUser();
     this.#lowest = fd + 1;
     return fd as Fd;
   }
@@ -84,6 +99,7 @@ export class FdTable {
     if (entry === undefined) throw new BpfError('EBADF', `descriptor ${fd} is not open`);
     this.#entries.delete(fd);
     if (fd < this.#lowest) this.#lowest = fd;
+    entry.object.removeUser();
     entry.object.put();
   }
 

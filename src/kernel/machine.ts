@@ -10,7 +10,7 @@ import { PacketContexts } from '../hooks/index.ts';
 import { createInterpreter } from '../interpreter/index.ts';
 import { createJit } from '../jit/index.ts';
 import { createMapsModule, type MapsModule } from '../maps/index.ts';
-import { GuestMemory, type GuestMemoryOptions } from '../memory/index.ts';
+import { GuestMemory, type GuestMemoryOptions, RUN_STATE } from '../memory/index.ts';
 import { AttachPoints } from './attach-points.ts';
 import { Bpffs } from './bpffs.ts';
 import { KernelClock } from './clock.ts';
@@ -80,7 +80,7 @@ export class Machine {
   readonly ringWaiters = new Map<number, WaitQueue>();
   credentials: Credentials;
   current: Process;
-  cpu = 0;
+  #cpu = 0;
   /** Descriptors of BPF_ENABLE_STATS that are open. */
   statsUsers = 0;
   /** Runs in progress; a run inside a run gets the next stack. */
@@ -103,6 +103,16 @@ export class Machine {
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
     this.engines = { interpreter: createInterpreter(), jit: createJit() };
     this.helpers = createHelpers(this.#helperEnv(), this.mapsModule);
+  }
+
+  /** Number of the CPU that programs run on; per-CPU maps look at the run state. */
+  get cpu(): number {
+    return this.#cpu;
+  }
+
+  set cpu(cpu: number) {
+    this.#cpu = cpu;
+    this.memory.u32[RUN_STATE.cpu >>> 2] = cpu;
   }
 
   mapByAddress(address: number): MapObject | undefined {

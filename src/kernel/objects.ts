@@ -1,8 +1,8 @@
 /** The objects behind descriptors: maps, programs, BTF. Links and events stand in their own files. */
 import type { Btf } from '../btf/index.ts';
 import type { PreparedProgram } from '../contracts/engine.ts';
-import type { BpfMap } from '../contracts/maps.ts';
 import type { VerifyStats } from '../contracts/verify.ts';
+import type { EmbeddedMap } from '../maps/index.ts';
 import type { ProgTypeRow } from '../spec/types.ts';
 import { type IdTable, KernelObject } from './fd-table.ts';
 
@@ -28,7 +28,7 @@ export class BtfObject extends KernelObject {
 }
 
 export interface MapParts {
-  readonly map: BpfMap;
+  readonly map: EmbeddedMap;
   readonly btf:
     | { readonly object: BtfObject; readonly keyTypeId: number; readonly valueTypeId: number }
     | undefined;
@@ -57,12 +57,16 @@ export class MapObject extends KernelObject {
     this.#onDestroy = onDestroy;
   }
 
-  get map(): BpfMap {
+  get map(): EmbeddedMap {
     return this.parts.map;
   }
 
   get id(): number {
     return this.parts.map.info.id;
+  }
+
+  protected override lastUserGone(): void {
+    if (this.map.info.type.holds === 'prog') this.map.releaseObjects();
   }
 
   protected destroy(): void {

@@ -3,6 +3,7 @@
  * (perf_event_open(2), struct perf_event_mmap_page) and the mapping of a BPF ring buffer.
  */
 import type { RingMapping } from '../contracts/kernel.ts';
+import type { RingAreas } from '../maps/index.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { ERRNO } from '../util/errno.ts';
 import { BpfError } from '../util/errors.ts';
@@ -47,6 +48,21 @@ export class WaitQueue {
       if (Number.isFinite(timeoutMs) && timeoutMs >= 0) timer = setTimeout(() => finish(false), timeoutMs);
     });
   }
+}
+
+/** A BPF ring buffer as user space maps it. */
+export function mapRingBuffer(memory: GuestMemory, areas: RingAreas, waiters: WaitQueue): RingMapping {
+  return {
+    kind: 'ringbuf',
+    size: areas.size,
+    producerPosition: () => memory.readU64(areas.producer),
+    consumerPosition: () => memory.readU64(areas.consumer),
+    setConsumerPosition: (position) => memory.writeU64(areas.consumer, position),
+    data: () => memory.u8.subarray(areas.data, areas.data + areas.size),
+    header: (offset) => memory.u32[(areas.data + offset) >>> 2],
+    wait: (timeoutMs, signal) => waiters.wait(timeoutMs, signal),
+    unmap: () => {},
+  };
 }
 
 /** The ring of one perf event: a header page and `pages` data pages. */

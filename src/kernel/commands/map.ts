@@ -59,7 +59,6 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     module: machine.mapsModule,
     resolver: mapResolver(machine),
     possibleCpus: machine.possibleCpus,
-    cpu: () => machine.cpu,
   });
   const parts: MapParts = { map, btf, inner: inner?.get(), mapExtra: params.mapExtra };
   btf?.object.get();

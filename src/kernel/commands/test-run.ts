@@ -21,7 +21,7 @@ export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRu
     throw new BpfError('ENXIO', `there is no CPU ${attr.cpu}`);
   const context = hook(
     { data: attr.dataIn ?? EMPTY, ctx: attr.ctxIn ?? EMPTY, flags: attr.flags ?? 0 },
-    { machine: machine.memory, packets: machine.packets, type: program.type },
+    { memory: machine.memory, packets: machine.packets, type: program.type },
   );
   const level = machine.level++;
   const outer = machine.running;

@@ -1,0 +1,150 @@
+/**
+ * A packet in the linear memory with room before and behind it, and the edges that packet helpers move. The modelled
+ * context (spec: MODELLED_XDP, MODELLED_SKB) holds the edges as guest addresses: data_meta <= data <= data_end inside
+ * [buffer, buffer_end).
+ */
+import type { PacketOps } from '../contracts/runtime.ts';
+import { type GuestMemory, kernelAddress } from '../memory/index.ts';
+import { ERRNO } from '../util/errno.ts';
+
+/** Offsets of the edges in a modelled context: the same names in all of them. */
+export interface EdgeOffsets {
+  readonly data: number;
+  readonly data_end: number;
+  readonly data_meta: number;
+  readonly buffer: number;
+  readonly buffer_end: number;
+}
+
+/** What differs between frames of a driver (XDP) and socket buffers. */
+export interface PacketRules {
+  /** Bytes at the start of the buffer that the packet may not grow into (XDP: struct xdp_frame). */
+  readonly reservedHead: number;
+  /** Shortest packet that may be left (ETH_HLEN). */
+  readonly minLength: number;
+  /** Offset of a u32 that holds the packet's length, 0 where there is none. */
+  readonly lengthField: number;
+  /** Metadata before the packet: a multiple of 4, at most this. */
+  readonly maxMeta: number;
+}
+
+export class PacketMemory implements PacketOps {
+  readonly #memory: GuestMemory;
+  readonly #ctx: number;
+  readonly #edges: EdgeOffsets;
+  readonly #rules: PacketRules;
+
+  constructor(memory: GuestMemory, ctx: number, edges: EdgeOffsets, rules: PacketRules) {
+    this.#memory = memory;
+    this.#ctx = ctx;
+    this.#edges = edges;
+    this.#rules = rules;
+  }
+
+  /** Sets all edges; offsets in the linear memory. */
+  place(buffer: number, bufferEnd: number, data: number, dataEnd: number): void {
+    this.#set('buffer', buffer);
+    this.#set('buffer_end', bufferEnd);
+    this.#set('data_meta', data);
+    this.#set('data', data);
+    this.#set('data_end', dataEnd);
+    this.#updateLength();
+  }
+
+  /** The first `length` bytes of the packet become metadata before it. */
+  splitMeta(length: number): void {
+    this.#set('data', this.edge('data') + length);
+    this.#updateLength();
+  }
+
+  edge(name: keyof EdgeOffsets): number {
+    return this.#memory.u32[(this.#ctx + this.#edges[name]) >>> 2];
+  }
+
+  data(): { start: number; length: number } {
+    const start = this.edge('data');
+    return { start, length: this.edge('data_end') - start };
+  }
+
+  adjustHead(_ctx: number, delta: number): number {
+    const meta = this.edge('data_meta');
+    const data = this.edge('data');
+    const metaLength = data - meta;
+    const moved = data + delta;
+    if (moved < this.edge('buffer') + this.#rules.reservedHead + metaLength) return -ERRNO.EINVAL;
+    if (moved > this.edge('data_end') - this.#rules.minLength) return -ERRNO.EINVAL;
+    this.#memory.u8.copyWithin(meta + delta, meta, data);
+    this.#set('data_meta', meta + delta);
+    this.#set('data', moved);
+    this.#updateLength();
+    return 0;
+  }
+
+  adjustTail(_ctx: number, delta: number): number {
+    const end = this.edge('data_end');
+    const moved = end + delta;
+    if (moved > this.edge('buffer_end') || moved < this.edge('data') + this.#rules.minLength)
+      return -ERRNO.EINVAL;
+    // What a longer packet shows must not be what an earlier one left there.
+    if (delta > 0) this.#memory.u8.fill(0, end, moved);
+    this.#set('data_end', moved);
+    this.#updateLength();
+    return 0;
+  }
+
+  adjustMeta(_ctx: number, delta: number): number {
+    const meta = this.edge('data_meta') + delta;
+    const data = this.edge('data');
+    if (meta < this.edge('buffer') + this.#rules.reservedHead || meta > data) return -ERRNO.EINVAL;
+    const length = data - meta;
+    if (length % 4 !== 0 || length > this.#rules.maxMeta) return -ERRNO.EACCES;
+    this.#set('data_meta', meta);
+    return 0;
+  }
+
+  #set(name: keyof EdgeOffsets, offset: number): void {
+    this.#memory.writeU64(this.#ctx + this.#edges[name], kernelAddress(offset));
+  }
+
+  #updateLength(): void {
+    const { lengthField } = this.#rules;
+    if (lengthField !== 0)
+      this.#memory.u32[(this.#ctx + lengthField) >>> 2] = this.edge('data_end') - this.edge('data');
+  }
+}
+
+/** Memory for packets of one kind: kept between packets, larger when one needs it. */
+export class PacketBuffer {
+  readonly #memory: GuestMemory;
+  readonly #label: string;
+  #start = 0;
+  #capacity = 0;
+  #busy = false;
+
+  constructor(memory: GuestMemory, label: string) {
+    this.#memory = memory;
+    this.#label = label;
+  }
+
+  /** Offset of `size` bytes; what was there before may still be. Nested use gets memory of its own. */
+  take(size: number): { start: number; release: () => void } {
+    if (this.#busy) {
+      const start = this.#memory.allocate(size, this.#label);
+      return { start, release: () => this.#memory.free(start) };
+    }
+    if (size > this.#capacity) {
+      if (this.#start !== 0) this.#memory.free(this.#start);
+      this.#start = 0;
+      this.#capacity = 0;
+      this.#start = this.#memory.allocate(size, this.#label);
+      this.#capacity = size;
+    }
+    this.#busy = true;
+    return {
+      start: this.#start,
+      release: () => {
+        this.#busy = false;
+      },
+    };
+  }
+}

@@ -1,0 +1,261 @@
+/**
+ * The embedded kernel: the face with the methods of the `Kernel` contract. Each is one line that calls the command's function;
+ * commands that this kernel does not have say so with the errno of a Linux built without them.
+ */
+import type {
+  Fd,
+  Kernel,
+  KernelFeatures,
+  LinkCreateAttr,
+  LinkUpdateAttr,
+  MapBatchAttr,
+  MapBatchResult,
+  MapCreateAttr,
+  MapElemAttr,
+  MapUpdateAttr,
+  ObjectInfo,
+  ObjectKind,
+  PerfEventAttr,
+  ProgLoadAttr,
+  ProgTestRunAttr,
+  ProgTestRunResult,
+  RingMapping,
+  Simulator,
+  TraceLine,
+} from '../contracts/kernel.ts';
+import { testRunHook } from '../hooks/index.ts';
+import { IMPLEMENTED_MAP_TYPES, RingBufMap } from '../maps/index.ts';
+import { HELPERS, MAP_TYPES, PROG_TYPES } from '../spec/index.ts';
+import { BpfError } from '../util/errors.ts';
+import * as links from './commands/link.ts';
+import * as maps from './commands/map.ts';
+import * as objects from './commands/objects.ts';
+import { progLoad } from './commands/prog-load.ts';
+import { progTestRun } from './commands/test-run.ts';
+import { PerfEventObject } from './events.ts';
+import { KernelObject } from './fd-table.ts';
+import { type EmbeddedKernelOptions, Machine } from './machine.ts';
+import { MapObject } from './objects.ts';
+import { mapRingBuffer } from './rings.ts';
+import { MachineSimulator } from './simulator.ts';
+
+/** Release whose rules the embedded kernel follows. */
+const RELEASE = '6.18';
+
+export class EmbeddedKernel implements Kernel {
+  readonly simulator: Simulator;
+  readonly #machine: Machine;
+
+  constructor(options: EmbeddedKernelOptions = {}) {
+    this.#machine = new Machine(options);
+    this.simulator = new MachineSimulator(this.#machine);
+  }
+
+  // maps
+
+  mapCreate(attr: MapCreateAttr): Fd {
+    return maps.mapCreate(this.#machine, attr);
+  }
+  mapLookupElem(attr: MapElemAttr): Uint8Array | null {
+    return maps.mapLookupElem(this.#machine, attr);
+  }
+  mapUpdateElem(attr: MapUpdateAttr): void {
+    maps.mapUpdateElem(this.#machine, attr);
+  }
+  mapDeleteElem(attr: MapElemAttr): void {
+    maps.mapDeleteElem(this.#machine, attr);
+  }
+  mapGetNextKey(attr: { mapFd: Fd; key: Uint8Array | null }): Uint8Array | null {
+    return maps.mapGetNextKey(this.#machine, attr);
+  }
+  mapLookupAndDeleteElem(attr: MapElemAttr): Uint8Array | null {
+    return maps.mapLookupAndDeleteElem(this.#machine, attr);
+  }
+  mapLookupBatch(attr: MapBatchAttr): MapBatchResult {
+    return maps.mapLookupBatch(this.#machine, attr);
+  }
+  mapLookupAndDeleteBatch(attr: MapBatchAttr): MapBatchResult {
+    return maps.mapLookupBatch(this.#machine, attr, true);
+  }
+  mapUpdateBatch(attr: {
+    mapFd: Fd;
+    keys: readonly Uint8Array[];
+    values: readonly Uint8Array[];
+    elemFlags?: number;
+  }): number {
+    return maps.mapUpdateBatch(this.#machine, attr);
+  }
+  mapDeleteBatch(attr: { mapFd: Fd; keys: readonly Uint8Array[]; elemFlags?: number }): number {
+    return maps.mapDeleteBatch(this.#machine, attr);
+  }
+  mapFreeze(attr: { mapFd: Fd }): void {
+    maps.mapFreeze(this.#machine, attr);
+  }
+
+  // programs
+
+  progLoad(attr: ProgLoadAttr): Fd {
+    return progLoad(this.#machine, attr);
+  }
+  progTestRun(attr: ProgTestRunAttr): ProgTestRunResult {
+    return progTestRun(this.#machine, attr);
+  }
+  progBindMap(attr: { progFd: Fd; mapFd: Fd; flags?: number }): void {
+    links.progBindMap(this.#machine, attr);
+  }
+  progAttach(): void {
+    throw absent('PROG_ATTACH', 'attach with LINK_CREATE');
+  }
+  progDetach(): void {
+    throw absent('PROG_DETACH', 'close the link');
+  }
+  progQuery(): { progIds: number[]; attachFlags: number } {
+    throw absent('PROG_QUERY', 'walk the links');
+  }
+
+  // links
+
+  linkCreate(attr: LinkCreateAttr): Fd {
+    return links.linkCreate(this.#machine, attr);
+  }
+  linkUpdate(attr: LinkUpdateAttr): void {
+    links.linkUpdate(this.#machine, attr);
+  }
+  linkDetach(attr: { linkFd: Fd }): void {
+    links.linkDetach(this.#machine, attr);
+  }
+  rawTracepointOpen(attr: { name: string | null; progFd: Fd; cookie?: bigint }): Fd {
+    return links.rawTracepointOpen(this.#machine, attr);
+  }
+
+  // BTF, pins, ids
+
+  btfLoad(attr: { btf: Uint8Array }): Fd {
+    return objects.btfLoad(this.#machine, attr);
+  }
+  objPin(attr: { pathname: string; bpfFd: Fd }): void {
+    objects.objPin(this.#machine, attr);
+  }
+  objGet(attr: { pathname: string; fileFlags?: number }): Fd {
+    return objects.objGet(this.#machine, attr);
+  }
+  objGetNextId(attr: { kind: ObjectKind; startId: number }): number | null {
+    return objects.objGetNextId(this.#machine, attr);
+  }
+  objGetFdById(attr: { kind: ObjectKind; id: number; openFlags?: number }): Fd {
+    return objects.objGetFdById(this.#machine, attr);
+  }
+  objGetInfoByFd(attr: { bpfFd: Fd }): ObjectInfo {
+    return objects.objGetInfoByFd(this.#machine, attr);
+  }
+  enableStats(attr: { type: number }): Fd {
+    if (attr.type !== 0)
+      throw new BpfError('EINVAL', `there are no statistics of type ${attr.type}; 0 is the run time`);
+    return this.#machine.fds.install(new StatsSwitch(this.#machine));
+  }
+  iterCreate(): Fd {
+    throw absent('ITER_CREATE');
+  }
+  taskFdQuery(): never {
+    throw absent('TASK_FD_QUERY');
+  }
+  tokenCreate(): Fd {
+    throw absent('TOKEN_CREATE');
+  }
+
+  // beside bpf(2)
+
+  close(fd: Fd): void {
+    this.#machine.fds.close(fd);
+  }
+  unlink(pathname: string): void {
+    this.#machine.bpffs.unlink(pathname);
+  }
+  readdir(pathname: string): string[] {
+    return this.#machine.bpffs.readdir(pathname);
+  }
+  mkdir(pathname: string): void {
+    this.#machine.bpffs.mkdir(pathname);
+  }
+  /** Mounts one more bpffs at an absolute path. */
+  mountBpffs(pathname: string): void {
+    this.#machine.bpffs.mount(pathname);
+  }
+  perfEventOpen(attr: PerfEventAttr): Fd {
+    const machine = this.#machine;
+    return machine.fds.install(new PerfEventObject(attr, machine.memory, machine.perfEvents));
+  }
+  mapRing(fd: Fd): RingMapping {
+    const machine = this.#machine;
+    const object = machine.fds.object(fd);
+    if (object instanceof PerfEventObject && object.ring !== undefined) return object.ring.map();
+    if (object instanceof MapObject && object.map instanceof RingBufMap) {
+      return mapRingBuffer(machine.memory, object.map.areas, machine.ringQueue(object.id));
+    }
+    if (object === undefined) throw new BpfError('EBADF', `descriptor ${fd} is not open`);
+    throw new BpfError('EINVAL', `descriptor ${fd} is a ${object.what} that has no ring to map`);
+  }
+  socketAttach(attr: { socketFd: Fd | null; progFd: Fd }): Fd {
+    return links.socketAttach(this.#machine, attr);
+  }
+  ifNameToIndex(name: string): number | null {
+    return this.#machine.devices.byName(name)?.ifindex ?? null;
+  }
+  tracePipe(options: { signal?: AbortSignal } = {}): AsyncIterable<TraceLine> {
+    return this.#machine.tracePipe.read(options.signal);
+  }
+  features(): KernelFeatures {
+    return {
+      kind: 'embedded',
+      release: RELEASE,
+      arch: 'x86_64',
+      possibleCpus: this.#machine.possibleCpus,
+      progTypes: new Set(
+        PROG_TYPES.filter((row) => testRunHook(row.name) !== undefined || LINKABLE.has(row.name)).map(
+          (row) => row.id,
+        ),
+      ),
+      mapTypes: new Set(
+        MAP_TYPES.filter((row) => IMPLEMENTED_MAP_TYPES.includes(row.name)).map((row) => row.id),
+      ),
+      helpers: new Set(
+        HELPERS.filter((row) => this.#machine.helpers.resolve(row) !== undefined).map((row) => row.id),
+      ),
+    };
+  }
+  kernelBtf(): Uint8Array | null {
+    return null;
+  }
+  shutdown(): void {
+    this.#machine.fds.closeAll();
+    this.#machine.bpffs.unmountAll();
+    this.#machine.processes.clear();
+    this.#machine.tracePipe.close();
+  }
+}
+
+const LINKABLE = new Set(['kprobe', 'tracepoint']);
+
+/** The descriptor of BPF_ENABLE_STATS: statistics are kept while it is open. */
+class StatsSwitch extends KernelObject {
+  readonly what = 'statistics switch';
+  readonly #machine: Machine;
+
+  constructor(machine: Machine) {
+    super();
+    this.#machine = machine;
+    machine.statsUsers++;
+  }
+
+  protected destroy(): void {
+    this.#machine.statsUsers--;
+  }
+}
+
+function absent(command: string, instead?: string): BpfError {
+  return new BpfError(
+    'EOPNOTSUPP',
+    `the embedded kernel has no ${command}`,
+    instead === undefined ? {} : { hint: instead },
+  );
+}
