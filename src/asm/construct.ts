@@ -10,17 +10,17 @@ import { type InsnRow, rowByName } from './table.ts';
 /** A register number, 0 to 10. R10 is the read-only frame pointer. */
 export type Reg = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10;
 
-export const R0 = 0;
-export const R1 = 1;
-export const R2 = 2;
-export const R3 = 3;
-export const R4 = 4;
-export const R5 = 5;
-export const R6 = 6;
-export const R7 = 7;
-export const R8 = 8;
-export const R9 = 9;
-export const R10 = 10;
+export const R0 = 0 as const;
+export const R1 = 1 as const;
+export const R2 = 2 as const;
+export const R3 = 3 as const;
+export const R4 = 4 as const;
+export const R5 = 5 as const;
+export const R6 = 6 as const;
+export const R7 = 7 as const;
+export const R8 = 8 as const;
+export const R9 = 9 as const;
+export const R10 = 10 as const;
 
 export type AluOp =
   | 'add'
