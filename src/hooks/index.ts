@@ -36,6 +36,7 @@ export class PacketContexts implements PacketSource {
       adjustTail: (ctx, delta) => this.#packet(ctx).adjustTail(ctx, delta),
       adjustMeta: (ctx, delta) => this.#packet(ctx).adjustMeta(ctx, delta),
       data: (ctx) => this.#packet(ctx).data(ctx),
+      headers: (ctx) => this.#packet(ctx).headers(ctx),
     };
   }
 

@@ -7,6 +7,8 @@ import type { PacketOps } from '../contracts/runtime.ts';
 import { type GuestMemory, kernelAddress } from '../memory/index.ts';
 import { ERRNO } from '../util/errno.ts';
 
+const ETH_HLEN = 14;
+
 /** Offsets of the edges in a modelled context: the same names in all of them. */
 export interface EdgeOffsets {
   readonly data: number;
@@ -33,6 +35,8 @@ export class PacketMemory implements PacketOps {
   readonly #ctx: number;
   readonly #edges: EdgeOffsets;
   readonly #rules: PacketRules;
+  /** Where the link-layer header starts, which is before `data` where it has been pulled off. */
+  #link = 0;
 
   constructor(memory: GuestMemory, ctx: number, edges: EdgeOffsets, rules: PacketRules) {
     this.#memory = memory;
@@ -41,8 +45,9 @@ export class PacketMemory implements PacketOps {
     this.#rules = rules;
   }
 
-  /** Sets all edges; offsets in the linear memory. */
-  place(buffer: number, bufferEnd: number, data: number, dataEnd: number): void {
+  /** Sets all edges; offsets in the linear memory. `link`: where the link-layer header starts (default: at `data`). */
+  place(buffer: number, bufferEnd: number, data: number, dataEnd: number, link = data): void {
+    this.#link = link;
     this.#set('buffer', buffer);
     this.#set('buffer_end', bufferEnd);
     this.#set('data_meta', data);
@@ -64,6 +69,10 @@ export class PacketMemory implements PacketOps {
   data(): { start: number; length: number } {
     const start = this.edge('data');
     return { start, length: this.edge('data_end') - start };
+  }
+
+  headers(): { link: number; network: number } {
+    return { link: this.#link, network: this.#link + ETH_HLEN };
   }
 
   adjustHead(_ctx: number, delta: number): number {

@@ -73,7 +73,13 @@ export class SkbContexts {
     const start = buffer.start + HEADROOM;
     memory.write(start, input.data);
     const pulled = input.pulled ? ETH_HLEN : 0;
-    packet.place(buffer.start, buffer.start + room - TAILROOM, start + pulled, start + input.data.length);
+    packet.place(
+      buffer.start,
+      buffer.start + room - TAILROOM,
+      start + pulled,
+      start + input.data.length,
+      start,
+    );
     this.#describe(address, input);
     this.#register(address, packet);
     return {

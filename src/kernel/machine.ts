@@ -11,6 +11,7 @@ import { createInterpreter } from '../interpreter/index.ts';
 import { createJit } from '../jit/index.ts';
 import { createMapsModule, type MapsModule } from '../maps/index.ts';
 import { GuestMemory, type GuestMemoryOptions, RUN_STATE } from '../memory/index.ts';
+import { createPacketLoads, type PacketLoads } from '../rewrite/index.ts';
 import { AttachPoints } from './attach-points.ts';
 import { Bpffs } from './bpffs.ts';
 import { KernelClock } from './clock.ts';
@@ -70,6 +71,7 @@ export class Machine {
   readonly packets: PacketContexts;
   readonly mapsModule: MapsModule;
   readonly helpers: HelperTable;
+  readonly packetLoads: PacketLoads;
   readonly engines: Readonly<Record<'interpreter' | 'jit', Engine>>;
   readonly engineEnv: EngineEnv;
   readonly possibleCpus: number;
@@ -99,6 +101,7 @@ export class Machine {
     this.processes = new ProcessTable(this.memory);
     this.current = this.processes.mention(INIT_PROCESS);
     this.packets = new PacketContexts(this.memory);
+    this.packetLoads = createPacketLoads(this.memory, this.packets.ops);
     this.mapsModule = createMapsModule(this.memory);
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
     this.engines = { interpreter: createInterpreter(), jit: createJit() };

@@ -69,7 +69,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   const { program, xlated } = rewrite(verified, {
     name: name || type.name,
     helpers: machine.helpers,
-    packetLoads: machine.packets.loads,
+    packetLoads: machine.packetLoads,
     map: (info) => (maps.get(info) ?? mapOf(machine, info)).map,
   });
   const engine =
