@@ -1,0 +1,274 @@
+/**
+ * After verification: what the verifier has proven becomes final addresses, offsets and call targets (kernel:
+ * bpf_convert_ctx_accesses, bpf_do_misc_fixups, bpf_opt_remove_dead_code).
+ *
+ * Invariant: the result runs as the program did, on a machine whose contexts, maps and helpers are those of `env`; every
+ * instruction knows where it came from, and no instruction is left that no path reaches.
+ */
+import * as c from '../asm/construct.ts';
+import {
+  ALU_OP,
+  CALL,
+  CLASS,
+  insnClass,
+  insnMode,
+  insnOp,
+  JMP_OP,
+  LD_IMM64,
+  MODE,
+  MOV_OFF,
+  PSEUDO,
+} from '../asm/opcodes.ts';
+import type { CallTarget, ExecutableProgram, ExecutableSubprog } from '../contracts/engine.ts';
+import type { Insn } from '../contracts/insn.ts';
+import type { BpfMap, MapInfo } from '../contracts/maps.ts';
+import type { HelperTable } from '../contracts/runtime.ts';
+import type { InsnFacts, SubprogInfo, VerifiedProgram } from '../contracts/verify.ts';
+import { KERNEL_HI_SIGNED } from '../memory/address.ts';
+import { CALLBACK_SHAPES, helperById, helperFor } from '../spec/index.ts';
+import { alignUp } from '../util/bytes.ts';
+import { BpfError, InternalError } from '../util/errors.ts';
+import { convertContextAccess } from './context.ts';
+import { Emitter, SHOWN_FUNCTION } from './emitter.ts';
+import { emitBudget, emitMayGoto, MAY_GOTO_STACK } from './may-goto.ts';
+import { emitPacketLoad, type PacketLoads } from './packet-load.ts';
+
+export interface RewriteEnv {
+  /** For fault reports and dumps. */
+  readonly name: string;
+  readonly helpers: HelperTable;
+  /** The live map behind what the verifier knew. */
+  readonly map: (info: MapInfo) => BpfMap;
+  /** Absent: programs with legacy packet loads are refused. */
+  readonly packetLoads?: PacketLoads | undefined;
+}
+
+export interface Rewritten {
+  readonly program: ExecutableProgram;
+  /** Instructions as `prog dump xlated` gets them: map ids in place of addresses. */
+  readonly xlated: Uint8Array;
+}
+
+const isCode = (insn: Insn, cls: number, op: number): boolean =>
+  insnClass(insn.code) === cls && insnOp(insn.code) === op;
+const isMayGoto = (insn: Insn): boolean => isCode(insn, CLASS.JMP, JMP_OP.JCOND);
+
+/** Throws BpfError: ENOTSUPP where this kernel lacks a helper or an instruction, ERANGE where a jump grows too long. */
+export function rewrite(verified: VerifiedProgram, env: RewriteEnv): Rewritten {
+  return new Rewriter(verified, env).run();
+}
+
+class Rewriter {
+  readonly #verified: VerifiedProgram;
+  readonly #env: RewriteEnv;
+  readonly #insns: readonly Insn[];
+  readonly #out: Emitter;
+  /** Number of a subprogram before → after; -1 where no path reaches it. */
+  readonly #renumbered: number[] = [];
+  readonly #kept: SubprogInfo[] = [];
+  readonly #startAt = new Map<number, number>();
+
+  constructor(verified: VerifiedProgram, env: RewriteEnv) {
+    this.#verified = verified;
+    this.#env = env;
+    this.#insns = verified.request.insns;
+    this.#out = new Emitter(this.#insns.length);
+    verified.subprogs.forEach((subprog, i) => {
+      this.#startAt.set(subprog.start, i);
+      const lives = this.#seen(subprog.start);
+      this.#renumbered.push(lives ? this.#kept.length : -1);
+      if (lives) this.#kept.push(subprog);
+    });
+  }
+
+  run(): Rewritten {
+    const out = this.#out;
+    const subprogs: ExecutableSubprog[] = [];
+    this.#kept.forEach((subprog, i) => {
+      const start = out.length;
+      out.entries.push(start);
+      const own = alignUp(subprog.stackDepth, 8);
+      const budget = this.#hasMayGoto(subprog);
+      if (budget) emitBudget(out, subprog.start, own);
+      this.#body(subprog, own);
+      subprogs.push({
+        start,
+        end: out.length,
+        stackDepth: own + (budget ? MAY_GOTO_STACK : 0),
+        name: subprog.name ?? (i === 0 ? this.#env.name : `subprog_${i}`),
+      });
+    });
+    out.link();
+    return {
+      program: {
+        name: this.#env.name,
+        insns: out.insns,
+        calls: out.calls,
+        origin: Int32Array.from(out.origin),
+        probeLoads: out.probeLoads,
+        subprogs,
+      },
+      xlated: out.dump(),
+    };
+  }
+
+  #seen(index: number): boolean {
+    return this.#verified.seen[index] === 1;
+  }
+
+  #hasMayGoto(subprog: SubprogInfo): boolean {
+    for (let i = subprog.start; i < subprog.end; i++)
+      if (this.#seen(i) && isMayGoto(this.#insns[i]!)) return true;
+    return false;
+  }
+
+  #body(subprog: SubprogInfo, stackDepth: number): void {
+    for (let i = subprog.start; i < subprog.end; i++) {
+      const insn = this.#insns[i]!;
+      const wide = insn.code === LD_IMM64;
+      this.#out.place(i);
+      if (this.#seen(i)) this.#insn(i, insn, this.#verified.facts[i] ?? {}, stackDepth);
+      if (wide) this.#out.place(++i);
+    }
+  }
+
+  #insn(i: number, insn: Insn, facts: InsnFacts, stackDepth: number): void {
+    switch (insnClass(insn.code)) {
+      case CLASS.LD:
+        if (insn.code === LD_IMM64) this.#immediate(i, insn, facts);
+        else this.#packetLoad(i, insn);
+        break;
+      case CLASS.LDX:
+      case CLASS.ST:
+      case CLASS.STX:
+        this.#access(i, insn, facts);
+        break;
+      case CLASS.JMP:
+      case CLASS.JMP32:
+        this.#jump(i, insn, facts, stackDepth);
+        break;
+      default:
+        if (insnOp(insn.code) === ALU_OP.MOV && insn.off === MOV_OFF.ADDR_SPACE_CAST)
+          this.#refuse(i, 'addr_space_cast (arenas) is not implemented by this kernel');
+        this.#out.emit(i, insn);
+    }
+  }
+
+  #refuse(i: number, what: string): never {
+    throw new BpfError('ENOTSUPP', `program ${this.#env.name}: instruction ${i}: ${what}`);
+  }
+
+  #immediate(i: number, insn: Insn, facts: InsnFacts): void {
+    const out = this.#out;
+    const upper = this.#insns[i + 1]?.imm ?? 0;
+    if (facts.map !== undefined) {
+      const map = this.#env.map(facts.map);
+      const valueOffset = facts.mapValueOffset;
+      const id = facts.map.id;
+      if (valueOffset === undefined) {
+        const shown = { pseudo: PSEUDO.MAP_FD, low: id, high: 0 };
+        out.immediate(i, insn.dst, map.layout.address, KERNEL_HI_SIGNED, shown);
+        return;
+      }
+      const address = map.valueAddress(valueOffset);
+      if (address < 0)
+        throw BpfError.fromReturn(address, `map '${facts.map.name}' has no value at offset ${valueOffset}`);
+      const shown = { pseudo: PSEUDO.MAP_VALUE, low: id, high: valueOffset };
+      out.immediate(i, insn.dst, address, KERNEL_HI_SIGNED, shown);
+      return;
+    }
+    if (insn.src === PSEUDO.FUNC) {
+      const index = facts.subprog ?? this.#subprogAt(i + 1 + insn.imm);
+      out.immediate(i, insn.dst, 0, 0, SHOWN_FUNCTION, this.#callback(i, index));
+      return;
+    }
+    if (insn.src !== PSEUDO.NONE)
+      this.#refuse(i, 'addresses of kernel variables are not implemented by this kernel');
+    out.immediate(i, insn.dst, insn.imm, upper);
+  }
+
+  #subprogAt(start: number): number {
+    const index = this.#startAt.get(start);
+    if (index === undefined) throw new InternalError(`no subprogram starts at instruction ${start}`);
+    return index;
+  }
+
+  #callback(i: number, index: number): CallTarget {
+    const shape = this.#verified.subprogs[index]?.callbackShape;
+    const row = Object.entries(CALLBACK_SHAPES).find(([name]) => name === shape)?.[1];
+    const number = this.#renumbered[index] ?? -1;
+    // A function whose address is taken and that no helper ever calls: its code is gone, and so is the use of the address.
+    if (row === undefined || number < 0)
+      return this.#refuse(i, `function ${index} is never passed to a helper that calls it`);
+    return { kind: 'callback', index: number, params: row.params };
+  }
+
+  #packetLoad(i: number, insn: Insn): void {
+    const loads = this.#env.packetLoads;
+    if (loads === undefined) this.#refuse(i, 'legacy packet loads are not implemented by this kernel');
+    emitPacketLoad(this.#out, i, insn, loads);
+  }
+
+  #access(i: number, insn: Insn, facts: InsnFacts): void {
+    const out = this.#out;
+    if (facts.ctxOffset !== undefined && insnMode(insn.code) !== MODE.ATOMIC) {
+      const write = insnClass(insn.code) !== CLASS.LDX;
+      const converted = convertContextAccess(
+        this.#verified.request.progType.ctx,
+        insn,
+        facts.ctxOffset,
+        write,
+      );
+      if (converted !== null) out.emit(i, converted);
+      return;
+    }
+    const at = out.emit(i, insn);
+    if (facts.probeMem) out.probeLoads.add(at);
+  }
+
+  #jump(i: number, insn: Insn, facts: InsnFacts, stackDepth: number): void {
+    const out = this.#out;
+    const op = insnOp(insn.code);
+    const narrow = insnClass(insn.code) === CLASS.JMP32;
+    if (!narrow && op === JMP_OP.EXIT) out.emit(i, insn);
+    else if (!narrow && op === JMP_OP.CALL) this.#call(i, insn, facts);
+    else if (op === JMP_OP.JA) out.jump(i, insn, i + 1 + (narrow ? insn.imm : insn.off));
+    else {
+      const target = i + 1 + insn.off;
+      // One side that no path takes: the jump is always or never made.
+      if (!this.#seen(target)) return;
+      if (isMayGoto(insn)) emitMayGoto(out, i, stackDepth, target);
+      else if (!this.#seen(i + 1)) out.jump(i, c.ja(0), target);
+      else out.jump(i, insn, target);
+    }
+  }
+
+  #call(i: number, insn: Insn, facts: InsnFacts): void {
+    if (insn.src === CALL.LOCAL) {
+      const index = this.#renumbered[facts.subprog ?? this.#subprogAt(i + 1 + insn.imm)] ?? -1;
+      if (index < 0) throw new InternalError(`instruction ${i} calls a function that no path reaches`);
+      this.#out.callSubprog(i, insn, index);
+      return;
+    }
+    if (insn.src === CALL.KFUNC)
+      this.#refuse(i, `kernel function #${insn.imm} is not implemented by this kernel`);
+    const { request } = this.#verified;
+    const found = (request.helpers ?? helperById)(insn.imm);
+    if (found === undefined)
+      throw new InternalError(`instruction ${i} calls helper ${insn.imm}, which has no row`);
+    const row = helperFor(found, request.progType.name);
+    const map = facts.callMap === undefined ? undefined : this.#env.map(facts.callMap);
+    if (row.tailCall) {
+      this.#out.emit(i, insn, map === undefined ? { kind: 'tail_call' } : { kind: 'tail_call', map });
+      return;
+    }
+    const callee = this.#env.helpers.resolve(row, map);
+    if (callee === undefined)
+      this.#refuse(i, `helper ${row.name}#${row.id} is not implemented by this kernel`);
+    this.#out.emit(
+      i,
+      insn,
+      map === undefined ? { kind: 'function', callee, row } : { kind: 'function', callee, row, map },
+    );
+  }
+}
