@@ -6,6 +6,7 @@ export * from './contexts/modelled.ts';
 export { SOCK_FACADE, TCP_SOCK_FACADE } from './contexts/sock.ts';
 export * from './ctx-access.ts';
 export * from './helpers.ts';
+export * from './map-create.ts';
 export * from './map-types.ts';
 export * from './prog-groups.ts';
 export * from './prog-types.ts';

@@ -147,6 +147,7 @@ const FACTS: readonly MapTypeFacts[] = [
     keySize: FOUR,
     // 127: sysctl kernel.perf_event_max_stack.
     valueSize: { min: 8, max: 127 * 8, multipleOf: 8 },
+    valueSizeWith: { flag: 'BPF_F_STACK_BUILD_ID', rule: { min: 32, max: 127 * 32, multipleOf: 32 } },
     maxEntries: { min: 1, max: 2 ** 31, overMax: 'E2BIG' },
     flags: ['BPF_F_NUMA_NODE', 'BPF_F_STACK_BUILD_ID', ...USER_ACCESS],
     inner: true,
@@ -174,6 +175,8 @@ const FACTS: readonly MapTypeFacts[] = [
     forEach: true,
     sleepable: true,
     capability: 'bpf',
+    unsupportedFlags: ['BPF_F_NO_PREALLOC'],
+    exclusiveFlags: [['BPF_F_NO_COMMON_LRU', 'BPF_F_NUMA_NODE']],
     since: '4.10',
   },
   {
@@ -188,6 +191,7 @@ const FACTS: readonly MapTypeFacts[] = [
     forEach: true,
     sleepable: true,
     capability: 'bpf',
+    unsupportedFlags: ['BPF_F_NO_PREALLOC'],
     since: '4.10',
   },
   {
@@ -259,7 +263,8 @@ const FACTS: readonly MapTypeFacts[] = [
     name: 'cpumap',
     keySize: FOUR,
     valueSize: FOUR_OR_EIGHT,
-    maxEntries: SOME,
+    // NR_CPUS as distributions set it.
+    maxEntries: { min: 1, max: 8192, overMax: 'E2BIG' },
     flags: ['BPF_F_NUMA_NODE'],
     holds: 'cpu',
     redirect: true,
@@ -497,14 +502,4 @@ export function mapTypeById(id: number): MapTypeRow | undefined {
 /** By bpftool's name, `lpm_trie`, or the UAPI constant. */
 export function mapTypeByName(name: string): MapTypeRow | undefined {
   return BY_NAME.get(name) ?? BY_NAME.get(name.replace(/^BPF_MAP_TYPE_/, '').toLowerCase());
-}
-
-/** Whether `size` meets the rule; the errno of the refusal otherwise. */
-export function checkSize(rule: SizeRule, size: number): 'EINVAL' | 'E2BIG' | null {
-  if (rule.oneOf !== undefined && !rule.oneOf.includes(size)) return 'EINVAL';
-  if (rule.min !== undefined && size < rule.min) return 'EINVAL';
-  if (rule.multipleOf !== undefined && size % rule.multipleOf !== 0) return 'EINVAL';
-  if (rule.pageAlignedPowerOfTwo && (size % 4096 !== 0 || Math.log2(size) % 1 !== 0)) return 'EINVAL';
-  if (rule.max !== undefined && size > rule.max) return rule.overMax ?? 'EINVAL';
-  return null;
 }

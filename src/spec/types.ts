@@ -189,8 +189,14 @@ export interface MapTypeRow {
   readonly flags: readonly string[];
   /** Flags without which MAP_CREATE answers EINVAL. */
   readonly requiredFlags?: readonly string[];
+  /** Flags that are refused with ENOTSUPP instead of EINVAL. */
+  readonly unsupportedFlags?: readonly string[];
+  /** Pairs of flags that exclude each other, besides those that do for every type. */
+  readonly exclusiveFlags?: readonly (readonly [string, string])[];
   /** BPF_F_NUMA_NODE is a known flag, but naming a node is refused (per-CPU types). */
   readonly numaNode?: false;
+  /** Another rule for the value's size when a flag is set (BPF_F_STACK_BUILD_ID). */
+  readonly valueSizeWith?: { readonly flag: string; readonly rule: SizeRule };
   /** Most bytes of key and value together (E2BIG). */
   readonly maxElementSize?: number;
   /** Bits that `map_extra` may have; absent: it must be 0. */
@@ -366,6 +372,8 @@ export interface ProgTypeRow {
   readonly mustSleep?: true;
   /** PROG_LOAD needs attach_btf_id (or attach_prog_fd). */
   readonly needsAttachBtf?: true;
+  /** What expected_attach_type 0 stands for, where it is not one of `attachTypes` itself. */
+  readonly defaultAttachType?: string;
   /** PROG_LOAD refuses any expected_attach_type but 0. */
   readonly noAttachType?: true;
   readonly since: string;

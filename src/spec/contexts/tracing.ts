@@ -18,7 +18,6 @@ export const KPROBE_CTX: CtxLayout = {
   access: 'raw',
   fields: [],
   rawSizes: ANY_SIZE,
-  rawWrite: true,
 };
 
 /** The first 8 bytes of a record hold a kernel pointer and stay hidden. */
