@@ -1,0 +1,129 @@
+/** Runs a generated program on a kernel: maps made and filled, program loaded, run once, everything read back and closed. */
+import { encodeProgram } from '../../src/asm/index.ts';
+import type { Fd, Kernel } from '../../src/contracts/kernel.ts';
+import { BpfError, concatBytes, toHex } from '../../src/util/index.ts';
+import type { GeneratedProgram, MapSpec } from './generate.ts';
+
+export interface Ran {
+  readonly verdict: 'accept';
+  readonly retval: number;
+  /** The packet after the run, hex. */
+  readonly data: string;
+  /** `map key value`, in order of keys; queues and stacks in order of their elements. */
+  readonly elements: readonly string[];
+}
+
+export type Outcome =
+  | Ran
+  | { readonly verdict: 'reject'; readonly code: string; readonly message: string }
+  /** The run of an accepted program failed: a fault, or a refusal of its input. */
+  | { readonly verdict: 'fault'; readonly code: string; readonly message: string }
+  /** An error that is no BpfError: a bug. */
+  | { readonly verdict: 'crash'; readonly stage: string; readonly message: string };
+
+/** User space gives and gets one value a CPU, each rounded up to 8 bytes. */
+function userValue(m: MapSpec, value: Uint8Array, cpus: number): Uint8Array {
+  if (!m.kind.startsWith('percpu')) return value;
+  const one = new Uint8Array(Math.ceil(m.valueSize / 8) * 8);
+  one.set(value);
+  return concatBytes(Array.from({ length: cpus }, () => one));
+}
+
+function readMap(kernel: Kernel, mapFd: Fd, m: MapSpec, index: number): string[] {
+  const lines: string[] = [];
+  if (m.kind === 'prog_array') return lines;
+  if (m.keySize === 0) {
+    for (;;) {
+      let value: Uint8Array | null;
+      try {
+        value = kernel.mapLookupAndDeleteElem({ mapFd, key: new Uint8Array() });
+      } catch (error) {
+        if (error instanceof BpfError && error.code === 'ENOENT') return lines;
+        throw error;
+      }
+      if (value === null) return lines;
+      lines.push(`${index} - ${toHex(value)}`);
+    }
+  }
+  for (let key = kernel.mapGetNextKey({ mapFd, key: null }); key !== null; ) {
+    const value = kernel.mapLookupElem({ mapFd, key });
+    if (value !== null) lines.push(`${index} ${toHex(key)} ${toHex(value)}`);
+    key = kernel.mapGetNextKey({ mapFd, key });
+  }
+  return lines.sort();
+}
+
+const codeOf = (error: unknown): string => (error instanceof BpfError ? error.code : 'bug');
+const messageOf = (error: unknown): string =>
+  error instanceof BpfError
+    ? error.message
+    : error instanceof Error
+      ? (error.stack ?? error.message)
+      : String(error);
+
+/** Loads and runs; `onLog` gets the verifier's log of the failing path. */
+export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: string) => void): Outcome {
+  const open: Fd[] = [];
+  const cpus = kernel.features().possibleCpus;
+  let stage = 'maps';
+  try {
+    const fds = p.maps.map((m) => {
+      const fd = kernel.mapCreate({
+        mapType: m.type,
+        keySize: m.keySize,
+        valueSize: m.valueSize,
+        maxEntries: m.maxEntries,
+      });
+      open.push(fd);
+      for (const { key, value } of m.elements)
+        kernel.mapUpdateElem({ mapFd: fd, key, value: userValue(m, value, cpus) });
+      return fd;
+    });
+    const insns = p.insns.map((insn) => ({ ...insn }));
+    for (const { slot, map } of p.fixes) insns[slot]!.imm = fds[map]!;
+    stage = 'load';
+    const progFd = kernel.progLoad({
+      progType: p.progType,
+      insns: encodeProgram(insns),
+      license: 'GPL',
+      ...(onLog === undefined ? {} : { logLevel: 1, onLog }),
+    });
+    open.push(progFd);
+    stage = 'run';
+    const { retval, dataOut } = kernel.progTestRun({ progFd, dataIn: p.input });
+    stage = 'results';
+    const elements = p.maps.flatMap((m, i) => readMap(kernel, fds[i]!, m, i));
+    return { verdict: 'accept', retval, data: toHex(dataOut), elements };
+  } catch (error) {
+    const code = codeOf(error);
+    const message = messageOf(error);
+    if (code === 'bug' || stage === 'maps' || stage === 'results')
+      return { verdict: 'crash', stage, message };
+    return { verdict: stage === 'load' ? 'reject' : 'fault', code, message };
+  } finally {
+    for (const fd of open.reverse()) kernel.close(fd);
+  }
+}
+
+/** What differs between two outcomes, in words; empty where they agree. */
+export function difference(a: Outcome, b: Outcome): string {
+  if (a.verdict !== b.verdict) return `${describeOutcome(a)} against ${describeOutcome(b)}`;
+  if (a.verdict !== 'accept' || b.verdict !== 'accept') {
+    return 'code' in a && 'code' in b && a.code !== b.code
+      ? `${describeOutcome(a)} against ${describeOutcome(b)}`
+      : '';
+  }
+  if (a.retval !== b.retval) return `r0 is 0x${a.retval.toString(16)} against 0x${b.retval.toString(16)}`;
+  if (a.data !== b.data) return `the packet is ${a.data} against ${b.data}`;
+  const at = a.elements.findIndex((line, i) => line !== b.elements[i]);
+  if (at >= 0 || a.elements.length !== b.elements.length) {
+    return `map elements: ${a.elements[at] ?? 'none'} against ${b.elements[at] ?? 'none'}`;
+  }
+  return '';
+}
+
+export function describeOutcome(o: Outcome): string {
+  if (o.verdict === 'accept') return `accepted, r0 = 0x${o.retval.toString(16)}`;
+  if (o.verdict === 'crash') return `a bug in ${o.stage}: ${o.message}`;
+  return `${o.verdict} ${o.code}: ${o.message.split('\n').at(-1)}`;
+}
