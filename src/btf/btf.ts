@@ -140,6 +140,12 @@ export class Btf {
     return [...inherited, ...(kind === undefined ? own : own.filter((id) => this.kind(id) === kind))];
   }
 
+  /** All names with the ids of their types, the base's first. */
+  *names(): IterableIterator<[string, readonly number[]]> {
+    if (this.base !== undefined) yield* this.base.names();
+    yield* this.index();
+  }
+
   /** Id of the first type of that name (and kind), or undefined. */
   find(name: string, kind?: BtfKind): number | undefined {
     return this.findAll(name, kind)[0];
