@@ -508,10 +508,7 @@ export function pointerOffsetAlu(op: number, offset: Scalar, delta: Scalar): Sca
   return b;
 }
 
-/**
- * `scalar + delta` without sync or zero extension: how a register linked to another by a constant distance follows a
- * refinement of that other one (Linux: sync_linked_regs).
- */
+/** `scalar + delta` without sync or zero extension: the first half of following a link (see linked.ts). */
 export function addUnsynced(s: Scalar, delta: bigint): Scalar {
   const by = constant(delta);
   const b = new Bounds(s);

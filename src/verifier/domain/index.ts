@@ -2,6 +2,7 @@
 export * from './alu.ts';
 export * from './branch.ts';
 export * from './format.ts';
+export * from './linked.ts';
 export * from './scalar.ts';
 export * from './sync.ts';
 export * from './tnum.ts';
