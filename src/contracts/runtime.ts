@@ -56,6 +56,12 @@ export interface HelperEnv {
   ringWakeup(map: BpfMap, flags: number): void;
   /** Moves the edges of the packet behind a modelled context (xdp_adjust_head & co.): 0 or -errno. */
   readonly packets: PacketOps;
+  /** Name of the kernel symbol at an address for %ps, `name+0x1/0x10` for %pS and %pB; undefined where there is none. */
+  symbolName?(address: bigint, kind: 's' | 'S' | 'B'): string | undefined;
+  /** Cookie given when the program that runs was attached (bpf_get_attach_cookie). Absent: the helper is not there. */
+  attachCookie?(ctx: number): bigint;
+  /** Address of the traced function (bpf_get_func_ip). Absent: the helper is not there. */
+  functionIp?(ctx: number): bigint;
 }
 
 /** Packet memory behind a modelled `xdp_md` or `__sk_buff`; implemented by hooks, as they know the layouts. */
@@ -71,6 +77,12 @@ export interface PacketOps {
    */
   headers?(ctx: number): { link: number; network: number };
   changeProto?(ctx: number, proto: number): number;
+  /** Offset of the network header in the packet of a context (bpf_skb_load_bytes_relative); absent: 14. */
+  networkHeader?(ctx: number): number;
+  /** Flow hash of the packet (bpf_get_hash_recalc); absent: computed from addresses, protocol and ports. */
+  hash?(ctx: number): number;
+  /** bpf_redirect: remembers where the packet goes and gives the action (XDP_REDIRECT, TC_ACT_REDIRECT) or the refusal. */
+  redirect?(ifindex: number, flagsLow: number, flagsHigh: number): number;
 }
 
 /** All helpers of one kernel, bound to its environment. */

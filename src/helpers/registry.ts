@@ -6,12 +6,24 @@ import { type MapsModule, type ProgramOps, programOps } from '../maps/index.ts';
 import { RUN_STATE, STACKS } from '../memory/index.ts';
 import { helperParams, helperResult } from '../spec/abi.ts';
 import type { HelperRow } from '../spec/types.ts';
+import { CONTROL_HELPERS } from './control.ts';
 import { MACHINE_HELPERS } from './machine.ts';
 import { MAP_HELPERS } from './maps.ts';
+import { PRINT_HELPERS } from './print.ts';
+import { PROBE_HELPERS } from './probe.ts';
 import { RINGBUF_HELPERS } from './ringbuf.ts';
+import { STRING_HELPERS } from './strings.ts';
 import type { HelperContext, HelperFamily, HelperFn } from './types.ts';
 
-const FAMILIES: readonly HelperFamily[] = [MAP_HELPERS, RINGBUF_HELPERS, MACHINE_HELPERS];
+const FAMILIES: readonly HelperFamily[] = [
+  MAP_HELPERS,
+  RINGBUF_HELPERS,
+  MACHINE_HELPERS,
+  CONTROL_HELPERS,
+  PRINT_HELPERS,
+  PROBE_HELPERS,
+  STRING_HELPERS,
+];
 
 /** Every implemented helper by name. */
 export const HELPER_IMPLEMENTATIONS: HelperFamily = Object.assign({}, ...FAMILIES);
