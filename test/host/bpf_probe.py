@@ -1,6 +1,7 @@
 """Asks the running kernel: reads a JSON array of requests from standard input, writes a JSON array of answers.
 
-{"op": "prog_load", "prog_type": n, "insns": hex, "expected_attach_type": n, "attach_btf_id": n, "flags": n}
+{"op": "prog_load", "prog_type": n, "insns": hex, "expected_attach_type": n, "attach_btf_id": n, "flags": n,
+ "license": text (default GPL)}
     -> {"errno": n, "log": text}
 {"op": "map_create", "map_type": n, "key_size": n, "value_size": n, "max_entries": n, "map_flags": n, "map_extra": n,
  "btf": hex, "btf_key_type_id": n, "btf_value_type_id": n, "inner": {map_create fields}} -> {"errno": n}
@@ -75,7 +76,7 @@ def map_create_fd(request, inner_fd, btf_fd):
 def prog_load(request):
     insns = bytes.fromhex(request["insns"])
     code = ctypes.create_string_buffer(insns, len(insns))
-    license = ctypes.create_string_buffer(b"GPL")
+    license = ctypes.create_string_buffer(request.get("license", "GPL").encode())
     log = ctypes.create_string_buffer(1 << 16)
     attr = struct.pack(
         "<IIQQIIQII16sIIIIQIIQII",

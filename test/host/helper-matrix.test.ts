@@ -3,11 +3,13 @@ import { describe, expect, it } from 'vitest';
 import {
   attachTypeByName,
   HELPERS,
+  type HelperRow,
   helperAllowed,
+  helperFor,
   PROG_TYPES,
   type ProgTypeRow,
 } from '../../src/spec/index.ts';
-import { exitWith, insn, type ProbeAnswer, probe, whyNoProbe } from './probe.ts';
+import { exitWith, insn, type ProbeAnswer, type ProbeRequest, probe, whyNoProbe } from './probe.ts';
 
 const why = whyNoProbe();
 if (why !== null) console.log(`helper matrix skipped: ${why}`);
@@ -40,32 +42,44 @@ function verdict({ errno, log }: ProbeAnswer): boolean | null {
   return errno === 0 || /^0: /m.test(log) ? true : null;
 }
 
+interface Cell {
+  readonly type: ProgTypeRow;
+  readonly attachType: string | undefined;
+  readonly helper: HelperRow;
+}
+
+function allCells(): Cell[] {
+  return PROG_TYPES.flatMap((type) =>
+    attachTypesOf(type).flatMap((attachType) => HELPERS.map((helper) => ({ type, attachType, helper }))),
+  );
+}
+
+/** BTF ids of something to attach to: a tracepoint, an iterator, a function. */
+function btfTargets(): number[] {
+  return probe([
+    { op: 'btf_id', name: 'btf_trace_sched_switch', kind: 'typedef' },
+    { op: 'btf_id', name: 'bpf_iter_task', kind: 'func' },
+    { op: 'btf_id', name: 'vfs_read', kind: 'func' },
+  ]).map(({ id }) => id);
+}
+
+function request({ type, attachType, helper }: Cell, [tracepoint, iterator, func]: number[]): ProbeRequest {
+  const target = attachType === 'TRACE_RAW_TP' ? tracepoint : attachType === 'TRACE_ITER' ? iterator : func;
+  return {
+    op: 'prog_load',
+    prog_type: type.id,
+    insns: insn(0x85, 0, 0, 0, helper.id) + exitWith(0),
+    expected_attach_type: attachType === undefined ? 0 : (attachTypeByName(attachType)?.id ?? 0),
+    attach_btf_id: type.needsAttachBtf ? target : 0,
+    flags: type.mustSleep ? BPF_F_SLEEPABLE : 0,
+  };
+}
+
 describe.skipIf(why !== null)('helpers against the running kernel', () => {
   it('agrees on which programs may call which helper', { timeout: 120_000 }, () => {
-    const targets = probe([
-      { op: 'btf_id', name: 'btf_trace_sched_switch', kind: 'typedef' },
-      { op: 'btf_id', name: 'bpf_iter_task', kind: 'func' },
-      { op: 'btf_id', name: 'vfs_read', kind: 'func' },
-    ]).map(({ id }) => id);
-    const cells = PROG_TYPES.flatMap((type) =>
-      attachTypesOf(type).flatMap((attachType) => HELPERS.map((helper) => ({ type, attachType, helper }))),
-    );
-    const answers = probe(
-      cells.map(({ type, attachType, helper }) => ({
-        op: 'prog_load' as const,
-        prog_type: type.id,
-        insns: insn(0x85, 0, 0, 0, helper.id) + exitWith(0),
-        expected_attach_type: attachType === undefined ? 0 : (attachTypeByName(attachType)?.id ?? 0),
-        attach_btf_id: type.needsAttachBtf
-          ? attachType === 'TRACE_RAW_TP'
-            ? targets[0]
-            : attachType === 'TRACE_ITER'
-              ? targets[1]
-              : targets[2]
-          : 0,
-        flags: type.mustSleep ? BPF_F_SLEEPABLE : 0,
-      })),
-    );
+    const targets = btfTargets();
+    const cells = allCells();
+    const answers = probe(cells.map((cell) => request(cell, targets)));
     const unasked = new Set<string>();
     const wrong: string[] = [];
     let agreed = 0;
@@ -88,5 +102,25 @@ describe.skipIf(why !== null)('helpers against the running kernel', () => {
     );
     expect(wrong).toEqual([]);
     expect(agreed).toBeGreaterThan(9000);
+  });
+
+  it('agrees on which helpers are for GPL-compatible programs alone', { timeout: 120_000 }, () => {
+    const targets = btfTargets();
+    const cells = allCells().filter(
+      ({ type, attachType, helper }) =>
+        helperAllowed(helper, type.name, attachType) && !(helper.name in MACHINE),
+    );
+    const answers = probe(cells.map((cell) => ({ ...request(cell, targets), license: 'MIT' })));
+    const wrong: string[] = [];
+    let agreed = 0;
+    cells.forEach(({ type, attachType, helper }, i) => {
+      const answer = answers[i] as ProbeAnswer;
+      if (verdict(answer) !== true) return;
+      const kernel = /cannot call GPL-restricted function/.test(answer.log);
+      if (kernel === (helperFor(helper, type.name).gplOnly === true)) agreed++;
+      else wrong.push(`${type.name} ${attachType ?? '-'} ${helper.name}: the kernel says ${kernel}`);
+    });
+    console.log(`GPL: ${agreed} cells agree, ${wrong.length} differ`);
+    expect(wrong).toEqual([]);
   });
 });
