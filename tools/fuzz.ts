@@ -5,6 +5,7 @@
  * must be equal, no accepted program may fault. With --linux the same programs also go to the kernel of this machine
  * (root), whose verdict and results are compared. Ends with status 1 where anything disagrees.
  */
+import { Worker } from 'node:worker_threads';
 import { Command } from 'commander';
 import { disassemble, encodeProgram } from '../src/asm/index.ts';
 import { EmbeddedKernel } from '../src/kernel/index.ts';
@@ -18,6 +19,34 @@ const JIT_SYSCTL = 'net.core.bpf_jit_enable';
 const KERNEL_LIFE = 1000;
 /** Programs that go to Linux at once. */
 const LINUX_BATCH = 200;
+
+/** A program of this many milliseconds hangs: the verifier bounds what a run may do. */
+const HANG = 60_000;
+
+/** Ends the process with the seed's name where one program takes too long: a loop cannot be interrupted from inside. */
+function watchdog(): { at(seed: number): void; stop(): void } {
+  const shared = new Int32Array(new SharedArrayBuffer(8));
+  const worker = new Worker(
+    `const { workerData: { shared, HANG } } = require('node:worker_threads');
+     let last = -1, since = Date.now();
+     setInterval(() => {
+       const now = Atomics.load(shared, 0);
+       if (now !== last) { last = now; since = Date.now(); return; }
+       if (Date.now() - since < HANG) return;
+       require('node:fs').writeSync(2, 'seed ' + Atomics.load(shared, 1) + ': hangs\\n');
+       process.kill(process.pid, 'SIGKILL');
+     }, 1000);`,
+    { eval: true, workerData: { shared, HANG } },
+  );
+  worker.unref();
+  return {
+    at: (seed) => {
+      Atomics.store(shared, 1, seed);
+      Atomics.add(shared, 0, 1);
+    },
+    stop: () => void worker.terminate(),
+  };
+}
 
 interface Options {
   readonly count: number;
@@ -137,6 +166,7 @@ function run(options: Options): void {
   const start = performance.now();
   let pair = kernels();
   let printed = 0;
+  const watch = watchdog();
   const print = (r: Report) => {
     count(r.kind);
     if (printed++ >= options.limit) return;
@@ -162,6 +192,7 @@ function run(options: Options): void {
       pair = kernels();
       if (process.stderr.isTTY) process.stderr.write(`\r${i} of ${options.count} `);
     }
+    watch.at(options.seed + i);
     const program = generate(options.seed + i);
     const interpreter = runProgram(pair.interpreter, program);
     const jit = runProgram(pair.jit, program);
@@ -173,6 +204,7 @@ function run(options: Options): void {
     }
   }
   flush();
+  watch.stop();
   oracle?.close();
   const of = (what: string) => counts.get(what) ?? 0;
   const seconds = (performance.now() - start) / 1000;

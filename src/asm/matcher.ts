@@ -74,6 +74,17 @@ export function matchInsn(
   syntax: 'kernel' | 'llvm',
   context: Omit<ReadContext, 'tokens' | 'complain'>,
 ): Match | Mismatch {
+  // What was expected is only gathered once it is known that nothing fits.
+  const found = search(tokens, syntax, context, false);
+  return 'row' in found ? found : search(tokens, syntax, context, true);
+}
+
+function search(
+  tokens: readonly Token[],
+  syntax: 'kernel' | 'llvm',
+  context: Omit<ReadContext, 'tokens' | 'complain'>,
+  explain: boolean,
+): Match | Mismatch {
   trees[syntax] ??= build(syntax);
   const root = trees[syntax];
   let best: (Match & { rank: number }) | undefined;
@@ -101,16 +112,16 @@ export function matchInsn(
         if (best === undefined || rank < best.rank) best = { row, captures, rank };
       }
     }
-    if (from.rows.length > 0) expect(at, END);
+    if (explain && from.rows.length > 0) expect(at, END);
     const literal = token === undefined ? undefined : from.literals.get(token.text);
     if (literal !== undefined) walk(literal, at + 1, captures);
     for (const [key, next] of from.operands) {
       const operand = OPERANDS[key]!;
       const result = operand.read(c, at, captures);
-      if (result === null) expect(at, operand.expected);
-      else walk(next, result.next, result.captures);
+      if (result !== null) walk(next, result.next, result.captures);
+      else if (explain) expect(at, operand.expected);
     }
-    if (literal === undefined) for (const text of from.literals.keys()) expect(at, `"${text}"`);
+    if (explain && literal === undefined) for (const text of from.literals.keys()) expect(at, `"${text}"`);
   };
   walk(root, 0, {});
   if (best !== undefined) return { row: best.row, captures: best.captures };
