@@ -1,7 +1,10 @@
 export * from './btf.ts';
 export * from './build.ts';
+export * from './check.ts';
 export * from './core.ts';
 export { describeCore } from './core-spec.ts';
+export * from './dump-c.ts';
+export * from './encode.ts';
 export * from './ext.ts';
 export * from './format.ts';
 export * from './types.ts';
