@@ -1,0 +1,231 @@
+/** What the interpreter catches, and how it says so. */
+import { describe, expect, it } from 'vitest';
+import * as asm from '../../src/asm/index.ts';
+import type { CallTarget } from '../../src/contracts/engine.ts';
+import type { Insn } from '../../src/contracts/insn.ts';
+import { createInterpreter, type InterpreterOptions } from '../../src/interpreter/index.ts';
+import { kernelAddress, RUN_STATE, userAddress } from '../../src/memory/index.ts';
+import { type ExecutableOptions, executable } from '../../src/rewrite/index.ts';
+import { helperByName } from '../../src/spec/index.ts';
+import { ProgramFault } from '../../src/util/index.ts';
+import { createTestEnvironment } from '../engines/environment.ts';
+import { callable } from '../engines/support.ts';
+
+const { R0, R1, R2, R3, R6, R10 } = asm;
+
+function setup(options: InterpreterOptions = {}) {
+  const env = createTestEnvironment();
+  const engine = createInterpreter(options);
+  const ctx = env.memory.allocate(64, 'context');
+  const block = env.memory.allocate(32, "value of map 'counts'");
+  const run = (insns: readonly Insn[], more: ExecutableOptions = {}): number =>
+    engine.prepare(executable(insns, { name: 'prog', ...more }), env).run(ctx);
+  const faultOf = (insns: readonly Insn[], more: ExecutableOptions = {}): ProgramFault => {
+    try {
+      run(insns, more);
+    } catch (error) {
+      if (error instanceof ProgramFault) return error;
+      throw error;
+    }
+    throw new Error('no fault');
+  };
+  return { env, engine, ctx, block, run, faultOf };
+}
+
+describe('accesses outside of a region', () => {
+  it('names instruction, register, address and place', () => {
+    const { block, faultOf } = setup();
+    const fault = faultOf([
+      ...asm.ldImm64(R3, kernelAddress(block)),
+      asm.alu64Imm('add', R3, 16),
+      asm.stx('dw', R3, R10, 12),
+      asm.exit(),
+    ]);
+    expect(fault.insn).toBe(3);
+    expect(fault.program).toBe('prog');
+    expect(fault.registers?.[3]).toBe(kernelAddress(block + 16));
+    expect(fault.message).toMatch(
+      /program prog: instruction 3: write of 8 bytes at R3\+12 = 0x[0-9a-f]+: outside of value of map 'counts' \(32 bytes\): 4 bytes beyond its end/,
+    );
+  });
+
+  const cases: [string, (block: number) => Insn[], RegExp][] = [
+    ['NULL', () => [asm.mov64Imm(R2, 0), asm.ldx('w', R0, R2, 8)], /the NULL page/],
+    ['a small number', () => [asm.mov64Imm(R2, 4096), asm.ldx('b', R0, R2)], /the NULL page/],
+    ['below the stack', () => [asm.st('dw', R10, -520, 1)], /8 bytes before its start/],
+    ['above the stack', () => [asm.st('b', R10, 0, 1)], /1 byte beyond its end/],
+    [
+      'before a block',
+      (b) => [...asm.ldImm64(R1, kernelAddress(b)), asm.ldx('h', R0, R1, -2)],
+      /2 bytes before its start/,
+    ],
+    ['user memory', (b) => [...asm.ldImm64(R1, userAddress(b)), asm.ldx('w', R0, R1)], /probe-read helpers/],
+    [
+      'the engine',
+      () => [...asm.ldImm64(R1, kernelAddress(RUN_STATE.r0)), asm.stx('w', R1, R1)],
+      /memory of the engine/,
+    ],
+    [
+      'free memory',
+      () => [...asm.ldImm64(R1, kernelAddress(0x20_0000)), asm.ldx('w', R0, R1)],
+      /free memory/,
+    ],
+    [
+      'no memory',
+      () => [...asm.ldImm64(R1, kernelAddress(0x7000_0000)), asm.ldx('w', R0, R1)],
+      /no memory at all/,
+    ],
+    ['no address', () => [asm.mov64Imm(R1, -8), asm.ldx('w', R0, R1)], /not an address/],
+    [
+      'a pointer made by arithmetic',
+      (b) => [...asm.ldImm64(R1, kernelAddress(b)), asm.alu64Imm('or', R1, 1), asm.ldx('b', R0, R1)],
+      /a number that was not made from a pointer; there lies value of map 'counts' \(byte 1 of 32\)/,
+    ],
+    [
+      'a pointer that wandered into the neighbour',
+      (b) => [...asm.ldImm64(R1, kernelAddress(b)), asm.alu64Imm('sub', R1, 64), asm.ldx('b', R0, R1)],
+      /outside of value of map 'counts' \(32 bytes\): 64 bytes before its start; there lies context/,
+    ],
+    [
+      'an atomic',
+      (b) => [...asm.ldImm64(R1, kernelAddress(b)), asm.mov64Imm(R2, 1), asm.atomic('add', 'dw', R1, R2, 32)],
+      /atomic access of 8 bytes/,
+    ],
+  ];
+  it.each(cases)('%s', (_, insns, message) => {
+    const { block, faultOf } = setup();
+    expect(faultOf([...insns(block), asm.mov64Imm(R0, 0), asm.exit()]).message).toMatch(message);
+  });
+
+  it('a spilled pointer keeps its region', () => {
+    const { block, faultOf } = setup();
+    const fault = faultOf([
+      ...asm.ldImm64(R1, kernelAddress(block)),
+      asm.alu64Imm('sub', R1, 64),
+      asm.stx('dw', R10, R1, -8),
+      asm.ldx('dw', R2, R10, -8),
+      asm.ldx('b', R0, R2, 0),
+      asm.exit(),
+    ]);
+    expect(fault.insn).toBe(5);
+    expect(fault.message).toMatch(/outside of value of map 'counts'/);
+  });
+
+  it('memory that a helper has freed', () => {
+    const { env, block, faultOf } = setup();
+    const free = callable('free', [], 's32', () => {
+      env.memory.free(block);
+      return 0;
+    });
+    const insns = [
+      ...asm.ldImm64(R6, kernelAddress(block)),
+      asm.ldx('b', R0, R6),
+      asm.callHelper(1),
+      asm.ldx('b', R0, R6),
+      asm.exit(),
+    ];
+    const fault = faultOf(insns, { calls: new Map([[3, { kind: 'function', callee: free }]]) });
+    expect(fault.insn).toBe(4);
+    expect(fault.message).toMatch(/free memory/);
+  });
+
+  it('memory that a helper is asked to touch', () => {
+    const { faultOf, run } = setup();
+    const row = helperByName('bpf_get_current_comm')!;
+    const target: CallTarget = {
+      kind: 'function',
+      callee: callable('comm', ['u32', 'u32'], 's32', () => 0),
+      row,
+    };
+    const insns = (size: number): Insn[] => [
+      asm.mov64Reg(R1, R10),
+      asm.alu64Imm('add', R1, -8),
+      asm.mov64Imm(R2, size),
+      asm.callHelper(16),
+      asm.exit(),
+    ];
+    const calls = new Map([[3, target]]);
+    expect(run(insns(8), { calls })).toBe(0);
+    expect(faultOf(insns(16), { calls }).message).toMatch(
+      /bpf_get_current_comm#16: write of 16 bytes at R1\+0 = .*outside of its stack frame of 512 bytes: 8 bytes beyond its end/,
+    );
+  });
+
+  it('a stack that overflows', () => {
+    const { faultOf } = setup();
+    const fault = faultOf([asm.callLocal(1), asm.exit(), asm.callLocal(-1), asm.exit()]);
+    expect(fault.message).toMatch(/stack overflow/);
+    expect(fault.insn).toBe(2);
+  });
+});
+
+describe('limits and observation', () => {
+  it('a run that does not end is stopped', () => {
+    const { faultOf } = setup({ instructionLimit: 10_000 });
+    expect(faultOf([asm.ja(-1)]).message).toMatch(/limit of instructions/);
+  });
+
+  it('the limit holds across callbacks and with an observer', () => {
+    let count = 0;
+    const { env, faultOf } = setup({ instructionLimit: 1000, onInsn: () => count++ });
+    const loop = callable('loop', ['u32'], 's32', (token: number) => {
+      for (;;) env.callbacks.invoke(token, []);
+    });
+    const insns = [...asm.ldFunc(R1, 0), asm.callHelper(1), asm.exit(), asm.mov64Imm(R0, 0), asm.exit()];
+    const calls = new Map<number, CallTarget>([
+      [0, { kind: 'callback', index: 1, params: [] }],
+      [2, { kind: 'function', callee: loop }],
+    ]);
+    expect(faultOf(insns, { calls, subprogStarts: [4] }).message).toMatch(/limit of instructions/);
+    expect(count).toBe(1000);
+  });
+
+  it('an observer sees every instruction with its registers', () => {
+    const seen: string[] = [];
+    const { run } = setup({ onInsn: (e) => seen.push(`${e.depth}:${e.insn} r0=${e.low[0]}`) });
+    run([asm.mov64Imm(R0, 4), asm.callLocal(1), asm.exit(), asm.alu64Imm('add', R0, 1), asm.exit()]);
+    expect(seen).toEqual(['0:0 r0=0', '0:1 r0=4', '1:3 r0=4', '1:4 r0=5', '0:2 r0=5']);
+  });
+
+  it('what is not decodable is refused before it runs', () => {
+    const { run } = setup();
+    const bad =
+      (code: number, imm = 0, off = 0): (() => number) =>
+      () =>
+        run([{ code, dst: 0, src: 0, off, imm }, asm.exit()]);
+    for (const code of [0xf7, 0xe5, 0xe7, 0x8d, 0x85, 0x20, 0x40, 0x86, 0x96, 0x99, 0xc2])
+      expect(bad(code), `0x${code.toString(16)}`).toThrow(/EINVAL|instruction 0/);
+    expect(bad(0xdc, 8)).toThrow(/byte swap of 8 bits/);
+    expect(bad(0xdb, 0x33)).toThrow(/atomic/);
+    expect(bad(0x05, 0, 100)).toThrow(/jump to 101/);
+    expect(() => run([{ code: 0xb7, dst: 11, src: 0, off: 0, imm: 0 }])).toThrow(/R0 to R10/);
+  });
+});
+
+describe('strict runs', () => {
+  const strict = () => setup({ strict: true });
+  it('a register that was never written', () => {
+    const fault = strict().faultOf([asm.mov64Imm(R0, 0), asm.alu64Reg('add', R0, R6), asm.exit()]);
+    expect(fault.message).toMatch(/instruction 1: R6 is read, but nothing was written to it/);
+  });
+  it('R1 after a call', () => {
+    const insns = [asm.callHelper(1), asm.mov64Reg(R0, R1), asm.exit()];
+    const calls = new Map<number, CallTarget>([
+      [0, { kind: 'function', callee: callable('f', [], 's32', () => 1) }],
+    ]);
+    expect(strict().faultOf(insns, { calls }).message).toMatch(/instruction 1: R1/);
+  });
+  it('R6 in a subprogram, but arguments are there', () => {
+    const s = strict();
+    const call = (r: asm.Reg) => [
+      asm.mov64Imm(R6, 1),
+      asm.callLocal(1),
+      asm.exit(),
+      asm.mov64Reg(R0, r),
+      asm.exit(),
+    ];
+    expect(s.faultOf(call(R6)).message).toMatch(/instruction 3: R6/);
+    expect(() => s.run(call(R1))).not.toThrow();
+    expect(s.faultOf(call(R2)).message).toMatch(/instruction 3: R2/);
+  });
+});
