@@ -1,5 +1,6 @@
-"""Loads socket filters into the running kernel and prints the verifier's log of each.
+"""Loads programs into the running kernel and prints the verifier's log of each.
 
+argv[1]: the program type's number (default 1, a socket filter; 6 is XDP).
 stdin: one program a line, its instructions in hex. stdout: one JSON record a line, {"errno": 0, "log": "..."}.
 Exits with status 2 and a line on stderr where bpf(2) cannot load anything at all.
 """
@@ -13,6 +14,7 @@ import sys
 SYS_BPF = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
 BPF_PROG_LOAD = 5
 LOG_SIZE = 1 << 22
+PROG_TYPE = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -23,7 +25,7 @@ def load(insns, level, log):
     log[0] = 0
     attr = struct.pack(
         "=IIQQIIQII",
-        1,  # BPF_PROG_TYPE_SOCKET_FILTER
+        PROG_TYPE,
         len(insns) // 8,
         ctypes.addressof(code),
         ctypes.addressof(license_text),
