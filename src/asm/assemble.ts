@@ -116,9 +116,11 @@ const OPCODE_PREFIX = /^\s*\(([0-9a-fA-F]{2})\)/;
 /** llvm-objdump's name of a jump target: `goto +0x3 <foo+0x48>`. */
 const TARGET_NAME = /\s<[^<>]*>\s*$/;
 
+/** An instruction without its labels and opcode. It becomes tokens when its turn comes: all tokens at once are many. */
 interface Item {
-  readonly statement: Statement;
-  readonly tokens: readonly Token[];
+  readonly text: string;
+  readonly line: number;
+  readonly column: number;
   readonly opcode: number | undefined;
 }
 
@@ -128,7 +130,7 @@ interface LabelAt {
   readonly line: number;
 }
 
-/** First pass: labels off, text to tokens. A numeric label may stand several times. */
+/** First pass: labels and opcodes off. A numeric label may stand several times. */
 function scan(
   text: string,
   syntax: 'kernel' | 'llvm',
@@ -166,12 +168,11 @@ function scan(
       rest = rest.slice(prefix[0].length);
       column += prefix[0].length;
     }
-    const tokens = tokenize(rest.replace(TARGET_NAME, ''), statement.line, column);
-    if (tokens.length === 0) {
+    if (rest.trim() === '') {
       if (opcode !== undefined) throw syntaxError(statement, 'an instruction must follow the opcode');
       continue;
     }
-    items.push({ statement, tokens, opcode });
+    items.push({ text: rest, line: statement.line, column, opcode });
     if (items.length > MAX_INSNS) {
       throw new BpfError(
         'E2BIG',
@@ -218,9 +219,9 @@ function rawInsn(tokens: readonly Token[]): Insn {
 
 const SHOWN_ALTERNATIVES = 8;
 
-function mismatchError(item: Item, at: number, expected: readonly string[]): BpfError {
-  const token = item.tokens[at];
-  const last = item.tokens[item.tokens.length - 1]!;
+function mismatchError(tokens: readonly Token[], at: number, expected: readonly string[]): BpfError {
+  const token = tokens[at];
+  const last = tokens[tokens.length - 1]!;
   const place = token ?? { line: last.line, column: last.column + last.text.length };
   const shown = expected.slice(0, SHOWN_ALTERNATIVES);
   const more = expected.length > shown.length ? ', …' : '';
@@ -248,26 +249,24 @@ export function assembleProgram(text: string, options: AssembleOptions = {}): As
 
   items.forEach((item, i) => {
     slotOfItem.push(insns.length);
-    const { line } = item.statement;
-    if (item.tokens[0]!.text === '.insn') {
-      insns.push(rawInsn(item.tokens));
+    const { line } = item;
+    const tokens = tokenize(item.text.replace(TARGET_NAME, ''), line, item.column);
+    if (tokens.length === 0) throw syntaxError(item, 'there is no instruction');
+    if (tokens[0]!.text === '.insn') {
+      insns.push(rawInsn(tokens));
       lines.push(line);
       return;
     }
-    const match = matchInsn(item.tokens, syntax, { ...context, opcode: item.opcode });
+    const match = matchInsn(tokens, syntax, { ...context, opcode: item.opcode });
     if (!('row' in match)) {
-      if (match.message !== undefined) throw syntaxError(item.tokens[match.at]!, match.message, match.hint);
-      if (
-        item.opcode !== undefined &&
-        match.expected.includes('end of line') &&
-        match.at >= item.tokens.length
-      ) {
+      if (match.message !== undefined) throw syntaxError(tokens[match.at]!, match.message, match.hint);
+      if (item.opcode !== undefined && match.expected.includes('end of line') && match.at >= tokens.length) {
         throw syntaxError(
-          item.tokens[0]!,
+          tokens[0]!,
           `the instruction does not have the opcode ${hexByte(item.opcode)} before it`,
         );
       }
-      throw mismatchError(item, match.at, match.expected);
+      throw mismatchError(tokens, match.at, match.expected);
     }
     if (match.captures.symbol !== undefined) {
       uses.push({ slot: insns.length, item: i, symbol: match.captures.symbol });
