@@ -1,7 +1,8 @@
 """Asks the running kernel: reads a JSON array of requests from standard input, writes a JSON array of answers.
 
 {"op": "prog_load", "prog_type": n, "insns": hex, "expected_attach_type": n, "attach_btf_id": n, "flags": n,
- "license": text (default GPL)}
+ "license": text (default GPL), "maps": [map_create fields]} -- a 64-bit load with source 1 or 2 names a map by its place
+ in "maps"
     -> {"errno": n, "log": text}
 {"op": "map_create", "map_type": n, "key_size": n, "value_size": n, "max_entries": n, "map_flags": n, "map_extra": n,
  "btf": hex, "btf_key_type_id": n, "btf_value_type_id": n, "inner": {map_create fields}} -> {"errno": n}
@@ -74,7 +75,31 @@ def map_create_fd(request, inner_fd, btf_fd):
 
 
 def prog_load(request):
-    insns = bytes.fromhex(request["insns"])
+    fds = []
+    try:
+        for map_request in request.get("maps", []):
+            fd, error = map_create(map_request)
+            if fd < 0:
+                return -1, error, "cannot make the map"
+            fds.append(fd)
+        return prog_load_with(request, with_fds(bytearray.fromhex(request["insns"]), fds))
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def with_fds(insns, fds):
+    at = 0
+    while at < len(insns):
+        wide = insns[at] == 0x18
+        if wide and insns[at + 1] >> 4 in (1, 2):
+            (place,) = struct.unpack_from("<i", insns, at + 4)
+            struct.pack_into("<i", insns, at + 4, fds[place])
+        at += 16 if wide else 8
+    return bytes(insns)
+
+
+def prog_load_with(request, insns):
     code = ctypes.create_string_buffer(insns, len(insns))
     license = ctypes.create_string_buffer(request.get("license", "GPL").encode())
     log = ctypes.create_string_buffer(1 << 16)
