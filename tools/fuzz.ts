@@ -126,7 +126,7 @@ function compareLinux(p: GeneratedProgram, ours: Outcome, linux: OracleAnswer): 
   const theirs: Outcome = {
     verdict: 'accept',
     retval: linux.retval,
-    data: p.progKind === 'xdp' ? linux.dataOut : ours.data,
+    data: p.progKind === 'socket_filter' ? ours.data : linux.dataOut,
     elements: elements(linux.elements.map((e) => `${e.map} ${e.key} ${e.value}`)),
   };
   const text = difference({ ...ours, elements: elements(ours.elements) }, theirs);

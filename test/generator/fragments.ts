@@ -46,7 +46,13 @@ export interface MapSpec {
   readonly elements: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[];
 }
 
-export type ProgKind = 'socket_filter' | 'xdp';
+export type ProgKind = 'socket_filter' | 'xdp' | 'sched_cls';
+
+/** Where the context of a type holds the edges of the packet; a socket filter may not look. */
+const EDGES: Readonly<Partial<Record<ProgKind, readonly [data: number, end: number]>>> = {
+  xdp: [0, 4],
+  sched_cls: [76, 80],
+};
 
 /** A function of the program: what its code may use. */
 export interface Frame {
@@ -459,7 +465,8 @@ function emptyTailCall(g: Generation, f: Frame): void {
 function packet(g: Generation, f: Frame): void {
   const { random, code } = g;
   if (!f.hasCtx) return;
-  if (g.prog === 'socket_filter') {
+  const edges = EDGES[g.prog];
+  if (edges === undefined || (g.prog === 'sched_cls' && random.chance(0.3))) {
     switch (random.below(3)) {
       case 0:
         code.ldAbs(random.pick(['b', 'h', 'w'] as const), random.between(0, 40));
@@ -481,7 +488,7 @@ function packet(g: Generation, f: Frame): void {
   const short = newLabel(g);
   const bytes = random.between(1, 80);
   const scalars = f.scalars;
-  code.ldx('w', R9, R6, 0).ldx('w', R5, R6, 4).mov64(R4, reg(R9));
+  code.ldx('w', R9, R6, edges[0]).ldx('w', R5, R6, edges[1]).mov64(R4, reg(R9));
   f.scalars = scalars.filter((r) => r !== R4 && r !== R5);
   const variable = random.chance(0.3);
   if (variable) {
@@ -508,7 +515,7 @@ function adjust(g: Generation, f: Frame): void {
 function context(g: Generation, f: Frame): void {
   if (!f.hasCtx) return;
   // The length of the packet: the same in every kernel.
-  if (g.prog === 'socket_filter') g.code.ldx('w', scalar(g, f), R6, 0);
+  if (g.prog !== 'xdp') g.code.ldx('w', scalar(g, f), R6, 0);
   else packet(g, f);
 }
 
@@ -525,7 +532,7 @@ function idle(g: Generation, f: Frame): void {
 }
 
 function checksum(g: Generation, f: Frame): void {
-  if (g.prog !== 'xdp') return;
+  if (g.prog === 'socket_filter') return;
   const { random, code } = g;
   const from = 4 * random.below(8);
   const to = 4 * random.below(8);

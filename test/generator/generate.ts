@@ -36,7 +36,7 @@ import { Random } from './random.ts';
 export type { MapKind, MapSpec, ProgKind } from './fragments.ts';
 
 export interface GenerateOptions {
-  /** Default: either. */
+  /** Default: any of them. */
   readonly progKind?: ProgKind;
   /** Share of programs that are damaged after they were made. Default: 0.25. */
   readonly damage?: number;
@@ -61,7 +61,7 @@ export interface GeneratedProgram {
   readonly damaged: boolean;
 }
 
-const PROG_TYPE: Readonly<Record<ProgKind, number>> = { socket_filter: 1, xdp: 6 };
+const PROG_TYPE: Readonly<Record<ProgKind, number>> = { socket_filter: 1, sched_cls: 3, xdp: 6 };
 const MAP_TYPE: Readonly<Record<MapKind, number>> = {
   hash: 1,
   array: 2,
@@ -142,7 +142,7 @@ function subprogram(g: Generation, sub: Subprogram): void {
 /** The program of a seed. */
 export function generateProgram(seed: number, options: GenerateOptions = {}): GeneratedProgram {
   const random = new Random(seed);
-  const progKind = options.progKind ?? random.pick(['socket_filter', 'xdp'] as const);
+  const progKind = options.progKind ?? random.pick(['socket_filter', 'xdp', 'sched_cls'] as const);
   const kinds: readonly MapKind[] = [
     'array',
     'hash',
