@@ -53,8 +53,11 @@ type ProgTypeFacts = Omit<ProgTypeRow, 'id' | 'constant'>;
 const FACTS: readonly ProgTypeFacts[] = [
   {
     name: 'socket_filter',
+    updatesSockmap: true,
+    noSpinLock: true,
     ctx: SOCKET_FILTER_CTX,
     legacyPacketLoads: true,
+    noSpinLock: true,
     capability: 'bpf',
     unprivileged: true,
     testRun: 'packet',
@@ -71,6 +74,7 @@ const FACTS: readonly ProgTypeFacts[] = [
   },
   {
     name: 'sched_cls',
+    updatesSockmap: true,
     ctx: TC_CTX,
     packet: READ_WRITE,
     legacyPacketLoads: true,
@@ -80,6 +84,7 @@ const FACTS: readonly ProgTypeFacts[] = [
   },
   {
     name: 'sched_act',
+    updatesSockmap: true,
     ctx: TC_CTX,
     packet: READ_WRITE,
     legacyPacketLoads: true,
@@ -90,6 +95,7 @@ const FACTS: readonly ProgTypeFacts[] = [
   { name: 'tracepoint', ctx: TRACEPOINT_CTX, capability: 'perfmon', tracing: true, since: '4.7' },
   {
     name: 'xdp',
+    updatesSockmap: true,
     ctx: XDP_CTX,
     packet: READ_WRITE,
     capability: 'net_admin',
@@ -134,6 +140,7 @@ const FACTS: readonly ProgTypeFacts[] = [
   },
   {
     name: 'sock_ops',
+    updatesSockmap: 'delete',
     ctx: SOCK_OPS_CTX,
     returns: [ZERO_OR_ONE],
     packet: { read: true, helpers: 'never' },
@@ -180,6 +187,7 @@ const FACTS: readonly ProgTypeFacts[] = [
   { name: 'lirc_mode2', ctx: LIRC_MODE2_CTX, capability: 'bpf', since: '4.18' },
   {
     name: 'sk_reuseport',
+    updatesSockmap: true,
     ctx: SK_REUSEPORT_CTX,
     packet: READ,
     attachTypes: ['SK_REUSEPORT_SELECT', 'SK_REUSEPORT_SELECT_OR_MIGRATE'],
@@ -189,6 +197,7 @@ const FACTS: readonly ProgTypeFacts[] = [
   },
   {
     name: 'flow_dissector',
+    updatesSockmap: true,
     ctx: FLOW_DISSECTOR_CTX,
     packet: READ,
     capability: 'net_admin',
@@ -265,6 +274,7 @@ const FACTS: readonly ProgTypeFacts[] = [
   },
   {
     name: 'sk_lookup',
+    updatesSockmap: true,
     ctx: SK_LOOKUP_CTX,
     returns: [ZERO_OR_ONE],
     attachTypes: ['SK_LOOKUP'],

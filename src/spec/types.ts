@@ -221,7 +221,8 @@ export interface MapTypeRow {
   readonly holds?: 'map' | 'prog' | 'perf_event' | 'cgroup' | 'socket' | 'device' | 'xsk' | 'cpu';
   /** Helpers that accept a pointer to this map (kernel: check_map_func_compatibility), by name. */
   readonly helpers: readonly string[];
-  /** Helpers of which every call must have a map of one of its own types, are marked in HELPER_MAP_TYPES. */
+  /** Helpers (by name) that only programs of these types may call with the map; `tracing` means iterators. */
+  readonly helperProgTypes?: Readonly<Record<string, readonly string[]>>;
   /** Programs may take direct addresses of values (BPF_PSEUDO_MAP_VALUE). */
   readonly directValue?: true;
   /** MAP_CREATE needs BTF for key and value. */
@@ -358,12 +359,14 @@ export interface ProgTypeRow {
   readonly unprivileged?: true;
   /** BPF_PROG_TEST_RUN is supported; what the data argument is. */
   readonly testRun?: 'packet' | 'ctx' | 'none';
-  /** Tracing type in the kernel's sense (no spin locks, timers …). */
+  /** is_tracing_prog_type: maps with spin locks, timers, workqueues, lists or trees cannot be used. */
   readonly tracing?: true;
   /** Programs may not use maps with a bpf_spin_lock. */
   readonly noSpinLock?: true;
   /** Programs may update sockmaps and sockhashes with the general helpers (`delete`: only delete elements). */
   readonly updatesSockmap?: true | 'delete';
+  /** Maps whose values hold spin locks cannot be used (socket filters; tracing types refuse them all the same). */
+  readonly noSpinLock?: true;
   /** BPF_F_SLEEPABLE is accepted. */
   readonly sleepable?: true;
   /** With `sleepable`: only for these expected attach types. */
