@@ -57,7 +57,6 @@ const FACTS: readonly ProgTypeFacts[] = [
     noSpinLock: true,
     ctx: SOCKET_FILTER_CTX,
     legacyPacketLoads: true,
-    noSpinLock: true,
     capability: 'bpf',
     unprivileged: true,
     testRun: 'packet',

@@ -365,8 +365,6 @@ export interface ProgTypeRow {
   readonly noSpinLock?: true;
   /** Programs may update sockmaps and sockhashes with the general helpers (`delete`: only delete elements). */
   readonly updatesSockmap?: true | 'delete';
-  /** Maps whose values hold spin locks cannot be used (socket filters; tracing types refuse them all the same). */
-  readonly noSpinLock?: true;
   /** BPF_F_SLEEPABLE is accepted. */
   readonly sleepable?: true;
   /** With `sleepable`: only for these expected attach types. */
