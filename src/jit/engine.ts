@@ -1,0 +1,190 @@
+/**
+ * The compiling engine: one ExecutableProgram to one instance of a Wasm module on the kernel's memory.
+ *
+ * What it cannot compile (an instruction it has no translation for, a function beyond an engine's limits) is refused
+ * with a BpfError, as the kernel does before it falls back to its interpreter.
+ */
+import type {
+  Engine,
+  EngineEnv,
+  EntryTable,
+  ExecutableProgram,
+  PreparedProgram,
+} from '../contracts/engine.ts';
+import { MAX_NESTED_RUNS } from '../memory/layout.ts';
+import { BpfError, InternalError } from '../util/errors.ts';
+import { type FaultSource, type FaultSources, faultOf, isTrap } from './faults.ts';
+import { type CompiledModule, callbacksOf, compileModule, IDLE_FRAME } from './module.ts';
+import { dumpModule } from './text.ts';
+
+interface Exports {
+  readonly entry: () => void;
+  readonly run: (ctx: number, level: number) => number;
+  readonly repeat: (ctx: number, times: number, level: number) => number;
+  readonly frame?: WebAssembly.Global;
+  readonly [callback: `cb${number}`]: (...words: number[]) => number;
+}
+
+/** A module with nothing but a function that makes a tail call: valid where tail calls are known. */
+const TAIL_CALL_PROBE = [
+  0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x04, 0x01, 0x60, 0x00, 0x00, 0x03, 0x02, 0x01, 0x00,
+  0x0a, 0x06, 0x01, 0x04, 0x00, 0x12, 0x00, 0x0b,
+];
+
+export interface JitOptions {
+  /** Use `return_call_indirect`; default: where the host knows it. */
+  readonly tailCalls?: boolean;
+}
+
+export function createJit(options: JitOptions = {}): Engine {
+  const tailCalls = options.tailCalls ?? WebAssembly.validate(Uint8Array.from(TAIL_CALL_PROBE));
+  const sourcesOf = new WeakMap<EntryTable, FaultSources>();
+  let serial = 0;
+  return {
+    name: 'jit',
+    prepare(program, env) {
+      let sources = sourcesOf.get(env.entries);
+      if (sources === undefined) {
+        sources = new Map();
+        sourcesOf.set(env.entries, sources);
+      }
+      return new JitProgram(program, env, { tag: `bpf_${++serial}`, tailCalls, sources });
+    },
+  };
+}
+
+interface Setting {
+  readonly tag: string;
+  readonly tailCalls: boolean;
+  readonly sources: FaultSources;
+}
+
+class JitProgram implements PreparedProgram {
+  readonly engine = 'jit';
+  readonly entry: number;
+  readonly codeSize: number;
+  readonly #env: EngineEnv;
+  readonly #setting: Setting;
+  readonly #source: FaultSource;
+  readonly #exports: Exports;
+  readonly #tokens: readonly number[];
+  #released = false;
+
+  constructor(program: ExecutableProgram, env: EngineEnv, setting: Setting) {
+    this.#env = env;
+    this.#setting = setting;
+    const tokenOf = new Map<number, number>();
+    try {
+      for (const [index, params] of callbacksOf(program)) {
+        const name = `cb${index}` as const;
+        tokenOf.set(
+          index,
+          env.callbacks.register(
+            caller(params.length, (words) => this.#guard(() => this.#exports[name]!(...words))),
+          ),
+        );
+      }
+      const compiled = compileModule(program, {
+        tag: setting.tag,
+        tailCalls: setting.tailCalls,
+        memory: memoryType(env.memory.wasm),
+        tokenOf,
+      });
+      this.#source = { program, compiled };
+      this.codeSize = compiled.bytes.length;
+      this.#exports = instantiate(program, compiled, env);
+    } catch (error) {
+      for (const token of tokenOf.values()) env.callbacks.release(token);
+      throw error;
+    }
+    this.#tokens = [...tokenOf.values()];
+    setting.sources.set(setting.tag, this.#source);
+    this.entry = env.entries.reserve(this);
+    const table = env.entries.wasm;
+    if (table.length <= this.entry) table.grow(this.entry + 1 - table.length);
+    table.set(this.entry, this.#exports.entry);
+  }
+
+  run(ctx: number, level = 0): number {
+    if (level >>> 0 >= MAX_NESTED_RUNS) throw tooDeep(this.#source.program, level);
+    try {
+      return this.#exports.run(ctx, level) >>> 0;
+    } catch (error) {
+      throw this.#fault(error);
+    }
+  }
+
+  runRepeated(ctx: number, times: number, level = 0): number {
+    if (level >>> 0 >= MAX_NESTED_RUNS) throw tooDeep(this.#source.program, level);
+    try {
+      return this.#exports.repeat(ctx, times, level) >>> 0;
+    } catch (error) {
+      throw this.#fault(error);
+    }
+  }
+
+  dump(): string {
+    return dumpModule(this.#source.program, this.#source.compiled);
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#env.entries.wasm.set(this.entry, null);
+    this.#env.entries.release(this.entry);
+    for (const token of this.#tokens) this.#env.callbacks.release(token);
+    this.#setting.sources.delete(this.#setting.tag);
+  }
+
+  #guard(call: () => number): number {
+    try {
+      return call();
+    } catch (error) {
+      throw this.#fault(error);
+    }
+  }
+
+  /** The error to throw for `error`; puts back what the abandoned run has left changed. */
+  #fault(error: unknown): unknown {
+    if (this.#exports.frame !== undefined) this.#exports.frame.value = IDLE_FRAME;
+    return isTrap(error) ? faultOf(error as Error, this.#source, this.#setting.sources) : error;
+  }
+}
+
+/** `callbacks.invoke` spreads its words; few parameters are passed without an array in between. */
+function caller(count: number, call: (words: readonly number[]) => number): (...words: number[]) => number {
+  return (...words) => call(words.length > count ? words.slice(0, count) : words);
+}
+
+function tooDeep(program: ExecutableProgram, level: number): BpfError {
+  return new BpfError(
+    'EBUSY',
+    `${program.name}: runs nest at most ${MAX_NESTED_RUNS} deep, this is level ${level}`,
+  );
+}
+
+function memoryType(memory: WebAssembly.Memory): { minimum: number; maximum?: number; shared: boolean } {
+  const shared = typeof SharedArrayBuffer !== 'undefined' && memory.buffer instanceof SharedArrayBuffer;
+  // A shared memory's maximum is part of its type; it is that of GuestMemory.
+  return shared ? { minimum: 1, maximum: 32768, shared } : { minimum: 1, shared };
+}
+
+function instantiate(program: ExecutableProgram, compiled: CompiledModule, env: EngineEnv): Exports {
+  const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {
+    env: { memory: env.memory.wasm, ...(compiled.needsTable ? { table: env.entries.wasm } : {}) },
+    h: Object.fromEntries(compiled.imports.map((callee, i) => [`${i}`, callee.fn])),
+  };
+  try {
+    const module = new WebAssembly.Module(compiled.bytes as Uint8Array<ArrayBuffer>);
+    return new WebAssembly.Instance(module, imports).exports as unknown as Exports;
+  } catch (cause) {
+    if (cause instanceof WebAssembly.LinkError) {
+      const names = compiled.imports.map((callee) => callee.name).join(', ');
+      throw new InternalError(`jit: ${program.name} cannot be linked (imports ${names}): ${cause.message}`, {
+        cause,
+      });
+    }
+    const size = `${program.insns.length} instructions, ${compiled.bytes.length} bytes of code`;
+    throw new BpfError('E2BIG', `jit: the host refused the code of ${program.name} (${size})`, { cause });
+  }
+}

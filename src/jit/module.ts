@@ -1,0 +1,303 @@
+/**
+ * One program to one Wasm module. Exports: `entry` (ctx: i64, fp: i32) → i64, the main subprogram, for the entry table;
+ * `run` (ctx, level) → i32 and `repeat` (ctx, times, level) → i32, which set up the frame and leave R0 at RUN_STATE.r0;
+ * `cbN` for each callback subprogram N, which take 32-bit words; `frame`, on which callbacks build (see below).
+ *
+ * A callback called by a helper runs on the frame below the caller's. The caller leaves that place in a global before it
+ * calls a helper; the trampoline puts the global back, as the callback itself may have moved it. Outside of a run, where
+ * timers call, the global names the last of the nested stacks.
+ */
+import type { CallableFunction, CallTarget, ExecutableProgram } from '../contracts/engine.ts';
+import { KERNEL_HI_SIGNED } from '../memory/address.ts';
+import { MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layout.ts';
+import { BpfError } from '../util/errors.ts';
+import { type Block, buildBlocks } from './cfg.ts';
+import { type CompiledFunction, compileFunction } from './function.ts';
+import type { ModuleContext } from './module-context.ts';
+import { parameterMasks } from './usage.ts';
+import { CodeWriter, type FuncType, ModuleBuilder, OP, TYPE, type ValueType } from './wasm/index.ts';
+
+/** Value of the `frame` global outside of a run. */
+export const IDLE_FRAME = STACKS + MAX_NESTED_RUNS * STACK_BYTES;
+
+const ENTRY_TYPE: FuncType = { params: [TYPE.i64, TYPE.i32], results: [TYPE.i64] };
+
+export interface ModuleOptions {
+  /** Name of the module in stack traces; must be unique among living modules. */
+  readonly tag: string;
+  readonly tailCalls: boolean;
+  readonly memory: { readonly minimum: number; readonly maximum?: number; readonly shared: boolean };
+  readonly tokenOf: ReadonlyMap<number, number>;
+}
+
+export interface CompiledModule {
+  readonly bytes: Uint8Array;
+  /** Functions to import as `h.0`, `h.1`, … */
+  readonly imports: readonly CallableFunction[];
+  readonly needsTable: boolean;
+  readonly functions: readonly CompiledSubprog[];
+  readonly functionName: (index: number) => string;
+}
+
+export interface CompiledSubprog extends CompiledFunction {
+  readonly name: string;
+  /** Wasm function index, and the offset of its first instruction in the module. */
+  readonly index: number;
+  readonly offset: number;
+  readonly type: FuncType;
+}
+
+/** Callback subprograms of a program with the shapes of their parameters. */
+export function callbacksOf(program: ExecutableProgram): Map<number, readonly ('u32' | 'ptr')[]> {
+  const found = new Map<number, readonly ('u32' | 'ptr')[]>();
+  for (const target of program.calls) {
+    if (target?.kind === 'callback') found.set(target.index, target.params);
+  }
+  return found;
+}
+
+export function compileModule(program: ExecutableProgram, options: ModuleOptions): CompiledModule {
+  const builder = new ModuleBuilder();
+  builder.name(options.tag);
+  builder.importMemory({
+    module: 'env',
+    name: 'memory',
+    minimum: options.memory.minimum,
+    ...(options.memory.shared ? { shared: true, maximum: options.memory.maximum ?? 65536 } : {}),
+  });
+  const has = (kind: CallTarget['kind']) => program.calls.some((target) => target?.kind === kind);
+  const needsTable = has('tail_call');
+  if (needsTable) builder.importTable('env', 'table');
+  const imported = importFunctions(builder, program);
+  const callbacks = callbacksOf(program);
+  const callbackFrame = callbacks.size > 0 ? builder.addGlobal(TYPE.i32, IDLE_FRAME) : -1;
+  if (callbackFrame >= 0) builder.exportGlobal('frame', callbackFrame);
+
+  const blocksOf: Block[][] = program.subprogs.map((subprog) => buildBlocks(program.insns, subprog));
+  const parametersOf = parameterMasks(program, blocksOf);
+  // The main function has the type of entries, whatever it reads.
+  parametersOf[0] = 0b10;
+  const types = parametersOf.map((mask): FuncType => {
+    const params: ValueType[] = [];
+    for (let r = 1; r <= 5; r++) if ((mask >> r) & 1) params.push(TYPE.i64);
+    return { params: [...params, TYPE.i32], results: [TYPE.i64] };
+  });
+  const names = subprogNames(program);
+  const functionOf = types.map((type, i) => builder.addFunction(type, names[i]!));
+  const context: ModuleContext = {
+    program,
+    functionOf,
+    parametersOf,
+    imported,
+    tokenOf: options.tokenOf,
+    callbackFrame,
+    entryType: builder.type(ENTRY_TYPE),
+    tailCalls: options.tailCalls,
+    shared: options.memory.shared,
+  };
+  const compiled = program.subprogs.map((subprog, i) => {
+    const body = compileFunction(context, subprog, i, blocksOf[i]!);
+    builder.defineFunction(functionOf[i]!, body.locals, body.code);
+    return body;
+  });
+  builder.exportFunction('entry', functionOf[0]!);
+  addRun(builder, context, needsTable);
+  addRepeat(builder, context, needsTable);
+  for (const [index, params] of callbacks) addTrampoline(builder, context, index, params);
+
+  const { bytes, codeOffsets } = builder.encode();
+  return {
+    bytes,
+    imports: [...imported.keys()],
+    needsTable,
+    functions: compiled.map((body, i) => ({
+      ...body,
+      name: names[i]!,
+      index: functionOf[i]!,
+      offset: codeOffsets.get(functionOf[i]!)!,
+      type: types[i]!,
+    })),
+    functionName: (index) => builder.functionLabel(index),
+  };
+}
+
+function subprogNames(program: ExecutableProgram): string[] {
+  return program.subprogs.map((subprog, i) => subprog.name || (i === 0 ? program.name : `subprog_${i}`));
+}
+
+function importFunctions(builder: ModuleBuilder, program: ExecutableProgram): Map<CallableFunction, number> {
+  const imported = new Map<CallableFunction, number>();
+  for (const target of program.calls) {
+    if (target?.kind !== 'function' || imported.has(target.callee)) continue;
+    const { callee } = target;
+    if (callee.params.length > 5) {
+      throw new BpfError(
+        'EINVAL',
+        `jit: ${callee.name} has ${callee.params.length} parameters, R1..R5 hold 5`,
+      );
+    }
+    const params = callee.params.flatMap((kind) => (kind === 'u64' ? [TYPE.i32, TYPE.i32] : [TYPE.i32]));
+    const results = callee.result === 's32' || callee.result === 'ptr' ? [TYPE.i32] : [];
+    imported.set(callee, builder.importFunction('h', `${imported.size}`, { params, results }, callee.name));
+  }
+  return imported;
+}
+
+/** Pushes the kernel address of the offset in a local, NULL for 0. */
+function pushAddress(w: CodeWriter, local: number): void {
+  w.get(local);
+  w.op(OP.i64ExtendI32U);
+  w.i64Halves(0, KERNEL_HI_SIGNED);
+  w.op(OP.i64Or);
+  w.i64(0);
+  w.get(local);
+  w.op(OP.select);
+}
+
+/** Pushes the end of the stack of the level in a local: R10 of the main program. */
+function pushFrame(w: CodeWriter, level: number): void {
+  w.get(level);
+  w.i32(STACK_BYTES);
+  w.op(OP.i32Mul);
+  w.i32(STACKS + STACK_BYTES);
+  w.op(OP.i32Add);
+}
+
+/** Saves what nested runs share (count of tail calls, callback frame) in two locals, and puts it back. */
+function runState(w: CodeWriter, context: ModuleContext, tails: boolean, saved: number, frame: number) {
+  const setCount = (push: () => void) => {
+    w.i32(RUN_STATE.tailCallCount);
+    push();
+    w.memory(OP.i32Store, 0);
+  };
+  return {
+    save() {
+      if (tails) {
+        w.i32(RUN_STATE.tailCallCount);
+        w.memory(OP.i32Load, 0);
+        w.set(saved);
+      }
+      if (context.callbackFrame >= 0) {
+        w.index(OP.globalGet, context.callbackFrame);
+        w.set(frame);
+      }
+    },
+    clear() {
+      if (tails) setCount(() => w.i32(0));
+    },
+    restore() {
+      if (tails) setCount(() => w.get(saved));
+      if (context.callbackFrame >= 0) {
+        w.get(frame);
+        w.index(OP.globalSet, context.callbackFrame);
+      }
+    },
+  };
+}
+
+/** run(ctx, level): one run; R0 to RUN_STATE.r0, its low half as result. */
+function addRun(builder: ModuleBuilder, context: ModuleContext, tails: boolean): void {
+  const index = builder.addFunction({ params: [TYPE.i32, TYPE.i32], results: [TYPE.i32] }, 'run');
+  const w = new CodeWriter();
+  const [ctx, level, result, saved, frame] = [0, 1, 2, 3, 4];
+  const state = runState(w, context, tails, saved!, frame!);
+  state.save();
+  state.clear();
+  pushAddress(w, ctx!);
+  pushFrame(w, level!);
+  w.index(OP.call, context.functionOf[0]!);
+  w.set(result!);
+  state.restore();
+  w.i32(RUN_STATE.r0);
+  w.get(result!);
+  w.memory(OP.i64Store, 0);
+  w.get(result!);
+  w.op(OP.i32WrapI64);
+  builder.defineFunction(
+    index,
+    [
+      { count: 1, type: TYPE.i64 },
+      { count: 2, type: TYPE.i32 },
+    ],
+    w.finish(),
+  );
+  builder.exportFunction('run', index);
+}
+
+/** repeat(ctx, times, level): `times` runs, each from a fresh count of tail calls; the result is that of the last. */
+function addRepeat(builder: ModuleBuilder, context: ModuleContext, tails: boolean): void {
+  const index = builder.addFunction(
+    { params: [TYPE.i32, TYPE.i32, TYPE.i32], results: [TYPE.i32] },
+    'repeat',
+  );
+  const w = new CodeWriter();
+  const [ctx, times, level, result, saved, frame] = [0, 1, 2, 3, 4, 5];
+  const state = runState(w, context, tails, saved!, frame!);
+  state.save();
+  w.block(OP.block, TYPE.empty);
+  w.block(OP.loop, TYPE.empty);
+  w.get(times!);
+  w.op(OP.i32Eqz);
+  w.index(OP.brIf, 1);
+  state.clear();
+  pushAddress(w, ctx!);
+  pushFrame(w, level!);
+  w.index(OP.call, context.functionOf[0]!);
+  w.set(result!);
+  w.get(times!);
+  w.i32(1);
+  w.op(OP.i32Sub);
+  w.set(times!);
+  w.index(OP.br, 0);
+  w.op(OP.end);
+  w.op(OP.end);
+  state.restore();
+  w.i32(RUN_STATE.r0);
+  w.get(result!);
+  w.memory(OP.i64Store, 0);
+  w.get(result!);
+  w.op(OP.i32WrapI64);
+  builder.defineFunction(
+    index,
+    [
+      { count: 1, type: TYPE.i64 },
+      { count: 2, type: TYPE.i32 },
+    ],
+    w.finish(),
+  );
+  builder.exportFunction('repeat', index);
+}
+
+/** cbN(words…): a callback as a helper calls it. */
+function addTrampoline(
+  builder: ModuleBuilder,
+  context: ModuleContext,
+  subprog: number,
+  params: readonly ('u32' | 'ptr')[],
+): void {
+  const mask = context.parametersOf[subprog];
+  if (mask === undefined) throw new BpfError('EINVAL', `jit: there is no callback ${subprog}`);
+  const type: FuncType = { params: params.map(() => TYPE.i32), results: [TYPE.i32] };
+  const index = builder.addFunction(type, `callback_${subprog}`);
+  const w = new CodeWriter();
+  const frame = params.length;
+  w.index(OP.globalGet, context.callbackFrame);
+  w.set(frame);
+  for (let r = 1; r <= 5; r++) {
+    if (((mask >> r) & 1) === 0) continue;
+    const kind = params[r - 1];
+    if (kind === undefined) w.i64(0);
+    else if (kind === 'ptr') pushAddress(w, r - 1);
+    else {
+      w.get(r - 1);
+      w.op(OP.i64ExtendI32U);
+    }
+  }
+  w.get(frame);
+  w.index(OP.call, context.functionOf[subprog]!);
+  w.op(OP.i32WrapI64);
+  w.get(frame);
+  w.index(OP.globalSet, context.callbackFrame);
+  builder.defineFunction(index, [{ count: 1, type: TYPE.i32 }], w.finish());
+  builder.exportFunction(`cb${subprog}`, index);
+}

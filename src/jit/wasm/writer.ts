@@ -1,0 +1,157 @@
+/**
+ * Bytes of WebAssembly code: LEB128 numbers (WebAssembly core specification section 5.2.2) and instructions with their
+ * immediates. 64-bit constants are given as two halves, so that no bigint is made while compiling.
+ */
+import { OP } from './opcodes.ts';
+
+/** A growing byte buffer. */
+export class ByteWriter {
+  #bytes: Uint8Array;
+  #length = 0;
+
+  constructor(capacity = 256) {
+    this.#bytes = new Uint8Array(capacity);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The bytes written so far; a view that is valid until the next write. */
+  finish(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  byte(value: number): void {
+    if (this.#length === this.#bytes.length) this.#grow(1);
+    this.#bytes[this.#length++] = value;
+  }
+
+  bytes(values: Uint8Array | readonly number[]): void {
+    if (this.#length + values.length > this.#bytes.length) this.#grow(values.length);
+    this.#bytes.set(values, this.#length);
+    this.#length += values.length;
+  }
+
+  /** Unsigned LEB128 of a number below 2^32. */
+  u32(value: number): void {
+    let rest = value >>> 0;
+    while (rest > 0x7f) {
+      this.byte((rest & 0x7f) | 0x80);
+      rest >>>= 7;
+    }
+    this.byte(rest);
+  }
+
+  /** Signed LEB128 of a signed 32-bit number; as an i64 immediate it is the sign-extended value. */
+  s32(value: number): void {
+    let rest = value | 0;
+    for (;;) {
+      const low = rest & 0x7f;
+      rest >>= 7;
+      if ((rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0)) {
+        this.byte(low);
+        return;
+      }
+      this.byte(low | 0x80);
+    }
+  }
+
+  /** Signed LEB128 of the 64-bit number with these halves. */
+  s64(low: number, high: number): void {
+    let lo = low | 0;
+    let hi = high | 0;
+    for (;;) {
+      const part = lo & 0x7f;
+      lo = (lo >>> 7) | (hi << 25);
+      hi >>= 7;
+      const sign = (part & 0x40) !== 0;
+      if ((hi === 0 && lo === 0 && !sign) || (hi === -1 && lo === -1 && sign)) {
+        this.byte(part);
+        return;
+      }
+      this.byte(part | 0x80);
+    }
+  }
+
+  name(text: string): void {
+    const encoded = new TextEncoder().encode(text);
+    this.u32(encoded.length);
+    this.bytes(encoded);
+  }
+
+  #grow(more: number): void {
+    const next = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more));
+    next.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = next;
+  }
+}
+
+/** Instructions of one function body. */
+export class CodeWriter extends ByteWriter {
+  /** An instruction without immediates. */
+  op(code: number): void {
+    if (code > 0xff) this.byte(code >> 8);
+    this.byte(code & 0xff);
+  }
+
+  /** An instruction with one index (local, label, function, global). */
+  index(code: number, index: number): void {
+    this.byte(code);
+    this.u32(index);
+  }
+
+  get(local: number): void {
+    this.index(OP.localGet, local);
+  }
+
+  set(local: number): void {
+    this.index(OP.localSet, local);
+  }
+
+  tee(local: number): void {
+    this.index(OP.localTee, local);
+  }
+
+  i32(value: number): void {
+    this.byte(OP.i32Const);
+    this.s32(value);
+  }
+
+  /** The sign-extended 64-bit constant of a signed 32-bit number. */
+  i64(value: number): void {
+    this.byte(OP.i64Const);
+    this.s32(value);
+  }
+
+  i64Halves(low: number, high: number): void {
+    this.byte(OP.i64Const);
+    this.s64(low, high);
+  }
+
+  /** A load or store. `align` is the exponent of the promised alignment; atomics need their natural one. */
+  memory(code: number, offset: number, align = 0): void {
+    this.op(code);
+    this.u32(align);
+    this.u32(offset);
+  }
+
+  /** `block`, `loop` or `if`; `type` is TYPE.empty or a value type. */
+  block(code: number, type: number): void {
+    this.byte(code);
+    this.byte(type);
+  }
+
+  brTable(labels: readonly number[], otherwise: number): void {
+    this.byte(OP.brTable);
+    this.u32(labels.length);
+    for (const label of labels) this.u32(label);
+    this.u32(otherwise);
+  }
+
+  indirect(code: number, type: number, table: number): void {
+    this.byte(code);
+    this.u32(type);
+    this.u32(table);
+  }
+}
