@@ -71,22 +71,6 @@ const LOCAL_STORAGE = {
   capability: 'bpf',
 } as const;
 
-/** may_update_sockmap: contexts in which no socket can be locked already. */
-const SOCKMAP_UPDATERS = [
-  'socket_filter',
-  'sched_cls',
-  'sched_act',
-  'xdp',
-  'sk_reuseport',
-  'flow_dissector',
-  'sk_lookup',
-  'tracing',
-] as const;
-const SOCKMAP_RULES = {
-  bpf_map_update_elem: SOCKMAP_UPDATERS,
-  bpf_map_delete_elem: [...SOCKMAP_UPDATERS, 'sock_ops'],
-} as const;
-
 /** What a row does not say of itself: number, constant and the helpers follow from other tables. */
 type MapTypeFacts = Omit<MapTypeRow, 'id' | 'constant' | 'helpers'> & {
   /** Names of the helpers that alone may be called with the map, without `bpf_`; absent: every helper that takes any map. */
@@ -271,7 +255,6 @@ const FACTS: readonly MapTypeFacts[] = [
       'map_update_elem',
       'map_delete_elem',
     ],
-    helperProgTypes: SOCKMAP_RULES,
     capability: 'net_admin',
     noBtf: true,
     since: '4.14',
@@ -320,7 +303,6 @@ const FACTS: readonly MapTypeFacts[] = [
       'map_update_elem',
       'map_delete_elem',
     ],
-    helperProgTypes: SOCKMAP_RULES,
     capability: 'net_admin',
     noBtf: true,
     since: '4.18',

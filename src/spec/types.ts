@@ -221,8 +221,6 @@ export interface MapTypeRow {
   readonly holds?: 'map' | 'prog' | 'perf_event' | 'cgroup' | 'socket' | 'device' | 'xsk' | 'cpu';
   /** Helpers that accept a pointer to this map (kernel: check_map_func_compatibility), by name. */
   readonly helpers: readonly string[];
-  /** Helpers (by name) that only programs of these types may call with the map; `tracing` means iterators. */
-  readonly helperProgTypes?: Readonly<Record<string, readonly string[]>>;
   /** Programs may take direct addresses of values (BPF_PSEUDO_MAP_VALUE). */
   readonly directValue?: true;
   /** MAP_CREATE needs BTF for key and value. */
