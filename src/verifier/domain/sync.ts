@@ -9,6 +9,7 @@ import {
   S32_MAX,
   S32_MIN,
   S64_MAX,
+  S64_MIN,
   type Scalar,
   U32_MAX,
   U64_MAX,
@@ -17,11 +18,8 @@ import {
 import {
   type Tnum,
   tnumCast,
-  tnumClearSubreg,
   tnumContains,
-  tnumEquals,
   tnumIntersect,
-  tnumOr,
   tnumRange,
   tnumStep,
   tnumSubreg,
@@ -82,6 +80,7 @@ export function updateBounds64(b: Bounds): void {
 function onlyValue(b: Bounds): bigint | null {
   const { tnum, umin, umax } = b;
   if (tnum.mask === U64_MAX) return umin === umax && umin !== U64_MAX ? umin : null;
+  if (umin === tnum.value && umax === (tnum.value | tnum.mask)) return null;
   const next = tnumStep(tnum, umin);
   if (tnumContains(tnum, umin)) return next > umax ? umin : null;
   if (next === (tnum.value | tnum.mask)) return next;
@@ -106,26 +105,36 @@ function meetU32(b: Bounds, min: number, max: number): void {
 
 /** Linux: __reg32_deduce_bounds. 64-bit ranges inform 32-bit ones, then signed and unsigned inform each other. */
 function deduce32(b: Bounds): void {
-  const uminHigh = Number(b.umin >> 32n);
-  const umaxHigh = Number(b.umax >> 32n);
-  const uminLow = low32(b.umin);
-  const umaxLow = low32(b.umax);
-  if (uminHigh === umaxHigh) {
-    // One upper half for all values: the low halves are a range themselves.
-    meetU32(b, uminLow >>> 0, umaxLow >>> 0);
-    if (uminLow <= umaxLow) meetS32(b, uminLow, umaxLow);
+  let neighbours = false;
+  let uminLow = 0;
+  let umaxLow = 0;
+  if (b.umin !== 0n || b.umax !== U64_MAX) {
+    const uminHigh = Number(b.umin >> 32n);
+    const umaxHigh = Number(b.umax >> 32n);
+    uminLow = low32(b.umin);
+    umaxLow = low32(b.umax);
+    if (uminHigh === umaxHigh) {
+      // One upper half for all values: the low halves are a range themselves.
+      meetU32(b, uminLow >>> 0, umaxLow >>> 0);
+      if (uminLow <= umaxLow) meetS32(b, uminLow, umaxLow);
+    }
+    neighbours = (uminHigh + 1) >>> 0 === umaxHigh && uminLow < 0 && umaxLow >= 0;
   }
-  const sminHigh = Number(b.smin >> 32n);
-  const smaxHigh = Number(b.smax >> 32n);
-  const sminLow = low32(b.smin);
-  const smaxLow = low32(b.smax);
-  if (sminHigh === smaxHigh) {
-    if (sminLow >>> 0 <= smaxLow >>> 0) meetU32(b, sminLow >>> 0, smaxLow >>> 0);
-    if (sminLow <= smaxLow) meetS32(b, sminLow, smaxLow);
+  if (b.smin !== S64_MIN || b.smax !== S64_MAX) {
+    const sminHigh = Number(b.smin >> 32n);
+    const smaxHigh = Number(b.smax >> 32n);
+    const sminLow = low32(b.smin);
+    const smaxLow = low32(b.smax);
+    if (sminHigh === smaxHigh) {
+      if (sminLow >>> 0 <= smaxLow >>> 0) meetU32(b, sminLow >>> 0, smaxLow >>> 0);
+      if (sminLow <= smaxLow) meetS32(b, sminLow, smaxLow);
+    }
+    // Two neighbouring upper halves with low halves that go from negative through zero: a signed range of low halves.
+    if (neighbours) meetS32(b, uminLow, umaxLow);
+    if ((sminHigh + 1) >>> 0 === smaxHigh >>> 0 && sminLow < 0 && smaxLow >= 0) meetS32(b, sminLow, smaxLow);
+  } else if (neighbours) {
+    meetS32(b, uminLow, umaxLow);
   }
-  // Two neighbouring upper halves with low halves that go from negative through zero: a signed range of low halves.
-  if ((uminHigh + 1) >>> 0 === umaxHigh && uminLow < 0 && umaxLow >= 0) meetS32(b, uminLow, umaxLow);
-  if ((sminHigh + 1) >>> 0 === smaxHigh >>> 0 && sminLow < 0 && smaxLow >= 0) meetS32(b, sminLow, smaxLow);
   if ((b.u32min | 0) <= (b.u32max | 0)) meetS32(b, b.u32min | 0, b.u32max | 0);
   const lo = b.s32min >>> 0;
   const hi = b.s32max >>> 0;
@@ -143,6 +152,7 @@ function deduce32(b: Bounds): void {
 
 /** Linux: __reg64_deduce_bounds, with the same rule for s64 ranges that cross the sign boundary. */
 function deduce64(b: Bounds): void {
+  if (b.umin === 0n && b.umax === U64_MAX && b.smin === S64_MIN && b.smax === S64_MAX) return;
   const lo = BigInt.asIntN(64, b.umin);
   const hi = BigInt.asIntN(64, b.umax);
   if (lo <= hi) {
@@ -166,16 +176,20 @@ function deduce64(b: Bounds): void {
 /** Linux: __reg_deduce_mixed_bounds. 32-bit ranges inform 64-bit ones. */
 function deduceMixed(b: Bounds): void {
   // A 64-bit bound whose low half lies outside the u32 range can be moved to the range's edge.
-  const uminLow = BigInt(b.u32min);
-  const umaxLow = BigInt(b.u32max);
-  const umin = (b.umin & ~LOW) | uminLow;
-  const umax = (b.umax & ~LOW) | umaxLow;
-  if (umin > b.umin) b.umin = umin;
-  if (umax < b.umax) b.umax = umax;
-  const smin = (b.smin & ~LOW) | uminLow;
-  const smax = (b.smax & ~LOW) | umaxLow;
-  if (smin > b.smin) b.smin = smin;
-  if (smax < b.smax) b.smax = smax;
+  if (b.u32min !== 0) {
+    const low = BigInt(b.u32min);
+    const umin = (b.umin & ~LOW) | low;
+    const smin = (b.smin & ~LOW) | low;
+    if (umin > b.umin) b.umin = umin;
+    if (smin > b.smin) b.smin = smin;
+  }
+  if (b.u32max !== U32_MAX) {
+    const low = BigInt(b.u32max);
+    const umax = (b.umax & ~LOW) | low;
+    const smax = (b.smax & ~LOW) | low;
+    if (umax < b.umax) b.umax = umax;
+    if (smax < b.smax) b.smax = smax;
+  }
   // After a sign-extending load: with a low half that is not negative, an upper half of ones is out of the range.
   if (b.s32min >= 0 && b.smin >= S32_MIN_BIG && b.smax <= S32_MAX_BIG) {
     const min = BigInt(b.s32min);
@@ -207,12 +221,25 @@ function deduce(b: Bounds): boolean {
   );
 }
 
-/** Linux: __reg_bound_offset. The unsigned bounds tighten the tnum. */
+/** Linux: __reg_bound_offset. The unsigned bounds tighten the tnum, then the 32-bit ones its low half. */
 function boundTnum(b: Bounds): void {
-  const whole = tnumIntersect(b.tnum, tnumRange(b.umin, b.umax));
-  const low = tnumIntersect(tnumSubreg(whole), tnumRange(BigInt(b.u32min), BigInt(b.u32max)));
-  const next = tnumOr(tnumClearSubreg(whole), low);
-  if (!tnumEquals(next, b.tnum)) b.tnum = next;
+  let { value, mask } = b.tnum;
+  if ((b.umin ^ b.umax) <= S64_MAX) {
+    const range = tnumRange(b.umin, b.umax);
+    mask &= range.mask;
+    value = (value | range.value) & ~mask;
+  }
+  const differing = b.u32min ^ b.u32max;
+  if (differing >= 0) {
+    const delta = differing === 0 ? 0 : -1 >>> Math.clz32(differing);
+    const lowMask = Number(mask & LOW);
+    const lowValue = Number(value & LOW);
+    const nextMask = lowMask & delta;
+    const nextValue = ((lowValue | (b.u32min & ~delta)) & ~nextMask) >>> 0;
+    if (nextMask !== lowMask) mask = (mask & ~LOW) | BigInt(nextMask);
+    if (nextValue !== lowValue) value = (value & ~LOW) | BigInt(nextValue);
+  }
+  if (value !== b.tnum.value || mask !== b.tnum.mask) b.tnum = { value, mask };
 }
 
 /** Linux: reg_bounds_sync, in place. */
@@ -220,9 +247,11 @@ export function syncBounds(b: Bounds): void {
   if (b.tnum.mask === 0n && settlesAsConstant(b)) return;
   if (b.umax <= S32_MAX_BIG && b.smin >= 0n && b.smax <= S32_MAX_BIG && syncSmall(b)) return;
   updateBounds(b);
-  if (deduce(b) && deduce(b)) deduce(b);
+  const changed = deduce(b);
+  if (changed && deduce(b)) deduce(b);
+  const { tnum } = b;
   boundTnum(b);
-  updateBounds(b);
+  if (changed || b.tnum !== tnum) updateBounds(b);
 }
 
 /**

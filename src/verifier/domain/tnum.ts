@@ -103,20 +103,21 @@ export function tnumXor(a: Tnum, b: Tnum): Tnum {
  */
 export function tnumMul(a: Tnum, b: Tnum): Tnum {
   if (a.mask === 0n && b.mask === 0n) return tnumConst(a.value * b.value);
-  let acc = TNUM_ZERO;
-  let value = a.value;
-  let mask = a.mask;
-  let addend = b;
-  // Below the lowest bit that `b` can have all is zero; once every bit above it is unknown, nothing changes any more.
   const possible = b.value | b.mask;
-  const saturated = possible === 0n ? 0n : BigInt.asUintN(64, -(possible & -possible));
-  while (value !== 0n || mask !== 0n) {
-    if ((value & 1n) !== 0n) acc = tnumAdd(acc, addend);
-    else if ((mask & 1n) !== 0n) acc = tnumUnion(acc, tnumAdd(acc, addend));
-    value >>= 1n;
-    mask >>= 1n;
-    if (acc.mask === saturated) break;
-    addend = tnumLshift(addend, 1);
+  if (possible === 0n) return TNUM_ZERO;
+  // Below the lowest bit that `b` can have all is zero; once every bit above it is unknown, nothing changes any more.
+  const saturated = BigInt.asUintN(64, -(possible & -possible));
+  let acc = TNUM_ZERO;
+  for (let base = 0; base < 64; base += 32) {
+    const value = Number((a.value >> BigInt(base)) & M32);
+    let bits = value | Number((a.mask >> BigInt(base)) & M32);
+    while (bits !== 0) {
+      const at = 31 - Math.clz32(bits & -bits);
+      bits &= bits - 1;
+      const sum = tnumAdd(acc, tnumLshift(b, base + at));
+      acc = (value >>> at) & 1 ? sum : tnumUnion(acc, sum);
+      if (acc.mask === saturated) return acc;
+    }
   }
   return acc;
 }
