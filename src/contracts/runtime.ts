@@ -77,8 +77,6 @@ export interface PacketOps {
    */
   headers?(ctx: number): { link: number; network: number };
   changeProto?(ctx: number, proto: number): number;
-  /** Offset of the network header in the packet of a context (bpf_skb_load_bytes_relative); absent: 14. */
-  networkHeader?(ctx: number): number;
   /** Flow hash of the packet (bpf_get_hash_recalc); absent: computed from addresses, protocol and ports. */
   hash?(ctx: number): number;
   /** bpf_redirect: remembers where the packet goes and gives the action (XDP_REDIRECT, TC_ACT_REDIRECT) or the refusal. */

@@ -50,3 +50,17 @@ export function csumReplace4(check: number, from: number, to: number): number {
 export function csumReplaceByDiff(check: number, diff: number): number {
   return csumFold(csumAdd(diff, ~check & 0xffff));
 }
+
+export interface MemoryRange {
+  readonly at: number;
+  readonly size: number;
+}
+
+/** bpf_csum_diff: what `from` turning into `to` changes in a sum that starts as `seed`; either may be empty. */
+export function csumDiff(u8: Uint8Array, from: MemoryRange, to: MemoryRange, seed: number): number {
+  const sum = ({ at, size }: MemoryRange, start: number) => csumPartial(u8.subarray(at, at + size), start);
+  if (from.size > 0 && to.size > 0) return fold16(csumSub(sum(to, seed), sum(from, 0)));
+  if (to.size > 0) return fold16(sum(to, seed));
+  if (from.size > 0) return fold16(~sum(from, ~seed >>> 0) >>> 0);
+  return seed >>> 0;
+}

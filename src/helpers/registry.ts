@@ -12,8 +12,10 @@ import { MAP_HELPERS } from './maps.ts';
 import { PRINT_HELPERS } from './print.ts';
 import { PROBE_HELPERS } from './probe.ts';
 import { RINGBUF_HELPERS } from './ringbuf.ts';
+import { SKB_HELPERS } from './skb.ts';
 import { STRING_HELPERS } from './strings.ts';
 import type { HelperContext, HelperFamily, HelperFn } from './types.ts';
+import { XDP_HELPERS } from './xdp.ts';
 
 const FAMILIES: readonly HelperFamily[] = [
   MAP_HELPERS,
@@ -23,6 +25,8 @@ const FAMILIES: readonly HelperFamily[] = [
   PRINT_HELPERS,
   PROBE_HELPERS,
   STRING_HELPERS,
+  XDP_HELPERS,
+  SKB_HELPERS,
 ];
 
 /** Every implemented helper by name. */
