@@ -19,9 +19,6 @@ import { type Layout, type Scope, structure } from './structure.ts';
 import { blockWrites, namedRegisters, writeMask } from './usage.ts';
 import { CodeWriter, type LocalGroup, OP, TYPE } from './wasm/index.ts';
 
-/** Deepest nesting of scopes; beyond it control goes through tables, which engines of any kind can compile. */
-const MAX_DEPTH = 4000;
-
 /** Where the code of an instruction starts: `offsets[i]` bytes into the body for instruction `insns[i]`. */
 export interface Marks {
   readonly offsets: number[];
@@ -80,7 +77,7 @@ class FunctionCompiler {
       w.op(OP.i32Sub);
       w.set(this.#f.frameLocal);
     }
-    if (this.#layout.depth > MAX_DEPTH) this.#emitByTable();
+    if (this.#layout.depth > this.#module.maxNesting) this.#emitByTable();
     else this.#emitStructured();
     w.op(OP.unreachable);
     return { locals: this.#f.locals(), code: w.finish(), marks: this.#marks };

@@ -16,6 +16,8 @@ export interface ModuleContext {
   /** Type index of entries in the entry table, and whether `return_call_indirect` may be used. */
   readonly entryType: number;
   readonly tailCalls: boolean;
+  /** Deepest nesting of scopes; beyond it control goes through tables, which no engine's limits forbid. */
+  readonly maxNesting: number;
   /** The memory is shared with other threads: atomic instructions must be real ones. */
   readonly shared: boolean;
 }

@@ -26,6 +26,7 @@ export interface ModuleOptions {
   /** Name of the module in stack traces; must be unique among living modules. */
   readonly tag: string;
   readonly tailCalls: boolean;
+  readonly maxNesting: number;
   readonly memory: { readonly minimum: number; readonly maximum?: number; readonly shared: boolean };
   readonly tokenOf: ReadonlyMap<number, number>;
 }
@@ -93,6 +94,7 @@ export function compileModule(program: ExecutableProgram, options: ModuleOptions
     callbackFrame,
     entryType: builder.type(ENTRY_TYPE),
     tailCalls: options.tailCalls,
+    maxNesting: options.maxNesting,
     shared: options.memory.shared,
   };
   const compiled = program.subprogs.map((subprog, i) => {
