@@ -3,6 +3,7 @@ import type { Hook, LiveContext, PacketSource } from '../contracts/hooks.ts';
 import type { PacketOps } from '../contracts/runtime.ts';
 import type { GuestMemory } from '../memory/index.ts';
 import { InternalError } from '../util/errors.ts';
+import type { PacketMemory } from './packet-memory.ts';
 import { RAW_TRACEPOINT_HOOK } from './raw-tracepoint.ts';
 import { SKB_HOOK, SkbContexts, type SkbPacket } from './skb.ts';
 import { XDP_HOOK, XdpContexts, type XdpFrame } from './xdp.ts';
@@ -20,12 +21,12 @@ export function testRunHook(progType: string): Hook['testRun'] {
 export class PacketContexts implements PacketSource {
   /** Dispatches to the packet behind a context. */
   readonly ops: PacketOps;
-  readonly #live = new Map<number, PacketOps>();
+  readonly #live = new Map<number, PacketMemory>();
   readonly #xdp: XdpContexts;
   readonly #skb: SkbContexts;
 
   constructor(memory: GuestMemory) {
-    const register = (ctx: number, ops: PacketOps | null) => {
+    const register = (ctx: number, ops: PacketMemory | null) => {
       if (ops === null) this.#live.delete(ctx);
       else this.#live.set(ctx, ops);
     };
@@ -48,7 +49,7 @@ export class PacketContexts implements PacketSource {
     return this.#skb.open(packet);
   }
 
-  #packet(ctx: number): PacketOps {
+  #packet(ctx: number): PacketMemory {
     const packet = this.#live.get(ctx);
     if (packet === undefined) throw new InternalError(`no packet behind the context at ${ctx}`);
     return packet;

@@ -3,7 +3,6 @@
  * (net/bpf/test_run.c: bpf_prog_test_run_xdp; the frame is linear, as in one page).
  */
 import type { Hook, HookEnv, LiveContext, TestRunInput } from '../contracts/hooks.ts';
-import type { PacketOps } from '../contracts/runtime.ts';
 import type { GuestMemory } from '../memory/index.ts';
 import { MODELLED_XDP, MODELLED_XDP_SIZE } from '../spec/index.ts';
 import { UAPI_LAYOUTS } from '../uapi/index.ts';
@@ -38,7 +37,7 @@ export interface XdpFrame {
 }
 
 /** Tells the packet helpers where the packet of a context lies; null: the context is gone. */
-export type RegisterPacket = (ctx: number, ops: PacketOps | null) => void;
+export type RegisterPacket = (ctx: number, ops: PacketMemory | null) => void;
 
 /** Contexts for frames, over one buffer that is used again for every frame. */
 export class XdpContexts {

@@ -1,0 +1,9 @@
+/** The libbpf-style front end: open, load, attach, find by name; maps as typed objects; rings as async iterators. */
+export type { BtfInput, BtfValue } from '../btf/index.ts';
+export type { AttachKind, AttachOptions } from './attach.ts';
+export { BpfLink } from './link.ts';
+export { BpfMap, type MapDefinition, type MapInput } from './map.ts';
+export { BpfObject, type LoadFailure, type LoadOptions } from './object.ts';
+export { type PerfBufferOptions, PerfBufferReader, type PerfSample } from './perf-buffer.ts';
+export { BpfProgram } from './program.ts';
+export { RingBufferReader } from './ring-buffer.ts';

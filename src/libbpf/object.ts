@@ -1,0 +1,343 @@
+/**
+ * An object file on its way into a kernel: open (parse), change what is to be changed, load (maps, then programs), attach.
+ * The order and the rules are libbpf's: BTF first, inner maps before outer ones, `.rodata` filled and frozen before the programs
+ * are verified, program arrays and map-in-map slots last. When a step fails, nothing stays behind in the kernel.
+ */
+import { encodeProgram } from '../asm/index.ts';
+import { type Btf, parseBtf } from '../btf/index.ts';
+import type { Fd, Kernel, MapCreateAttr } from '../contracts/kernel.ts';
+import {
+  type MapSpec,
+  type ObjectSpec,
+  type ProgramSpec,
+  parseObject,
+  resolveCore,
+} from '../object/index.ts';
+import { attachTypeByName, mapTypeById, progTypeByName } from '../spec/index.ts';
+import { BPF_MACROS, BPF_MAP_FLAGS } from '../uapi/index.ts';
+import { BpfError, InternalError } from '../util/errors.ts';
+import { kconfigValues } from './kconfig.ts';
+import type { BpfLink } from './link.ts';
+import { BpfMap } from './map.ts';
+import { BpfProgram } from './program.ts';
+
+export interface LoadOptions {
+  /** Level of the verifier's log: bits 1 (path), 2 (every instruction), 4 (statistics). */
+  readonly logLevel?: number;
+  /** Program type for programs whose section does not say one. */
+  readonly defaultProgType?: string;
+  /** BTF of the kernel for CO-RE; default: what the kernel gives. */
+  readonly kernelBtf?: Btf;
+  /** Directory for maps with LIBBPF_PIN_BY_NAME (default /sys/fs/bpf). */
+  readonly pinRoot?: string;
+  /** `false`: a program that is refused is noted in `failures`, and the others are loaded. Default true: the first refusal throws. */
+  readonly strict?: boolean;
+}
+
+export interface LoadFailure {
+  readonly program: BpfProgram;
+  readonly error: unknown;
+}
+
+const PSEUDO_LOAD_SLOTS = 2;
+
+export class BpfObject {
+  readonly spec: ObjectSpec;
+  readonly programs: readonly BpfProgram[];
+  /** Programs that `load` with `strict: false` could not load. */
+  readonly failures: LoadFailure[] = [];
+  #maps: BpfMap[] = [];
+  #kernel: Kernel | undefined;
+  #owned: Fd[] = [];
+  readonly #links: BpfLink[] = [];
+
+  constructor(spec: ObjectSpec) {
+    this.spec = spec;
+    this.programs = spec.programs.map((program) => new BpfProgram(program));
+  }
+
+  /** Parses an ELF object; throws BpfError naming what is wrong with it. `name` gives data maps their prefix. */
+  static open(bytes: Uint8Array, options: { name?: string } = {}): BpfObject {
+    return new BpfObject(parseObject(bytes, options));
+  }
+
+  /** Maps of a loaded object, in the object's order. */
+  get maps(): readonly BpfMap[] {
+    return this.#maps;
+  }
+
+  findProgram(name: string): BpfProgram {
+    return find(this.programs, name, 'program');
+  }
+
+  findMap(name: string): BpfMap {
+    return find(this.#maps, name, 'map');
+  }
+
+  /** Makes the maps and loads the programs. */
+  load(kernel: Kernel, options: LoadOptions = {}): this {
+    if (this.#kernel !== undefined)
+      throw new BpfError('EBUSY', `object '${this.spec.name}' is loaded already`);
+    this.#kernel = kernel;
+    try {
+      const btfFd = this.#loadBtf(kernel);
+      this.#maps = this.spec.maps.map((map) => this.#createMap(kernel, map, btfFd, options));
+      this.#fillMaps(kernel);
+      for (const program of this.programs)
+        if (program.autoload) this.#loadProgram(kernel, program, btfFd, options);
+      this.#fillProgramArrays(kernel);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    return this;
+  }
+
+  /** Attaches every loaded program whose section says to what. */
+  attach(options: Parameters<BpfProgram['attach']>[0] = {}): BpfLink[] {
+    const made: BpfLink[] = [];
+    try {
+      for (const program of this.programs) {
+        if (program.loaded && program.spec.sectionRow?.attach !== undefined)
+          made.push(program.attach(options));
+      }
+    } catch (error) {
+      for (const link of made) link.destroy();
+      throw error;
+    }
+    this.#links.push(...made);
+    return made;
+  }
+
+  /** Detaches and closes everything that the object holds. */
+  close(): void {
+    for (const link of this.#links.splice(0)) link.destroy();
+    for (const program of this.programs) program.close();
+    for (const fd of this.#owned.splice(0).reverse()) this.#kernel?.close(fd);
+    this.#maps = [];
+    this.#kernel = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #own(fd: Fd): Fd {
+    this.#owned.push(fd);
+    return fd;
+  }
+
+  #loadBtf(kernel: Kernel): Fd | undefined {
+    const { loadBtf } = this.spec;
+    return loadBtf === undefined ? undefined : this.#own(kernel.btfLoad({ btf: loadBtf }));
+  }
+
+  #createMap(kernel: Kernel, spec: MapSpec, btfFd: Fd | undefined, options: LoadOptions): BpfMap {
+    const path = `${options.pinRoot ?? '/sys/fs/bpf'}/${spec.name}`;
+    const reused = spec.pinning === 'by_name' ? this.#reuse(kernel, spec, path) : undefined;
+    const fd = reused ?? this.#own(this.#newMap(kernel, spec, btfFd));
+    if (spec.pinning === 'by_name' && reused === undefined) kernel.objPin({ pathname: path, bpfFd: fd });
+    return new BpfMap(kernel, fd, { ...spec, btf: this.spec.btf });
+  }
+
+  #newMap(kernel: Kernel, spec: MapSpec, btfFd: Fd | undefined): Fd {
+    const inner = spec.inner === undefined ? undefined : this.#newMap(kernel, spec.inner, btfFd);
+    const row = mapTypeById(spec.type);
+    // The kernel wants no types on maps whose slots are descriptors.
+    const typed = btfFd !== undefined && row?.holds === undefined && spec.btfValueTypeId !== 0;
+    const attr: MapCreateAttr = {
+      mapType: spec.type,
+      keySize: spec.keySize,
+      valueSize: spec.valueSize,
+      maxEntries: this.#maxEntries(kernel, spec),
+      mapFlags: spec.flags,
+      mapName: objectName(spec.name),
+      mapExtra: spec.mapExtra,
+      ...(spec.numaNode === 0 ? {} : { numaNode: spec.numaNode }),
+      ...(inner === undefined ? {} : { innerMapFd: inner }),
+      ...(typed ? { btfFd, btfKeyTypeId: spec.btfKeyTypeId, btfValueTypeId: spec.btfValueTypeId } : {}),
+    };
+    try {
+      return kernel.mapCreate(attr);
+    } catch (error) {
+      throw named(error, `map '${spec.name}'`);
+    } finally {
+      if (inner !== undefined) kernel.close(inner);
+    }
+  }
+
+  /** A PERF_EVENT_ARRAY without a size has one slot a CPU. */
+  #maxEntries(kernel: Kernel, spec: MapSpec): number {
+    if (spec.maxEntries === 0 && mapTypeById(spec.type)?.holds === 'perf_event')
+      return kernel.features().possibleCpus;
+    return spec.maxEntries;
+  }
+
+  #reuse(kernel: Kernel, spec: MapSpec, path: string): Fd | undefined {
+    let fd: Fd;
+    try {
+      fd = this.#own(kernel.objGet({ pathname: path }));
+    } catch (error) {
+      if (error instanceof BpfError && error.code === 'ENOENT') return undefined;
+      throw named(error, `map '${spec.name}'`);
+    }
+    const info = kernel.objGetInfoByFd({ bpfFd: fd });
+    const same =
+      info.kind === 'map' &&
+      info.type === spec.type &&
+      info.keySize === spec.keySize &&
+      info.valueSize === spec.valueSize &&
+      info.maxEntries === spec.maxEntries &&
+      info.mapFlags === spec.flags;
+    if (!same)
+      throw new BpfError('EINVAL', `map '${spec.name}': what is pinned at ${path} has another shape`, {
+        hint: 'remove the pin or change the map',
+      });
+    return fd;
+  }
+
+  /** Data sections, `.kconfig` and inner maps, before the programs are verified. */
+  #fillMaps(kernel: Kernel): void {
+    const key = new Uint8Array(4);
+    this.spec.maps.forEach((spec, index) => {
+      const mapFd = this.#maps[index].fd;
+      const initial =
+        spec.origin === 'kconfig'
+          ? kconfigValues(this.spec.kconfig, spec.valueSize, kernel.features())
+          : spec.initial;
+      if (initial !== undefined) kernel.mapUpdateElem({ mapFd, key, value: initial, flags: 0 });
+      if (spec.flags & BPF_MAP_FLAGS.BPF_F_RDONLY_PROG && spec.origin !== 'btf' && spec.origin !== 'legacy')
+        kernel.mapFreeze({ mapFd });
+      for (const slot of spec.values) {
+        if (slot.kind === 'map') this.#setSlot(kernel, index, slot.index, this.#maps[slot.map].fd);
+      }
+    });
+  }
+
+  #fillProgramArrays(kernel: Kernel): void {
+    this.spec.maps.forEach((spec, index) => {
+      for (const slot of spec.values) {
+        if (slot.kind !== 'program') continue;
+        const program = this.findProgram(slot.program);
+        if (program.loaded) this.#setSlot(kernel, index, slot.index, program.fd);
+      }
+    });
+  }
+
+  #setSlot(kernel: Kernel, map: number, slot: number, fd: Fd): void {
+    const key = new Uint8Array(4);
+    const value = new Uint8Array(4);
+    new DataView(key.buffer).setUint32(0, slot, true);
+    new DataView(value.buffer).setInt32(0, fd, true);
+    kernel.mapUpdateElem({ mapFd: this.#maps[map].fd, key, value, flags: 0 });
+  }
+
+  #loadProgram(kernel: Kernel, program: BpfProgram, btfFd: Fd | undefined, options: LoadOptions): void {
+    try {
+      program.setLoaded(kernel, this.#progLoad(kernel, program, btfFd, options));
+    } catch (error) {
+      if (options.strict !== false) throw error;
+      this.failures.push({ program, error });
+    }
+  }
+
+  #progLoad(kernel: Kernel, program: BpfProgram, btfFd: Fd | undefined, options: LoadOptions): Fd {
+    const { spec } = program;
+    const typeName = spec.progType ?? options.defaultProgType;
+    const type = typeName === undefined ? undefined : progTypeByName(typeName);
+    if (type === undefined) {
+      throw new BpfError(
+        'EINVAL',
+        `program '${spec.name}': section '${spec.section}' does not say a program type`,
+        {
+          hint: 'use a section name that libbpf knows, or give a type',
+        },
+      );
+    }
+    const attachType = spec.attachType === undefined ? undefined : attachTypeByName(spec.attachType);
+    const typed = btfFd !== undefined && spec.funcInfoRecords.length > 0;
+    return kernel.progLoad({
+      progType: type.id,
+      insns: encodeProgram(this.#relocate(kernel, spec, options)),
+      license: this.spec.license,
+      kernVersion: this.spec.version,
+      progName: objectName(spec.name),
+      logLevel: options.logLevel ?? 0,
+      progFlags: spec.sleepable ? BPF_MACROS.BPF_F_SLEEPABLE : 0,
+      expectedAttachType: attachType?.id ?? 0,
+      onLog: (log) => {
+        program.log = log;
+      },
+      ...(typed ? { progBtfFd: btfFd, funcInfo: spec.funcInfoRecords, lineInfo: spec.lineInfoRecords } : {}),
+    });
+  }
+
+  #relocate(
+    kernel: Kernel,
+    spec: ProgramSpec,
+    options: LoadOptions,
+  ): ReturnType<typeof resolveCore>['insns'] {
+    const target = spec.coreRelocations.length === 0 ? undefined : (options.kernelBtf ?? kernelBtf(kernel));
+    const insns = resolveCore(this.spec, spec, target).insns.map((insn) => ({ ...insn }));
+    for (const relocation of spec.relocations) {
+      const insn = insns[relocation.insn];
+      switch (relocation.kind) {
+        case 'map':
+          insn.src = BPF_MACROS.BPF_PSEUDO_MAP_FD;
+          insn.imm = this.#maps[relocation.map].fd;
+          break;
+        case 'map_value':
+          insn.src = BPF_MACROS.BPF_PSEUDO_MAP_VALUE;
+          insn.imm = this.#maps[relocation.map].fd;
+          break;
+        case 'ksym':
+        case 'kfunc':
+        case 'kfunc_address':
+          if (!relocation.weak) {
+            throw new BpfError(
+              'ENOENT',
+              `program '${spec.name}' needs the kernel symbol '${relocation.symbol}', which this kernel does not have`,
+              {
+                hint: 'declare it __weak and test for it',
+              },
+            );
+          }
+          if (relocation.kind !== 'kfunc') {
+            for (let slot = 0; slot < PSEUDO_LOAD_SLOTS; slot++) insns[relocation.insn + slot].imm = 0;
+            insn.src = 0;
+          }
+          break;
+        default:
+          throw new InternalError(`relocation ${(relocation as { kind: string }).kind}`);
+      }
+    }
+    return insns;
+  }
+}
+
+function kernelBtf(kernel: Kernel): Btf | undefined {
+  const bytes = kernel.kernelBtf();
+  return bytes === null ? undefined : parseBtf(bytes);
+}
+
+/** Object names have 15 characters of letters, digits, '_' and '.'. */
+function objectName(name: string): string {
+  return name.replace(/[^A-Za-z0-9_.]/g, '_').slice(0, 15);
+}
+
+function named(error: unknown, what: string): unknown {
+  if (!(error instanceof BpfError)) return error;
+  const hint = error.hint === undefined ? {} : { hint: error.hint };
+  return new BpfError(error.code as never, `${what}: ${error.message}`, { cause: error, ...hint });
+}
+
+function find<T extends { readonly name: string }>(list: readonly T[], name: string, what: string): T {
+  const found = list.find((one) => one.name === name);
+  if (found === undefined) {
+    const names = list.map((one) => one.name).join(', ');
+    throw new BpfError('ENOENT', `there is no ${what} '${name}'`, {
+      hint: names === '' ? `there are no ${what}s` : `there are ${names}`,
+    });
+  }
+  return found;
+}

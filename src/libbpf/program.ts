@@ -1,0 +1,78 @@
+/** A program of an object: before load what the object says, after it a descriptor that can be attached and test-run. */
+import type { Fd, Kernel, ProgInfo, ProgTestRunAttr, ProgTestRunResult } from '../contracts/kernel.ts';
+import type { ProgramSpec } from '../object/index.ts';
+import { BpfError } from '../util/errors.ts';
+import { type AttachOptions, attachProgram } from './attach.ts';
+import type { BpfLink } from './link.ts';
+
+export class BpfProgram {
+  readonly spec: ProgramSpec;
+  readonly name: string;
+  /** False: `load` leaves it out. From `SEC("?…")`, may be changed before load. */
+  autoload: boolean;
+  /** The verifier's log of the load, where one was asked for. */
+  log = '';
+  #kernel: Kernel | undefined;
+  #fd: Fd | undefined;
+
+  constructor(spec: ProgramSpec) {
+    this.spec = spec;
+    this.name = spec.name;
+    this.autoload = spec.autoload;
+  }
+
+  get loaded(): boolean {
+    return this.#fd !== undefined;
+  }
+
+  /** Throws EBADF before load. */
+  get fd(): Fd {
+    if (this.#fd === undefined) throw new BpfError('EBADF', `program '${this.name}' is not loaded`);
+    return this.#fd;
+  }
+
+  get kernel(): Kernel {
+    if (this.#kernel === undefined) throw new BpfError('EBADF', `program '${this.name}' is not loaded`);
+    return this.#kernel;
+  }
+
+  /** Called by the loader. */
+  setLoaded(kernel: Kernel, fd: Fd): void {
+    this.#kernel = kernel;
+    this.#fd = fd;
+  }
+
+  /** Attaches by section, or by what `options` say. The link detaches when it is destroyed. */
+  attach(options: AttachOptions = {}): BpfLink {
+    return attachProgram(
+      this.kernel,
+      this.spec.sectionRow?.attach,
+      { name: this.name, fd: this.fd, attachTo: this.spec.attachTo },
+      options,
+    );
+  }
+
+  /** SO_ATTACH_BPF to a packet socket of the kernel: the descriptor of the socket. */
+  attachSocket(): Fd {
+    return this.kernel.socketAttach({ socketFd: null, progFd: this.fd });
+  }
+
+  testRun(attr: Omit<ProgTestRunAttr, 'progFd'> = {}): ProgTestRunResult {
+    return this.kernel.progTestRun({ ...attr, progFd: this.fd });
+  }
+
+  info(): ProgInfo {
+    const info = this.kernel.objGetInfoByFd({ bpfFd: this.fd });
+    if (info.kind !== 'prog') throw new BpfError('EINVAL', `descriptor ${this.fd} is no program`);
+    return info;
+  }
+
+  pin(pathname: string): void {
+    this.kernel.objPin({ pathname, bpfFd: this.fd });
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) this.#kernel?.close(this.#fd);
+    this.#fd = undefined;
+  }
+}
