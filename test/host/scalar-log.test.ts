@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import {
   checkInvariants,
+  coerceToSize,
+  coerceToSizeSx,
   constant,
   followLink,
   forkScalar,
@@ -64,6 +66,17 @@ function encode(program: readonly Ins[]): string {
 const ALU_OPS = [0x00, 0x10, 0x20, 0x40, 0x50, 0x60, 0x70, 0xa0, 0xc0];
 const RARE_OPS = [0x30, 0x90];
 const JUMPS = [0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xa0, 0xb0, 0xc0, 0xd0];
+
+/** Loads by opcode: size in bytes, and whether they sign-extend. */
+const LOADS: Readonly<Record<number, { size: number; signed: boolean }>> = {
+  97: { size: 4, signed: false },
+  105: { size: 2, signed: false },
+  113: { size: 1, signed: false },
+  121: { size: 8, signed: false },
+  129: { size: 4, signed: true },
+  137: { size: 2, signed: true },
+  145: { size: 1, signed: true },
+};
 
 /** A random program without joins: without a fork no instruction is reached twice and nothing is pruned. */
 function generate(r: Random): Ins[] {
@@ -131,7 +144,11 @@ function step(r: Random, program: Ins[], regs: number[]): void {
   const src = r.pick(regs);
   const cls = r.below(2) ? 0x07 : 0x04;
   const bits = cls === 0x07 ? 64 : 32;
-  switch (r.below(10)) {
+  switch (r.below(11)) {
+    case 10:
+      // A spill, and a load of all or some of it.
+      program.push(ins(0x7b, 10, src, -8), ins(r.pick(Object.keys(LOADS).map(Number)), dst, 10, -8));
+      break;
     case 0:
       program.push(ins(0x80 | cls, dst));
       break;
@@ -191,6 +208,12 @@ function predict(program: readonly Ins[], log: readonly Event[]): Event[] {
   let regs: Regs = new Array(10).fill(null);
   let pc = 0;
   let ids = 0;
+  let slot = reg(unknown());
+  /** A register about to be copied gets an id to be linked by. */
+  const withId = ({ s, link }: Reg): Reg => {
+    const base = link.width === 0 ? link : NO_LINK;
+    return base.id === 0 && !isConst(s) ? reg(s, { id: ++ids, width: 0, delta: 0 }) : reg(s, base);
+  };
   const pop = (): boolean => {
     const top = stack.pop();
     if (!top) return false;
@@ -236,6 +259,23 @@ function predict(program: readonly Ins[], log: readonly Event[]): Event[] {
       regs[i.dst] = reg(constant(value));
       events.push({ at, regs: show(regs, [i.dst]) });
       pc += 2;
+      continue;
+    }
+    if (i.code === 0x7b) {
+      regs[i.src] = withId(regs[i.src]!);
+      slot = regs[i.src]!;
+      events.push({ at, regs: show(regs, [i.src]) });
+      pc++;
+      continue;
+    }
+    const load = LOADS[i.code];
+    if (load) {
+      const { size, signed } = load;
+      const fits = size === 8 || slot.s.umax < 1n << BigInt(size * 8);
+      const loaded = signed ? coerceToSizeSx(slot.s, size) : coerceToSize(slot.s, size);
+      regs[i.dst] = reg(loaded, fits ? slot.link : NO_LINK);
+      events.push({ at, regs: show(regs, [i.dst]) });
+      pc++;
       continue;
     }
     const byReg = (i.code & 8) !== 0 && i.code !== 0xdc;
@@ -290,10 +330,7 @@ function predict(program: readonly Ins[], log: readonly Event[]): Event[] {
       const whole =
         i.off === 0 ? (is64 ? true : src.umax <= 0xffff_ffffn) : src.umax < 1n << BigInt(i.off - 1);
       if (byReg && whole) {
-        if (srcReg.link.width !== 0) regs[i.src] = reg(src);
-        if (regs[i.src]!.link.id === 0 && !isConst(src)) {
-          regs[i.src] = reg(src, { id: ++ids, width: 0, delta: 0 });
-        }
+        regs[i.src] = withId(srcReg);
         link = regs[i.src]!.link;
       }
       if (!byReg || i.off === 0) result = is64 ? src : zext32(src);
