@@ -3,6 +3,8 @@
  * rules it calls). Each op computes the tnum, the 64-bit and the 32-bit bounds separately; the sync that follows lets
  * them inform each other. `op` is `code & 0xf0` of a BPF_ALU or BPF_ALU64 instruction.
  */
+
+import { coerceSubregToSizeSx, coerceToSize, coerceToSizeSx } from './narrow.ts';
 import {
   Bounds,
   bigMax,
@@ -17,15 +19,7 @@ import {
   U64_MAX,
   unknown,
 } from './scalar.ts';
-import {
-  coerceSubregToSizeSx,
-  coerceToSize,
-  coerceToSizeSx,
-  syncBounds,
-  updateBounds,
-  updateBounds32,
-  zextInPlace,
-} from './sync.ts';
+import { syncBounds, updateBounds, updateBounds32, zextInPlace } from './sync.ts';
 import {
   byteSwap,
   tnumAdd,

@@ -12,6 +12,11 @@ export const S64_MIN = -0x8000_0000_0000_0000n;
 export const S64_MAX = 0x7fff_ffff_ffff_ffffn;
 export const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
+/** The low half of any bigint, as a signed number. */
+export function low32(n: bigint): number {
+  return Number(BigInt.asIntN(32, n));
+}
+
 export function bigMin(a: bigint, b: bigint): bigint {
   if (a < b) return a;
   return b;
