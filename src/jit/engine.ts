@@ -34,13 +34,13 @@ const TAIL_CALL_PROBE = [
 export interface JitOptions {
   /** Use `return_call_indirect`; default: where the host knows it. */
   readonly tailCalls?: boolean;
-  /** Deepest nesting of Wasm blocks (default 4000; V8 compiles 30 000); wider programs jump through tables. */
+  /** Deepest nesting of Wasm blocks (default 20 000; V8 compiles 30 000); wider programs jump through tables. */
   readonly maxNesting?: number;
 }
 
 export function createJit(options: JitOptions = {}): Engine {
   const tailCalls = options.tailCalls ?? WebAssembly.validate(Uint8Array.from(TAIL_CALL_PROBE));
-  const maxNesting = options.maxNesting ?? 4000;
+  const maxNesting = options.maxNesting ?? 20_000;
   const sourcesOf = new WeakMap<EntryTable, FaultSources>();
   let serial = 0;
   return {

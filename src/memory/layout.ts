@@ -36,11 +36,10 @@ export const MAP_HEADER = {
   keySize: 4,
   valueSize: 8,
   maxEntries: 12,
+  flags: 16,
+  id: 20,
   /** Offset of value 0 in the linear memory; 0 where the type has none. */
-  values: 16,
+  values: 24,
   /** Bytes from one value to the next. */
-  stride: 20,
-  id: 24,
-  mapFlags: 28,
-  size: 64,
+  stride: 28,
 } as const;
