@@ -49,7 +49,9 @@ const FIELDS_LRU = ['timer', 'workqueue', 'task_work', 'kptr', 'refcount', 'list
 const FIELDS_PERCPU = ['kptr', 'refcount'] as const;
 const FIELDS_STORAGE = ['spin_lock', 'kptr', 'refcount'] as const;
 
-const HASH = { keySize: SOME, maxEntries: SOME, maxElementSize: HASH_MAX_ELEMENT } as const;
+/** The table of buckets, 16 bytes each, must be smaller than 4 GiB. */
+const HASH_ENTRIES: SizeRule = { min: 1, max: 2 ** 27, overMax: 'E2BIG' };
+const HASH = { keySize: SOME, maxEntries: HASH_ENTRIES, maxElementSize: HASH_MAX_ELEMENT } as const;
 const HASH_VALUE: SizeRule = { min: 1, max: HASH_MAX_ELEMENT, overMax: 'E2BIG' };
 const PERCPU_VALUE: SizeRule = { min: 1, max: PCPU_MIN_UNIT_SIZE, overMax: 'E2BIG' };
 const ARRAY_VALUE: SizeRule = { min: 1, max: S32_MAX, overMax: 'E2BIG' };

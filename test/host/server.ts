@@ -1,0 +1,87 @@
+/** A conversation with the kernel that the tests run on, through bpf_server.py: commands in, results out, in order. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { createInterface, type Interface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+export type HostCommand =
+  | {
+      readonly op: 'create';
+      readonly type: number;
+      readonly key: number;
+      readonly value: number;
+      readonly max: number;
+      readonly flags?: number;
+      readonly inner?: number;
+    }
+  | {
+      readonly op: 'elem';
+      readonly cmd: number;
+      readonly fd: number;
+      readonly key: string | null;
+      readonly value?: string;
+      readonly out?: number;
+      readonly flags?: number;
+    }
+  | { readonly op: 'close'; readonly fd: number }
+  | {
+      readonly op: 'snprintf';
+      readonly fmt: string;
+      readonly args: readonly (string | { readonly str: string })[];
+      readonly size: number;
+    }
+  | { readonly op: 'call'; readonly insns: string; readonly data: string; readonly type?: number };
+
+export interface HostResult {
+  readonly ret: number;
+  readonly out: string;
+  /** Set where a program was refused: -errno. */
+  readonly load?: number;
+  readonly log?: string;
+  readonly retval?: number;
+}
+
+export class HostBpf {
+  readonly cpus: number;
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+  readonly #reader: Interface;
+
+  private constructor(
+    child: ChildProcessWithoutNullStreams,
+    reader: Interface,
+    lines: AsyncIterator<string>,
+    cpus: number,
+  ) {
+    this.#child = child;
+    this.#reader = reader;
+    this.#lines = lines;
+    this.cpus = cpus;
+  }
+
+  static async open(): Promise<HostBpf> {
+    const script = fileURLToPath(new URL('./bpf_server.py', import.meta.url));
+    const child = spawn('python3', [script], { stdio: 'pipe' });
+    const reader = createInterface({ input: child.stdout });
+    const lines = reader[Symbol.asyncIterator]();
+    const first = await lines.next();
+    const hello = first.done ? {} : JSON.parse(first.value);
+    if (hello.cpus === undefined) {
+      child.kill();
+      throw new Error(hello.unavailable ?? 'bpf_server.py did not start');
+    }
+    return new HostBpf(child, reader, lines, hello.cpus);
+  }
+
+  async run(commands: readonly HostCommand[]): Promise<HostResult[]> {
+    this.#child.stdin.write(`${JSON.stringify(commands)}\n`);
+    const line = await this.#lines.next();
+    if (line.done) throw new Error('bpf_server.py died');
+    return JSON.parse(line.value);
+  }
+
+  close(): void {
+    this.#reader.close();
+    this.#child.stdin.end();
+    this.#child.kill();
+  }
+}
