@@ -208,7 +208,6 @@ function predict(program: readonly Ins[], log: readonly Event[]): Event[] {
   let regs: Regs = new Array(10).fill(null);
   let pc = 0;
   let ids = 0;
-  let slot = reg(unknown());
   /** A register about to be copied gets an id to be linked by. */
   const withId = ({ s, link }: Reg): Reg => {
     const base = link.width === 0 ? link : NO_LINK;
@@ -263,7 +262,7 @@ function predict(program: readonly Ins[], log: readonly Event[]): Event[] {
     }
     if (i.code === 0x7b) {
       regs[i.src] = withId(regs[i.src]!);
-      slot = regs[i.src]!;
+      regs[SLOT] = regs[i.src]!;
       events.push({ at, regs: show(regs, [i.src]) });
       pc++;
       continue;
@@ -271,6 +270,7 @@ function predict(program: readonly Ins[], log: readonly Event[]): Event[] {
     const load = LOADS[i.code];
     if (load) {
       const { size, signed } = load;
+      const slot = regs[SLOT]!;
       const fits = size === 8 || slot.s.umax < 1n << BigInt(size * 8);
       const loaded = signed ? coerceToSizeSx(slot.s, size) : coerceToSize(slot.s, size);
       regs[i.dst] = reg(loaded, fits ? slot.link : NO_LINK);
@@ -292,28 +292,27 @@ function predict(program: readonly Ins[], log: readonly Event[]): Event[] {
         pc += taken === 1 ? 1 + i.off : 1;
         continue;
       }
+      const linked = collectLinked(regs, byReg ? [i.src, i.dst] : [i.dst]);
+      const dstLink = regs[i.dst]!.link;
+      const srcLink = byReg ? regs[i.src]!.link : NO_LINK;
       const other = regs.slice();
       const event: Event = { at, regs: new Map() };
       events.push(event);
       if (byReg && i.src === i.dst) {
         const { whenTrue, whenFalse } = refineBranchSame(dst, op, is32);
-        other[i.dst] = reg(violation(violation(whenTrue, 'true_reg1'), 'true_reg2'), dstReg.link);
-        regs[i.dst] = reg(violation(violation(whenFalse, 'false_reg1'), 'false_reg2'), dstReg.link);
+        other[i.dst] = reg(violation(violation(whenTrue, 'true_reg1'), 'true_reg2'), dstLink);
+        regs[i.dst] = reg(violation(violation(whenFalse, 'false_reg1'), 'false_reg2'), dstLink);
       } else {
         const { trueLeft, trueRight, falseLeft, falseRight } = refineBranch(dst, src, op, is32);
-        other[i.dst] = reg(violation(trueLeft, 'true_reg1'), dstReg.link);
-        const otherRight = reg(violation(trueRight, 'true_reg2'), srcReg.link);
-        regs[i.dst] = reg(violation(falseLeft, 'false_reg1'), dstReg.link);
-        const right = reg(violation(falseRight, 'false_reg2'), srcReg.link);
+        other[i.dst] = reg(violation(trueLeft, 'true_reg1'), dstLink);
+        const otherRight = reg(violation(trueRight, 'true_reg2'), srcLink);
+        regs[i.dst] = reg(violation(falseLeft, 'false_reg1'), dstLink);
+        const right = reg(violation(falseRight, 'false_reg2'), srcLink);
         if (byReg) {
           other[i.src] = otherRight;
           regs[i.src] = right;
         }
       }
-      const linked = [6, 7, 8].filter((n) => {
-        const id = regs[n]?.link.id;
-        return id && (id === dstReg.link.id || id === srcReg.link.id);
-      });
       for (const n of byReg ? [i.src, i.dst] : [i.dst]) {
         follow(regs, n, linked);
         follow(other, n, linked);
@@ -356,6 +355,27 @@ function predict(program: readonly Ins[], log: readonly Event[]): Event[] {
     event.regs = show(regs, op === 0xb0 && byReg ? [i.dst, i.src] : [i.dst]);
     pc++;
   }
+}
+
+/** Where the spilled register stands among the registers: after them, as the kernel goes through a frame. */
+const SLOT = 9;
+
+/**
+ * The registers linked to those of a jump. The kernel's list has six places, and a register linked to both operands
+ * takes two; who finds none loses its link.
+ */
+function collectLinked(regs: Regs, operands: readonly number[]): number[] {
+  const linked: number[] = [];
+  for (const operand of operands) {
+    const { id } = regs[operand]!.link;
+    if (id === 0) continue;
+    for (const n of [6, 7, 8, SLOT]) {
+      if (regs[n]?.link.id !== id) continue;
+      if (linked.length < 6) linked.push(n);
+      else regs[n] = reg(regs[n]!.s);
+    }
+  }
+  return linked;
 }
 
 /** Lets the registers linked to `known` follow its refinement. */
