@@ -80,6 +80,16 @@ export interface ProgLoadAttr {
   readonly fdArray?: readonly Fd[];
   /** Gets the verifier's log on success too. */
   readonly onLog?: (log: string) => void;
+  /** Gets the time that each step of a successful load took; the host kernel tells nothing. */
+  readonly onStages?: (stages: LoadStages) => void;
+}
+
+/** Microseconds of the steps of PROG_LOAD. */
+export interface LoadStages {
+  readonly verify: number;
+  readonly rewrite: number;
+  /** What the engine does before the first run: decoding, or compiling to WebAssembly. */
+  readonly prepare: number;
 }
 
 export interface ProgTestRunAttr {

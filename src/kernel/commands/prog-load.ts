@@ -55,6 +55,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   const lineInfo = checkRecords(attr.lineInfo, attr.lineInfoRecSize, LINE_INFO_SIZE, 'line');
   const lines = btf === undefined ? undefined : decodeLines(btf, lineInfo);
 
+  const started = performance.now();
   const verified = verifyProgram(machine, attr, {
     type,
     insns,
@@ -66,6 +67,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
 
   const maps = new Map<MapInfo, MapObject>();
   for (const info of verified.usedMaps) maps.set(info, mapOf(machine, info));
+  const verifiedAt = performance.now();
   const { program, xlated } = rewrite(verified, {
     name: name || type.name,
     helpers: machine.helpers,
@@ -74,7 +76,13 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   });
   const engine =
     machine.engines[machine.sysctls.get('net.core.bpf_jit_enable') === 0 ? 'interpreter' : 'jit'];
+  const rewrittenAt = performance.now();
   const executable = engine.prepare(program, machine.engineEnv);
+  attr.onStages?.({
+    verify: (verifiedAt - started) * 1000,
+    rewrite: (rewrittenAt - verifiedAt) * 1000,
+    prepare: (performance.now() - rewrittenAt) * 1000,
+  });
   const parts = {
     type,
     expectedAttachType: attr.expectedAttachType ?? 0,
