@@ -17,7 +17,7 @@ trap cleanup EXIT
 
 # Commands: a shell that lists, searches, writes, fails to find a file, and runs something as another user.
 cd "$work"
-strace -f -ttt -s 80 -o commands.strace -e trace='!rt_sigaction,rt_sigprocmask,mprotect,mmap,munmap,brk,pread64,fstat,newfstatat,arch_prctl,prlimit64,rseq,set_robust_list,set_tid_address,getrandom' \
+env -i PATH=/usr/bin:/bin HOME=/ strace -f -ttt -s 80 -o commands.strace -e trace='!rt_sigaction,rt_sigprocmask,mprotect,mmap,munmap,brk,pread64,fstat,newfstatat,arch_prctl,prlimit64,rseq,set_robust_list,set_tid_address,getrandom' \
 	sh -c 'ls / > list; grep -c e list; cat list | sort | head -3; /no/such/program; setpriv --reuid=1000 --clear-groups id -u; rm list' >/dev/null 2>&1 || true
 cd - >/dev/null
 cp "$work/commands.strace" inputs/commands.strace

@@ -2,4 +2,5 @@
 export * from './generated/enums.ts';
 export * from './generated/layouts.ts';
 export * from './generated/macros.ts';
+export * from './generated/syscalls.ts';
 export type { UapiField, UapiLayout } from './layout.ts';

@@ -1,0 +1,1 @@
+export { parseStrace, type SkippedLine, type StraceOptions, type StraceRecording } from './recording.ts';

@@ -1,0 +1,96 @@
+/** The lines of a recording (man strace): who, when, and what happened. One line, one record; calls that another thread cut in two are joined. */
+import { ERRNO, type ErrnoName } from '../../util/errno.ts';
+import { closingBracket } from './text.ts';
+
+export type StraceLine =
+  | { readonly kind: 'call'; readonly name: string; readonly args: string; readonly ret: bigint | null }
+  | { readonly kind: 'unfinished'; readonly name: string; readonly args: string }
+  | { readonly kind: 'resumed'; readonly name: string; readonly args: string; readonly ret: bigint | null }
+  | { readonly kind: 'exited' }
+  | { readonly kind: 'signal' }
+  | { readonly kind: 'note' };
+
+export interface StraceRecord {
+  /** 1-based number of the line. */
+  readonly line: number;
+  readonly pid: number | null;
+  /** Nanoseconds as printed (since the epoch with -ttt, since midnight with -tt); null without timestamps. */
+  readonly time: bigint | null;
+  readonly what: StraceLine;
+}
+
+const PREFIX =
+  /^(?:\[pid +(\d+)\] +|(\d+) +(?![.\d]*:))?(?:(\d{1,12})\.(\d{1,9}) +|(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? +)?/;
+const UNFINISHED = /\s*<unfinished \.\.\.>\s*$/;
+const RESUMED = /^<\.\.\. (\w+) resumed>/;
+/** Restarts that user space never sees (include/linux/errno.h). */
+const INTERNAL_ERRNO: Readonly<Record<string, number>> = {
+  ERESTARTSYS: 512,
+  ERESTARTNOINTR: 513,
+  ERESTARTNOHAND: 514,
+  ERESTART_RESTARTBLOCK: 516,
+};
+
+/** The record of one line, or why it is none. */
+export function parseLine(text: string, line: number): StraceRecord | string {
+  const prefix = PREFIX.exec(text)!;
+  const pid = prefix[1] ?? prefix[2];
+  const rest = text.slice(prefix[0].length);
+  const what = parseWhat(rest);
+  if (typeof what === 'string') return what;
+  return { line, pid: pid === undefined ? null : Number(pid), time: timeOf(prefix), what };
+}
+
+function timeOf(prefix: RegExpExecArray): bigint | null {
+  const fraction = (digits: string | undefined) => BigInt((digits ?? '').padEnd(9, '0'));
+  if (prefix[3] !== undefined) return BigInt(prefix[3]) * 1_000_000_000n + fraction(prefix[4]);
+  if (prefix[5] === undefined) return null;
+  const seconds = (Number(prefix[5]) * 60 + Number(prefix[6])) * 60 + Number(prefix[7]);
+  return BigInt(seconds) * 1_000_000_000n + fraction(prefix[8]);
+}
+
+function parseWhat(text: string): StraceLine | string {
+  if (text.startsWith('+++ ')) return { kind: /^\+\+\+ (exited|killed)/.test(text) ? 'exited' : 'note' };
+  if (text.startsWith('--- ')) return { kind: 'signal' };
+  if (text.startsWith('strace: ')) return { kind: 'note' };
+  const resumed = RESUMED.exec(text);
+  if (resumed !== null) {
+    const tail = text.slice(resumed[0].length);
+    const end = endOfArguments(tail);
+    if (end < 0) return `the resumed call of ${resumed[1]} has no result`;
+    return {
+      kind: 'resumed',
+      name: resumed[1],
+      args: tail.slice(0, end),
+      ret: parseResult(tail.slice(end + 1)),
+    };
+  }
+  const call = /^(\w+)\(/.exec(text);
+  if (call === null) return 'neither a system call nor a note of strace';
+  const name = call[1];
+  const open = call[0].length - 1;
+  if (UNFINISHED.test(text)) {
+    return { kind: 'unfinished', name, args: text.slice(open + 1).replace(UNFINISHED, '') };
+  }
+  const close = closingBracket(text, open);
+  if (close < 0) return `the arguments of ${name} do not end`;
+  return { kind: 'call', name, args: text.slice(open + 1, close), ret: parseResult(text.slice(close + 1)) };
+}
+
+/** Index of the `)` that ends a call whose opening bracket stands on an earlier line. */
+function endOfArguments(tail: string): number {
+  const end = closingBracket(`(${tail}`, 0);
+  return end < 0 ? -1 : end - 1;
+}
+
+/** ` = 3`, ` = -1 ENOENT (…)`, ` = 0x7f…`, ` = ?`. As the kernel returns it: errors are negative. Null: never returned. */
+function parseResult(text: string): bigint | null {
+  const result = /^\s*= (\?|-?\d+|0x[0-9a-f]+)(?:<[^ ]*>)?(?: ([A-Z][A-Z0-9_]*))?/.exec(text);
+  if (result === null) return null;
+  const [, value, error] = result;
+  if (error !== undefined && (value === '-1' || value === '?')) {
+    const errno = INTERNAL_ERRNO[error] ?? ERRNO[error as ErrnoName];
+    if (errno !== undefined) return -BigInt(errno);
+  }
+  return value === '?' ? null : BigInt(value);
+}
