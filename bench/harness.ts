@@ -1,0 +1,54 @@
+/**
+ * Measuring: every subject is calibrated to a sample of a few milliseconds, then samples of all subjects are taken in
+ * turns, so that a busy moment of the machine hits all alike; what counts is the median of a subject's samples.
+ */
+
+export interface Subject {
+  readonly name: string;
+  /** Does the work `times` times. */
+  run(times: number): void;
+}
+
+export interface HarnessOptions {
+  /** Samples a subject. */
+  readonly rounds: number;
+  /** Length of a sample, milliseconds. */
+  readonly sampleMs: number;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+function timed(subject: Subject, times: number): number {
+  const start = performance.now();
+  subject.run(times);
+  return performance.now() - start;
+}
+
+/** How many runs fill a sample; warms the subject up on the way, so that optimised code is what is measured. */
+function calibrate(subject: Subject, sampleMs: number): number {
+  let times = 1;
+  for (;;) {
+    const ms = timed(subject, times);
+    if (ms >= sampleMs / 4) return Math.max(1, Math.round((times * sampleMs) / ms));
+    times = Math.min(times * 8, 2 ** 30);
+  }
+}
+
+/** Nanoseconds of one run of each subject, by name. */
+export function measure(subjects: readonly Subject[], options: HarnessOptions): Map<string, number> {
+  const times = subjects.map((subject) => {
+    calibrate(subject, options.sampleMs);
+    return calibrate(subject, options.sampleMs);
+  });
+  const samples = subjects.map((): number[] => []);
+  for (let round = 0; round < options.rounds; round++) {
+    subjects.forEach((subject, i) => {
+      samples[i]!.push((timed(subject, times[i]!) * 1e6) / times[i]!);
+    });
+  }
+  return new Map(subjects.map((subject, i) => [subject.name, median(samples[i]!)]));
+}
