@@ -1,6 +1,7 @@
 /** The seams between rooms of one height: types only, nothing that runs. */
 export type * from './contracts/engine.ts';
 export type * from './contracts/events.ts';
+export type * from './contracts/hooks.ts';
 export type * from './contracts/insn.ts';
 export type * from './contracts/kernel.ts';
 export type * from './contracts/maps.ts';

@@ -1,7 +1,10 @@
 /** bpf_perf_event_output: from a slot of a PERF_EVENT_ARRAY to the ring of its perf event (man 7 bpf-helpers). */
 import type { BpfMap } from '../contracts/maps.ts';
+import type { PacketOps } from '../contracts/runtime.ts';
+import type { GuestMemory } from '../memory/index.ts';
 import { ERRNO } from '../util/errno.ts';
-import type { Machine } from './machine.ts';
+import type { PerfEventObject } from './events.ts';
+import type { IdTable } from './fd-table.ts';
 
 /** BPF_F_INDEX_MASK and BPF_F_CURRENT_CPU: the low half of the flags. */
 const CURRENT_CPU = 0xffff_ffff;
@@ -16,7 +19,15 @@ export interface PerfSample {
   readonly size: number;
 }
 
-export function perfOutput(machine: Machine, map: BpfMap, sample: PerfSample): number {
+/** What the output looks at of the machine. */
+export interface PerfOutputEnv {
+  readonly memory: GuestMemory;
+  readonly cpu: number;
+  readonly perfEvents: IdTable<PerfEventObject>;
+  readonly packets: { readonly ops: PacketOps };
+}
+
+export function perfOutput(machine: PerfOutputEnv, map: BpfMap, sample: PerfSample): number {
   if ((sample.flagsHigh & ~CTXLEN_MASK) !== 0) return -ERRNO.EINVAL;
   const low = sample.flagsLow >>> 0;
   const index = low === CURRENT_CPU ? machine.cpu : low;

@@ -1,7 +1,11 @@
 /** What keeps a program attached: closing it detaches, pinning lets it outlive the process. */
 import type { Fd, Kernel } from '../contracts/kernel.ts';
 import { BpfError } from '../util/errors.ts';
-import type { BpfProgram } from './program.ts';
+
+/** A loaded program, as far as a link looks at it. */
+interface HasFd {
+  readonly fd: Fd;
+}
 
 export class BpfLink {
   readonly fd: Fd;
@@ -20,7 +24,7 @@ export class BpfLink {
   }
 
   /** Replaces the program in place; no event falls between the old and the new one. */
-  update(program: BpfProgram, options: { expect?: BpfProgram } = {}): void {
+  update(program: HasFd, options: { expect?: HasFd } = {}): void {
     const expected = options.expect;
     this.#kernel.linkUpdate({
       linkFd: this.fd,
