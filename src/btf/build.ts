@@ -2,9 +2,9 @@
  * Writes BTF: collects types in the model of `types.ts`, shares their strings, lays out the blob
  * (Documentation/bpf/btf.rst section 2). Ids are given in order of `add`; references are not checked here, `parseBtf` does.
  */
-import { InternalError, utf8 } from '../util/index.ts';
+import { BpfError, InternalError, utf8 } from '../util/index.ts';
 import { type Btf, parseBtf } from './btf.ts';
-import { BTF_MAGIC } from './parse.ts';
+import { BTF_MAGIC, BTF_MAX_NAME_OFFSET } from './parse.ts';
 import { BTF_KIND, BTF_LINKAGE, type BtfMember, type BtfType, btfName } from './types.ts';
 
 /** Strings by first use, each stored once. */
@@ -13,11 +13,12 @@ export class BtfStringTable {
   private readonly texts: string[] = [''];
   private size = 1;
 
-  /** Offset of `text`, added where it is new. */
+  /** Offset of `text`, added where it is new. Errors: E2BIG beyond what an offset can tell. */
   add(text: string): number {
     const known = this.offsets.get(text);
     if (known !== undefined) return known;
     const offset = this.size;
+    if (offset > BTF_MAX_NAME_OFFSET) throw new BpfError('E2BIG', 'BTF strings take more than 16 MiB');
     this.offsets.set(text, offset);
     this.texts.push(text);
     this.size += utf8(text).length + 1;

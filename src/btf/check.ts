@@ -17,6 +17,9 @@ const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** Data sections and, since 6.8, other names too may hold any printable character. */
 const SECTION = /^[\x20-\x7e]+$/;
 
+/** KSYM_NAME_LEN */
+const MAX_NAME = 512;
+
 /** Kinds that must have a name, must not, or may. */
 const NAMES: Readonly<Record<BtfType['kind'], 'must' | 'may' | 'none' | 'section'>> = {
   void: 'none',
@@ -46,6 +49,8 @@ function checkName(id: number, type: BtfType): void {
   const name = 'name' in type ? type.name : '';
   if (rule === 'none' || (name === '' && rule === 'may')) return;
   if (name === '') throw bad(id, `a ${type.kind} without name`);
+  if (name.length >= MAX_NAME)
+    throw bad(id, `a name of ${name.length} bytes, shorter than ${MAX_NAME} are taken`);
   const form = type.kind === 'int' || type.kind === 'float' || rule === 'section' ? SECTION : IDENTIFIER;
   if (!form.test(name)) throw bad(id, `'${name.slice(0, 64)}' is not a valid name`);
 }

@@ -11,6 +11,9 @@ import type { BtfComposite, BtfEnum, BtfMember, BtfType } from './types.ts';
 /** Deepest chain of types of which one needs the other's definition. */
 const BTF_MAX_NESTING = 256;
 
+/** Longest single declarator, in characters. */
+const MAX_DECLARATION = 65_536;
+
 export interface DumpCOptions {
   /** Ids of the types to dump with all they need. Default: every type. */
   readonly roots?: readonly number[];
@@ -205,7 +208,7 @@ class CDumper {
   /** `type inner`: C declarations are read from the inside out. */
   private declare(id: number, inner: string, qualifiers: string, indent: number, depth: number): string {
     if (depth > BTF_MAX_NESTING) this.fail(id, 'types are nested circularly or too deeply for C');
-    if (inner.length > 65536) this.fail(id, 'a declaration is too long for C');
+    if (inner.length > MAX_DECLARATION) this.fail(id, 'a declaration is too long for C');
     const type = this.btf.type(id);
     const base = (text: string): string => `${qualifiers}${text}${inner === '' ? '' : ` ${inner}`}`;
     switch (type.kind) {
@@ -272,13 +275,16 @@ class CDumper {
   private params(type: Extract<BtfType, { kind: 'func_proto' }>, depth: number): string {
     if (type.params.length === 0) return 'void';
     if (type.params.length === 1 && type.params[0]!.type === 0) return 'void';
-    return type.params
-      .map((param, i) =>
-        param.type === 0 && i === type.params.length - 1
-          ? '...'
-          : this.declare(param.type, identifier(param.name), '', 0, depth + 1),
-      )
-      .join(', ');
+    let text = '';
+    type.params.forEach((param, i) => {
+      const variadic = param.type === 0 && i === type.params.length - 1;
+      const one = variadic ? '...' : this.declare(param.type, identifier(param.name), '', 0, depth + 1);
+      text += i === 0 ? one : `, ${one}`;
+      // Prototypes within prototypes may double with each level.
+      if (text.length > MAX_DECLARATION)
+        throw new BpfError('E2BIG', 'a BTF function prototype is too long for C');
+    });
+    return text;
   }
 
   private enumBody(type: BtfEnum, head: string, indent: number): string {

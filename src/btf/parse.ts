@@ -23,6 +23,9 @@ export const BTF_MAX_TYPE = 0xfffff;
 /** Highest string offset that Linux accepts (BTF_MAX_NAME_OFFSET). */
 export const BTF_MAX_NAME_OFFSET = 0xffffff;
 
+/** Longest string that is read: names are far shorter, source lines in line info may be long. */
+const MAX_STRING = 65_535;
+
 function bad(what: string): BpfError {
   return new BpfError('EINVAL', `malformed BTF: ${what}`);
 }
@@ -33,6 +36,7 @@ export class BtfStrings {
   /** The whole section as one string where it is pure ASCII: substrings then cost no decoding. */
   private readonly ascii: string | undefined;
   private readonly cache = new Map<number, string>();
+  private decoded = 0;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
@@ -46,6 +50,11 @@ export class BtfStrings {
     const known = this.cache.get(offset);
     if (known !== undefined) return known;
     const end = this.bytes.indexOf(0, offset);
+    // Strings may share their ends, so their sum is not bounded by the section: a hostile one would cost its square.
+    this.decoded += end - offset;
+    if (end - offset > MAX_STRING || (this.ascii === undefined && this.decoded > 16 * this.bytes.length)) {
+      throw new BpfError('E2BIG', `BTF string at offset ${offset} has ${end - offset} bytes`);
+    }
     const text = this.ascii?.slice(offset, end) ?? fromUtf8(this.bytes.subarray(offset, end));
     this.cache.set(offset, text);
     return text;

@@ -25,9 +25,10 @@ function layOut(context: ObjectContext, btf: Btf, datasec: BtfDatasec): BtfDatas
 }
 
 function layOutKconfig(btf: Btf, datasec: BtfDatasec, kconfig: readonly KconfigSpec[]): BtfDatasec {
+  const options = new Map(kconfig.map((option) => [option.name, option]));
   const vars = datasec.vars
     .flatMap((item): BtfSecVar[] => {
-      const option = kconfig.find((variable) => variable.name === btf.name(item.type));
+      const option = options.get(btf.name(item.type));
       return option === undefined ? [] : [{ type: item.type, offset: option.offset, size: option.size }];
     })
     .sort((a, b) => a.offset - b.offset);

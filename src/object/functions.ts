@@ -111,12 +111,45 @@ function readFunctions(context: ObjectContext, section: ElfSection): ObjectFunct
   return functions;
 }
 
-/** What references can lead to. */
-export interface Targets {
+/** What references can lead to, by what relocations tell: a hostile object may have many of both. */
+export class Targets {
   readonly maps: readonly MutableMap[];
-  readonly kconfig: readonly KconfigSpec[];
   /** Index of the `.kconfig` map in `maps`. */
   readonly kconfigMap: number;
+  readonly kconfig: ReadonlyMap<string, KconfigSpec>;
+  /** Kernel symbols: type ids of their variables and functions in the object's BTF. */
+  readonly ksyms: ReadonlyMap<string, number>;
+  private readonly variables = new Map<string, number>();
+  private readonly sections = new Map<number, number>();
+
+  constructor(context: ObjectContext, maps: readonly MutableMap[], kconfig: readonly KconfigSpec[]) {
+    this.maps = maps;
+    this.kconfigMap = maps.findIndex((map) => map.origin === 'kconfig');
+    this.kconfig = new Map(kconfig.map((variable) => [variable.name, variable]));
+    maps.forEach((map, index) => {
+      if (map.origin === 'btf' || map.origin === 'legacy') {
+        this.variables.set(`${map.sectionIndex}:${map.sectionOffset}`, index);
+      } else if (map.origin !== 'struct_ops' && !this.sections.has(map.sectionIndex)) {
+        this.sections.set(map.sectionIndex, index);
+      }
+    });
+    const { btf } = context;
+    const datasecId = btf?.find('.ksyms', 'datasec');
+    const datasec = datasecId === undefined ? undefined : btf?.type(datasecId);
+    this.ksyms = new Map(
+      datasec?.kind === 'datasec' ? datasec.vars.map((item) => [btf!.name(item.type), item.type]) : [],
+    );
+  }
+
+  /** The map whose variable begins at an offset of a section. */
+  mapAt(section: number, offset: number): number | undefined {
+    return this.variables.get(`${section}:${offset}`);
+  }
+
+  /** The map that holds a data section. */
+  dataSection(section: number): number | undefined {
+    return this.sections.get(section);
+  }
 }
 
 interface Site {
@@ -140,28 +173,19 @@ function externReference(context: ObjectContext, targets: Targets, site: Site): 
   const { symbol } = site.relocation;
   const weak = symbol.bind === STB.WEAK;
   const call = isCall(site.insn);
-  const option = targets.kconfig.find((variable) => variable.name === symbol.name);
+  const option = targets.kconfig.get(symbol.name);
   if (option !== undefined && !call) {
     return { kind: 'map_value', map: targets.kconfigMap, symbol: symbol.name, offset: option.offset };
   }
-  const datasecId = btf?.find('.ksyms', 'datasec');
-  const datasec = datasecId === undefined ? undefined : btf?.type(datasecId);
-  if (btf !== undefined && datasec?.kind === 'datasec') {
-    for (const item of datasec.vars) {
-      const type = btf.type(item.type);
-      if ((type.kind !== 'var' && type.kind !== 'func') || type.name !== symbol.name) continue;
-      if (type.kind === 'func') {
-        return {
-          kind: call ? 'kfunc' : 'kfunc_address',
-          symbol: symbol.name,
-          weak,
-          typed: true,
-          typeId: type.type,
-        };
-      }
-      const typed = btf.resolved(type.type).kind !== 'void';
-      return { kind: 'ksym', symbol: symbol.name, weak, typed, typeId: type.type };
-    }
+  const id = targets.ksyms.get(symbol.name);
+  const type = id === undefined ? undefined : btf?.type(id);
+  if (type?.kind === 'func') {
+    const kind = call ? 'kfunc' : 'kfunc_address';
+    return { kind, symbol: symbol.name, weak, typed: true, typeId: type.type };
+  }
+  if (btf !== undefined && type?.kind === 'var' && !call) {
+    const typed = btf.resolved(type.type).kind !== 'void';
+    return { kind: 'ksym', symbol: symbol.name, weak, typed, typeId: type.type };
   }
   throw objectError(
     'ENOENT',
@@ -176,19 +200,14 @@ function dataReference(context: ObjectContext, targets: Targets, site: Site): Ob
   const { symbol } = site.relocation;
   // An address of a local symbol is written as its section plus the offset in the instruction.
   const offset = symbol.value + (site.relocation.addend ?? 0) + site.insn.imm;
-  const { maps } = targets;
-  for (let map = 0; map < maps.length; map++) {
-    const candidate = maps[map]!;
-    if (candidate.sectionIndex !== symbol.section) continue;
-    if (candidate.origin === 'btf' || candidate.origin === 'legacy') {
-      if (offset === candidate.sectionOffset) return { kind: 'map', map, symbol: candidate.name };
-      continue;
-    }
-    if (candidate.origin === 'struct_ops') continue;
+  const variable = targets.mapAt(symbol.section, offset);
+  if (variable !== undefined) return { kind: 'map', map: variable, symbol: targets.maps[variable]!.name };
+  const map = targets.dataSection(symbol.section);
+  if (map !== undefined) {
+    const { section, valueSize } = targets.maps[map]!;
     // One past the end is a valid C address.
-    if (offset < 0 || offset > candidate.valueSize) {
-      fail(site, `leads to offset ${offset} of '${candidate.section}' (${candidate.valueSize} bytes)`);
-    }
+    if (offset < 0 || offset > valueSize)
+      fail(site, `leads to offset ${offset} of '${section}' (${valueSize} bytes)`);
     return {
       kind: 'map_value',
       map,

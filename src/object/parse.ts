@@ -10,10 +10,11 @@ import { type SectionMatch, sectionFor } from '../spec/index.ts';
 import { createContext, type ObjectContext, objectError, sectionText } from './context.ts';
 import { readDataMaps, readKconfig, readLegacyMaps, readStructOps } from './data-maps.ts';
 import { fixupBtf, loadableBtf } from './fixup-btf.ts';
-import { type CodeSection, type ObjectFunction, readCode } from './functions.ts';
+import { type CodeSection, readCode, Targets } from './functions.ts';
 import { Linker } from './link.ts';
 import { finishMap, type MutableMap, readBtfMaps } from './map-defs.ts';
-import type { KconfigSpec, MapSlot, ObjectSpec, ProgramSpec } from './types.ts';
+import { readSlots } from './slots.ts';
+import type { KconfigSpec, ObjectSpec, ProgramSpec } from './types.ts';
 
 export interface ParseObjectOptions {
   /**
@@ -33,13 +34,10 @@ export function parseObject(bytes: Uint8Array, options: ParseObjectOptions = {})
   const context = createContext(elf, name);
   const maps = readMaps(context);
   const kconfig = maps.kconfig;
-  const code = readCode(context, {
-    maps: maps.all,
-    kconfig,
-    kconfigMap: maps.all.findIndex((map) => map.origin === 'kconfig'),
-  });
+  const targets = new Targets(context, maps.all, kconfig);
+  const code = readCode(context, targets);
   const functions = [...code.values()].flatMap((section) => [...section.functions]);
-  readSlots(context, maps.all, functions);
+  readSlots(context, targets, functions);
   const lookup = options.sectionFor ?? sectionFor;
   const programs = readPrograms(context, code, functions.length, lookup);
   const btf = fixupBtf(context, kconfig);
@@ -109,49 +107,6 @@ function readMaps(context: ObjectContext): { all: MutableMap[]; kconfig: Kconfig
     names.add(map.name);
   }
   return { all, kconfig: kconfig?.variables ?? [] };
-}
-
-/** Slots of map-in-maps and program arrays: relocations inside `.maps`. */
-function readSlots(context: ObjectContext, maps: MutableMap[], functions: readonly ObjectFunction[]): void {
-  const section = context.elf.section('.maps');
-  if (section === undefined) return;
-  const names = new Set(functions.map((item) => item.name));
-  for (const relocation of context.elf.relocations(section.index)) {
-    const { offset, symbol } = relocation;
-    const map = maps.find(
-      (candidate) =>
-        candidate.sectionIndex === section.index &&
-        offset >= candidate.sectionOffset &&
-        offset < candidate.sectionEnd,
-    );
-    const where = `section '.maps' at offset ${offset}`;
-    if (map === undefined) throw objectError('EINVAL', `${where}: the relocation belongs to no map`);
-    const first = map.sectionOffset + (map.valuesOffset ?? 0);
-    if (map.valuesOffset === undefined || offset < first || (offset - first) % 8 !== 0) {
-      throw objectError('EINVAL', `${where}: map '${map.name}' has no slot there`);
-    }
-    const index = (offset - first) / 8;
-    map.values.push(map.inner === undefined ? programSlot(index) : mapSlot(index));
-
-    function programSlot(slot: number): MapSlot {
-      if (!names.has(symbol.name)) {
-        throw objectError('EINVAL', `map '${map!.name}', slot ${slot}: '${symbol.name}' is not a program`);
-      }
-      return { index: slot, kind: 'program', program: symbol.name };
-    }
-
-    function mapSlot(slot: number): MapSlot {
-      const target = maps.findIndex(
-        (candidate) =>
-          candidate.origin === 'btf' &&
-          candidate.sectionIndex === symbol.section &&
-          candidate.sectionOffset === symbol.value,
-      );
-      if (target < 0)
-        throw objectError('EINVAL', `map '${map!.name}', slot ${slot}: '${symbol.name}' is not a map`);
-      return { index: slot, kind: 'map', map: target, symbol: maps[target]!.name };
-    }
-  }
 }
 
 function readPrograms(
