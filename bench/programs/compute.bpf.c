@@ -31,8 +31,13 @@ MEASURED crc32(struct xdp_md *ctx)
 	for (__u32 i = 0; i < 64; i++) {
 		crc ^= (i * 37) & 0xff;
 #pragma clang loop unroll(disable)
-		for (int bit = 0; bit < 8; bit++)
-			crc = (crc >> 1) ^ (0xedb88320 & -(crc & 1));
+		for (int bit = 0; bit < 8; bit++) {
+			__u32 low = crc & 1;
+
+			/* A product and no mask: the verifier would follow both values of a bit. */
+			asm volatile("" : "+r"(low));
+			crc = (crc >> 1) ^ (low * 0xedb88320);
+		}
 	}
 	return ~crc;
 }
