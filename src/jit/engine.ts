@@ -79,14 +79,8 @@ class JitProgram implements PreparedProgram {
     this.#setting = setting;
     const tokenOf = new Map<number, number>();
     try {
-      for (const [index, params] of callbacksOf(program)) {
-        const name = `cb${index}` as const;
-        tokenOf.set(
-          index,
-          env.callbacks.register(
-            caller(params.length, (words) => this.#guard(() => this.#exports[name]!(...words))),
-          ),
-        );
+      for (const index of callbacksOf(program).keys()) {
+        tokenOf.set(index, env.callbacks.register(this.#callback(`cb${index}`)));
       }
       const compiled = compileModule(program, {
         tag: setting.tag,
@@ -141,12 +135,15 @@ class JitProgram implements PreparedProgram {
     this.#setting.sources.delete(this.#setting.tag);
   }
 
-  #guard(call: () => number): number {
-    try {
-      return call();
-    } catch (error) {
-      throw this.#fault(error);
-    }
+  /** Five words at most; a Wasm function ignores those that it does not take. */
+  #callback(name: `cb${number}`): (...words: number[]) => number {
+    return (a, b, c, d, e) => {
+      try {
+        return this.#exports[name]!(a!, b!, c!, d!, e!);
+      } catch (error) {
+        throw this.#fault(error);
+      }
+    };
   }
 
   /** The error to throw for `error`; puts back what the abandoned run has left changed. */
@@ -154,11 +151,6 @@ class JitProgram implements PreparedProgram {
     if (this.#exports.frame !== undefined) this.#exports.frame.value = IDLE_FRAME;
     return isTrap(error) ? faultOf(error as Error, this.#source, this.#setting.sources) : error;
   }
-}
-
-/** `callbacks.invoke` spreads its words; few parameters are passed without an array in between. */
-function caller(count: number, call: (words: readonly number[]) => number): (...words: number[]) => number {
-  return (...words) => call(words.length > count ? words.slice(0, count) : words);
 }
 
 function tooDeep(program: ExecutableProgram, level: number): BpfError {
