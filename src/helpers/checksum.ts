@@ -62,5 +62,5 @@ export function csumDiff(u8: Uint8Array, from: MemoryRange, to: MemoryRange, see
   if (from.size > 0 && to.size > 0) return fold16(csumSub(sum(to, seed), sum(from, 0)));
   if (to.size > 0) return fold16(sum(to, seed));
   if (from.size > 0) return fold16(~sum(from, ~seed >>> 0) >>> 0);
-  return seed >>> 0;
+  return fold16(seed);
 }

@@ -4,6 +4,9 @@ import type { HelperContext } from './types.ts';
 
 const S32_MAX = 0x7fff_ffff;
 
+/** -errno for a range that is not in the packet, by its offset. */
+export type Refusal = (offset: number) => number;
+
 /** Offset in memory of `size` bytes at `offset` (u32) of the packet of a context, or -1. */
 export type PacketRange = (ctx: number, offset: number, size: number) => number;
 
@@ -17,8 +20,8 @@ export function packetRange({ env, valid }: HelperContext): PacketRange {
   };
 }
 
-/** (ctx, offset, to, size): a range outside of the packet is `refusal`, and zeroes the destination where `clear` is set. */
-export function loadBytes(context: HelperContext, refusal: number, clear: boolean) {
+/** (ctx, offset, to, size): a range outside of the packet is refused, and zeroes the destination where `clear` is set. */
+export function loadBytes(context: HelperContext, refusal: Refusal, clear: boolean) {
   const range = packetRange(context);
   return (ctx: number, offset: number, to: number, size: number): number => {
     if (!context.valid(to, size)) return -ERRNO.EFAULT;
@@ -26,7 +29,7 @@ export function loadBytes(context: HelperContext, refusal: number, clear: boolea
     const { u8 } = context.memory;
     if (at < 0) {
       if (clear) u8.fill(0, to, to + size);
-      return refusal;
+      return refusal(offset >>> 0);
     }
     u8.copyWithin(to, at, at + size);
     return 0;
@@ -34,12 +37,12 @@ export function loadBytes(context: HelperContext, refusal: number, clear: boolea
 }
 
 /** (ctx, offset, from, size) */
-export function storeBytes(context: HelperContext, refusal: number) {
+export function storeBytes(context: HelperContext, refusal: Refusal) {
   const range = packetRange(context);
   return (ctx: number, offset: number, from: number, size: number): number => {
     if (!context.valid(from, size)) return -ERRNO.EFAULT;
     const at = range(ctx, offset, size);
-    if (at < 0) return refusal;
+    if (at < 0) return refusal(offset >>> 0);
     context.memory.u8.copyWithin(at, from, from + size);
     return 0;
   };

@@ -66,7 +66,7 @@ function replaceChecksum(context: HelperContext, allowed: number) {
 }
 
 export const SKB_HELPERS: HelperFamily = {
-  bpf_skb_load_bytes: (context) => loadBytes(context, FAULT, true),
+  bpf_skb_load_bytes: (context) => loadBytes(context, () => FAULT, true),
 
   bpf_skb_load_bytes_relative: (context) => {
     const { env, memory, valid } = context;
@@ -93,7 +93,7 @@ export const SKB_HELPERS: HelperFamily = {
   },
 
   bpf_skb_store_bytes: (context) => {
-    const store = storeBytes(context, FAULT);
+    const store = storeBytes(context, () => FAULT);
     return (ctx, offset, from, size, flags, high) =>
       high !== 0 || (flags & ~STORE_FLAGS) !== 0 ? INVALID : store(ctx, offset, from, size);
   },

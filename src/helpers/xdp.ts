@@ -1,7 +1,11 @@
 /** Helpers on XDP frames (net/core/filter.c). Frames are linear: there are no fragments. */
 import { ERRNO } from '../util/index.ts';
-import { loadBytes, storeBytes } from './packet-bytes.ts';
+import { loadBytes, type Refusal, storeBytes } from './packet-bytes.ts';
 import type { HelperFamily } from './types.ts';
+
+/** Largest offset that an access by copy may have. */
+const MAX_OFFSET = 0xffff;
+const outside: Refusal = (offset) => (offset > MAX_OFFSET ? -ERRNO.EFAULT : -ERRNO.EINVAL);
 
 export const XDP_HELPERS: HelperFamily = {
   bpf_xdp_adjust_head:
@@ -16,8 +20,8 @@ export const XDP_HELPERS: HelperFamily = {
     ({ env }) =>
     (ctx, delta) =>
       env.packets.adjustMeta(ctx, delta | 0),
-  bpf_xdp_load_bytes: (context) => loadBytes(context, -ERRNO.EINVAL, false),
-  bpf_xdp_store_bytes: (context) => storeBytes(context, -ERRNO.EINVAL),
+  bpf_xdp_load_bytes: (context) => loadBytes(context, outside, false),
+  bpf_xdp_store_bytes: (context) => storeBytes(context, outside),
   bpf_xdp_get_buff_len: ({ env, returnHalves }) => {
     return (ctx) => returnHalves(env.packets.data(ctx).length, 0);
   },

@@ -5,7 +5,8 @@ Touches nothing but the maps and programs that it makes; they die with the proce
   elem     {cmd, fd, key: hex|null, value: hex, out: bytes, flags, repeat?} -> {ret, out: hex}
   close    {fd}
   snprintf {fmt: hex, args: [number | {str: hex}], size}      -> {load: -errno} or {ret, out: hex}
-  call     {insns: hex, data: hex, maps: [fd...], type}       -> {load: -errno, log} or {retval, out: hex}
+  helper   {type, id, args, data: hex}                        -> {load: -errno, log} or {ret, bufs: [hex], out: hex}
+           args: number, {buf: hex}, {const: hex} (read-only string) or {ctx: true}
 """
 import ctypes, errno, json, os, struct, sys
 
@@ -102,6 +103,56 @@ def snprintf(fmt, args, size):
                 os.close(fd)
 
 
+def helper(type, id, args, data):
+    bufs = [bytes.fromhex(a["buf"]) for a in args if isinstance(a, dict) and "buf" in a]
+    offsets, at = [], 8
+    for b in bufs:
+        offsets.append(at)
+        at += (len(b) + 7) // 8 * 8
+    fds = []
+    try:
+        fd = create(2, 4, at + 8, 1)
+        fds.append(fd)
+        init = bytearray(at + 8)
+        for o, b in zip(offsets, bufs):
+            init[o : o + len(b)] = b
+        elem(UPDATE, fd, b"\0" * 4, bytes(init))
+        code, places = insn(0xBF, 6, 1), iter(offsets)
+        for reg, a in enumerate(args, 1):
+            if not isinstance(a, dict):
+                v = int(a) & (2**64 - 1)
+                low, high = struct.unpack("<ii", struct.pack("<Q", v))
+                code += insn(0x18, reg, 0, 0, low) + insn(0, 0, 0, 0, high)
+            elif "ctx" in a:
+                code += insn(0xBF, reg, 6)
+            elif "const" in a:
+                text = bytes.fromhex(a["const"]) + b"\0"
+                const = create(2, 4, len(text), 1, 1 << 7)
+                fds.append(const)
+                elem(UPDATE, const, b"\0" * 4, text)
+                bpf(FREEZE, struct.pack("<I", const))
+                code += value_addr(reg, const, 0)
+            else:
+                code += value_addr(reg, fd, next(places))
+        code += insn(0x85, imm=id) + value_addr(1, fd, 0) + insn(0x7B, 1, 0) + insn(0xB7, imm=2 if type == 6 else 0) + insn(0x95)
+        prog, log = load(code, type)
+        if prog < 0:
+            return {"load": prog, "log": log[-600:]}
+        fds.append(prog)
+        err, _, packet = run(prog, data)
+        _, out = elem(LOOKUP, fd, b"\0" * 4, out=at + 8)
+        return {
+            "err": err,
+            "ret": struct.unpack_from("<q", out, 0)[0],
+            "bufs": [out[o : o + len(b)].hex() for o, b in zip(offsets, bufs)],
+            "out": packet.hex(),
+        }
+    finally:
+        for f in fds:
+            if f >= 0:
+                os.close(f)
+
+
 def command(c):
     op = c["op"]
     if op == "create":
@@ -115,13 +166,8 @@ def command(c):
         return {}
     if op == "snprintf":
         return snprintf(bytes.fromhex(c["fmt"]), c["args"], c["size"])
-    if op == "call":
-        prog, log = load(bytes.fromhex(c["insns"]), c.get("type", 1))
-        if prog < 0:
-            return {"load": prog, "log": log[-2000:]}
-        ret, retval, out = run(prog, bytes.fromhex(c["data"]))
-        os.close(prog)
-        return {"ret": ret, "retval": retval, "out": out.hex()}
+    if op == "helper":
+        return helper(c["type"], c["id"], c["args"], bytes.fromhex(c["data"]))
     return {"error": "unknown op " + op}
 
 

@@ -29,7 +29,21 @@ export type HostCommand =
       readonly args: readonly (string | { readonly str: string })[];
       readonly size: number;
     }
-  | { readonly op: 'call'; readonly insns: string; readonly data: string; readonly type?: number };
+  /** Calls one helper from a program of `type`; buffers lie in a map value. */
+  | {
+      readonly op: 'helper';
+      readonly type: number;
+      readonly id: number;
+      readonly args: readonly HostArg[];
+      readonly data: string;
+    };
+
+export type HostArg =
+  | number
+  | { readonly buf: string }
+  /** A constant string in a frozen map. */
+  | { readonly const: string }
+  | { readonly ctx: true };
 
 export interface HostResult {
   readonly ret: number;
@@ -37,7 +51,8 @@ export interface HostResult {
   /** Set where a program was refused: -errno. */
   readonly load?: number;
   readonly log?: string;
-  readonly retval?: number;
+  /** The buffers after the call of a helper. */
+  readonly bufs?: readonly string[];
 }
 
 export class HostBpf {
