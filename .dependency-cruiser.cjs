@@ -3,8 +3,30 @@
  * in the rooms that may touch the process, front ends reach kernels through the contract alone.
  */
 const ROOMS = [
-  'util', 'uapi', 'spec', 'contracts', 'memory', 'asm', 'btf', 'elf', 'object', 'compiler', 'cbpf', 'capture', 'verifier',
-  'rewrite', 'interpreter', 'jit', 'maps', 'helpers', 'hooks', 'kernel', 'host', 'libbpf', 'bcc', 'cli',
+  'util',
+  'uapi',
+  'spec',
+  'contracts',
+  'memory',
+  'asm',
+  'btf',
+  'elf',
+  'object',
+  'compiler',
+  'cbpf',
+  'capture',
+  'verifier',
+  'rewrite',
+  'interpreter',
+  'jit',
+  'maps',
+  'helpers',
+  'hooks',
+  'kernel',
+  'host',
+  'libbpf',
+  'bcc',
+  'cli',
 ];
 /** Rooms behind the `Kernel` contract: front ends are handed a kernel and never see these. */
 const BEHIND_THE_CONTRACT = ['rewrite', 'interpreter', 'jit', 'maps', 'helpers', 'hooks', 'kernel', 'host'];
@@ -21,8 +43,16 @@ module.exports = {
       const below = ROOMS.slice(index + 1);
       if (below.length === 0) return [];
       // The contracts are types only, and name the types of these two rooms.
-      const to = name === 'contracts' ? below.filter((other) => other !== 'memory' && other !== 'btf') : below;
-      return [{ name: `${name}-imports-downwards`, severity: 'error', from: { path: room(name) }, to: { path: anyOf(to) } }];
+      const to =
+        name === 'contracts' ? below.filter((other) => other !== 'memory' && other !== 'btf') : below;
+      return [
+        {
+          name: `${name}-imports-downwards`,
+          severity: 'error',
+          from: { path: room(name) },
+          to: { path: anyOf(to) },
+        },
+      ];
     }),
     {
       name: 'front-ends-use-the-contract',
@@ -49,6 +79,10 @@ module.exports = {
     exclude: { path: '^src/maps/wasm/' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'default'], extensions: ['.ts', '.js'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'types', 'default'],
+      extensions: ['.ts', '.js'],
+    },
   },
 };

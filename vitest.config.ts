@@ -1,9 +1,18 @@
 import { defineConfig } from 'vitest/config';
 
+/** Suites that compare with a kernel, a compiler, a browser: they skip with a reason where those are missing. */
+const HOST = ['test/host/**/*.test.ts', 'test/browser/**/*.test.ts', 'test/**/*.oracle.test.ts'];
+const host = process.env.TSBPF_SUITE === 'host';
+const report = process.env.VITEST_JSON;
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts', 'src/**/*.test.ts'],
-    testTimeout: 60_000,
+    include: host ? HOST : ['test/**/*.test.ts'],
+    exclude: host ? [] : HOST,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     pool: 'forks',
+    reporters: report === undefined ? ['default'] : ['default', 'json'],
+    ...(report === undefined ? {} : { outputFile: { json: report } }),
   },
 });

@@ -1,0 +1,111 @@
+/**
+ * The rooms that promise to run in a browser do: bundled without any `node:` module, and run in headless Chromium. The bundle
+ * assembles, verifies, compiles and runs a program with a map, and loads an example object into a whole embedded kernel.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { chromium } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+  existsSync(path),
+);
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+async function bundle(entry: string): Promise<string> {
+  const result = await build({
+    stdin: { contents: entry, resolveDir: root, loader: 'ts' },
+    bundle: true,
+    format: 'iife',
+    globalName: 'tsbpf',
+    platform: 'browser',
+    target: 'es2022',
+    write: false,
+    logLevel: 'silent',
+  });
+  return result.outputFiles[0].text;
+}
+
+describe('bundles for the browser', () => {
+  it.each(['asm', 'btf', 'object', 'verifier', 'jit', 'interpreter', 'maps', 'kernel', 'libbpf', 'capture'])(
+    '%s needs no module of Node',
+    async (room) => {
+      const text = await bundle(`export * from './src/${room}/index.ts';`);
+      expect(text.length).toBeGreaterThan(1000);
+      expect(text).not.toMatch(/require\("node:|from "node:/);
+    },
+  );
+});
+
+describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
+  let server: Server;
+  let url: string;
+
+  beforeAll(async () => {
+    if (CHROMIUM === undefined) console.log('skipped: no Chromium in /usr/bin');
+    const script = await bundle(`
+      export { EmbeddedKernel } from './src/kernel/index.ts';
+      export { BpfObject } from './src/libbpf/index.ts';
+      export { parseStrace } from './src/capture/index.ts';
+    `);
+    const files: Record<string, Uint8Array | string> = {
+      '/': '<!doctype html><script src="/bundle.js"></script>',
+      '/bundle.js': script,
+      '/count.o': readFileSync(`${root}/examples/objects/count_by_user.bpf.o`),
+      '/commands.strace': readFileSync(`${root}/examples/inputs/commands.strace`),
+    };
+    server = createServer((request, response) => {
+      const file = files[request.url ?? ''];
+      response.writeHead(file === undefined ? 404 : 200, {
+        'content-type':
+          request.url === '/'
+            ? 'text/html'
+            : request.url?.endsWith('.js')
+              ? 'text/javascript'
+              : 'application/octet-stream',
+      });
+      response.end(file);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  });
+
+  afterAll(() => {
+    server?.close();
+  });
+
+  it.each([0, 1])('counts system calls of a recording (bpf_jit_enable = %i)', async (jit) => {
+    const browser = await chromium.launch({
+      executablePath: CHROMIUM!,
+      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
+    });
+    try {
+      const page = await browser.newPage();
+      await page.goto(url);
+      const counts = await page.evaluate(async (enable) => {
+        // biome-ignore lint/suspicious/noExplicitAny: the bundle's global has no types here.
+        const { EmbeddedKernel, BpfObject, parseStrace } = (globalThis as any).tsbpf;
+        const load = async (path: string) => new Uint8Array(await (await fetch(path)).arrayBuffer());
+        const kernel = new EmbeddedKernel();
+        kernel.simulator.setSysctl('net.core.bpf_jit_enable', enable);
+        const object = BpfObject.open(await load('/count.o')).load(kernel);
+        object.attach();
+        const { events } = parseStrace(await load('/commands.strace'));
+        for (const event of events) kernel.simulator.fire(event);
+        const entries = [...object.findMap('calls_by_uid').entries()].map(([uid, count]) => [
+          Number(uid),
+          Number(count),
+        ]);
+        const enters = events.filter((event: { kind: string }) => event.kind === 'syscall_enter').length;
+        return { entries, enters };
+      }, jit);
+      expect(counts.entries.reduce((sum, [, count]) => sum + count, 0)).toBe(counts.enters);
+      expect(counts.entries.map(([uid]) => uid).sort((a, b) => a - b)).toEqual([0, 1000]);
+    } finally {
+      await browser.close();
+    }
+  });
+});
