@@ -76,7 +76,7 @@ function run(programs: readonly BenchProgram[], options: HarnessOptions & { load
   return programs.map((program) => {
     const { jit: jitLoads, interpreter: interpreterLoads } = loads.get(program.object)!;
     const stage = (from: readonly ReadonlyMap<string, LoadStages>[], key: keyof LoadStages): number =>
-      median(from.map((stages) => stages.get(program.name)?.[key] ?? Number.NaN));
+      median(from.map((stages) => stages.get(program.name.slice(0, 15))?.[key] ?? Number.NaN));
     const jit = times.get(`${program.name} jit`)!;
     const interpreter = times.get(`${program.name} interpreter`)!;
     return {

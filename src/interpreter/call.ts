@@ -32,6 +32,12 @@ function checkArgument(m: Machine, program: Decoded, pc: number, name: string, c
   badAccess(m, program, pc, `${name}: ${check.write ? 'write' : 'read'}`, register, 0, size >>> 0);
 }
 
+/** Word `i` of the arguments as the plan orders them. No closure: this runs at every call. */
+function word(m: Machine, words: Uint8Array, i: number): number {
+  const register = words[2 * i]!;
+  return words[2 * i + 1] === 0 ? m.lo[register]! : m.hi[register]!;
+}
+
 /** Calls `plan` with R1..R5, puts the result in R0 and takes the regions of R1..R5 away. */
 export function callFunction(m: Machine, program: Decoded, pc: number, plan: FunctionPlan): void {
   const { lo, hi, upto } = m;
@@ -39,7 +45,6 @@ export function callFunction(m: Machine, program: Decoded, pc: number, plan: Fun
   const size = plan.region.kind === 'register' ? lo[plan.region.register]! : 0;
 
   const { words } = plan;
-  const word = (i: number): number => (words[2 * i + 1] === 0 ? lo[words[2 * i]!]! : hi[words[2 * i]!]!);
   const { fn } = plan.callee;
   let result: number;
   try {
@@ -48,22 +53,28 @@ export function callFunction(m: Machine, program: Decoded, pc: number, plan: Fun
         result = fn();
         break;
       case 1:
-        result = fn(word(0));
+        result = fn(word(m, words, 0));
         break;
       case 2:
-        result = fn(word(0), word(1));
+        result = fn(word(m, words, 0), word(m, words, 1));
         break;
       case 3:
-        result = fn(word(0), word(1), word(2));
+        result = fn(word(m, words, 0), word(m, words, 1), word(m, words, 2));
         break;
       case 4:
-        result = fn(word(0), word(1), word(2), word(3));
+        result = fn(word(m, words, 0), word(m, words, 1), word(m, words, 2), word(m, words, 3));
         break;
       case 5:
-        result = fn(word(0), word(1), word(2), word(3), word(4));
+        result = fn(
+          word(m, words, 0),
+          word(m, words, 1),
+          word(m, words, 2),
+          word(m, words, 3),
+          word(m, words, 4),
+        );
         break;
       default:
-        result = fn(...Array.from({ length: plan.wordCount }, (_, i) => word(i)));
+        result = fn(...Array.from({ length: plan.wordCount }, (_, i) => word(m, words, i)));
     }
   } catch (error) {
     if (error instanceof ProgramFault) throw error;

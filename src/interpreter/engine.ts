@@ -122,14 +122,15 @@ class Processor implements Surroundings {
     const depth = machine.depth;
     try {
       for (let r = 1; r <= 5; r++) machine.upto[r] = 0;
-      params.forEach((param, i) => {
+      for (let i = 0; i < params.length; i++) {
         const word = words[i] ?? 0;
-        if (param === 'ptr') machine.setPointer(i + 1, word | 0);
-        else {
+        if (params[i] === 'ptr') {
+          machine.setPointer(i + 1, word | 0);
+        } else {
           machine.lo[i + 1] = word;
           machine.hi[i + 1] = 0;
         }
-      });
+      }
       execute(machine, program, index, machine.from[10]!, this);
       return machine.lo[0]!;
     } finally {

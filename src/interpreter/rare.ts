@@ -53,6 +53,11 @@ function atomic32(m: Machine, program: Decoded, pc: number): void {
   }
 }
 
+function store64(view: DataView, a: number, low: number, high: number): void {
+  view.setInt32(a, low, true);
+  view.setInt32(a + 4, high, true);
+}
+
 /** A register got a value from memory that may be a pointer. */
 function loaded(m: Machine, r: number, low: number, high: number, address: number): void {
   m.lo[r] = low;
@@ -72,15 +77,11 @@ function atomic64(m: Machine, program: Decoded, pc: number): void {
   const oldHigh = view.getInt32(a + 4, true);
   const low = m.lo[s]!;
   const high = m.hi[s]!;
-  const store = (l: number, h: number): void => {
-    view.setInt32(a, l, true);
-    view.setInt32(a + 4, h, true);
-  };
   const kind = program.imm[pc]!;
   const spills = m.upto[s] !== 0 && a < HEAP_START;
   if (kind === ATOMIC.CMPXCHG) {
     if (m.lo[0] === oldLow && m.hi[0] === oldHigh) {
-      store(low, high);
+      store64(view, a, low, high);
       if (spills) m.spill(s, a);
     }
     loaded(m, 0, oldLow, oldHigh, a);
@@ -89,20 +90,20 @@ function atomic64(m: Machine, program: Decoded, pc: number): void {
   switch (kind & ~ATOMIC.FETCH) {
     case ATOMIC.ADD: {
       const sum = (oldLow + low) | 0;
-      store(sum, oldHigh + high + (sum >>> 0 < low >>> 0 ? 1 : 0));
+      store64(view, a, sum, oldHigh + high + (sum >>> 0 < low >>> 0 ? 1 : 0));
       break;
     }
     case ATOMIC.OR:
-      store(oldLow | low, oldHigh | high);
+      store64(view, a, oldLow | low, oldHigh | high);
       break;
     case ATOMIC.AND:
-      store(oldLow & low, oldHigh & high);
+      store64(view, a, oldLow & low, oldHigh & high);
       break;
     case ATOMIC.XOR:
-      store(oldLow ^ low, oldHigh ^ high);
+      store64(view, a, oldLow ^ low, oldHigh ^ high);
       break;
     default:
-      store(low, high);
+      store64(view, a, low, high);
       if (spills) m.spill(s, a);
   }
   if ((kind & ATOMIC.FETCH) !== 0) loaded(m, s, oldLow, oldHigh, a);
