@@ -69,7 +69,8 @@ export class HashMapBase extends MapBase {
   constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks, shape: HashShape) {
     super(params, ctx, blocks);
     const { keySize, maxEntries, flags } = params;
-    const buckets = Math.min(MAX_BUCKETS, 2 ** Math.ceil(Math.log2(maxEntries)));
+    // Between one and two buckets an element: short chains are predictable ones.
+    const buckets = Math.min(MAX_BUCKETS, 2 ** Math.ceil(Math.log2(maxEntries) + 0.5));
     this.#mask = buckets - 1;
     this.valueOff = ELEM_KEY + alignUp(keySize, 8);
     const elemSize = this.valueOff + shape.stride * shape.copies;

@@ -71,6 +71,8 @@ export const NODE_PREFIX = 8;
 /** 1: only a fork in the trie, not an entry. */
 export const NODE_INTERMEDIATE = 12;
 export const NODE_DATA = 16;
+/** Keys with four bytes of data: the data as a number, most significant byte first. */
+export const NODE_WORD = 20;
 
 // Queue and stack.
 export const HDR_HEAD = 48;

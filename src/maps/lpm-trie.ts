@@ -43,7 +43,8 @@ class LpmTrieMap extends MapBase {
   }
 
   protected override findForUser(key: number): number {
-    return this.ctx.module.wasm.lpm_lookup(this.address, key);
+    const { lpm_lookup, lpm_lookup_4 } = this.ctx.module.wasm;
+    return (this.info.keySize === 8 ? lpm_lookup_4 : lpm_lookup)(this.address, key);
   }
   protected override updateFromUser(key: number, value: number, flags: number): number {
     return this.ctx.module.wasm.lpm_update(this.address, key, value, flags, 0);
@@ -65,5 +66,9 @@ class LpmTrieMap extends MapBase {
 
 export const LPM_TRIE: MapTypeImpl = {
   create: (params, ctx, blocks) => new LpmTrieMap(params, ctx, blocks),
-  ops: (wasm) => ({ lookup: wasm.lpm_lookup, update: wasm.lpm_update, delete: wasm.lpm_delete }),
+  ops: (wasm, keySize) => ({
+    lookup: keySize === 8 ? wasm.lpm_lookup_4 : wasm.lpm_lookup,
+    update: wasm.lpm_update,
+    delete: wasm.lpm_delete,
+  }),
 };

@@ -46,6 +46,7 @@ export interface MapsWasm {
   readonly lru_percpu_hash_update: Words;
   readonly lru_percpu_hash_update_all: Words;
   readonly lpm_lookup: Words;
+  readonly lpm_lookup_4: Words;
   readonly lpm_update: Words;
   readonly lpm_delete: Words;
   readonly lpm_next: Words;
