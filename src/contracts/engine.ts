@@ -83,8 +83,6 @@ export interface EngineEnv {
   readonly entries: EntryTable;
   /** Where an engine leaves the table through which `CallbackTable.invoke` finds the code of a token. */
   readonly callbacks: CallbackRegistry;
-  /** The map whose header lies at `address`: for tail calls where paths pass different program arrays. */
-  readonly mapByAddress?: (address: number) => BpfMap | undefined;
 }
 
 export interface CallbackRegistry extends CallbackTable {

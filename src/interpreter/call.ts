@@ -1,7 +1,7 @@
 /** Calls out of the loop: functions of the kernel with checked arguments, and the look-up of tail call targets. */
 import type { BpfMap } from '../contracts/maps.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
-import { RUN_STATE } from '../memory/layout.ts';
+import { MAP_HEADER, RUN_STATE } from '../memory/layout.ts';
 import { ProgramFault } from '../util/errors.ts';
 import { badAccess, fault } from './fault.ts';
 import type { Machine } from './machine.ts';
@@ -14,7 +14,12 @@ export const MAX_TAIL_CALLS = 33;
 export interface Surroundings {
   /** Program of this engine at an index of the entry table. */
   programAt(entry: number): Decoded | undefined;
-  mapByAddress(address: number): BpfMap | undefined;
+}
+
+/** Whether register r points to `size` bytes of its region. */
+function readable(m: Machine, r: number, size: number): boolean {
+  const at = m.lo[r]!;
+  return m.hi[r] === KERNEL_HI_SIGNED && at >= m.from[r]! && at + size <= m.upto[r]!;
 }
 
 function checkArgument(m: Machine, program: Decoded, pc: number, name: string, check: ArgumentCheck): void {
@@ -22,13 +27,7 @@ function checkArgument(m: Machine, program: Decoded, pc: number, name: string, c
   const size = check.size >= 0 ? check.size : m.lo[check.sizeRegister]!;
   const at = m.lo[register]!;
   if ((at === 0 && m.hi[register] === 0) || size === 0) return;
-  if (
-    size > 0 &&
-    m.hi[register] === KERNEL_HI_SIGNED &&
-    at >= m.from[register]! &&
-    at + size <= m.upto[register]!
-  )
-    return;
+  if (size > 0 && readable(m, register, size)) return;
   badAccess(m, program, pc, `${name}: ${check.write ? 'write' : 'read'}`, register, 0, size >>> 0);
 }
 
@@ -108,7 +107,10 @@ export function callFunction(m: Machine, program: Decoded, pc: number, plan: Fun
   }
 }
 
-/** The program that a tail call goes to, or undefined where it falls through; counts the call. */
+/**
+ * The program that a tail call goes to, or undefined where it falls through; counts the call. An array that differs by
+ * path is read through its header, to which R2 points.
+ */
 export function tailCallTarget(
   m: Machine,
   program: Decoded,
@@ -116,15 +118,19 @@ export function tailCallTarget(
   known: BpfMap | undefined,
   around: Surroundings,
 ): Decoded | undefined {
-  const map = known ?? around.mapByAddress(m.lo[2]!);
-  if (map === undefined) return fault(m, program, pc, 'tail call: R2 is not a program array');
+  const { u32 } = m.memory;
+  const header = m.lo[2]!;
+  if (known === undefined && !readable(m, 2, MAP_HEADER.stride + 4))
+    badAccess(m, program, pc, 'tail call: read', 2, 0, MAP_HEADER.stride + 4);
+  const maxEntries = known?.info.maxEntries ?? u32[(header + MAP_HEADER.maxEntries) >>> 2]!;
   const index = m.lo[3]! >>> 0;
-  if (index >= map.info.maxEntries) return undefined;
-  const { i32, u32 } = m.memory;
-  const count = i32[RUN_STATE.tailCallCount >>> 2]!;
+  if (index >= maxEntries) return undefined;
+  const count = u32[RUN_STATE.tailCallCount >>> 2]!;
   if (count >= MAX_TAIL_CALLS) return undefined;
-  const target = around.programAt(u32[(map.layout.values + index * map.layout.stride) >>> 2]!);
+  const values = known?.layout.values ?? u32[(header + MAP_HEADER.values) >>> 2]!;
+  const stride = known?.layout.stride ?? u32[(header + MAP_HEADER.stride) >>> 2]!;
+  const target = around.programAt(u32[(values + index * stride) >>> 2]!);
   if (target === undefined) return undefined;
-  i32[RUN_STATE.tailCallCount >>> 2] = count + 1;
+  u32[RUN_STATE.tailCallCount >>> 2] = count + 1;
   return target;
 }

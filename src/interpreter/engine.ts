@@ -57,10 +57,6 @@ class Processor implements Surroundings {
     return this.#programs.get(entry);
   }
 
-  mapByAddress(address: number): ReturnType<Surroundings['mapByAddress']> {
-    return this.env.mapByAddress?.(address);
-  }
-
   add(entry: number, program: Decoded): void {
     this.#programs.set(entry, program);
   }

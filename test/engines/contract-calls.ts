@@ -293,6 +293,23 @@ export function callsContract(bench: () => Bench): void {
     expect(target.run(b.ctx)).toBe(100);
   });
 
+  it('a tail call through an array that differs by path reads the header that R2 points to', () => {
+    const b = bench();
+    const target = b.prepare([asm.mov64Imm(R0, 64), asm.exit()]);
+    const array = programArray(b.memory, [0, 0, target.entry]);
+    const at = (index: number): Insn[] => [
+      ...asm.ldImm64(R2, kernelAddress(array.layout.address)),
+      asm.mov64Imm(R3, index),
+      asm.callHelper(12),
+      asm.mov64Imm(R0, 8),
+      asm.exit(),
+    ];
+    const options = { calls: calls([3, { kind: 'tail_call' }]) };
+    expect(b.run(at(2), options)).toBe(64n);
+    expect(b.run(at(1), options)).toBe(8n);
+    expect(b.run(at(3), options)).toBe(8n);
+  });
+
   it('33 tail calls in a row, and not one more', () => {
     const b = bench();
     const array = programArray(b.memory, [0]);

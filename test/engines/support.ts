@@ -3,7 +3,7 @@
 import type { CallableFunction, Engine, PreparedProgram } from '../../src/contracts/engine.ts';
 import type { Insn } from '../../src/contracts/insn.ts';
 import type { BpfMap, MapInfo } from '../../src/contracts/maps.ts';
-import { type GuestMemory, RUN_STATE } from '../../src/memory/index.ts';
+import { type GuestMemory, MAP_HEADER, RUN_STATE } from '../../src/memory/index.ts';
 import { type ExecutableOptions, executable } from '../../src/rewrite/index.ts';
 import type { MapTypeRow } from '../../src/spec/index.ts';
 import type { TestEnvironment } from './environment.ts';
@@ -93,6 +93,9 @@ export function programArray(memory: GuestMemory, entries: readonly number[]): B
   entries.forEach((entry, i) => {
     memory.u32[(values >>> 2) + i] = entry;
   });
+  memory.view.setUint32(address + MAP_HEADER.maxEntries, entries.length, true);
+  memory.view.setUint32(address + MAP_HEADER.values, values, true);
+  memory.view.setUint32(address + MAP_HEADER.stride, 4, true);
   const info = {
     id: 1,
     name: 'programs',
