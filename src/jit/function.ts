@@ -12,7 +12,7 @@ import { emitCall } from './call.ts';
 import { type Block, isJumpClass, nextInsn } from './cfg.ts';
 import { emitCondition } from './compare.ts';
 import { FunctionContext } from './context.ts';
-import { KNOWN, Known } from './known.ts';
+import { KNOWN, Known, KnownStates } from './known.ts';
 import { emitLoad, emitStore } from './memory.ts';
 import type { ModuleContext } from './module-context.ts';
 import { type Layout, type Scope, structure } from './structure.ts';
@@ -368,14 +368,14 @@ function range(n: number): number[] {
 /** Carries `Known` along the forward edges of the layout. */
 class ForwardKnowledge {
   readonly #preds: number[][];
-  readonly #exits: (Known | undefined)[];
+  readonly #exits: KnownStates;
   /** Registers that the loop with its header at a position writes; all of them for a dispatch loop. */
   readonly #loopWrites = new Map<number, number>();
 
   constructor(module: ModuleContext, blocks: readonly Block[], layout: Layout) {
     const { order, position, succs, scopes, dispatch } = layout;
     this.#preds = Array.from({ length: order.length }, () => []);
-    this.#exits = new Array(order.length);
+    this.#exits = new KnownStates(order.length);
     order.forEach((node, at) => {
       for (const next of succs[node]!) if (position[next]! > at) this.#preds[position[next]!]!.push(at);
     });
@@ -398,14 +398,14 @@ class ForwardKnowledge {
     const preds = this.#preds[at]!;
     if (preds.length === 0) known.reset();
     else {
-      known.assign(this.#exits[preds[0]!]!);
-      for (let i = 1; i < preds.length; i++) known.meet(this.#exits[preds[i]!]!);
+      this.#exits.load(preds[0]!, known);
+      for (let i = 1; i < preds.length; i++) this.#exits.meet(preds[i]!, known);
     }
     const writes = this.#loopWrites.get(at);
     if (writes !== undefined) known.forgetAll(writes);
   }
 
   leave(at: number, known: Known): void {
-    this.#exits[at] = known.snapshot();
+    this.#exits.save(at, known);
   }
 }

@@ -6,10 +6,12 @@
 
 export const KNOWN = { nothing: 0, constant: 1, frame: 2, callback: 3 } as const;
 const REGISTERS = 10;
+/** Words of one saved state: kind, low and high of each register. */
+const WORDS = 3 * REGISTERS;
 
 export class Known {
   /** One of KNOWN for R0..R9. */
-  readonly kind = new Uint8Array(REGISTERS);
+  readonly kind = new Int32Array(REGISTERS);
   /** Constant: low half. Frame: offset from R10. Callback: index of the subprogram. */
   readonly low = new Int32Array(REGISTERS);
   /** Constant: high half. */
@@ -44,30 +46,46 @@ export class Known {
     return register === 10 ? 0 : this.low[register]!;
   }
 
-  snapshot(): Known {
-    const copy = new Known();
-    copy.kind.set(this.kind);
-    copy.low.set(this.low);
-    copy.high.set(this.high);
-    return copy;
+  reset(): void {
+    this.kind.fill(KNOWN.nothing);
+  }
+}
+
+/** Saved states, one a position of the layout; flat, as large programs have tens of thousands. */
+export class KnownStates {
+  readonly #words: Int32Array;
+
+  constructor(count: number) {
+    this.#words = new Int32Array(count * WORDS);
   }
 
-  assign(other: Known): void {
-    this.kind.set(other.kind);
-    this.low.set(other.low);
-    this.high.set(other.high);
-  }
-
-  /** Keeps only what `other` knows as well. */
-  meet(other: Known): void {
+  save(at: number, known: Known): void {
+    const words = this.#words;
+    let i = at * WORDS;
     for (let r = 0; r < REGISTERS; r++) {
-      const same =
-        this.kind[r] === other.kind[r] && this.low[r] === other.low[r] && this.high[r] === other.high[r];
-      if (!same) this.kind[r] = KNOWN.nothing;
+      words[i++] = known.kind[r]!;
+      words[i++] = known.low[r]!;
+      words[i++] = known.high[r]!;
     }
   }
 
-  reset(): void {
-    this.kind.fill(KNOWN.nothing);
+  load(at: number, known: Known): void {
+    const words = this.#words;
+    let i = at * WORDS;
+    for (let r = 0; r < REGISTERS; r++) {
+      known.kind[r] = words[i++]!;
+      known.low[r] = words[i++]!;
+      known.high[r] = words[i++]!;
+    }
+  }
+
+  /** Keeps in `known` only what the state at `at` knows as well. */
+  meet(at: number, known: Known): void {
+    const words = this.#words;
+    let i = at * WORDS;
+    for (let r = 0; r < REGISTERS; r++, i += 3) {
+      if (words[i] !== known.kind[r] || words[i + 1] !== known.low[r] || words[i + 2] !== known.high[r])
+        known.kind[r] = KNOWN.nothing;
+    }
   }
 }

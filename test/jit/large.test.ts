@@ -1,0 +1,80 @@
+/** Large programs: translated without recursion, in time that grows with their size, within what engines compile. */
+import { describe, expect, it } from 'vitest';
+import * as asm from '../../src/asm/construct.ts';
+import type { Insn } from '../../src/contracts/insn.ts';
+import { createJit } from '../../src/jit/index.ts';
+import { createTestEnvironment } from '../engines/environment.ts';
+import { Bench } from '../engines/support.ts';
+import { type GraphNode, graphProgram, random, walk } from './random-graphs.ts';
+
+const { R0, R1 } = asm;
+const bench = new Bench(createJit(), createTestEnvironment());
+
+/** Milliseconds that `prepare` may take for a program of this size on a slow machine. */
+const budget = (insns: number): number => 500 + insns * 0.05;
+
+function timed(insns: Insn[]): ReturnType<Bench['prepare']> {
+  const start = performance.now();
+  const program = bench.prepare(insns);
+  expect(performance.now() - start, `${insns.length} instructions`).toBeLessThan(budget(insns.length));
+  return program;
+}
+
+/** Branches that lead forward by any distance: the widest fan-ins. */
+function forwardGraph(size: number): GraphNode[] {
+  const next = random(size);
+  return Array.from({ length: size }, (_, i) => ({
+    succs: [Math.min(size - 1, i + 1 + (next() % (size - i))), Math.min(size - 1, i + 1)],
+    bit: next() % 16,
+  }));
+}
+
+describe('large programs', () => {
+  for (const size of [10_000, 30_000, 100_000]) {
+    it(`${size} instructions in a row`, () => {
+      const body = Array.from({ length: size - 2 }, () => asm.alu64Imm('add', R0, 1));
+      timed([asm.mov64Imm(R0, 0), ...body, asm.exit()]).run(bench.ctx);
+      expect(bench.r0()).toBe(BigInt(size - 2));
+    });
+
+    it(`${size} instructions full of branches`, () => {
+      const graph = forwardGraph(Math.floor(size / 9));
+      const program = timed(graphProgram(graph, 300, 12345));
+      expect(program.run(bench.ctx)).toBe(walk(graph, 300, 12345));
+    });
+  }
+
+  it('a switch of 15 000 cases that fall through', () => {
+    const cases = 15_000;
+    const insns = [asm.ldx('dw', R1, R1, 0), asm.mov64Imm(R0, 0)];
+    for (let i = 0; i < cases; i++) insns.push(asm.jumpImm(64, 'jeq', R1, i, cases - i + i));
+    insns.push(asm.exit());
+    for (let i = 0; i < cases; i++) insns.push(asm.alu64Imm('add', R0, 1));
+    insns.push(asm.exit());
+    const program = timed(insns);
+    for (const choice of [0, 1, 7000, cases - 1, cases]) {
+      bench.setWord(0, BigInt(choice));
+      expect(program.run(bench.ctx), `case ${choice}`).toBe(cases - choice);
+    }
+  });
+
+  it('loops nested 300 deep', () => {
+    const depth = 300;
+    const insns: Insn[] = [asm.mov64Imm(R0, 0)];
+    for (let i = 0; i < depth; i++) insns.push(asm.alu64Imm('add', R0, 1));
+    // Each goes back to its own header once, when R0 has an odd multiple of its place as value.
+    for (let i = depth - 1; i >= 0; i--) {
+      const at = insns.length;
+      insns.push(asm.jumpImm(64, 'jeq', R0, depth + i, 1 + i - at - 1));
+    }
+    insns.push(asm.exit());
+    let r0 = 0;
+    for (let i = 0; i < depth; i++) r0++;
+    for (let i = depth - 1; i >= 0; i--) {
+      if (r0 !== depth + i) continue;
+      r0 += depth - i;
+      i = depth;
+    }
+    expect(timed(insns).run(bench.ctx)).toBe(r0);
+  });
+});
