@@ -1,12 +1,12 @@
 /**
- * Turns bytes into JavaScript values as their BTF type says, in the shape that bpftool's JSON has: structs and unions as
- * objects, arrays as arrays, character arrays as text, enumerators by name.
+ * Turns bytes into JavaScript values as their BTF type says: structs and unions as objects, with members of anonymous ones
+ * as C names them, arrays as arrays, character arrays that hold text as strings, enumerators by name.
  *
  * Work is bounded by a budget, so that a hostile type (an array of 4 G empty structs) ends in E2BIG.
  */
 import { BpfError, fromUtf8 } from '../util/index.ts';
 import { BTF_MAX_DEPTH, type Btf } from './btf.ts';
-import type { BtfInt, BtfMember } from './types.ts';
+import type { BtfComposite, BtfInt, BtfMember } from './types.ts';
 
 /** A formatted value. Integers that a number cannot hold exactly are bigint. */
 export type BtfValue =
@@ -23,6 +23,8 @@ export interface FormatOptions {
   readonly littleEndian?: boolean;
   /** Show char arrays that hold text as strings. Default true. */
   readonly strings?: boolean;
+  /** Keep anonymous structs and unions as objects under the name '', as bpftool shows them. Default: as C names them. */
+  readonly nestAnonymous?: boolean;
   /** Most values that are made. Default 1 000 000. */
   readonly limit?: number;
 }
@@ -32,6 +34,7 @@ interface State {
   readonly bytes: Uint8Array;
   readonly little: boolean;
   readonly strings: boolean;
+  readonly nest: boolean;
   left: number;
 }
 
@@ -104,8 +107,8 @@ function formatArray(state: State, id: number, bitOffset: number, depth: number)
     const start = bitOffset / 8;
     const chars = state.bytes.subarray(start, start + array.count);
     const end = chars.indexOf(0);
-    const text = chars.subarray(0, end < 0 ? chars.length : end);
-    if (text.every((byte) => byte >= 0x20 && byte !== 0x7f)) return fromUtf8(text);
+    const text = chars.subarray(0, Math.max(end, 0));
+    if (end >= 0 && text.every((byte) => byte >= 0x20 && byte < 0x7f)) return fromUtf8(text);
   }
   const values: BtfValue[] = [];
   for (let i = 0; i < array.count; i++) {
@@ -114,11 +117,42 @@ function formatArray(state: State, id: number, bitOffset: number, depth: number)
   return values;
 }
 
-function formatAt(state: State, id: number, bitOffset: number, depth: number): BtfValue {
+/** Defines rather than assigns: a member may be called __proto__. */
+function setField(fields: Record<string, BtfValue>, name: string, value: BtfValue): void {
+  Object.defineProperty(fields, name, { value, enumerable: true, configurable: true, writable: true });
+}
+
+function addMembers(
+  state: State,
+  type: BtfComposite,
+  bitOffset: number,
+  depth: number,
+  fields: Record<string, BtfValue>,
+): void {
+  for (const member of type.members) {
+    const inner = member.name === '' && !state.nest ? state.btf.resolved(member.type) : undefined;
+    if (inner !== undefined && (inner.kind === 'struct' || inner.kind === 'union')) {
+      const at = bitOffset + member.bitOffset;
+      countPart(state, member.type, depth + 1);
+      need(state, at, inner.size * 8, member.type);
+      addMembers(state, inner, at, depth + 1, fields);
+    } else {
+      setField(fields, member.name, formatMember(state, member, bitOffset, depth + 1));
+    }
+  }
+}
+
+/** Counts one part of the value. */
+function countPart(state: State, id: number, depth: number): void {
   if (depth > BTF_MAX_DEPTH)
     throw new BpfError('EINVAL', `BTF type id ${id}: nested deeper than ${BTF_MAX_DEPTH}`);
-  if (--state.left < 0)
+  if (--state.left < 0) {
     throw new BpfError('E2BIG', `BTF type id ${id}: the value has too many parts to show`);
+  }
+}
+
+function formatAt(state: State, id: number, bitOffset: number, depth: number): BtfValue {
+  countPart(state, id, depth);
   const { btf } = state;
   const type = btf.resolved(id);
   switch (type.kind) {
@@ -155,13 +189,7 @@ function formatAt(state: State, id: number, bitOffset: number, depth: number): B
     case 'union': {
       need(state, bitOffset, type.size * 8, id);
       const fields: Record<string, BtfValue> = {};
-      let anonymous = 0;
-      for (const member of type.members) {
-        const value = formatMember(state, member, bitOffset, depth + 1);
-        // bpftool calls an anonymous member '(anon)'; several of them would overwrite each other in an object.
-        const name = member.name !== '' ? member.name : anonymous++ === 0 ? '(anon)' : `(anon${anonymous})`;
-        Object.defineProperty(fields, name, { value, enumerable: true, configurable: true, writable: true });
-      }
+      addMembers(state, type, bitOffset, depth, fields);
       return fields;
     }
     case 'var':
@@ -169,9 +197,11 @@ function formatAt(state: State, id: number, bitOffset: number, depth: number): B
     case 'datasec': {
       const fields: Record<string, BtfValue> = {};
       for (const item of type.vars) {
-        const name = btf.name(item.type);
-        const value = formatAt(state, item.type, bitOffset + item.offset * 8, depth + 1);
-        Object.defineProperty(fields, name, { value, enumerable: true, configurable: true, writable: true });
+        setField(
+          fields,
+          btf.name(item.type),
+          formatAt(state, item.type, bitOffset + item.offset * 8, depth + 1),
+        );
       }
       return fields;
     }
@@ -190,6 +220,7 @@ export function formatValue(btf: Btf, id: number, bytes: Uint8Array, options: Fo
     bytes,
     little: options.littleEndian ?? true,
     strings: options.strings ?? true,
+    nest: options.nestAnonymous ?? false,
     left: options.limit ?? 1_000_000,
   };
   return formatAt(state, id, 0, 0);

@@ -14,6 +14,7 @@ import {
   STT,
   STV,
 } from '../elf/index.ts';
+import { BPF_MAP_TYPE } from '../uapi/index.ts';
 import { isCode, isExtern, type ObjectContext, objectError, symbolName } from './context.ts';
 import type { MutableMap } from './map-defs.ts';
 import type { KconfigSpec } from './types.ts';
@@ -111,6 +112,9 @@ function readFunctions(context: ObjectContext, section: ElfSection): ObjectFunct
   return functions;
 }
 
+/** Globals in the address space of the object's one arena. */
+export const ARENA_SECTION = '.addr_space.1';
+
 /** What references can lead to, by what relocations tell: a hostile object may have many of both. */
 export class Targets {
   readonly maps: readonly MutableMap[];
@@ -120,7 +124,7 @@ export class Targets {
   /** Kernel symbols: type ids of their variables and functions in the object's BTF. */
   readonly ksyms: ReadonlyMap<string, number>;
   private readonly variables = new Map<string, number>();
-  private readonly sections = new Map<number, number>();
+  private readonly sections = new Map<number, { readonly map: number; readonly size: number }>();
 
   constructor(context: ObjectContext, maps: readonly MutableMap[], kconfig: readonly KconfigSpec[]) {
     this.maps = maps;
@@ -130,9 +134,13 @@ export class Targets {
       if (map.origin === 'btf' || map.origin === 'legacy') {
         this.variables.set(`${map.sectionIndex}:${map.sectionOffset}`, index);
       } else if (map.origin !== 'struct_ops' && !this.sections.has(map.sectionIndex)) {
-        this.sections.set(map.sectionIndex, index);
+        this.sections.set(map.sectionIndex, { map: index, size: map.valueSize });
       }
     });
+    const globals = context.elf.section(ARENA_SECTION);
+    const arena = maps.findIndex((map) => map.type === BPF_MAP_TYPE.BPF_MAP_TYPE_ARENA);
+    if (globals !== undefined && arena >= 0)
+      this.sections.set(globals.index, { map: arena, size: globals.size });
     const { btf } = context;
     const datasecId = btf?.find('.ksyms', 'datasec');
     const datasec = datasecId === undefined ? undefined : btf?.type(datasecId);
@@ -147,7 +155,7 @@ export class Targets {
   }
 
   /** The map that holds a data section. */
-  dataSection(section: number): number | undefined {
+  dataSection(section: number): { readonly map: number; readonly size: number } | undefined {
     return this.sections.get(section);
   }
 }
@@ -202,12 +210,13 @@ function dataReference(context: ObjectContext, targets: Targets, site: Site): Ob
   const offset = symbol.value + (site.relocation.addend ?? 0) + site.insn.imm;
   const variable = targets.mapAt(symbol.section, offset);
   if (variable !== undefined) return { kind: 'map', map: variable, symbol: targets.maps[variable]!.name };
-  const map = targets.dataSection(symbol.section);
-  if (map !== undefined) {
-    const { section, valueSize } = targets.maps[map]!;
+  const data = targets.dataSection(symbol.section);
+  if (data !== undefined) {
+    const { map, size } = data;
     // One past the end is a valid C address.
-    if (offset < 0 || offset > valueSize)
-      fail(site, `leads to offset ${offset} of '${section}' (${valueSize} bytes)`);
+    if (offset < 0 || offset > size) {
+      fail(site, `leads to offset ${offset} of '${targets.maps[map]!.name}' (${size} bytes)`);
+    }
     return {
       kind: 'map_value',
       map,

@@ -7,10 +7,11 @@
  */
 import { type ElfFile, EM_BPF, parseElf } from '../elf/index.ts';
 import { type SectionMatch, sectionFor } from '../spec/index.ts';
+import { BPF_MAP_TYPE } from '../uapi/index.ts';
 import { createContext, type ObjectContext, objectError, sectionText } from './context.ts';
 import { readDataMaps, readKconfig, readLegacyMaps, readStructOps } from './data-maps.ts';
 import { fixupBtf, loadableBtf } from './fixup-btf.ts';
-import { type CodeSection, readCode, Targets } from './functions.ts';
+import { ARENA_SECTION, type CodeSection, readCode, Targets } from './functions.ts';
 import { Linker } from './link.ts';
 import { finishMap, type MutableMap, readBtfMaps } from './map-defs.ts';
 import { readSlots } from './slots.ts';
@@ -100,6 +101,9 @@ function readMaps(context: ObjectContext): { all: MutableMap[]; kconfig: Kconfig
     ...(kconfig === undefined ? [] : [kconfig.map]),
     ...readStructOps(context),
   ];
+  // Globals of an arena are its contents from the start.
+  const arena = all.find((map) => map.type === BPF_MAP_TYPE.BPF_MAP_TYPE_ARENA);
+  if (arena !== undefined) arena.initial = elf.section(ARENA_SECTION)?.data.slice();
   const names = new Set<string>();
   for (const map of all) {
     if (map.origin === 'btf' && names.has(map.name))

@@ -139,7 +139,7 @@ export interface MapSpec {
   readonly btfValueTypeId: number;
   /** The map that slots of a map-in-map hold. */
   readonly inner: MapSpec | undefined;
-  /** Initial contents of value 0 for data sections; undefined: all zero. */
+  /** Initial contents of value 0 for data sections, of its globals for an arena; undefined: all zero. */
   readonly initial: Uint8Array | undefined;
   /** What the slots of a map-in-map or program array hold from the start. */
   readonly values: readonly MapSlot[];

@@ -124,7 +124,8 @@ describe('values', () => {
       x: -5,
       y: 5,
       z: 9,
-      '(anon)': { name: 'bash', id: 0x68736162 },
+      name: 'bash',
+      id: 0x68736162,
       next: 0xffff_8880_0000_1000n,
     });
     expect(formatValue(btf, btf.find('colour')!, Uint8Array.of(255, 255, 255, 255))).toBe('RED');

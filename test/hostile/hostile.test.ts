@@ -25,10 +25,16 @@ const MEMORY_LIMIT = 600 * 1024 * 1024;
 /** HOSTILE_SCALE=50 runs fifty times as many inputs. */
 const SCALE = Number(process.env.HOSTILE_SCALE ?? 1);
 
-const corpus = new URL('corpus/', import.meta.url);
-const OBJECTS = readdirSync(corpus)
-  .filter((name) => name.endsWith('.o'))
-  .map((name) => ({ name, bytes: new Uint8Array(readFileSync(new URL(name, corpus))) }));
+const DIRECTORIES = [
+  new URL('corpus/', import.meta.url),
+  new URL('../../examples/objects/', import.meta.url),
+];
+const OBJECTS = DIRECTORIES.flatMap((directory) =>
+  readdirSync(directory)
+    .filter((name) => name.endsWith('.o'))
+    .sort()
+    .map((name) => ({ name, bytes: new Uint8Array(readFileSync(new URL(name, directory))) })),
+);
 
 interface Sample {
   readonly name: string;
@@ -102,7 +108,7 @@ const target = parseBtf(
 
 describe('mutated inputs', { timeout: 120_000 * SCALE }, () => {
   it('objects', () => {
-    const accepted = storm(OBJECTS, 3000, 1, (bytes) => {
+    const accepted = storm(OBJECTS, 4000, 1, (bytes) => {
       const spec = parseObject(bytes, { name: 'mutated.o' });
       for (const program of spec.programs) attempt(() => resolveCore(spec, program, target));
       for (const map of spec.maps) {
@@ -120,7 +126,7 @@ describe('mutated inputs', { timeout: 120_000 * SCALE }, () => {
       const data = parseElf(object.bytes).section('.BTF')?.data;
       return data === undefined ? [] : [{ name: `${object.name} .BTF`, bytes: data }];
     });
-    const accepted = storm(samples, 3000, 10_000_000, (bytes) => useBtf(parseBtf(bytes)));
+    const accepted = storm(samples, 3500, 10_000_000, (bytes) => useBtf(parseBtf(bytes)));
     expect(accepted).toBeGreaterThan(100);
   });
 
@@ -149,7 +155,7 @@ describe('mutated inputs', { timeout: 120_000 * SCALE }, () => {
       { name: 'pcapng', bytes: concatBytes([...writePcapng(packets)]) },
       { name: 'pcapng big endian', bytes: concatBytes([...writePcapng(packets, { littleEndian: false })]) },
     ];
-    const accepted = storm(samples, 2000, 20_000_000, (bytes) => {
+    const accepted = storm(samples, 2500, 20_000_000, (bytes) => {
       const read: CapturedPacket[] = [];
       for (const packet of readPackets(bytes)) {
         asEthernet(packet);

@@ -141,6 +141,57 @@ describe.skipIf(reason !== undefined).each(['bpf', 'bpfeb'] as const)('objects f
   });
 });
 
+describe.skipIf(reason !== undefined)('special sections', () => {
+  const spec = reason === undefined ? parseObject(compileFixture('special')) : undefined;
+
+  it('reads struct_ops', () => {
+    const plain = spec!.maps.find((map) => map.name === 'plain')!;
+    expect(plain).toMatchObject({ origin: 'struct_ops', type: 26, flags: 0 });
+    expect(plain.structOps).toMatchObject({
+      typeName: 'tcp_congestion_ops',
+      link: false,
+      autocreate: true,
+      functions: [
+        { offset: 0, program: 'first' },
+        { offset: 16, program: 'second' },
+      ],
+    });
+    const linked = spec!.maps.find((map) => map.name === 'linked')!;
+    expect(linked).toMatchObject({ flags: 0x2000, structOps: { link: true, autocreate: false } });
+  });
+
+  it('reads static maps, map_extra and arenas', () => {
+    expect(spec!.maps.find((map) => map.name === 'extra')!.mapExtra).toBe(0x123456789an);
+    const names = (program: string) =>
+      spec!.programs
+        .find((item) => item.name === program)!
+        .relocations.map((item) => [item.kind, item.symbol]);
+    expect(names('iterate')).toEqual([
+      ['map', 'hidden_map'],
+      ['map', 'extra'],
+    ]);
+    expect(names('use_arena')).toContainEqual(['map_value', 'in_arena']);
+    expect(spec!.maps.find((map) => map.name === 'arena')!.initial).toEqual(Uint8Array.of(5, 0, 0, 0));
+  });
+
+  it('splits section names', () => {
+    const sections = spec!.programs.map((program) => [
+      program.name,
+      program.progType,
+      program.attachTo,
+      program.sleepable,
+    ]);
+    expect(sections).toContainEqual(['iterate', 'tracing', 'task', true]);
+    expect(sections).toContainEqual(['user', 'kprobe', '/usr/bin/bash:readline', false]);
+    expect(sections).toContainEqual(['unknown', undefined, undefined, false]);
+    expect(sections).toContainEqual(['connect', 'cgroup_sock_addr', undefined, false]);
+  });
+
+  it('warns of addresses in data', () => {
+    expect(spec!.warnings.join()).toMatch(/section '.rodata' holds addresses/);
+  });
+});
+
 describe.skipIf(reason !== undefined)('refusals say what, where and why', () => {
   it.each([
     [
