@@ -111,6 +111,7 @@ class Processor implements Surroundings {
       machine.observer = this.observer;
       machine.setStack(machine.stackTop, machine.stackTop);
       this.#active = machine;
+      machine.busy = true;
     }
     const caller = machine.program ?? program;
     const callerPc = machine.pc;
@@ -135,6 +136,7 @@ class Processor implements Surroundings {
       machine.program = caller;
       machine.pc = callerPc;
       this.#active = running;
+      if (running === null) machine.busy = false;
     }
   }
 }

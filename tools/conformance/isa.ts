@@ -11,7 +11,6 @@ import { type GuestMemory, kernelAddress } from '../../src/memory/index.ts';
 import { createPacketLoads, executable, rewrite } from '../../src/rewrite/index.ts';
 import { MODELLED_SKB, MODELLED_SKB_SIZE } from '../../src/spec/contexts/modelled.ts';
 import { fromHex } from '../../src/util/index.ts';
-import { createTestEnvironment } from '../../test/engines/environment.ts';
 import { readTable } from './table.ts';
 
 interface IsaCase {
@@ -55,14 +54,10 @@ interface Setup {
   readonly verified: boolean;
 }
 
-async function enginesNamed(which: string): Promise<Engine[]> {
+function enginesNamed(which: string): Engine[] {
   const engines: Engine[] = [];
   if (which !== 'jit') engines.push(createInterpreter());
-  if (which !== 'interp') {
-    const jit = await optional<{ createJit: () => Engine }>('../../src/jit/index.ts');
-    if (jit !== null) engines.push(jit.createJit());
-    else process.stderr.write('conformance: there is no JIT in this tree; running the interpreter alone\n');
-  }
+  if (which !== 'interp') engines.push(createJit());
   return engines;
 }
 
@@ -200,12 +195,13 @@ export function addIsaCommand(program: Command): void {
     .action(async (file: string, options: { engine: string; json?: boolean }) => {
       if (!['interp', 'jit', 'both'].includes(options.engine))
         program.error(`error: --engine ${options.engine}: give interp, jit or both`, { exitCode: 2 });
-      const env = createTestEnvironment();
+      const memory = new GuestMemory();
+      const env = { memory, entries: new ProgramEntries(), callbacks: new Callbacks() };
       const setup: Setup = {
         env,
-        memory: env.memory,
-        engines: await enginesNamed(options.engine),
-        ...(await builder(env.memory)),
+        memory,
+        engines: enginesNamed(options.engine),
+        ...(await builder(memory)),
       };
       const outcomes = readTable<IsaCase>(file).map((test) => runCase(setup, test));
       const judged = outcomes.filter((o) => o.agree !== null);
