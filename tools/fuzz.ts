@@ -76,11 +76,18 @@ function kernels(): Pair {
 
 interface Report {
   readonly seed: number;
-  readonly kind: 'fault' | 'crash' | 'engines differ' | 'too lax' | 'too strict' | 'linux differs';
+  readonly kind:
+    | 'fault'
+    | 'crash'
+    | 'engines differ'
+    | 'too lax'
+    | 'too strict'
+    | 'other message'
+    | 'linux differs';
   readonly text: string;
 }
 
-/** What one program showed. `too strict` alone is no failure: the verifier may know less than Linux's. */
+/** What one program showed. `too strict` and `other message` are no failures: the verifier may know less than Linux's. */
 function compare(p: GeneratedProgram, interpreter: Outcome, jit: Outcome): Report[] {
   const reports: Report[] = [];
   for (const o of [interpreter, jit]) {
@@ -115,7 +122,12 @@ const reason = (log: readonly string[]): string =>
 function compareLinux(p: GeneratedProgram, ours: Outcome, linux: OracleAnswer): Report[] {
   const report = (kind: Report['kind'], text: string): Report[] => [{ seed: p.seed, kind, text }];
   const accepted = linux.loadErrno === 0;
-  if (ours.verdict === 'reject') return accepted ? report('too strict', describeOutcome(ours)) : [];
+  if (ours.verdict === 'reject') {
+    if (accepted) return report('too strict', describeOutcome(ours));
+    const theirs = `${errnoName(linux.loadErrno)}: ${reason(linux.log)}`;
+    const same = `${ours.code}: ${ours.message.split('\n').at(-1)}` === theirs;
+    return same ? [] : report('other message', `${describeOutcome(ours)}; Linux: ${theirs}`);
+  }
   if (!accepted) return report('too lax', `Linux: ${errnoName(linux.loadErrno)}: ${reason(linux.log)}`);
   // A damaged program may have let an address into its results.
   if (ours.verdict !== 'accept' || p.damaged || linux.runErrno !== 0) return [];
@@ -219,7 +231,12 @@ function run(options: Options): void {
     enginesDiffer: of('engines differ'),
     ...(oracle === undefined
       ? {}
-      : { tooLax: of('too lax'), tooStrict: of('too strict'), linuxDiffers: of('linux differs') }),
+      : {
+          tooLax: of('too lax'),
+          tooStrict: of('too strict'),
+          otherMessage: of('other message'),
+          linuxDiffers: of('linux differs'),
+        }),
     seconds: Math.round(seconds * 10) / 10,
   };
   if (options.json === true) console.log(JSON.stringify(summary));
