@@ -4,7 +4,9 @@
  */
 import { Command } from 'commander';
 import { addIsaCommand } from './conformance/isa.ts';
+import { addVerifierCommand } from './conformance/verifier.ts';
 
 const program = new Command('conformance').description('compares this kernel with tables recorded on Linux');
 addIsaCommand(program);
+addVerifierCommand(program);
 await program.parseAsync();

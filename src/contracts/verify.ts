@@ -53,6 +53,8 @@ export interface VerifyRequest {
   readonly attachBtfId?: number;
   /** Helpers that exist on the target kernel (default: all rows of the table). */
   readonly helpers?: (id: number) => HelperRow | undefined;
+  /** Possible processors of the target machine: bounds bpf_get_smp_processor_id's result; default 8192. */
+  readonly possibleCpus?: number;
   /** Most bytes of log that are kept (the tail at level 1, all at 2); default 16 MiB. */
   readonly logLimit?: number;
 }

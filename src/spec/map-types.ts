@@ -198,6 +198,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'lpm_trie',
+    prefixKey: true,
     keySize: { min: 4 + 1, max: 4 + 256 },
     valueSize: { min: 1, max: KMALLOC_MAX_SIZE - 256 - LPM_NODE_SIZE },
     maxEntries: SOME,
@@ -434,6 +435,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'bloom_filter',
+    peeksInput: true,
     keySize: NONE,
     valueSize: SOME,
     maxEntries: SOME,

@@ -121,6 +121,8 @@ export interface HelperRow {
   readonly changesPacket?: true;
   /** Packet pointers may be passed as memory arguments (`pkt_access`). */
   readonly pktAccess?: true;
+  /** Writes behind its dynptr argument: if that is a packet's, packet pointers become invalid. */
+  readonly writesDynptr?: true;
   /** Returns a new reference that must be released. */
   readonly acquires?: true;
   /** Argument 0-based index whose reference id the result carries (`bpf_tcp_sock` & co.: pointer casts). */
@@ -215,6 +217,10 @@ export interface MapTypeRow {
   readonly oncePerProgram?: true;
   /** Programs may not use it at all. */
   readonly notInPrograms?: true;
+  /** bpf_map_peek_elem reads its value argument instead of filling it (bloom filter). */
+  readonly peeksInput?: true;
+  /** Keys are networks: the length of the prefix in bits (u32, host order), then the address. */
+  readonly prefixKey?: true;
   /** Values are one per possible CPU; user space sees them side by side, each rounded up to 8 bytes. */
   readonly perCpu?: true;
   /** Values hold file descriptors of: maps, programs, perf events, cgroups, sockets. */

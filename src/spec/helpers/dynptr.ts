@@ -36,7 +36,7 @@ export const DYNPTR_HELPERS: readonly HelperRow[] = [
     ['base'],
     INT,
     [arg('dst', 'dynptr', { rdonly: true }), u32('offset'), input('src'), sizeOrZero('len'), FLAGS],
-    { capability: 'bpf' },
+    { writesDynptr: true, capability: 'bpf' },
   ),
   helper(
     203,

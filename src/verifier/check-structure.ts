@@ -1,0 +1,211 @@
+/**
+ * Checks of the instruction array that need no path: where subprograms start, jumps inside their subprogram, 64-bit
+ * immediate loads with both halves and the map behind them, opcodes that exist. Order and messages are those of Linux
+ * 6.18 (add_subprog_and_kfunc, check_subprogs, resolve_pseudo_ldimm64).
+ */
+import { CALL, CLASS, insnClass, insnMode, insnOp, JMP_OP, LD_IMM64, MODE, PSEUDO } from '../asm/opcodes.ts';
+import { rowsByCode } from '../asm/table.ts';
+import type { Insn } from '../contracts/insn.ts';
+import type { MapInfo } from '../contracts/maps.ts';
+import { errnoName } from '../util/errno.ts';
+import { type Env, makeSubprog } from './env.ts';
+import { helperPrototype } from './helper-table.ts';
+import { F_SLEEPABLE, MAX_SUBPROGS, MAX_USED_MAPS, MAX_VAR_OFF } from './limits.ts';
+import { hasSpecialField } from './registers.ts';
+
+const CALL_CODE = CLASS.JMP | JMP_OP.CALL;
+const EXIT_CODE = CLASS.JMP | JMP_OP.EXIT;
+
+export function isPseudoCall(insn: Insn): boolean {
+  return insn.code === CALL_CODE && insn.src === CALL.LOCAL;
+}
+
+export function isKfuncCall(insn: Insn): boolean {
+  return insn.code === CALL_CODE && insn.src === CALL.KFUNC;
+}
+
+export function isHelperCall(insn: Insn): boolean {
+  return insn.code === CALL_CODE && insn.src === CALL.HELPER;
+}
+
+export function isPseudoFunc(insn: Insn): boolean {
+  return insn.code === LD_IMM64 && insn.src === PSEUDO.FUNC;
+}
+
+/** Distance of a jump in slots, after the instruction. */
+export function jumpDistance(insn: Insn): number {
+  return insn.code === (CLASS.JMP32 | JMP_OP.JA) ? insn.imm : insn.off;
+}
+
+function isTailCall(env: Env, insn: Insn): boolean {
+  return isHelperCall(insn) && helperPrototype(env, insn.imm)?.tailCall === true;
+}
+
+/** Finds the subprograms: the entry and every target of a call or of a function pointer. */
+export function findSubprogs(env: Env): void {
+  const starts = new Set<number>([0]);
+  env.insns.forEach((insn, i) => {
+    const local = isPseudoFunc(insn) || isPseudoCall(insn);
+    if (!local && !isKfuncCall(insn)) return;
+    if (!env.bpfCapable) {
+      env.fail(
+        'EPERM',
+        'loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN',
+      );
+    }
+    if (!local) return;
+    const start = i + insn.imm + 1;
+    if (start < 0 || start >= env.count) env.fail('EINVAL', 'call to invalid destination');
+    starts.add(start);
+    if (starts.size > MAX_SUBPROGS) env.fail('E2BIG', 'too many subprograms');
+  });
+  env.subprogs = [...starts].sort((a, b) => a - b).map(makeSubprog);
+  env.subprogs.forEach((subprog, i) => {
+    subprog.end = env.subprogs[i + 1]?.start ?? env.count;
+  });
+  if (env.logsAll) env.subprogs.forEach((subprog, i) => env.verbose(`func#${i} @${subprog.start}\n`));
+}
+
+/** Jumps stay inside their subprogram, and no subprogram falls through into the next. */
+export function checkSubprogs(env: Env): void {
+  for (const subprog of env.subprogs) {
+    for (let i = subprog.start; i < subprog.end; i++) {
+      const insn = env.insns[i]!;
+      const cls = insnClass(insn.code);
+      if (isTailCall(env, insn)) {
+        subprog.hasTailCall = true;
+        subprog.tailCallReachable = true;
+      }
+      const mode = insnMode(insn.code);
+      if (cls === CLASS.LD && (mode === MODE.ABS || mode === MODE.IND)) subprog.hasLdAbs = true;
+      if (cls === CLASS.JMP || cls === CLASS.JMP32) {
+        const op = insnOp(insn.code);
+        if (op !== JMP_OP.EXIT && op !== JMP_OP.CALL) {
+          const target = i + jumpDistance(insn) + 1;
+          if (target < subprog.start || target >= subprog.end) {
+            env.fail('EINVAL', `jump out of range from insn ${i} to ${target}`);
+          }
+        }
+      }
+      if (
+        i === subprog.end - 1 &&
+        insn.code !== EXIT_CODE &&
+        insn.code !== (CLASS.JMP32 | JMP_OP.JA) &&
+        insn.code !== (CLASS.JMP | JMP_OP.JA)
+      ) {
+        env.fail('EINVAL', 'last insn is not an exit or jmp');
+      }
+    }
+  }
+}
+
+const TRACING_FIELDS: readonly (readonly [readonly string[], string])[] = [
+  [['list_head', 'rb_root'], 'bpf_{list_head,rb_root}'],
+  [['spin_lock'], 'bpf_spin_lock'],
+  [['timer'], 'bpf_timer'],
+  [['workqueue'], 'bpf_wq'],
+];
+
+function checkMapForProgram(env: Env, map: MapInfo): void {
+  const { progType } = env.request;
+  for (const [kinds, what] of TRACING_FIELDS) {
+    if (!hasSpecialField(map, ...kinds)) continue;
+    if (kinds.includes('spin_lock') && progType.noSpinLock) {
+      env.fail('EINVAL', 'socket filter progs cannot use bpf_spin_lock yet');
+    }
+    if (progType.tracing) env.fail('EINVAL', `tracing progs cannot use ${what} yet`);
+  }
+  if (map.type.notInPrograms) env.fail('EINVAL', 'bpf_struct_ops map cannot be used in prog');
+  if ((env.request.flags & F_SLEEPABLE) !== 0 && !map.type.sleepable) {
+    env.fail('EINVAL', 'Sleepable programs can only use array, hash, ringbuf and local storage maps');
+  }
+  if (map.type.oncePerProgram) {
+    if (env.cgroupStorages.has(map.type.id)) {
+      env.fail(
+        'EBUSY',
+        map.type.directValue
+          ? 'Only one arena per program'
+          : 'only one cgroup storage of each type is allowed',
+      );
+    }
+    env.cgroupStorages.add(map.type.id);
+    if (map.type.directValue) env.arena = map;
+  }
+}
+
+function useMap(env: Env, found: MapInfo | number, fd: number): MapInfo {
+  if (typeof found === 'number') {
+    return env.fail(errnoName(Math.abs(found)), `fd ${fd} is not pointing to valid bpf_map`);
+  }
+  if (env.usedMaps.includes(found)) return found;
+  if (env.usedMaps.length >= MAX_USED_MAPS) {
+    env.fail('E2BIG', `The total number of maps per program has reached the limit of ${MAX_USED_MAPS}`);
+  }
+  checkMapForProgram(env, found);
+  env.usedMaps.push(found);
+  return found;
+}
+
+function resolveMapLoad(env: Env, i: number): void {
+  const low = env.insns[i]!;
+  const high = env.insns[i + 1]!;
+  const value = low.src === PSEUDO.MAP_VALUE || low.src === PSEUDO.MAP_IDX_VALUE;
+  const whole = low.src === PSEUDO.MAP_FD || low.src === PSEUDO.MAP_IDX;
+  if (!value && !(whole && high.imm === 0)) env.fail('EINVAL', 'unrecognized bpf_ld_imm64 insn');
+  const byIndex = low.src === PSEUDO.MAP_IDX || low.src === PSEUDO.MAP_IDX_VALUE;
+  if (byIndex && env.request.mapByIndex === undefined) {
+    env.fail('EPROTO', 'fd_idx without fd_array is invalid');
+  }
+  const found = byIndex ? env.request.mapByIndex!(low.imm) : env.request.mapByFd(low.imm);
+  const map = useMap(env, found, low.imm);
+  env.mapOf[i] = map;
+  const facts = env.factsOf(i);
+  facts.map = map;
+  if (whole) return;
+  const offset = high.imm >>> 0;
+  if (offset >= MAX_VAR_OFF) env.fail('EINVAL', `direct value offset of ${offset} is not allowed`);
+  if (!map.type.directValue) env.fail('EINVAL', 'no direct value access support for this map type');
+  // Arrays: only of one element; the arena has no values and takes any offset below its size.
+  const size = map.valueSize === 0 ? map.maxEntries * 4096 : map.valueSize;
+  if (map.valueSize !== 0 && map.maxEntries !== 1) {
+    env.verbose(`invalid access to map value pointer, value_size=${map.valueSize} off=${offset}\n`);
+    env.refuse('ENOTSUPP');
+  }
+  if (offset >= size) {
+    env.fail('EINVAL', `invalid access to map value pointer, value_size=${map.valueSize} off=${offset}`);
+  }
+  facts.mapValueOffset = offset;
+}
+
+/** Every opcode exists, every 64-bit immediate load has both halves, every map is one. */
+export function resolveImmediates(env: Env): void {
+  for (let i = 0; i < env.count; i++) {
+    const insn = env.insns[i]!;
+    const mode = insnMode(insn.code);
+    if (
+      insnClass(insn.code) === CLASS.LDX &&
+      ((mode !== MODE.MEM && mode !== MODE.MEMSX) || insn.imm !== 0)
+    ) {
+      env.fail('EINVAL', 'BPF_LDX uses reserved fields');
+    }
+    if (insn.code === LD_IMM64) {
+      const high = env.insns[i + 1];
+      if (high === undefined || high.code !== 0 || high.dst !== 0 || high.src !== 0 || high.off !== 0) {
+        env.fail('EINVAL', 'invalid bpf_ld_imm64 insn');
+      }
+      if (insn.src === PSEUDO.BTF_ID) {
+        env.fail(
+          'EINVAL',
+          'kernel is missing BTF, make sure CONFIG_DEBUG_INFO_BTF=y is specified in Kconfig.',
+        );
+      } else if (insn.src !== PSEUDO.NONE && insn.src !== PSEUDO.FUNC) {
+        resolveMapLoad(env, i);
+      }
+      i++;
+      continue;
+    }
+    if (!rowsByCode(insn.code).some((row) => !row.internal)) {
+      env.fail('EINVAL', `unknown opcode ${insn.code.toString(16).padStart(2, '0')}`);
+    }
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * Explores every path of one function from its entry: check the instruction, go on, take the next path when one ends.
+ * Kernel 6.18: do_check, do_check_insn.
+ */
+import { CALL, CLASS, insnClass, insnMode, insnOp, JMP_OP, MODE, SOURCE } from '../asm/opcodes.ts';
+import type { Insn } from '../contracts/insn.ts';
+import { type Env, JUMP_POINT, NOSPEC, NOSPEC_RESULT, PRUNE_POINT } from './env.ts';
+import type { Explored } from './explored.ts';
+import { helperPrototype } from './helper-table.ts';
+import { COMPLEXITY_LIMIT_INSNS } from './limits.ts';
+import { isStateVisited } from './prune.ts';
+import { Refusal } from './refusal.ts';
+import { checkAlu } from './transfer/alu.ts';
+import { checkCondJump } from './transfer/branch.ts';
+import { checkExit, checkSubprogCall } from './transfer/call.ts';
+import { checkHelperCall } from './transfer/call-helper.ts';
+import { checkLdAbs, checkLdImm } from './transfer/ld.ts';
+import { checkAtomic, checkLoad, checkStoreImm, checkStoreReg } from './transfer/load-store.ts';
+
+/** What becomes of the path after an instruction. */
+type Outcome = 'next' | 'returned' | 'end';
+
+function checkCall(env: Env, explored: Explored, insn: Insn): void {
+  if (
+    (insn.code & SOURCE.X) !== 0 ||
+    (insn.src !== CALL.KFUNC && insn.off !== 0) ||
+    (insn.src !== CALL.HELPER && insn.src !== CALL.LOCAL && insn.src !== CALL.KFUNC) ||
+    insn.dst !== 0 ||
+    insnClass(insn.code) === CLASS.JMP32
+  ) {
+    env.fail('EINVAL', 'BPF_CALL uses reserved fields');
+  }
+  if (env.cur.activeLocks > 0) {
+    const releases = insn.src === CALL.HELPER && helperPrototype(env, insn.imm)?.lock === 'release';
+    if (insn.src !== CALL.LOCAL && !releases) {
+      env.fail('EINVAL', 'function calls are not allowed while holding a lock');
+    }
+  }
+  if (insn.src === CALL.LOCAL) {
+    checkSubprogCall(env, insn);
+  } else if (insn.src === CALL.KFUNC) {
+    if (insn.imm === 0) env.fail('EINVAL', 'invalid kernel function call not eliminated in verifier pass');
+    env.fail('EINVAL', `kernel function call #${insn.imm} is not supported`);
+  } else {
+    checkHelperCall(env, explored, insn);
+  }
+  env.scratched.regs |= 1;
+}
+
+function checkJump(env: Env, explored: Explored, insn: Insn): Outcome {
+  const cls = insnClass(insn.code);
+  const op = insnOp(insn.code);
+  env.jumpsProcessed++;
+  if (op === JMP_OP.CALL) {
+    checkCall(env, explored, insn);
+  } else if (op === JMP_OP.JA) {
+    if (
+      (insn.code & SOURCE.X) !== 0 ||
+      insn.src !== 0 ||
+      insn.dst !== 0 ||
+      (cls === CLASS.JMP ? insn.imm : insn.off) !== 0
+    ) {
+      env.fail('EINVAL', 'BPF_JA uses reserved fields');
+    }
+    env.insn += cls === CLASS.JMP ? insn.off : insn.imm;
+  } else if (op === JMP_OP.EXIT) {
+    if (
+      (insn.code & SOURCE.X) !== 0 ||
+      insn.imm !== 0 ||
+      insn.src !== 0 ||
+      insn.dst !== 0 ||
+      cls === CLASS.JMP32
+    ) {
+      env.fail('EINVAL', 'BPF_EXIT uses reserved fields');
+    }
+    return checkExit(env, explored) ? 'end' : 'returned';
+  } else {
+    checkCondJump(env, explored, insn);
+  }
+  env.insn++;
+  return 'next';
+}
+
+function checkInsn(env: Env, explored: Explored, insn: Insn): Outcome {
+  const cls = insnClass(insn.code);
+  switch (cls) {
+    case CLASS.ALU:
+    case CLASS.ALU64:
+      checkAlu(env, insn);
+      break;
+    case CLASS.LDX:
+      checkLoad(env, insn);
+      break;
+    case CLASS.STX:
+      if (insnMode(insn.code) === MODE.ATOMIC) checkAtomic(env, insn);
+      else checkStoreReg(env, insn);
+      break;
+    case CLASS.ST:
+      checkStoreImm(env, insn);
+      break;
+    case CLASS.JMP:
+    case CLASS.JMP32:
+      return checkJump(env, explored, insn);
+    default: {
+      const mode = insnMode(insn.code);
+      if (mode === MODE.ABS || mode === MODE.IND) {
+        checkLdAbs(env, insn);
+      } else if (mode === MODE.IMM) {
+        checkLdImm(env, insn);
+        env.insn++;
+        if (!env.cur.speculative) env.seen[env.insn] = 1;
+      } else {
+        env.fail('EINVAL', 'invalid BPF_LD mode');
+      }
+    }
+  }
+  env.insn++;
+  return 'next';
+}
+
+const RECOVERABLE = new Set(['EPERM', 'EACCES', 'EINVAL']);
+
+/** Checks one instruction; an error on a speculative path ends only that path, behind a barrier. */
+function step(env: Env, explored: Explored, at: number): Outcome {
+  const insn = env.insns[at]!;
+  const { cur } = env;
+  if (cur.speculative && (env.marks[at]! & NOSPEC) !== 0) return 'end';
+  env.liveStack.startInsn(at);
+  let outcome: Outcome;
+  try {
+    outcome = checkInsn(env, explored, insn);
+  } catch (refusal) {
+    if (!(refusal instanceof Refusal)) throw refusal;
+    if (RECOVERABLE.has(refusal.errno)) env.liveStack.commitInsn();
+    if (!cur.speculative || !RECOVERABLE.has(refusal.errno)) throw refusal;
+    env.marks[at]! |= NOSPEC;
+    env.aluState[at] = 0;
+    return 'end';
+  }
+  env.liveStack.commitInsn();
+  if (outcome !== 'end' && cur.speculative && (env.marks[at]! & NOSPEC_RESULT) !== 0) return 'end';
+  return outcome;
+}
+
+function announcePath(env: Env): string {
+  return `\nfrom ${env.prevInsn} to ${env.insn}${env.cur.speculative ? ' (speculative execution)' : ''}:`;
+}
+
+/** Explores from `env.cur` and `env.insn` until no path is left. */
+export function exploreAll(env: Env, explored: Explored): void {
+  const cutLog = !env.logsAll;
+  let printState = false;
+  let prev = -1;
+  for (;;) {
+    env.startInsn();
+    env.prevInsn = prev;
+    if (env.insn >= env.count) env.fail('EFAULT', `invalid insn idx ${env.insn} insn_cnt ${env.count}`);
+    if (++env.insnsProcessed > COMPLEXITY_LIMIT_INSNS) {
+      env.fail('E2BIG', `BPF program is too large. Processed ${env.insnsProcessed} insn`);
+    }
+    const { cur } = env;
+    cur.lastInsn = prev;
+    cur.insn = env.insn;
+    const at = env.insn;
+    const marks = env.marks[at]!;
+    let ended = false;
+
+    if ((marks & PRUNE_POINT) !== 0 && isStateVisited(env, explored)) {
+      if (env.logsInsns) env.verbose(printState ? `${announcePath(env)} safe\n` : `${at}: safe\n`);
+      ended = true;
+    } else {
+      if ((marks & JUMP_POINT) !== 0) env.pushHistory(0);
+      if (env.logsAll && printState) {
+        env.verbose(announcePath(env));
+        env.printState(cur, cur.curframe, true);
+        printState = false;
+      }
+      if (env.logsInsns) env.printInsn();
+      env.trace(at);
+      if (!cur.speculative) env.seen[at] = 1;
+      prev = at;
+      const outcome = step(env, explored, at);
+      if (outcome === 'returned') printState = true;
+      ended = outcome === 'end';
+    }
+    if (!ended) continue;
+
+    env.scratched.markAll();
+    explored.finishPath(cur);
+    env.liveStack.update();
+    if (!env.popPath(cutLog)) return;
+    prev = env.prevInsn;
+    printState = true;
+  }
+}

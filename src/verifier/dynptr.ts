@@ -1,0 +1,170 @@
+/**
+ * Dynptrs: two stack slots that only helpers may write. A program that overwrites one loses it and every slice of it; one
+ * that holds a reference must be released first. Kernel 6.18: mark_stack_slots_dynptr, destroy_if_dynptr_stack_slot.
+ */
+import type { HelperArg } from '../spec/types.ts';
+import type { Env } from './env.ts';
+import { acquireReference, invalidated, releaseReference } from './references.ts';
+import {
+  CONST_PTR_TO_DYNPTR,
+  type DynptrType,
+  MAYBE_NULL,
+  PTR_TO_MEM,
+  PTR_TO_STACK,
+  pointerReg,
+  type Reg,
+} from './registers.ts';
+import { allBytes, EMPTY_SLOT, type Frame, STACK_DYNPTR, slotIndex, slotType } from './state.ts';
+
+const DYNPTR_SLOTS = 2;
+export const DYNPTR_SIZE = 16;
+const ALL_DYNPTR = allBytes(STACK_DYNPTR);
+
+export function dynptrReg(type: DynptrType, firstSlot: boolean, id: number, refObjId = 0): Reg {
+  return pointerReg(CONST_PTR_TO_DYNPTR, { id, refObjId, dynptr: { type, firstSlot } });
+}
+
+/** Slot of the first half of the dynptr that `reg` points to; 'range' where it lies outside of the allocated stack. */
+function dynptrSlot(env: Env, reg: Reg): number | 'invalid' | 'range' {
+  if (reg.v.tnum.mask !== 0n) {
+    env.verbose('dynptr has to be at a constant offset\n');
+    return 'invalid';
+  }
+  const off = reg.off + Number(reg.v.tnum.value);
+  if (off % 8 !== 0) {
+    env.verbose(`cannot pass in dynptr at an offset=${off}\n`);
+    return 'invalid';
+  }
+  const spi = slotIndex(off);
+  if (spi + 1 < DYNPTR_SLOTS) {
+    env.verbose(`cannot pass in dynptr at an offset=${off}\n`);
+    return 'invalid';
+  }
+  const { stack } = env.frameOf(reg);
+  return spi - DYNPTR_SLOTS + 1 >= 0 && spi < stack.length ? spi : 'range';
+}
+
+function clearSlots(env: Env, frame: Frame, spi: number): void {
+  frame.stack[spi] = EMPTY_SLOT;
+  frame.stack[spi - 1] = EMPTY_SLOT;
+  env.liveStack.markWrite(frame.frameno, spi);
+  env.liveStack.markWrite(frame.frameno, spi - 1);
+}
+
+/** A write to slot `spi` destroys the dynptr there, if any. */
+export function destroyDynptrAt(env: Env, frameno: number, spi: number): void {
+  let slot = env.cur.frames[frameno]!.stack[spi];
+  if (slot === undefined || slotType(slot.types, 0) !== STACK_DYNPTR) return;
+  let first = spi;
+  if (!slot.reg.dynptr?.firstSlot) {
+    first = spi + 1;
+    slot = env.cur.frames[frameno]!.stack[first]!;
+  }
+  if (slot.reg.dynptr?.type === 'ringbuf') env.fail('EINVAL', 'cannot overwrite referenced dynptr');
+  env.scratched.markSlot(first);
+  env.scratched.markSlot(first - 1);
+  const { id } = slot.reg;
+  clearSlots(env, env.cur.own(frameno), first);
+  const gone = invalidated(env);
+  env.cur.mapRegs((reg) =>
+    (reg.type === PTR_TO_MEM || reg.type === (PTR_TO_MEM | MAYBE_NULL)) && reg.dynptrId === id ? gone : reg,
+  );
+}
+
+function makeDynptr(env: Env, reg: Reg, type: DynptrType): void {
+  const spi = dynptrSlot(env, reg);
+  if (typeof spi === 'string') env.refuse('EINVAL');
+  destroyDynptrAt(env, reg.frameno, spi);
+  destroyDynptrAt(env, reg.frameno, spi - 1);
+  const id = env.nextId();
+  const ref = type === 'ringbuf' ? acquireReference(env, env.insn) : 0;
+  const frame = env.cur.own(reg.frameno);
+  frame.stack[spi] = { types: ALL_DYNPTR, reg: dynptrReg(type, true, id, ref) };
+  frame.stack[spi - 1] = { types: ALL_DYNPTR, reg: dynptrReg(type, false, id, ref) };
+  env.liveStack.markWrite(reg.frameno, spi);
+  env.liveStack.markWrite(reg.frameno, spi - 1);
+}
+
+/** The dynptr (its slot's register, or the callback's argument) behind a checked argument. */
+export function dynptrOf(env: Env, reg: Reg): Reg {
+  if (reg.type === CONST_PTR_TO_DYNPTR) return reg;
+  return env.frameOf(reg).stack[slotIndex(reg.off + Number(reg.v.tnum.value))]!.reg;
+}
+
+function isInitialised(env: Env, reg: Reg): boolean {
+  if (reg.type === CONST_PTR_TO_DYNPTR) return true;
+  const spi = dynptrSlot(env, reg);
+  if (typeof spi === 'string') return false;
+  const { stack } = env.frameOf(reg);
+  return (
+    stack[spi]!.types === ALL_DYNPTR &&
+    stack[spi - 1]!.types === ALL_DYNPTR &&
+    stack[spi]!.reg.dynptr?.firstSlot === true
+  );
+}
+
+/** Whether a release of the dynptr behind `reg` gives a reference back. */
+export function dynptrHoldsReference(env: Env, reg: Reg): boolean {
+  if (reg.type !== PTR_TO_STACK) return false;
+  const spi = dynptrSlot(env, reg);
+  return typeof spi === 'number' && env.frameOf(reg).stack[spi]!.reg.refObjId !== 0;
+}
+
+/** Releases the dynptr, its clones and slices. */
+export function releaseDynptr(env: Env, reg: Reg): boolean {
+  const spi = dynptrSlot(env, reg);
+  if (typeof spi === 'string') return false;
+  const main = env.frameOf(reg).stack[spi]!.reg;
+  if (main.dynptr?.type !== 'ringbuf') {
+    clearSlots(env, env.cur.own(reg.frameno), spi);
+    return true;
+  }
+  releaseReference(env, main.refObjId);
+  const frame = env.cur.own(reg.frameno);
+  for (let i = 1; i < frame.stack.length; i++) {
+    const slot = frame.stack[i]!;
+    if (slot.reg.refObjId !== main.refObjId || slotType(slot.types, 0) !== STACK_DYNPTR) continue;
+    if (slot.reg.dynptr?.firstSlot) clearSlots(env, frame, i);
+  }
+  return true;
+}
+
+/**
+ * Checks an argument that is a dynptr. `write` is called for the 16 bytes of one that is made, before it exists, so that
+ * the stack access itself is checked.
+ */
+export function checkDynptrArg(
+  env: Env,
+  regno: number,
+  arg: Pick<HelperArg, 'uninit' | 'rdonly' | 'dynptr'>,
+  write: (offset: number) => void,
+): void {
+  const reg = env.reg(regno);
+  if (reg.type !== PTR_TO_STACK && reg.type !== CONST_PTR_TO_DYNPTR) {
+    env.fail('EINVAL', `arg#${regno - 1} expected pointer to stack or const struct bpf_dynptr`);
+  }
+  if (arg.uninit) {
+    if (reg.type === CONST_PTR_TO_DYNPTR || dynptrSlot(env, reg) === 'invalid') {
+      env.fail('EINVAL', 'Dynptr has to be an uninitialized dynptr');
+    }
+    for (let i = 0; i < DYNPTR_SIZE; i += 8) write(i);
+    makeDynptr(env, env.reg(regno), arg.dynptr ?? 'local');
+    return;
+  }
+  if (reg.type === CONST_PTR_TO_DYNPTR && !arg.rdonly) {
+    env.fail('EINVAL', 'cannot pass pointer to const bpf_dynptr, the helper mutates it');
+  }
+  if (!isInitialised(env, reg)) {
+    env.fail('EINVAL', `Expected an initialized dynptr as arg #${regno - 1}`);
+  }
+  if (arg.dynptr !== undefined && dynptrOf(env, reg).dynptr?.type !== arg.dynptr) {
+    env.fail('EINVAL', `Expected a dynptr of type ${arg.dynptr} as arg #${regno - 1}`);
+  }
+  if (reg.type === PTR_TO_STACK) {
+    const spi = slotIndex(reg.off + Number(reg.v.tnum.value));
+    for (const slot of [spi, spi - 1]) {
+      env.liveStack.markRead(reg.frameno, slot);
+      env.scratched.markSlot(slot);
+    }
+  }
+}

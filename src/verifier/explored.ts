@@ -1,0 +1,170 @@
+/**
+ * The tree of explored states: lists by instruction and call site, the count of unexplored branches, and the visits of
+ * loops whose back edges still have to hand their precision marks back (kernel 6.18: explored_states, scc_visit).
+ */
+import { markAllPrecise, propagatePrecision } from './backtrack.ts';
+import type { Env } from './env.ts';
+import { LOG_ALL } from './log.ts';
+import type { VState } from './state.ts';
+
+const MAX_BACKEDGE_ROUNDS = 64;
+
+interface Visit {
+  entry: VState | null;
+  backEdges: VState[];
+}
+
+export class Explored {
+  private readonly env: Env;
+  private readonly heads: (VState | null)[];
+  private readonly visits = new Map<string | number, Visit>();
+
+  constructor(env: Env) {
+    this.env = env;
+    this.heads = new Array(env.count).fill(null);
+  }
+
+  /** States of the bucket of `insn` seen from the current state, newest first. */
+  bucket(insn: number): number {
+    return ((insn ^ this.env.cur.frame.callsite) >>> 0) % this.env.count;
+  }
+
+  head(bucket: number): VState | null {
+    return this.heads[bucket]!;
+  }
+
+  add(bucket: number, state: VState): void {
+    state.next = this.heads[bucket]!;
+    this.heads[bucket] = state;
+  }
+
+  /** Takes `state` out of its list; `previous` stands before it there. */
+  remove(bucket: number, previous: VState | null, state: VState): void {
+    if (previous === null) this.heads[bucket] = state.next;
+    else previous.next = state.next;
+    const { env } = this;
+    state.inFreeList = true;
+    env.freeListSize++;
+    env.exploredStates--;
+    this.maybeFree(state);
+  }
+
+  private maybeFree(state: VState): void {
+    if (!state.inFreeList || state.branches !== 0 || this.hasBackEdges(state)) return;
+    this.env.freeListSize--;
+    state.inFreeList = false;
+  }
+
+  /** Chain of calls into the innermost loop that a frame stands in; null outside of loops. */
+  private chainOf(state: VState): string | number | null {
+    const { scc } = this.env;
+    const outer = scc[state.insnOfFrame(0)]!;
+    if (outer !== 0) return outer;
+    let chain = '';
+    for (let i = 0; i < state.frames.length; i++) {
+      const insn = state.insnOfFrame(i);
+      const component = scc[insn]!;
+      if (component !== 0) return `${chain}${component}`;
+      chain += `${insn},`;
+    }
+    return null;
+  }
+
+  private logChain(what: string, chain: string | number): void {
+    if ((this.env.log.level & LOG_ALL) !== 0) this.env.verbose(`SCC ${what} (${chain})\n`);
+  }
+
+  /** The marks of the state are not complete: a back edge into its loop is still open. */
+  hasBackEdges(state: VState): boolean {
+    if (this.env.backEdges === 0 && this.visits.size === 0) return false;
+    const chain = this.chainOf(state);
+    if (chain === null) return false;
+    return (this.visits.get(chain)?.backEdges.length ?? 0) > 0;
+  }
+
+  enterLoop(state: VState): void {
+    const chain = this.chainOf(state);
+    if (chain === null) return;
+    let visit = this.visits.get(chain);
+    if (visit === undefined) {
+      visit = { entry: null, backEdges: [] };
+      this.visits.set(chain, visit);
+    }
+    if (visit.entry !== null) return;
+    visit.entry = state;
+    this.logChain('enter', chain);
+  }
+
+  addBackEdge(of: VState, edge: VState): void {
+    const chain = this.chainOf(of);
+    const visit = chain === null ? undefined : this.visits.get(chain);
+    if (chain === null || visit === undefined) return;
+    this.logChain('backedge', chain);
+    visit.backEdges.unshift(edge);
+    this.env.backEdges++;
+    this.env.updatePeak();
+  }
+
+  private exitLoop(state: VState): void {
+    const chain = this.chainOf(state);
+    if (chain === null) return;
+    const visit = this.visits.get(chain);
+    if (visit === undefined || visit.entry !== state) return;
+    this.logChain('exit', chain);
+    visit.entry = null;
+    this.env.backEdges -= visit.backEdges.length;
+    this.env.updatePeak();
+    this.propagate(visit);
+  }
+
+  /** Hands marks over the back edges until none is new. */
+  private propagate(visit: Visit): void {
+    const { env } = this;
+    for (let round = 1, changed = true; changed; round++) {
+      if (round > MAX_BACKEDGE_ROUNDS) {
+        for (const edge of visit.backEdges) markAllPrecise(env, edge);
+        break;
+      }
+      changed = false;
+      for (const edge of visit.backEdges) {
+        if (propagatePrecision(env, edge.equalState!, edge)) changed = true;
+      }
+    }
+    visit.backEdges = [];
+  }
+
+  /** The path that ended at `state` is explored: its ancestors have one branch less. */
+  finishPath(state: VState): void {
+    let st: VState | null = state;
+    let listed = false;
+    while (st !== null) {
+      if (--st.branches > 0) break;
+      this.exitLoop(st);
+      if (listed) this.maybeFree(st);
+      st = st.parent;
+      listed = true;
+    }
+  }
+
+  /** The newest state at `insn` on the current path, below `cur` in the tree. */
+  previousEntry(cur: VState, insn: number): VState | null {
+    for (let st = this.head(this.bucket(insn)); st !== null; st = st.next) {
+      if (st.insn === insn && st.branches > 0 && sameCallsites(st, cur) && st.dfsDepth < cur.dfsDepth)
+        return st;
+    }
+    return null;
+  }
+
+  clear(): void {
+    this.heads.fill(null);
+    this.visits.clear();
+  }
+}
+
+export function sameCallsites(a: VState, b: VState): boolean {
+  if (a.frames.length !== b.frames.length) return false;
+  for (let i = a.frames.length - 1; i >= 0; i--) {
+    if (a.frames[i]!.callsite !== b.frames[i]!.callsite) return false;
+  }
+  return true;
+}

@@ -1,0 +1,58 @@
+/** Which helper prototype a program gets for an id: the table's row, its variant for the program type, privileges. */
+import { attachTypeById, helperAllowed, helperById, helperFor } from '../spec/index.ts';
+import type { Capability, HelperRow } from '../spec/types.ts';
+import type { Env } from './env.ts';
+
+/** One past the highest helper id of the target kernel; ids beyond have no name in its log. */
+const HELPER_ID_LIMIT = 212;
+
+function hasCapability(env: Env, capability: Capability | undefined): boolean {
+  const c = env.request.credentials;
+  switch (capability) {
+    case undefined:
+    case 'none':
+      return true;
+    case 'bpf':
+      return c.capBpf || c.capSysAdmin;
+    case 'perfmon':
+      return c.capPerfmon || c.capSysAdmin;
+    case 'net_admin':
+      return c.capNetAdmin || c.capSysAdmin;
+    case 'sys_admin':
+      return c.capSysAdmin;
+  }
+}
+
+/** UAPI name (without BPF_) of the program's expected attach type; undefined where its type has none. */
+export function attachTypeName(env: Env): string | undefined {
+  const { progType, expectedAttachType } = env.request;
+  if (expectedAttachType === 0 && (progType.attachTypes === undefined || progType.attachTypes.length === 0)) {
+    return undefined;
+  }
+  return attachTypeById(expectedAttachType)?.name;
+}
+
+/** Whether the id lies outside the table: such a call is `invalid func unknown`. */
+export function helperIdUnknown(id: number): boolean {
+  return id < 0 || id >= HELPER_ID_LIMIT;
+}
+
+/** The prototype as this program sees it; null where it may not call the helper. */
+export function helperPrototype(env: Env, id: number): HelperRow | null {
+  if (env.hasCachedHelper(id)) return env.helper(id);
+  const row = (env.request.helpers ?? helperById)(id);
+  let found: HelperRow | null = null;
+  if (
+    row !== undefined &&
+    helperAllowed(row, env.progTypeName, attachTypeName(env)) &&
+    hasCapability(env, row.capability)
+  ) {
+    found = helperFor(row, env.progTypeName);
+  }
+  env.cacheHelper(id, found);
+  return found;
+}
+
+export function helperName(id: number): string {
+  return helperById(id)?.name ?? 'unknown';
+}

@@ -1,0 +1,7 @@
+/**
+ * The verifier: `verify(request)` says whether Linux 6.18 would accept the program, with its log, errno and counters, and
+ * what rewrite and JIT may rely on. Reads tables and BTF, never an implementation.
+ */
+
+export * from './domain/index.ts';
+export { verify } from './verify.ts';

@@ -1,0 +1,93 @@
+/**
+ * Stack of all frames that can be active together: at most 512 bytes, at most 8 frames, and at most 256 below a function
+ * that makes tail calls. Tracing programs keep large frames apart. Kernel 6.18: check_max_stack_depth.
+ */
+import { isPseudoCall, isPseudoFunc } from './check-structure.ts';
+import type { Env } from './env.ts';
+import { MAX_FRAMES, STACK_LIMIT } from './state.ts';
+
+/** Frames from this size on get a stack of their own where the program type may have one. */
+const PRIVATE_STACK_MIN = 64;
+const TAIL_CALL_LIMIT = 256;
+
+const UNKNOWN = 0;
+const NONE = 1;
+const PRIVATE = 2;
+type StackMode = typeof UNKNOWN | typeof NONE | typeof PRIVATE;
+
+function rounded(depth: number): number {
+  return Math.ceil(depth / 16) * 16;
+}
+
+function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boolean): void {
+  const { subprogs, insns } = env;
+  const returns: { insn: number; subprog: number }[] = [];
+  let index = entry;
+  let depth = 0;
+  let tailCallBelow = false;
+  let i = subprogs[index]!.start;
+
+  const enter = (): void => {
+    const subprog = subprogs[index]!;
+    if (!privateAllowed) modes[index] = NONE;
+    if (index !== 0 && subprog.hasTailCall && depth >= TAIL_CALL_LIMIT) {
+      env.fail(
+        'EACCES',
+        `tail_calls are not allowed when call stack of previous frames is ${depth} bytes. Too large`,
+      );
+    }
+    const size = rounded(subprog.stackDepth);
+    if (privateAllowed && modes[index] === UNKNOWN && size >= PRIVATE_STACK_MIN) modes[index] = PRIVATE;
+    if (modes[index] === PRIVATE) {
+      if (size > STACK_LIMIT) env.fail('EACCES', `stack size of subprog ${index} is ${size}. Too large`);
+      return;
+    }
+    depth += size;
+    if (depth > STACK_LIMIT) {
+      env.fail('EACCES', `combined stack size of ${returns.length + 1} calls is ${depth}. Too large`);
+    }
+  };
+
+  enter();
+  for (;;) {
+    const { end } = subprogs[index]!;
+    let called = false;
+    for (; i < end; i++) {
+      const insn = insns[i]!;
+      const call = isPseudoCall(insn);
+      if (!call && !isPseudoFunc(insn)) continue;
+      const target = i + insn.imm + 1;
+      const callee = env.subprogStartingAt(target);
+      // Asynchronous callbacks run on a stack of their own.
+      if (subprogs[callee]!.isAsyncCallback && !call) continue;
+      returns.push({ insn: i + 1, subprog: index });
+      i = target;
+      index = callee;
+      if (subprogs[index]!.hasTailCall) tailCallBelow = true;
+      if (returns.length >= MAX_FRAMES) {
+        env.fail('E2BIG', `the call stack of ${returns.length} frames is too deep !`);
+      }
+      enter();
+      called = true;
+      break;
+    }
+    if (called) continue;
+    if (tailCallBelow) for (const frame of returns) subprogs[frame.subprog]!.tailCallReachable = true;
+    const back = returns.pop();
+    if (back === undefined) return;
+    if (modes[index] !== PRIVATE) depth -= rounded(subprogs[index]!.stackDepth);
+    i = back.insn;
+    index = back.subprog;
+  }
+}
+
+export function checkStackDepth(env: Env): void {
+  const { subprogs } = env;
+  const tailCalls = subprogs.some((subprog) => subprog.hasTailCall);
+  const privateStack = !tailCalls && env.request.progType.tracing === true;
+  const modes: StackMode[] = subprogs.map(() => UNKNOWN);
+  // Functions of asynchronous callbacks first: what they share with the program stays on the common stack.
+  for (let i = subprogs.length - 1; i >= 0; i--) {
+    if (i === 0 || subprogs[i]!.isAsyncCallback) walk(env, i, modes, i === 0 && privateStack);
+  }
+}

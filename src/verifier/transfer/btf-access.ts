@@ -1,0 +1,251 @@
+/**
+ * Loads through typed kernel pointers: the kernel's BTF says which member lies at the offset and what a load of it gives.
+ * Such loads may fault; they then read 0, so only reads are allowed. Kernel 6.18: check_ptr_to_btf_access,
+ * btf_struct_access.
+ */
+import type { Btf, BtfMember } from '../../btf/index.ts';
+import { formatVarOff } from '../domain/index.ts';
+import type { Env } from '../env.ts';
+import { kernelStruct, kernelStructById } from '../kernel-types.ts';
+import {
+  isTrusted,
+  MAYBE_NULL,
+  MEM_PERCPU,
+  MEM_RCU,
+  MEM_USER,
+  PTR_TO_BTF_ID,
+  PTR_TRUSTED,
+  PTR_UNTRUSTED,
+  pointerReg,
+  type Reg,
+  type StructRef,
+  UNKNOWN_REG,
+} from '../registers.ts';
+import { inRcuSection } from './map-value.ts';
+
+export interface Walked {
+  /** The struct that the loaded pointer points to; null for a scalar. */
+  readonly struct: StructRef | null;
+  readonly flags: number;
+  readonly field: string;
+  /** The struct the member belongs to. */
+  readonly owner: string;
+}
+
+function tagFlags(btf: Btf, id: number): number {
+  let flags = 0;
+  for (let at = id, depth = 0; depth < 32; depth++) {
+    const type = btf.type(at);
+    if (type.kind === 'type_tag') {
+      if (type.name === 'user') flags |= MEM_USER;
+      if (type.name === 'percpu') flags |= MEM_PERCPU;
+      if (type.name === 'rcu') flags |= MEM_RCU;
+    } else if (
+      type.kind !== 'const' &&
+      type.kind !== 'volatile' &&
+      type.kind !== 'typedef' &&
+      type.kind !== 'restrict'
+    ) {
+      break;
+    }
+    at = type.type;
+  }
+  return flags;
+}
+
+function overlaps(btf: Btf, member: BtfMember, off: number): boolean {
+  const start = member.bitOffset >> 3;
+  if (off < start) return false;
+  if (member.bitSize !== 0) return off < start + Math.ceil(((member.bitOffset & 7) + member.bitSize) / 8);
+  return off < start + Math.max(1, btf.sizeOf(member.type));
+}
+
+/** Finds the member at `off`; refuses accesses across its end. */
+function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number): Walked {
+  let at = btf.resolve(id);
+  let off = offset;
+  for (let depth = 0; depth < 32; depth++) {
+    const type = btf.type(at);
+    if (type.kind !== 'struct' && type.kind !== 'union') break;
+    const owner = type.name;
+    if (off + size > type.size) {
+      const last = type.members[type.members.length - 1];
+      const tail = last === undefined ? null : btf.resolved(last.type);
+      if (tail === null || tail.kind !== 'array' || tail.count !== 0) {
+        env.fail('EACCES', `access beyond struct ${owner} at off ${off} size ${size}`);
+      }
+      return { struct: null, flags: 0, field: last!.name, owner };
+    }
+    // Of the members of a union a pointer counts first: the kernel takes the first member that fits.
+    const member = type.members.find((m) => overlaps(btf, m, off));
+    if (member === undefined) env.fail('EACCES', `access beyond the end of member of struct:${owner}`);
+    if (member.bitSize !== 0) return { struct: null, flags: 0, field: member.name, owner };
+    const start = member.bitOffset >> 3;
+    let inner = btf.resolve(member.type);
+    let innerOff = off - start;
+    for (let t = btf.type(inner); t.kind === 'array'; t = btf.type(inner)) {
+      inner = btf.resolve(t.type);
+      const element = btf.sizeOf(inner);
+      innerOff = element === 0 ? 0 : innerOff % element;
+    }
+    const innerType = btf.type(inner);
+    if (innerType.kind === 'struct' || innerType.kind === 'union') {
+      at = inner;
+      off = innerOff;
+      continue;
+    }
+    if (innerType.kind === 'ptr') {
+      if (innerOff !== 0 || size !== 8) {
+        if (innerOff + size > 8)
+          env.fail(
+            'EACCES',
+            `access beyond the end of member ${member.name} (mend:${start + 8}) of struct ${owner} with off ${off} size ${size}`,
+          );
+        env.fail(
+          'EACCES',
+          `cannot access ptr member ${member.name} with moff ${start} in struct ${owner} with off ${off} size ${size}`,
+        );
+      }
+      const target = btf.resolve(innerType.type);
+      const kind = btf.kind(target);
+      if (kind !== 'struct' && kind !== 'union') return { struct: null, flags: 0, field: member.name, owner };
+      return {
+        struct: kernelStructById(env, btf, target),
+        flags: tagFlags(btf, innerType.type),
+        field: member.name,
+        owner,
+      };
+    }
+    const width = btf.sizeOf(inner);
+    if (innerOff + size > width && size > width) {
+      env.fail(
+        'EACCES',
+        `access beyond the end of member ${member.name} (mend:${start + width}) of struct ${owner} with off ${off} size ${size}`,
+      );
+    }
+    return { struct: null, flags: 0, field: member.name, owner };
+  }
+  return env.fail('EINVAL', `Type '${btf.name(at)}' is not a struct`);
+}
+
+/** Members that keep the trust of the struct they are loaded from. */
+const TRUSTED_MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  bpf_iter_meta: ['seq'],
+  bpf_iter__task: ['meta', 'task'],
+  linux_binprm: ['file'],
+  file: ['f_inode'],
+};
+const TRUSTED_OR_NULL_MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  dentry: ['d_inode'],
+  socket: ['sk'],
+};
+const RCU_MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  task_struct: ['cpus_ptr', 'cgroups', 'real_parent', 'group_leader'],
+  cgroup: ['kn'],
+  css_set: ['dfl_cgrp'],
+  cgroup_subsys_state: ['cgroup'],
+};
+const RCU_OR_NULL_MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  mm_struct: ['exe_file'],
+  sk_buff: ['sk'],
+  request_sock: ['sk'],
+};
+
+function has(table: Readonly<Record<string, readonly string[]>>, walked: Walked): boolean {
+  return table[walked.owner]?.includes(walked.field) === true;
+}
+
+function flagsOf(env: Env, from: Reg, walked: Walked): number {
+  if ((from.type & PTR_UNTRUSTED) !== 0) return PTR_UNTRUSTED;
+  const kept = walked.flags & (MEM_USER | MEM_PERCPU);
+  if (!isTrusted(from) && (from.type & MEM_RCU) === 0) return kept;
+  if (has(TRUSTED_MEMBERS, walked)) return walked.flags | PTR_TRUSTED;
+  if (has(TRUSTED_OR_NULL_MEMBERS, walked)) return walked.flags | PTR_TRUSTED | MAYBE_NULL;
+  if (!inRcuSection(env) || from.maybeNull) return PTR_UNTRUSTED;
+  if (has(RCU_MEMBERS, walked)) return walked.flags | MEM_RCU;
+  if ((walked.flags & MEM_RCU) !== 0 || has(RCU_OR_NULL_MEMBERS, walked)) {
+    return walked.flags | MEM_RCU | MAYBE_NULL;
+  }
+  return kept;
+}
+
+/** A load (or a refused store) of `size` bytes through register `n`; `off` includes its fixed offset. */
+export function accessKernelStruct(
+  env: Env,
+  n: number,
+  off: number,
+  size: number,
+  write: boolean,
+  value: number,
+): void {
+  const reg = env.reg(n);
+  const struct = reg.struct!;
+  if (!env.allowPtrLeaks) {
+    env.fail('EPERM', `'struct ${struct.name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
+  }
+  if (!env.request.gplCompatible && struct.kernel) {
+    env.fail('EINVAL', `Cannot access kernel 'struct ${struct.name}' from non-GPL compatible program`);
+  }
+  if (off < 0) env.fail('EACCES', `R${n} is ptr_${struct.name} invalid negative access: off=${off}`);
+  if (reg.v.tnum.mask !== 0n || reg.v.tnum.value !== 0n) {
+    env.fail(
+      'EACCES',
+      `R${n} is ptr_${struct.name} invalid variable offset: off=${off}, var_off=${formatVarOff(reg.v.tnum)}`,
+    );
+  }
+  if ((reg.type & MEM_USER) !== 0) {
+    env.fail('EACCES', `R${n} is ptr_${struct.name} access user memory: off=${off}`);
+  }
+  if ((reg.type & MEM_PERCPU) !== 0) {
+    env.fail('EACCES', `R${n} is ptr_${struct.name} access percpu memory: off=${off}`);
+  }
+  if (write) env.fail('EACCES', 'only read is supported');
+  if (struct.btf === undefined) {
+    env.fail('EACCES', `access to struct ${struct.name} needs the kernel's BTF`);
+  }
+  const walked = walkStruct(env, struct.btf, struct.id, off, size);
+  env.factsOf(env.insn).probeMem = true;
+  if (value < 0) return;
+  if (walked.struct === null) {
+    env.setReg(value, UNKNOWN_REG);
+    return;
+  }
+  const flags = flagsOf(env, reg, walked);
+  env.setReg(
+    value,
+    pointerReg(PTR_TO_BTF_ID | flags, {
+      struct: walked.struct,
+      id: (flags & MAYBE_NULL) !== 0 ? env.nextId() : 0,
+    }),
+  );
+}
+
+/** Loads through a map pointer: the kernel's struct behind it, which every program may read. */
+export function accessMapObject(
+  env: Env,
+  n: number,
+  off: number,
+  size: number,
+  write: boolean,
+  value: number,
+): void {
+  const name = 'bpf_map';
+  if (!env.allowPtrLeaks) {
+    env.fail('EPERM', `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
+  }
+  if (off < 0) env.fail('EACCES', `R${n} is ${name} invalid negative access: off=${off}`);
+  if (write) env.fail('EACCES', `only read from ${name} is supported`);
+  const struct = kernelStruct(env, name);
+  if (struct.btf === undefined) {
+    env.fail('ENOTSUPP', 'map_ptr access not supported without CONFIG_DEBUG_INFO_BTF');
+  }
+  const walked = walkStruct(env, struct.btf, struct.id, off, size);
+  env.factsOf(env.insn).probeMem = true;
+  if (value < 0) return;
+  env.setReg(
+    value,
+    walked.struct === null
+      ? UNKNOWN_REG
+      : pointerReg(PTR_TO_BTF_ID | (walked.flags & (MEM_USER | MEM_PERCPU)), { struct: walked.struct }),
+  );
+}

@@ -1,0 +1,159 @@
+/**
+ * Calls of the program's own functions and the return from them. A static function is followed with its caller's
+ * arguments; a global one is taken at its word, its BTF, and verified later by itself. Kernel 6.18: check_func_call,
+ * prepare_func_exit, check_return_code.
+ */
+import type { Insn } from '../../contracts/insn.ts';
+import { markPrecise } from '../backtrack.ts';
+import type { Env } from '../env.ts';
+import type { Explored } from '../explored.ts';
+import { attachTypeName } from '../helper-table.ts';
+import { widenImprecise } from '../prune.ts';
+import { checkResourceLeak } from '../references.ts';
+import { NOT_INIT_REG, PTR_TO_STACK, type Reg, SCALAR, typeName, UNKNOWN_REG } from '../registers.ts';
+import type { RetvalRange } from '../state.ts';
+import { checkSubprogArgs } from '../subprog-args.ts';
+import { enterFrame } from './callback.ts';
+import { clearPacketPointers } from './packet.ts';
+
+function callGlobal(env: Env, index: number): void {
+  const subprog = env.subprogs[index]!;
+  const refusal = checkSubprogArgs(env, index);
+  if (env.cur.activeLocks > 0) {
+    env.fail(
+      'EINVAL',
+      'global function calls are not allowed while holding a lock,\nuse static function instead',
+    );
+  }
+  if (subprog.mightSleep && !env.cur.sleepable) {
+    env.fail(
+      'EINVAL',
+      'global functions that may sleep are not allowed in non-sleepable context,\n' +
+        'i.e., in a RCU/IRQ/preempt-disabled section, or in\na non-sleepable BPF program context',
+    );
+  }
+  if (refusal !== null) {
+    env.fail(refusal.errno, `Caller passes invalid args into func#${index} ('${subprog.name}')`);
+  }
+  env.verbose(`Func#${index} ('${subprog.name}') is global and assumed valid.\n`);
+  if (subprog.changesPacket) clearPacketPointers(env);
+  subprog.called = true;
+  env.clobberCallerSaved();
+  env.setReg(0, UNKNOWN_REG);
+}
+
+/** Enters the function, or steps over it; leaves `env.insn` at the instruction before the one to go on with. */
+export function checkSubprogCall(env: Env, insn: Insn): void {
+  const index = env.subprogStartingAt(env.insn + insn.imm + 1);
+  env.factsOf(env.insn).subprog = index;
+  const subprog = env.subprogs[index]!;
+  if (subprog.linkage === 'global') {
+    callGlobal(env, index);
+    return;
+  }
+  checkSubprogArgs(env, index);
+  const { cur } = env;
+  const caller = cur.frame;
+  const frame = enterFrame(env, cur, index, env.insn);
+  for (let n = 1; n <= 5; n++) frame.regs[n] = caller.regs[n]!;
+  const { regs } = cur.own(cur.curframe - 1);
+  for (let n = 0; n <= 5; n++) regs[n] = NOT_INIT_REG;
+  env.scratched.regs |= 0x3f;
+  env.insn = subprog.start - 1;
+  env.liveStack.resetCurrent();
+  if (env.logsInsns) {
+    env.verbose('caller:\n');
+    env.printState(cur, cur.curframe - 1, true);
+    env.verbose('callee:\n');
+    env.printState(cur, cur.curframe, true);
+  }
+}
+
+function failRange(env: Env, reg: Reg, range: RetvalRange, when: string): never {
+  let text = `${when} the register R0 has`;
+  const known: string[] = [];
+  if (reg.v.smin > -0x8000_0000_0000_0000n) known.push(` smin=${reg.v.smin}`);
+  if (reg.v.smax < 0x7fff_ffff_ffff_ffffn) known.push(` smax=${reg.v.smax}`);
+  text += known.length === 0 ? ' unknown scalar value' : known.join('');
+  env.fail('EINVAL', `${text} should have been in [${range.min}, ${range.max}]`);
+}
+
+function within(range: RetvalRange, reg: Reg): boolean {
+  return BigInt(range.min) <= reg.v.smin && reg.v.smax <= BigInt(range.max);
+}
+
+/** Back to the caller; `env.insn` becomes the instruction to go on with. */
+export function returnToCaller(env: Env, explored: Explored): void {
+  const { cur } = env;
+  env.liveStack.update();
+  const callee = cur.frame;
+  const r0 = callee.regs[0]!;
+  if (r0.type === PTR_TO_STACK) env.fail('EINVAL', 'cannot return stack pointer to the caller');
+  if (callee.inCallback) {
+    if (r0.type !== SCALAR) env.fail('EACCES', 'R0 not a scalar value');
+    markPrecise(env, 0);
+    if (!within(callee.callbackRange, r0)) failRange(env, r0, callee.callbackRange, 'At callback return');
+    // The helper decides again whether there is another round.
+    env.insn = callee.callsite;
+  } else {
+    cur.own(cur.curframe - 1).regs[0] = r0;
+    env.insn = callee.callsite + 1;
+  }
+  if (env.logsInsns) {
+    env.verbose('returning from callee:\n');
+    env.printState(cur, cur.curframe, true);
+    env.verbose(`to caller at ${env.insn}:\n`);
+    env.printState(cur, cur.curframe - 1, true);
+  }
+  cur.frames.pop();
+  if (!callee.inCallback) return;
+  const previous = explored.previousEntry(cur, env.insn);
+  if (previous !== null) widenImprecise(env, previous, cur);
+}
+
+/** The range that the program type wants R0 in; null where any value will do. */
+function wantedRange(env: Env): RetvalRange | null {
+  const { returns } = env.request.progType;
+  if (returns === undefined) return null;
+  const attachType = attachTypeName(env);
+  const rule = returns.find(
+    (r) => r.attachTypes === undefined || (attachType !== undefined && r.attachTypes.includes(attachType)),
+  );
+  return rule ?? null;
+}
+
+function checkReturnCode(env: Env): void {
+  const frame = env.cur.frames[0]!;
+  const isSubprog = frame.subprog !== 0;
+  const r0 = env.readReg(0);
+  if (env.isLeak(r0)) env.fail('EACCES', 'R0 leaks addr as return value');
+  let when = 'At program exit';
+  let range: RetvalRange | null;
+  if (frame.inAsyncCallback) {
+    when = 'At async callback return';
+    range = frame.callbackRange;
+  } else if (isSubprog) {
+    if (r0.type !== SCALAR) {
+      env.fail('EINVAL', `At subprogram exit the register R0 is not a scalar value (${typeName(r0.type)})`);
+    }
+    return;
+  } else {
+    range = wantedRange(env);
+  }
+  if (range === null) return;
+  if (r0.type !== SCALAR)
+    env.fail('EINVAL', `${when} the register R0 is not a known value (${typeName(r0.type)})`);
+  markPrecise(env, 0);
+  if (!within(range, r0)) failRange(env, r0, range, when);
+}
+
+/** BPF_EXIT: true where the path ends, false where it goes on in the caller. */
+export function checkExit(env: Env, explored: Explored): boolean {
+  checkResourceLeak(env, env.cur.curframe === 0, 'BPF_EXIT instruction in main prog');
+  if (env.cur.curframe > 0) {
+    returnToCaller(env, explored);
+    return false;
+  }
+  checkReturnCode(env);
+  return true;
+}

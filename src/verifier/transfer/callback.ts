@@ -1,0 +1,122 @@
+/**
+ * Functions that a helper calls. A synchronous callback is explored as a call from the helper, again and again until a
+ * round adds nothing; an asynchronous one as a function of its own. One setter a shape says what its arguments are.
+ * Kernel 6.18: push_callback_call, set_*_callback_state.
+ */
+
+import type { HelperRow } from '../../spec/types.ts';
+import { dynptrReg } from '../dynptr.ts';
+import type { Env } from '../env.ts';
+import type { CallMeta } from '../helper-args.ts';
+import { kernelStruct } from '../kernel-types.ts';
+import {
+  CONST_PTR_TO_MAP,
+  NOT_INIT_REG,
+  PTR_TO_BTF_ID,
+  PTR_TO_MAP_KEY,
+  PTR_TO_MAP_VALUE,
+  pointerReg,
+  type Reg,
+  UNKNOWN_REG,
+} from '../registers.ts';
+import { Frame, MAX_FRAMES, type RetvalRange, type VState } from '../state.ts';
+import { checkSubprogArgs } from '../subprog-args.ts';
+
+type Shape = NonNullable<HelperRow['callbackShape']>;
+
+interface ShapeRules {
+  /** R1–R5 of the callback, from the caller's registers. */
+  readonly args: (env: Env, caller: readonly Reg[], meta: CallMeta) => readonly Reg[];
+  readonly range: RetvalRange;
+}
+
+const ZERO_OR_ONE: RetvalRange = { min: 0, max: 1 };
+
+const SHAPES: Readonly<Record<Shape, ShapeRules>> = {
+  // (index, ctx)
+  loop: { args: (_env, caller) => [UNKNOWN_REG, caller[3]!], range: ZERO_OR_ONE },
+  // (map, key, value, ctx)
+  for_each_map_elem: {
+    args: (env, caller, meta) => {
+      const map = meta.map!;
+      if (!map.type.forEach) env.fail('ENOTSUPP', 'callback function not allowed for map');
+      return [
+        caller[1]!,
+        pointerReg(PTR_TO_MAP_KEY, { map }),
+        pointerReg(PTR_TO_MAP_VALUE, { map }),
+        caller[3]!,
+      ];
+    },
+    range: ZERO_OR_ONE,
+  },
+  // (map, key, value)
+  timer: {
+    args: (_env, caller) => {
+      const { map } = caller[1]!;
+      return [
+        pointerReg(CONST_PTR_TO_MAP, { map }),
+        pointerReg(PTR_TO_MAP_KEY, { map }),
+        pointerReg(PTR_TO_MAP_VALUE, { map }),
+      ];
+    },
+    range: { min: 0, max: 0 },
+  },
+  // (task, vma, ctx)
+  find_vma: {
+    args: (env, caller) => [
+      caller[1]!,
+      pointerReg(PTR_TO_BTF_ID, { struct: kernelStruct(env, 'vm_area_struct') }),
+      caller[4]!,
+    ],
+    range: ZERO_OR_ONE,
+  },
+  // (dynptr, ctx)
+  user_ringbuf_drain: {
+    args: (env, caller) => [dynptrReg('local', true, env.nextId()), caller[3]!],
+    range: ZERO_OR_ONE,
+  },
+};
+
+function setArgs(frame: Frame, args: readonly Reg[], range: RetvalRange): void {
+  for (let i = 0; i < 5; i++) frame.regs[i + 1] = args[i] ?? NOT_INIT_REG;
+  frame.callbackRange = range;
+}
+
+/** Adds a frame for `subprog` to a state; refuses calls that are nested too deep. */
+export function enterFrame(env: Env, state: VState, subprog: number, callsite: number): Frame {
+  if (state.frames.length >= MAX_FRAMES) {
+    env.fail('E2BIG', `the call stack of ${state.frames.length + 1} frames is too deep`);
+  }
+  const frame = new Frame(state.owner, callsite, state.frames.length, subprog);
+  env.scratched.markAll();
+  state.frames.push(frame);
+  return frame;
+}
+
+/** Queues a visit of the callback that the helper at the current instruction calls. */
+export function pushCallback(env: Env, meta: CallMeta): void {
+  const { helper, subprog } = meta;
+  const shape = helper.callbackShape!;
+  const rules = SHAPES[shape];
+  checkSubprogArgs(env, subprog);
+  const target = env.subprogs[subprog]!;
+  target.isCallback = true;
+  target.callbackShape = shape;
+  const caller = env.cur.frame;
+  if (helper.callback === 'async') {
+    target.isAsyncCallback = true;
+    const state = env.pushAsync(target.start, env.insn, subprog, false);
+    const frame = state.own(0);
+    frame.asyncEntryCount = caller.asyncEntryCount + 1;
+    setArgs(frame, rules.args(env, caller.regs, meta), rules.range);
+    frame.inAsyncCallback = true;
+    return;
+  }
+  const state = env.pushPath(target.start, env.insn, false);
+  const frame = enterFrame(env, state, subprog, env.insn);
+  setArgs(frame, rules.args(env, caller.regs, meta), rules.range);
+  frame.inCallback = true;
+  state.callbackUnrollDepth++;
+  state.own(state.curframe - 1).callbackDepth++;
+  env.cur.ownCurrent().callbackDepth = 0;
+}

@@ -1,0 +1,184 @@
+/** LDX, ST, STX and atomics. Kernel 6.18: check_load_mem, check_store_reg, check_atomic. */
+import { ATOMIC, accessBytes, insnMode, MODE, SIZE } from '../../asm/opcodes.ts';
+import type { Insn } from '../../contracts/insn.ts';
+import { checkInvariants } from '../domain/index.ts';
+import type { Env } from '../env.ts';
+import {
+  BASE_MASK,
+  isPacketPointer,
+  isSockPointer,
+  MEM_RDONLY,
+  PTR_TO_ARENA,
+  PTR_TO_BTF_ID,
+  PTR_TO_CTX,
+  PTR_TO_FLOW_KEYS,
+  PTR_TO_MEM,
+  PTR_TO_SOCK_COMMON,
+  PTR_TO_SOCKET,
+  PTR_TO_TCP_SOCK,
+  PTR_TO_XDP_SOCK,
+  PTR_UNTRUSTED,
+  SCALAR,
+  scalarReg,
+  typeName,
+} from '../registers.ts';
+import { accessMemory } from './memory.ts';
+
+/** Kinds whose loads and stores are rewritten: an instruction may not meet such a kind on one path and another on the next. */
+const REWRITTEN = new Set([
+  PTR_TO_CTX,
+  PTR_TO_SOCKET,
+  PTR_TO_SOCK_COMMON,
+  PTR_TO_TCP_SOCK,
+  PTR_TO_XDP_SOCK,
+  PTR_TO_BTF_ID,
+  PTR_TO_ARENA,
+]);
+
+function isMemOrBtf(type: number): boolean {
+  const base = type & BASE_MASK;
+  return base === PTR_TO_MEM || base === PTR_TO_BTF_ID;
+}
+
+/** Every path must come to the instruction with the same kind of pointer, where the kind decides its code. */
+export function savePointerType(env: Env, type: number, trustMayDiffer: boolean): void {
+  const previous = env.ptrType[env.insn]!;
+  if (previous === 0) {
+    env.ptrType[env.insn] = type;
+    return;
+  }
+  if (type === previous || !(REWRITTEN.has(type & BASE_MASK) || REWRITTEN.has(previous & BASE_MASK))) return;
+  if (trustMayDiffer && isMemOrBtf(type) && isMemOrBtf(previous)) {
+    const base =
+      (type & BASE_MASK) === PTR_TO_MEM || (previous & BASE_MASK) === PTR_TO_MEM ? PTR_TO_MEM : PTR_TO_BTF_ID;
+    env.ptrType[env.insn] = base | ((type | previous) & (PTR_UNTRUSTED | MEM_RDONLY));
+    return;
+  }
+  env.fail('EINVAL', 'same insn cannot be used with different pointers');
+}
+
+/** Bounds that contradict themselves are forgotten (or, when that is tested for, refused). */
+export function sanityCheck(env: Env, n: number, context: string): void {
+  const reg = env.reg(n);
+  if (reg.type !== SCALAR) return;
+  const v = checkInvariants(reg.v, context, (line) => {
+    if (env.testRegInvariants) env.fail('EFAULT', line);
+    env.verbose(`${line}\n`);
+  });
+  if (v !== reg.v) env.setReg(n, scalarReg(v, reg.id, reg.off));
+}
+
+function load(
+  env: Env,
+  insn: Insn,
+  strict: boolean,
+  signed: boolean,
+  trustMayDiffer: boolean,
+  context: string,
+): void {
+  env.readReg(insn.src);
+  env.checkWritable(insn.dst);
+  const { type } = env.reg(insn.src);
+  accessMemory(env, {
+    ptr: insn.src,
+    off: insn.off,
+    size: accessBytes(insn.code),
+    write: false,
+    value: insn.dst,
+    strict,
+    signed,
+  });
+  savePointerType(env, type, trustMayDiffer);
+  sanityCheck(env, insn.dst, context);
+}
+
+export function checkLoad(env: Env, insn: Insn): void {
+  load(env, insn, false, insnMode(insn.code) === MODE.MEMSX, true, 'ldx');
+}
+
+function store(env: Env, insn: Insn, strict: boolean): void {
+  env.readReg(insn.src);
+  env.readReg(insn.dst);
+  const { type } = env.reg(insn.dst);
+  accessMemory(env, {
+    ptr: insn.dst,
+    off: insn.off,
+    size: accessBytes(insn.code),
+    write: true,
+    value: insn.src,
+    strict,
+  });
+  savePointerType(env, type, false);
+}
+
+export function checkStoreReg(env: Env, insn: Insn): void {
+  if (insnMode(insn.code) !== MODE.MEM || insn.imm !== 0) env.fail('EINVAL', 'BPF_STX uses reserved fields');
+  store(env, insn, false);
+}
+
+export function checkStoreImm(env: Env, insn: Insn): void {
+  if (insnMode(insn.code) !== MODE.MEM || insn.src !== 0) env.fail('EINVAL', 'BPF_ST uses reserved fields');
+  env.readReg(insn.dst);
+  const { type } = env.reg(insn.dst);
+  accessMemory(env, { ptr: insn.dst, off: insn.off, size: accessBytes(insn.code), write: true, value: -1 });
+  savePointerType(env, type, false);
+}
+
+/** Atomics work on memory of the program, not on what a facade or the packet stands for. */
+function atomicAllowed(type: number): boolean {
+  return type !== PTR_TO_CTX && !isPacketPointer(type) && type !== PTR_TO_FLOW_KEYS && !isSockPointer(type);
+}
+
+function refuseAtomic(env: Env, what: string, n: number): void {
+  const { type } = env.reg(n);
+  if (!atomicAllowed(type)) {
+    env.fail('EACCES', `BPF_ATOMIC ${what} R${n} ${typeName(type)} is not allowed`);
+  }
+}
+
+function readModifyWrite(env: Env, insn: Insn): void {
+  const sizeBits = insn.code & 0x18;
+  if (sizeBits !== SIZE.W && sizeBits !== SIZE.DW) env.fail('EINVAL', 'invalid atomic operand size');
+  const size = accessBytes(insn.code);
+  env.readReg(insn.src);
+  env.readReg(insn.dst);
+  if (insn.imm === ATOMIC.CMPXCHG) {
+    if (env.isLeak(env.readReg(0))) env.fail('EACCES', 'R0 leaks addr into mem');
+  }
+  if (env.isLeak(env.reg(insn.src))) env.fail('EACCES', `R${insn.src} leaks addr into mem`);
+  refuseAtomic(env, 'stores into', insn.dst);
+  let loaded = -1;
+  if ((insn.imm & ATOMIC.FETCH) !== 0) {
+    loaded = insn.imm === ATOMIC.CMPXCHG ? 0 : insn.src;
+    env.checkWritable(loaded);
+    env.setUnknown(loaded);
+  }
+  const access = { ptr: insn.dst, off: insn.off, size, strict: true };
+  accessMemory(env, { ...access, write: false, value: -1 });
+  if (loaded >= 0) accessMemory(env, { ...access, write: false, value: loaded });
+  if (env.reg(insn.dst).type === PTR_TO_ARENA) savePointerType(env, PTR_TO_ARENA, false);
+  accessMemory(env, { ...access, write: true, value: -1 });
+}
+
+const READ_MODIFY_WRITE: ReadonlySet<number> = new Set([
+  ...[ATOMIC.ADD, ATOMIC.AND, ATOMIC.OR, ATOMIC.XOR].flatMap((op) => [op, op | ATOMIC.FETCH]),
+  ATOMIC.XCHG,
+  ATOMIC.CMPXCHG,
+]);
+
+export function checkAtomic(env: Env, insn: Insn): void {
+  if (READ_MODIFY_WRITE.has(insn.imm)) {
+    readModifyWrite(env, insn);
+  } else if (insn.imm === ATOMIC.LOAD_ACQ) {
+    load(env, insn, true, false, false, 'atomic_load');
+    refuseAtomic(env, 'loads from', insn.src);
+  } else if (insn.imm === ATOMIC.STORE_REL) {
+    store(env, insn, true);
+    refuseAtomic(env, 'stores into', insn.dst);
+  } else {
+    env.fail(
+      'EINVAL',
+      `BPF_ATOMIC uses invalid atomic opcode ${(insn.imm >>> 0).toString(16).padStart(2, '0')}`,
+    );
+  }
+}

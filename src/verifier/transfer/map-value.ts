@@ -1,0 +1,185 @@
+/**
+ * Accesses to map values and keys: inside the value, allowed by the map's flags, and not into special fields (locks,
+ * timers, kptrs), of which only kptrs can be loaded and stored. Kernel 6.18: check_map_access, check_map_kptr_access.
+ */
+import { CLASS, insnClass, insnMode, MODE } from '../../asm/opcodes.ts';
+import type { MapInfo, SpecialField } from '../../contracts/maps.ts';
+import { constant } from '../domain/index.ts';
+import type { Env } from '../env.ts';
+import { kernelStruct, structMatches } from '../kernel-types.ts';
+import { BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG } from '../map-flags.ts';
+import {
+  BASE_MASK,
+  isNull,
+  MAYBE_NULL,
+  MEM_RCU,
+  PTR_TO_BTF_ID,
+  PTR_TRUSTED,
+  PTR_UNTRUSTED,
+  pointerReg,
+  type Reg,
+  scalarReg,
+  typeName,
+  UNKNOWN_REG,
+} from '../registers.ts';
+import { checkRegion, checkUnmodified } from './pointer-checks.ts';
+
+const FIELD_NAMES: Readonly<Record<SpecialField['kind'], string>> = {
+  spin_lock: 'bpf_spin_lock',
+  timer: 'bpf_timer',
+  kptr_untrusted: 'kptr',
+  kptr_ref: 'kptr',
+  kptr_percpu: 'percpu_kptr',
+  list_head: 'bpf_list_head',
+  list_node: 'bpf_list_node',
+  rb_root: 'bpf_rb_root',
+  rb_node: 'bpf_rb_node',
+  workqueue: 'bpf_wq',
+  refcount: 'bpf_refcount',
+};
+
+export function fieldName(kind: SpecialField['kind']): string {
+  return FIELD_NAMES[kind];
+}
+
+export function isKptr(field: SpecialField): boolean {
+  return field.kind === 'kptr_untrusted' || field.kind === 'kptr_ref' || field.kind === 'kptr_percpu';
+}
+
+/** Loads or stores that the map's flags forbid. */
+export function checkMapFlags(env: Env, map: MapInfo, off: number, size: number, write: boolean): void {
+  if (write && (map.flags & BPF_F_RDONLY_PROG) !== 0) {
+    env.fail('EACCES', `write into map forbidden, value_size=${map.valueSize} off=${off} size=${size}`);
+  }
+  if (!write && (map.flags & BPF_F_WRONLY_PROG) !== 0) {
+    env.fail('EACCES', `read from map forbidden, value_size=${map.valueSize} off=${off} size=${size}`);
+  }
+}
+
+/** The access is inside the value and touches no special field it may not touch. `direct`: by an instruction. */
+export function checkMapValue(
+  env: Env,
+  n: number,
+  off: number,
+  size: number,
+  zeroSize: boolean,
+  direct: boolean,
+): void {
+  const reg = env.reg(n);
+  const map = reg.map!;
+  checkRegion(env, n, off, size, map.valueSize, zeroSize);
+  for (const field of map.specialFields ?? []) {
+    const min = reg.v.smin + BigInt(off);
+    const max = reg.v.umax + BigInt(off + size);
+    if (min >= BigInt(field.offset + field.size) || BigInt(field.offset) >= max) continue;
+    const name = FIELD_NAMES[field.kind];
+    if (!isKptr(field)) env.fail('EACCES', `${name} cannot be accessed directly by load/store`);
+    if (!direct) env.fail('EACCES', `${name} cannot be accessed indirectly by helper`);
+    if (reg.v.tnum.mask !== 0n) env.fail('EACCES', `${name} access cannot have variable offset`);
+    const at = BigInt(off) + reg.v.tnum.value;
+    if (BigInt(field.offset) !== at) {
+      env.fail('EACCES', `${name} access misaligned expected=${field.offset} off=${at}`);
+    }
+    if (size !== 8) env.fail('EACCES', `${name} access size must be BPF_DW`);
+  }
+}
+
+export function inRcuSection(env: Env): boolean {
+  return env.cur.activeLocks > 0 || !env.cur.sleepable;
+}
+
+/** Structs whose objects are freed after an RCU grace period, so that a loaded kptr may be used inside of one. */
+const RCU_STRUCTS = new Set([
+  'prog_test_ref_kfunc',
+  'cgroup',
+  'bpf_cpumask',
+  'task_struct',
+  'bpf_crypto_ctx',
+]);
+
+function loadedKptrFlags(env: Env, field: SpecialField): number {
+  const rcu =
+    field.kind === 'kptr_percpu' || (field.kind === 'kptr_ref' && RCU_STRUCTS.has(field.target ?? ''));
+  return rcu && inRcuSection(env) ? MAYBE_NULL | MEM_RCU : MAYBE_NULL | PTR_UNTRUSTED;
+}
+
+/** Refuses a pointer that does not match what the field holds. */
+export function checkKptrType(env: Env, field: SpecialField, reg: Reg, n: number): void {
+  const allowed = MAYBE_NULL | PTR_TRUSTED | MEM_RCU | (field.kind === 'kptr_untrusted' ? PTR_UNTRUSTED : 0);
+  const target = field.target ?? '';
+  const flags = reg.type & ~BASE_MASK;
+  let name = '';
+  if (reg.base === PTR_TO_BTF_ID && (flags & ~allowed) === 0) {
+    name = reg.struct?.name ?? '';
+    checkUnmodified(env, reg, n, true);
+    const strict = field.kind !== 'kptr_untrusted';
+    if (structMatches(env, reg.struct, reg.off, target, strict)) return;
+  }
+  const plain = typeName(PTR_TO_BTF_ID);
+  const untrusted =
+    field.kind === 'kptr_untrusted' ? ` or ${typeName(PTR_TO_BTF_ID | PTR_UNTRUSTED)}${target}` : '';
+  env.verbose(
+    `invalid kptr access, R${n} type=${typeName(reg.type)}${name} expected=${plain}${target}${untrusted}\n`,
+  );
+  env.refuse('EACCES');
+}
+
+function accessKptr(env: Env, field: SpecialField, value: number): void {
+  const insn = env.insns[env.insn]!;
+  const cls = insnClass(insn.code);
+  if (insnMode(insn.code) !== MODE.MEM) {
+    env.fail('EACCES', 'kptr in map can only be accessed using BPF_MEM instruction mode');
+  }
+  if (cls !== CLASS.LDX && field.kind !== 'kptr_untrusted') {
+    env.fail('EACCES', 'store to referenced kptr disallowed');
+  }
+  if (cls === CLASS.LDX) {
+    const flags = loadedKptrFlags(env, field);
+    env.setReg(
+      value,
+      pointerReg(PTR_TO_BTF_ID | flags, { struct: kernelStruct(env, field.target ?? ''), id: env.nextId() }),
+    );
+  } else if (cls === CLASS.STX) {
+    const reg = env.reg(value);
+    if (!isNull(reg)) checkKptrType(env, field, reg, value);
+  } else if (cls === CLASS.ST) {
+    if (insn.imm !== 0) {
+      env.fail('EACCES', `BPF_ST imm must be 0 when storing to kptr at off=${field.offset}`);
+    }
+  } else {
+    env.fail('EACCES', 'kptr in map can only be accessed using BPF_LDX/BPF_STX/BPF_ST');
+  }
+}
+
+/** What a load from a frozen read-only map at a known offset gives. */
+function constantLoad(map: MapInfo, at: number, size: number, signed: boolean): Reg | null {
+  if ((map.flags & BPF_F_RDONLY_PROG) === 0 || map.frozen !== true || !map.type.directValue) return null;
+  const raw = map.constant?.(at, size);
+  if (raw === undefined) return null;
+  return scalarReg(constant(signed ? BigInt.asIntN(size * 8, raw) : BigInt.asUintN(64, raw)));
+}
+
+/** A load or store through register `n`; `off` includes its fixed offset; `value` is the other register, or -1. */
+export function accessMapValue(
+  env: Env,
+  n: number,
+  off: number,
+  size: number,
+  write: boolean,
+  value: number,
+  signed: boolean,
+): void {
+  const reg = env.reg(n);
+  const map = reg.map!;
+  if (write && value >= 0 && env.isLeak(env.reg(value))) env.fail('EACCES', `R${value} leaks addr into map`);
+  checkMapFlags(env, map, off, size, write);
+  checkMapValue(env, n, off, size, false, true);
+  const known = reg.v.tnum.mask === 0n;
+  const at = off + Number(reg.v.tnum.value);
+  const field = known ? map.specialFields?.find((f) => f.offset === at && isKptr(f)) : undefined;
+  if (field !== undefined) {
+    accessKptr(env, field, value);
+  } else if (!write && value >= 0) {
+    env.setReg(value, (known ? constantLoad(map, at, size, signed) : null) ?? UNKNOWN_REG);
+  }
+}

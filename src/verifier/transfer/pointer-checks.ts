@@ -1,0 +1,126 @@
+/**
+ * Rules about a pointer that do not depend on what is done through it: alignment, modified pointers, regions of known size.
+ * Kernel 6.18: check_ptr_alignment, __check_ptr_off_reg, check_mem_region_access.
+ */
+import { constant, formatVarOff, tnumAdd, tnumIsAligned } from '../domain/index.ts';
+import type { Env } from '../env.ts';
+import { MAX_VAR_OFF } from '../limits.ts';
+import {
+  isPacketPointer,
+  isPacketPointerOrEnd,
+  PTR_TO_ARENA,
+  PTR_TO_CTX,
+  PTR_TO_FLOW_KEYS,
+  PTR_TO_MAP_KEY,
+  PTR_TO_MAP_VALUE,
+  PTR_TO_SOCK_COMMON,
+  PTR_TO_SOCKET,
+  PTR_TO_STACK,
+  PTR_TO_TCP_SOCK,
+  PTR_TO_XDP_SOCK,
+  type Reg,
+  typeName,
+} from '../registers.ts';
+
+const DESCRIPTIONS: Readonly<Record<number, string>> = {
+  [PTR_TO_FLOW_KEYS]: 'flow keys ',
+  [PTR_TO_MAP_KEY]: 'key ',
+  [PTR_TO_MAP_VALUE]: 'value ',
+  [PTR_TO_CTX]: 'context ',
+  [PTR_TO_STACK]: 'stack ',
+  [PTR_TO_SOCKET]: 'sock ',
+  [PTR_TO_SOCK_COMMON]: 'sock_common ',
+  [PTR_TO_TCP_SOCK]: 'tcp_sock ',
+  [PTR_TO_XDP_SOCK]: 'xdp_sock ',
+};
+
+/** Packets start two bytes off a word (NET_IP_ALIGN), where alignment is asked for at all. */
+const IP_ALIGN = 2;
+
+/** `off` does not include the register's own offset. */
+export function checkAlignment(env: Env, reg: Reg, off: number, size: number, strictOnce: boolean): void {
+  if (size === 1 || reg.type === PTR_TO_ARENA) return;
+  // Spill tracking relies on aligned stack accesses.
+  if (!env.strictAlignment && !strictOnce && reg.type !== PTR_TO_STACK) return;
+  const packet = isPacketPointer(reg.type);
+  const fixed = reg.off + off + (packet ? IP_ALIGN : 0);
+  const { tnum } = reg.v;
+  const sum = tnum.mask === 0n && tnum.value === 0n ? null : tnumAdd(tnum, constant(BigInt(fixed)).tnum);
+  if (sum === null ? fixed % size === 0 : tnumIsAligned(sum, BigInt(size))) return;
+  const varOff = formatVarOff(tnum);
+  if (packet) {
+    env.fail('EACCES', `misaligned packet access off ${IP_ALIGN}+${varOff}+${reg.off}+${off} size ${size}`);
+  }
+  env.fail(
+    'EACCES',
+    `misaligned ${DESCRIPTIONS[reg.type] ?? ''}access off ${varOff}+${reg.off}+${off} size ${size}`,
+  );
+}
+
+/** The pointer must be as it was given: no variable part, and no fixed offset unless `fixedOk`. */
+export function checkUnmodified(env: Env, reg: Reg, n: number, fixedOk: boolean): void {
+  if (reg.off < 0) {
+    env.fail('EACCES', `negative offset ${typeName(reg.type)} ptr R${n} off=${reg.off} disallowed`);
+  }
+  if (!fixedOk && reg.off !== 0) {
+    env.fail('EACCES', `dereference of modified ${typeName(reg.type)} ptr R${n} off=${reg.off} disallowed`);
+  }
+  if (reg.v.tnum.mask !== 0n || reg.v.tnum.value !== 0n) {
+    env.fail(
+      'EACCES',
+      `variable ${typeName(reg.type)} access var_off=${formatVarOff(reg.v.tnum)} disallowed`,
+    );
+  }
+}
+
+/** Whether `[off, off + size)` lies in the region; otherwise the log says why not. */
+export function inRegion(
+  env: Env,
+  n: number,
+  off: number,
+  size: number,
+  regionSize: number,
+  zeroSize: boolean,
+): boolean {
+  if (off >= 0 && (size > 0 || (size === 0 && zeroSize)) && off + size <= regionSize) return true;
+  const reg = env.reg(n);
+  if (reg.type === PTR_TO_MAP_KEY) {
+    env.verbose(`invalid access to map key, key_size=${regionSize} off=${off} size=${size}\n`);
+  } else if (reg.type === PTR_TO_MAP_VALUE) {
+    env.verbose(`invalid access to map value, value_size=${regionSize} off=${off} size=${size}\n`);
+  } else if (isPacketPointerOrEnd(reg.type)) {
+    env.verbose(
+      `invalid access to packet, off=${off} size=${size}, R${n}(id=${reg.id},off=${off},r=${regionSize})\n`,
+    );
+  } else {
+    env.verbose(`invalid access to memory, mem_size=${regionSize} off=${off} size=${size}\n`);
+  }
+  return false;
+}
+
+export function failNegativeIndex(env: Env, n: number): never {
+  env.fail('EACCES', `R${n} min value is negative, either use unsigned index or do a if (index >=0) check.`);
+}
+
+/** The access stays inside a region of `regionSize` bytes for every value of the variable offset. */
+export function checkRegion(
+  env: Env,
+  n: number,
+  off: number,
+  size: number,
+  regionSize: number,
+  zeroSize: boolean,
+): void {
+  const { v } = env.reg(n);
+  const sum = v.smin + BigInt(off);
+  if (v.smin < 0n && (sum < 0n || sum > 0x7fff_ffffn)) failNegativeIndex(env, n);
+  if (!inRegion(env, n, Number(BigInt.asIntN(32, sum)), size, regionSize, zeroSize)) {
+    env.fail('EACCES', `R${n} min value is outside of the allowed memory range`);
+  }
+  if (v.umax >= BigInt(MAX_VAR_OFF)) {
+    env.fail('EACCES', `R${n} unbounded memory access, make sure to bounds check any such access`);
+  }
+  if (!inRegion(env, n, Number(v.umax) + off, size, regionSize, zeroSize)) {
+    env.fail('EACCES', `R${n} max value is outside of the allowed memory range`);
+  }
+}

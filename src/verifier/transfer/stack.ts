@@ -1,0 +1,394 @@
+/**
+ * Loads, stores and helper accesses on the stack: 512 bytes a frame, known byte by byte; eight-byte stores spill registers
+ * with all that is known of them, loads fill them again. Kernel 6.18: check_stack_read, check_stack_write,
+ * check_stack_range_initialized.
+ */
+import { CLASS, insnClass, insnMode, MODE } from '../../asm/opcodes.ts';
+import { markPrecise } from '../backtrack.ts';
+import { constantFromNumber, formatVarOff } from '../domain/index.ts';
+import { destroyDynptrAt } from '../dynptr.ts';
+import { type Env, NOSPEC_RESULT } from '../env.ts';
+import { MAX_VAR_OFF } from '../limits.ts';
+import {
+  ADD_CONST,
+  isNull,
+  isSpillable,
+  NOT_INIT_REG,
+  PTR_TO_STACK,
+  type Reg,
+  SCALAR,
+  scalarReg,
+  UNKNOWN_REG,
+  ZERO_REG,
+} from '../registers.ts';
+import {
+  isSpilled,
+  isSpilledScalar,
+  type Slot,
+  STACK_DYNPTR,
+  STACK_INVALID,
+  STACK_LIMIT,
+  STACK_MISC,
+  STACK_SPILL,
+  STACK_ZERO,
+  slotIndex,
+  slotType,
+  stackAccessFlags,
+  withSlotType,
+} from '../state.ts';
+
+/** Gives a scalar that is about to be copied an id, so that both copies are refined together. */
+export function linkBeforeCopy(env: Env, n: number): Reg {
+  let reg = env.reg(n);
+  if (reg.type !== SCALAR) return reg;
+  let { id, off } = reg;
+  if (id >= ADD_CONST) {
+    id = 0;
+    off = 0;
+  }
+  if (id === 0 && reg.v.tnum.mask !== 0n) id = env.nextId();
+  if (id !== reg.id || off !== reg.off) {
+    reg = scalarReg(reg.v, id, off);
+    env.setReg(n, reg);
+  }
+  return reg;
+}
+
+const FITS = [0n, 1n << 8n, 1n << 16n, 0n, 1n << 32n, 0n, 0n, 0n, 1n << 64n] as const;
+
+/** Whether every value of the scalar fits in `size` bytes. */
+export function fitsBytes(reg: Reg, size: number): boolean {
+  return size >= 8 || reg.v.umax < FITS[size]!;
+}
+
+/** Refuses accesses outside of the frame, and allocates the stack that one inside needs. */
+export function checkStackBounds(env: Env, n: number, off: number, size: number, write: boolean): void {
+  const reg = env.reg(n);
+  const known = reg.v.tnum.mask === 0n;
+  const extra = write ? ' write to' : ' read from';
+  let min: number;
+  let max: number;
+  if (known) {
+    min = Number(BigInt.asIntN(64, reg.v.tnum.value)) + off;
+    max = min + size;
+  } else {
+    if (reg.v.smax >= BigInt(MAX_VAR_OFF) || reg.v.smin <= BigInt(-MAX_VAR_OFF)) {
+      env.fail('EACCES', `invalid unbounded variable-offset${extra} stack R${n}`);
+    }
+    min = Number(reg.v.smin) + off;
+    max = Number(reg.v.smax) + off + size;
+  }
+  const allocated = env.frameOf(reg).stack.length * 8;
+  const lowest = write || env.allowUninitStack ? -STACK_LIMIT : -allocated;
+  const bad = min < lowest || min > -1 ? 'EACCES' : max > 0 ? 'EINVAL' : size < 0 ? 'EFAULT' : null;
+  if (bad !== null) {
+    if (known) env.fail(bad, `invalid${extra} stack R${n} off=${off} size=${size}`);
+    env.fail(
+      bad,
+      `invalid variable-offset${extra} stack R${n} var_off=${formatVarOff(reg.v.tnum)} off=${off} size=${size}`,
+    );
+  }
+  env.growStack(reg.frameno, -min);
+}
+
+/** The slot with the low `size` bytes spilled from `reg`. */
+function spillInto(slot: Slot, reg: Reg, size: number): Slot {
+  let { types } = slot;
+  for (let i = 7; i > 7 - size; i--) types = withSlotType(types, i, STACK_SPILL);
+  for (let i = 7 - size; i >= 0; i--) {
+    const type = slotType(types, i);
+    if (type !== STACK_ZERO && type !== STACK_INVALID) types = withSlotType(types, i, STACK_MISC);
+  }
+  return { types, reg };
+}
+
+/** Bytes of a spilled register or dynptr become plain data. */
+function scrub(types: number): number {
+  let scrubbed = types;
+  for (let i = 0; i < 8; i++) {
+    if (slotType(types, i) !== STACK_INVALID) scrubbed = withSlotType(scrubbed, i, STACK_MISC);
+  }
+  return scrubbed;
+}
+
+function isSpecial(slot: Slot): boolean {
+  const type = slotType(slot.types, 7);
+  return type === STACK_SPILL || type === STACK_DYNPTR;
+}
+
+function isStoreImm(env: Env): boolean {
+  const { code } = env.insns[env.insn]!;
+  return insnClass(code) === CLASS.ST && insnMode(code) === MODE.MEM;
+}
+
+/** Store of register `value` (-1: an immediate, or unknown data) at `off` of frame `frameno`; inside the stack. */
+function writeFixed(env: Env, frameno: number, off: number, size: number, value: number): void {
+  const byte = -off - 1;
+  const spi = byte >> 3;
+  let slot = env.cur.frames[frameno]!.stack[spi]!;
+  if (!env.allowPtrLeaks && isSpilled(slot) && !isSpilledScalar(slot) && size !== 8) {
+    env.fail('EACCES', 'attempt to corrupt spilled pointer on stack');
+  }
+  let reg = value >= 0 ? env.reg(value) : null;
+  if (!env.bypassSpecV4) {
+    let barrier = reg !== null && isSpillable(reg.type);
+    for (let i = 0; i < size && !barrier; i++) {
+      const type = slotType(slot.types, i);
+      barrier = type !== STACK_MISC && type !== STACK_ZERO;
+    }
+    if (barrier) env.marks[env.insn]! |= NOSPEC_RESULT;
+  }
+  destroyDynptrAt(env, frameno, spi);
+  slot = env.cur.frames[frameno]!.stack[spi]!;
+  const aligned = (off & 7) === 0;
+  if (aligned && size === 8) env.liveStack.markWrite(frameno, spi);
+  env.scratched.markSlot(spi);
+
+  if (reg !== null && aligned && reg.type === SCALAR && env.bpfCapable) {
+    const fits = fitsBytes(reg, size);
+    if (fits) reg = linkBeforeCopy(env, value);
+    // A narrowing spill is not the same number any longer.
+    const spilled = fits ? reg : scalarReg(reg.v, 0, reg.off);
+    env.cur.own(frameno).stack[spi] = spillInto(slot, spilled, size);
+  } else if (reg === null && aligned && isStoreImm(env) && env.bpfCapable) {
+    const spilled = scalarReg(constantFromNumber(env.insns[env.insn]!.imm));
+    env.cur.own(frameno).stack[spi] = spillInto(slot, spilled, size);
+  } else if (reg !== null && isSpillable(reg.type)) {
+    if (size !== 8) {
+      env.verboseLine(env.insn, '; ');
+      env.fail('EACCES', 'invalid size of register spill');
+    }
+    if (frameno !== env.cur.curframe && reg.type === PTR_TO_STACK) {
+      env.fail('EINVAL', 'cannot spill pointers to stack into stack frame of the caller');
+    }
+    env.cur.own(frameno).stack[spi] = spillInto(slot, reg, size);
+  } else {
+    let types = isSpecial(slot) ? scrub(slot.types) : slot.types;
+    let type = STACK_MISC;
+    if (
+      (reg !== null && isNull(reg)) ||
+      (reg === null && isStoreImm(env) && env.insns[env.insn]!.imm === 0)
+    ) {
+      if (value >= 0) markPrecise(env, value);
+      type = STACK_ZERO;
+    }
+    for (let i = 0; i < size; i++) types = withSlotType(types, (byte - i) & 7, type);
+    env.cur.own(frameno).stack[spi] = { types, reg: NOT_INIT_REG };
+    return;
+  }
+  env.pushHistory(stackAccessFlags(frameno, spi));
+}
+
+/** Store somewhere in a range of the stack: whatever lies there may or may not be overwritten. */
+function writeVariable(env: Env, ptr: Reg, off: number, size: number, value: number): void {
+  const min = Number(ptr.v.smin) + off;
+  const max = Number(ptr.v.smax) + off + size;
+  const { frameno } = ptr;
+  const reg = value >= 0 ? env.reg(value) : null;
+  const zero =
+    (reg !== null && isNull(reg)) || (reg === null && isStoreImm(env) && env.insns[env.insn]!.imm === 0);
+  for (let i = min; i < max; i++) destroyDynptrAt(env, frameno, slotIndex(i));
+  let zeroUsed = false;
+  const frame = env.cur.own(frameno);
+  for (let i = min; i < max; i++) {
+    const byte = -i - 1;
+    const spi = byte >> 3;
+    const slot = frame.stack[spi]!;
+    const type = slotType(slot.types, byte & 7);
+    env.scratched.markSlot(spi);
+    if (!env.allowPtrLeaks && type !== STACK_MISC && type !== STACK_ZERO) {
+      env.fail('EINVAL', `spilled ptr in range of var-offset stack write; insn ${env.insn}, ptr off: ${i}`);
+    }
+    if (zero && type === STACK_SPILL && isSpilledScalar(slot) && isNull(slot.reg)) {
+      zeroUsed = true;
+      continue;
+    }
+    let changed = STACK_MISC;
+    if (zero && type === STACK_ZERO) {
+      changed = STACK_ZERO;
+      zeroUsed = true;
+    }
+    if (type === STACK_INVALID && !env.allowUninitStack) {
+      env.fail(
+        'EINVAL',
+        `uninit stack in range of var-offset write prohibited for !root; insn ${env.insn}, off: ${i}`,
+      );
+    }
+    frame.stack[spi] = { types: withSlotType(slot.types, byte & 7, changed), reg: NOT_INIT_REG };
+  }
+  if (zeroUsed && value >= 0) markPrecise(env, value);
+}
+
+/** What a load of plain bytes gives: 0 where all are known to be, else anything. */
+function readBytes(env: Env, frameno: number, min: number, max: number): Reg {
+  const { stack } = env.cur.frames[frameno]!;
+  for (let i = min; i < max; i++) {
+    const byte = -i - 1;
+    const spi = byte >> 3;
+    env.scratched.markSlot(spi);
+    if (slotType(stack[spi]!.types, byte & 7) !== STACK_ZERO) return UNKNOWN_REG;
+  }
+  return ZERO_REG;
+}
+
+function checkReadable(env: Env, type: number, off: number, at: number, size: number): void {
+  if (type === STACK_MISC || type === STACK_ZERO || (type === STACK_INVALID && env.allowUninitStack)) return;
+  env.fail('EACCES', `invalid read from stack off ${off}+${at} size ${size}`);
+}
+
+/** Load of `size` bytes at `off` into register `dst` (-1: into none). */
+function readFixed(env: Env, frameno: number, off: number, size: number, dst: number): void {
+  const byte = -off - 1;
+  const spi = byte >> 3;
+  const slot = env.cur.frames[frameno]!.stack[spi]!;
+  env.scratched.markSlot(spi);
+  env.liveStack.markRead(frameno, spi);
+  if (!isSpilled(slot)) {
+    for (let i = 0; i < size; i++) checkReadable(env, slotType(slot.types, (byte - i) & 7), off, i, size);
+    if (dst >= 0) env.setReg(dst, readBytes(env, frameno, off, off + size));
+    return;
+  }
+  const { reg } = slot;
+  let spilled = 1;
+  for (let i = 6; i >= 0 && slotType(slot.types, i) === STACK_SPILL; i--) spilled++;
+  if (size === 8 && spilled === 8) {
+    if (dst >= 0) {
+      env.setReg(dst, reg);
+    } else if (env.isLeak(reg)) {
+      env.fail('EACCES', `leaking pointer from stack off ${off}`);
+    }
+    env.pushHistory(stackAccessFlags(frameno, spi));
+    return;
+  }
+  if (reg.type !== SCALAR) {
+    env.verboseLine(env.insn, '; ');
+    env.fail('EACCES', 'invalid size of register fill');
+  }
+  if (dst < 0) return;
+  if (size <= spilled && (off & 7) === 0) {
+    // A narrowing fill is not the same number any longer.
+    env.setReg(dst, fitsBytes(reg, size) ? reg : scalarReg(reg.v, 0, reg.off));
+    env.pushHistory(stackAccessFlags(frameno, spi));
+    return;
+  }
+  let spills = 0;
+  let zeros = 0;
+  for (let i = 0; i < size; i++) {
+    const type = slotType(slot.types, (byte - i) & 7);
+    if (type === STACK_SPILL) {
+      spills++;
+      continue;
+    }
+    if (type === STACK_ZERO) zeros++;
+    checkReadable(env, type, off, i, size);
+  }
+  if (spills === size && isNull(reg)) {
+    env.setReg(dst, ZERO_REG);
+    env.pushHistory(stackAccessFlags(frameno, spi));
+    return;
+  }
+  env.setReg(dst, zeros === size ? ZERO_REG : UNKNOWN_REG);
+}
+
+/** Load through register `n`; `off` includes its fixed offset, bounds are checked. */
+export function readStack(env: Env, n: number, off: number, size: number, dst: number): void {
+  const reg = env.reg(n);
+  if (reg.v.tnum.mask === 0n) {
+    readFixed(env, reg.frameno, off + Number(BigInt.asIntN(64, reg.v.tnum.value)), size, dst);
+    return;
+  }
+  if (dst < 0) {
+    env.fail(
+      'EACCES',
+      `variable offset stack pointer cannot be passed into helper function; var_off=${formatVarOff(reg.v.tnum)} off=${off} size=${size}`,
+    );
+  }
+  checkStackRange(env, n, off, size, { zeroSize: false, write: false });
+  const min = Number(reg.v.smin) + off;
+  const max = Number(reg.v.smax) + off + size;
+  env.setReg(dst, readBytes(env, reg.frameno, min, max));
+}
+
+/** Store through register `n`; `off` includes its fixed offset, bounds are checked. */
+export function writeStack(env: Env, n: number, off: number, size: number, value: number): void {
+  const reg = env.reg(n);
+  if (reg.v.tnum.mask === 0n) {
+    writeFixed(env, reg.frameno, off + Number(BigInt.asIntN(64, reg.v.tnum.value)), size, value);
+  } else {
+    writeVariable(env, reg, off, size, value);
+  }
+}
+
+export interface StackRange {
+  readonly zeroSize: boolean;
+  readonly write: boolean;
+  /** The helper fills the memory: told where, instead of a check that it is initialised. */
+  readonly onRaw?: (size: number) => void;
+}
+
+/** A helper (or a load at a variable offset) accesses `size` bytes: they must be initialised, unless it only writes them. */
+export function checkStackRange(env: Env, n: number, off: number, size: number, access: StackRange): void {
+  const reg = env.reg(n);
+  if (size === 0 && !access.zeroSize) env.fail('EACCES', 'invalid zero-sized read');
+  checkStackBounds(env, n, off, size, access.write);
+  const { frameno } = reg;
+  const known = reg.v.tnum.mask === 0n;
+  let { onRaw } = access;
+  let min: number;
+  let max: number;
+  if (known) {
+    min = Number(BigInt.asIntN(64, reg.v.tnum.value)) + off;
+    max = min;
+  } else {
+    if (!env.bypassSpecV1) {
+      env.fail(
+        'EACCES',
+        `R${n} variable offset stack access prohibited for !root, var_off=${formatVarOff(reg.v.tnum)}`,
+      );
+    }
+    onRaw = undefined;
+    min = Number(reg.v.smin) + off;
+    max = Number(reg.v.smax) + off;
+  }
+  if (onRaw !== undefined) {
+    const { stack } = env.cur.frames[frameno]!;
+    for (let i = min; i < max + size; i++) {
+      const byte = -i - 1;
+      const slot = stack[byte >> 3];
+      if (slot !== undefined && slotType(slot.types, byte & 7) === STACK_DYNPTR) {
+        env.fail('EACCES', `potential write to dynptr at off=${i} disallowed`);
+      }
+    }
+    onRaw(size);
+    return;
+  }
+  for (let i = min; i < max + size; i++) {
+    const byte = -i - 1;
+    const spi = byte >> 3;
+    const slot = env.cur.frames[frameno]!.stack[spi];
+    if (slot === undefined) env.fail('EFAULT', 'allocated_stack too small');
+    const type = slotType(slot.types, byte & 7);
+    if (type === STACK_MISC) {
+      // Initialised.
+    } else if (type === STACK_ZERO || (type === STACK_INVALID && env.allowUninitStack)) {
+      if (access.write) {
+        env.cur.own(frameno).stack[spi] = {
+          types: withSlotType(slot.types, byte & 7, STACK_MISC),
+          reg: slot.reg,
+        };
+      }
+    } else if (isSpilled(slot) && (slot.reg.type === SCALAR || env.allowPtrLeaks)) {
+      if (access.write) {
+        env.cur.own(frameno).stack[spi] = { types: scrub(slot.types), reg: UNKNOWN_REG };
+      }
+    } else if (known) {
+      env.fail('EACCES', `invalid read from stack R${n} off ${min}+${i - min} size ${size}`);
+    } else {
+      env.fail(
+        'EACCES',
+        `invalid read from stack R${n} var_off ${formatVarOff(reg.v.tnum)}+${i - min} size ${size}`,
+      );
+    }
+    env.liveStack.markRead(frameno, spi);
+  }
+}

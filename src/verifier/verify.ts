@@ -1,0 +1,237 @@
+/**
+ * The phases of a verification in the kernel's order (bpf_check of Linux 6.18), and its result. Nothing a program contains
+ * makes this throw: every refusal is a `Rejection`, also one by a bug of ours (EFAULT, with the bug's text in the log).
+ */
+import type {
+  Rejection,
+  SubprogInfo,
+  VerifiedProgram,
+  VerifyRequest,
+  VerifyResult,
+  VerifyStats,
+} from '../contracts/verify.ts';
+import type { ErrnoName } from '../util/errno.ts';
+import { InternalError } from '../util/errors.ts';
+import { checkFuncInfo, checkFuncInfoEarly, checkLineInfo, prepareArgs } from './btf-check.ts';
+import { checkCfg, computePostorder, computeScc } from './cfg.ts';
+import { checkSubprogs, findSubprogs, resolveImmediates } from './check-structure.ts';
+import { exploreAll } from './do-check.ts';
+import { dynptrReg } from './dynptr.ts';
+import { Env, type SubprogArg } from './env.ts';
+import { failingPath, registersThatMatter, sourceOf } from './explain.ts';
+import { Explored } from './explored.ts';
+import { COMPLEXITY_LIMIT_INSNS, F_SLEEPABLE, MAX_INSNS, MAX_INSNS_CAPABLE } from './limits.ts';
+import { computeLiveRegisters } from './live-registers.ts';
+import { LiveStack } from './live-stack.ts';
+import { LOG_STATS } from './log.ts';
+import { Refusal } from './refusal.ts';
+import {
+  MAYBE_NULL,
+  MEM_RDONLY,
+  PTR_TO_BTF_ID,
+  PTR_TO_CTX,
+  PTR_TO_MEM,
+  PTR_TRUSTED,
+  PTR_UNTRUSTED,
+  pointerReg,
+  type Reg,
+  UNKNOWN_REG,
+} from './registers.ts';
+import { checkStackDepth } from './stack-depth.ts';
+import { Frame, MAIN_CALLSITE, VState } from './state.ts';
+
+/** R1–R5 of a function that is verified on its own, from its BTF. */
+function argReg(env: Env, arg: SubprogArg): Reg {
+  const nullable = arg.nullable ? MAYBE_NULL : 0;
+  switch (arg.kind) {
+    case 'scalar':
+    case 'arena':
+      return UNKNOWN_REG;
+    case 'ctx':
+      return pointerReg(PTR_TO_CTX);
+    case 'dynptr':
+      return dynptrReg('local', true, env.nextId());
+    case 'mem':
+      return pointerReg(
+        PTR_TO_MEM | nullable | (arg.untrusted ? PTR_UNTRUSTED : 0) | (arg.rdonly ? MEM_RDONLY : 0),
+        { raw: arg.memSize ?? 0, id: arg.nullable ? env.nextId() : 0 },
+      );
+    case 'btf_id':
+      return pointerReg(
+        PTR_TO_BTF_ID | nullable | (arg.trusted ? PTR_TRUSTED : 0) | (arg.untrusted ? PTR_UNTRUSTED : 0),
+        { struct: arg.struct ?? null, id: env.nextId() },
+      );
+  }
+}
+
+/** Whether the main function's prototype takes the context; it may be wrong, and is then not relied on. */
+function checkMainPrototype(env: Env): void {
+  const main = env.subprogs[0]!;
+  if (main.typeId === 0) return;
+  const end = env.log.end;
+  try {
+    const args = prepareArgs(env, 0);
+    if (args.length !== 1 || args[0]!.kind !== 'ctx') main.unreliable = true;
+  } catch (refusal) {
+    if (!(refusal instanceof Refusal)) throw refusal;
+    main.unreliable = true;
+    env.log.cutTo(end);
+  }
+}
+
+/** Explores one function from its entry. */
+function checkFunction(env: Env, index: number): void {
+  env.forgetLine();
+  const state = new VState();
+  state.sleepable = (env.request.flags & F_SLEEPABLE) !== 0;
+  const frame = new Frame(state.owner, MAIN_CALLSITE, 0, index);
+  state.frames.push(frame);
+  state.firstInsn = env.subprogs[index]!.start;
+  env.cur = state;
+  env.path = [];
+  env.scratched.markAll();
+  env.insn = env.subprogs[index]!.start;
+  if (index === 0) {
+    checkMainPrototype(env);
+    frame.regs[1] = pointerReg(PTR_TO_CTX);
+  } else {
+    env.verbose(`Validating ${env.subprogs[index]!.name}() func#${index}...\n`);
+    prepareArgs(env, index).forEach((arg, i) => {
+      frame.regs[i + 1] = argReg(env, arg);
+    });
+  }
+  env.liveStack.resetCurrent();
+  exploreAll(env, new Explored(env));
+  if (!env.logsAll) env.log.cutTo(0);
+}
+
+/** Global functions that were called: each is verified for any arguments that its prototype allows. */
+function checkGlobals(env: Env): void {
+  for (let again = true; again; ) {
+    again = false;
+    env.subprogs.forEach((subprog, i) => {
+      if (i === 0 || subprog.linkage !== 'global' || !subprog.called || subprog.verified) return;
+      checkFunction(env, i);
+      if (env.logsInsns) {
+        env.verbose(`Func#${i} ('${subprog.name}') is safe for any args that match its prototype\n`);
+      }
+      subprog.verified = true;
+      again = true;
+    });
+  }
+}
+
+function checkLength(env: Env): void {
+  const limit = env.bpfCapable ? MAX_INSNS_CAPABLE : MAX_INSNS;
+  if (env.count === 0 || env.count > limit) {
+    env.fail('E2BIG', `a program has 1 to ${limit} instructions, this one has ${env.count}`);
+  }
+}
+
+function runPhases(env: Env): void {
+  checkLength(env);
+  checkFuncInfoEarly(env);
+  findSubprogs(env);
+  checkSubprogs(env);
+  checkFuncInfo(env);
+  checkLineInfo(env);
+  resolveImmediates(env);
+  checkCfg(env);
+  computePostorder(env);
+  env.liveStack = new LiveStack(env);
+  computeScc(env);
+  computeLiveRegisters(env);
+  checkFunction(env, 0);
+  checkGlobals(env);
+  checkStackDepth(env);
+}
+
+function statsOf(env: Env, started: number): VerifyStats {
+  return {
+    insnsProcessed: env.insnsProcessed,
+    totalStates: env.totalStates,
+    peakStates: env.peakStates,
+    maxStatesPerInsn: env.maxStatesPerInsn,
+    stackDepth: env.subprogs.map((subprog) => subprog.stackDepth),
+    microseconds: Math.round((performance.now() - started) * 1000),
+  };
+}
+
+function writeStats(env: Env, stats: VerifyStats): void {
+  if (env.log.level === 0) return;
+  if ((env.log.level & LOG_STATS) !== 0) {
+    env.verbose(`verification time ${stats.microseconds} usec\nstack depth ${stats.stackDepth.join('+')}\n`);
+  }
+  env.verbose(
+    `processed ${stats.insnsProcessed} insns (limit ${COMPLEXITY_LIMIT_INSNS}) ` +
+      `max_states_per_insn ${stats.maxStatesPerInsn} total_states ${stats.totalStates} ` +
+      `peak_states ${stats.peakStates} mark_read 0\n`,
+  );
+}
+
+function subprogInfos(env: Env): SubprogInfo[] {
+  return env.subprogs.map((subprog) => ({
+    start: subprog.start,
+    end: subprog.end,
+    stackDepth: subprog.stackDepth,
+    ...(subprog.name === '' ? {} : { name: subprog.name }),
+    ...(subprog.linkage === 'global' ? { isGlobal: true } : {}),
+    ...(subprog.callbackShape === undefined ? {} : { callbackShape: subprog.callbackShape }),
+    ...(subprog.hasTailCall ? { hasTailCall: true } : {}),
+  }));
+}
+
+function accept(env: Env, started: number): VerifiedProgram {
+  const stats = statsOf(env, started);
+  writeStats(env, stats);
+  return {
+    verdict: 'accept',
+    request: env.request,
+    facts: env.facts.map((facts) => {
+      if (facts === undefined) return undefined;
+      const { callMapPoisoned: _m, keyPoisoned: _k, ...known } = facts;
+      return known;
+    }),
+    seen: env.seen,
+    subprogs: subprogInfos(env),
+    usedMaps: env.usedMaps,
+    log: env.log.level === 0 ? '' : env.log.text(),
+    stats,
+  };
+}
+
+function reject(env: Env, errno: ErrnoName, exploring: boolean, started: number): Rejection {
+  const message = env.log.lastLine();
+  const insn = exploring ? env.cur.insn : (/\binsn (\d+)/.exec(message)?.[1] ?? -1);
+  const at = Number(insn);
+  const stats = statsOf(env, started);
+  writeStats(env, stats);
+  const source = sourceOf(env.request, at);
+  return {
+    verdict: 'reject',
+    errno,
+    message,
+    insn: at,
+    ...(source === undefined ? {} : { source }),
+    registers: exploring ? registersThatMatter(env, at, message) : [],
+    path: exploring ? failingPath(env) : [],
+    log: env.log.level === 0 ? '' : env.log.text(),
+    stats,
+  };
+}
+
+/** Verifies a program as Linux 6.18 would. Never throws for what the program contains. */
+export function verify(request: VerifyRequest): VerifyResult {
+  const started = performance.now();
+  const env = new Env(request);
+  try {
+    runPhases(env);
+    return accept(env, started);
+  } catch (thrown) {
+    const exploring = env.cur.frames.length > 0 && env.path.length > 0;
+    if (thrown instanceof Refusal) return reject(env, thrown.errno, exploring, started);
+    if (!(thrown instanceof InternalError || thrown instanceof RangeError)) throw thrown;
+    env.verbose(`verifier bug: ${thrown.message}\n`);
+    return reject(env, 'EFAULT', exploring, started);
+  }
+}
