@@ -7,6 +7,7 @@ import { RUN_STATE, STACKS } from '../memory/index.ts';
 import { helperParams, helperResult } from '../spec/abi.ts';
 import type { HelperRow } from '../spec/types.ts';
 import { CONTROL_HELPERS } from './control.ts';
+import { DYNPTR_HELPERS } from './dynptr.ts';
 import { MACHINE_HELPERS } from './machine.ts';
 import { MAP_HELPERS } from './maps.ts';
 import { PRINT_HELPERS } from './print.ts';
@@ -25,6 +26,7 @@ const FAMILIES: readonly HelperFamily[] = [
   PRINT_HELPERS,
   PROBE_HELPERS,
   STRING_HELPERS,
+  DYNPTR_HELPERS,
   XDP_HELPERS,
   SKB_HELPERS,
 ];

@@ -26,6 +26,7 @@ import { orNoMemory } from './module.ts';
 
 /** Above this many buckets chains get longer instead: a table of 8 MiB. */
 const MAX_BUCKETS = 1 << 21;
+const SMALL = 1 << 16;
 const FIRST_SLAB = 64 << 10;
 const LARGEST_SLAB = 8 << 20;
 
@@ -69,8 +70,9 @@ export class HashMapBase extends MapBase {
   constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks, shape: HashShape) {
     super(params, ctx, blocks);
     const { keySize, maxEntries, flags } = params;
-    // Between one and two buckets an element: short chains are predictable ones.
-    const buckets = Math.min(MAX_BUCKETS, 2 ** Math.ceil(Math.log2(maxEntries) + 0.5));
+    // Small tables have two buckets an element: short chains are predictable ones.
+    const spread = maxEntries <= SMALL ? 2 : 1;
+    const buckets = Math.min(MAX_BUCKETS, spread * 2 ** Math.ceil(Math.log2(maxEntries)));
     this.#mask = buckets - 1;
     this.valueOff = ELEM_KEY + alignUp(keySize, 8);
     const elemSize = this.valueOff + shape.stride * shape.copies;

@@ -252,6 +252,41 @@ describe('trace_printk', () => {
   });
 });
 
+describe('dynptrs', () => {
+  it('local memory: read, write, slices, bounds', () => {
+    const bench = new HelperBench();
+    const data = bench.put(Uint8Array.from({ length: 32 }, (_, i) => i));
+    const ptr = bench.put(new Uint8Array(16).fill(0xff));
+    const to = bench.put(new Uint8Array(32));
+    expect(bench.call('bpf_dynptr_read', [to, 4, bench.put(new Uint8Array(16)), 0, 0])).toBe(-22n);
+    expect(bench.call('bpf_dynptr_from_mem', [data, 32, 1, ptr])).toBe(-22n);
+    expect(bench.memory.readU64(ptr)).toBe(0n);
+    expect(bench.call('bpf_dynptr_from_mem', [data, 32, 0, ptr])).toBe(0n);
+    expect(bench.call('bpf_dynptr_read', [to, 4, ptr, 28, 0])).toBe(0n);
+    expect([...bench.memory.read(to, 4)]).toEqual([28, 29, 30, 31]);
+    expect(bench.call('bpf_dynptr_read', [to, 4, ptr, 29, 0])).toBe(-7n);
+    expect(bench.call('bpf_dynptr_read', [to, 4, ptr, 0xffff_ffff, 0])).toBe(-7n);
+    expect(bench.call('bpf_dynptr_write', [ptr, 0, to, 4, 0])).toBe(0n);
+    expect(bench.memory.u8[data]).toBe(28);
+    expect(bench.call('bpf_dynptr_data', [ptr, 8, 24])).toBe(BigInt(data + 8));
+    expect(bench.call('bpf_dynptr_data', [ptr, 9, 24])).toBe(0n);
+  });
+
+  it('ring-buffer records', () => {
+    const bench = new HelperBench();
+    const map = bench.map('ringbuf', { keySize: 0, valueSize: 0, maxEntries: 4096 });
+    const ptr = bench.put(new Uint8Array(16));
+    expect(bench.call('bpf_ringbuf_reserve_dynptr', [map.layout.address, 100, 0, ptr])).toBe(0n);
+    expect(bench.call('bpf_dynptr_write', [ptr, 96, bench.put(u32(7)), 4, 0])).toBe(0n);
+    bench.call('bpf_ringbuf_submit_dynptr', [ptr, 0]);
+    expect(bench.wakes.length).toBe(1);
+    expect(bench.memory.readU64(ptr)).toBe(0n);
+    bench.call('bpf_ringbuf_discard_dynptr', [ptr, 0]);
+    expect(bench.call('bpf_ringbuf_reserve_dynptr', [map.layout.address, 5000, 0, ptr])).toBe(-22n);
+    expect(bench.call('bpf_ringbuf_query', [map.layout.address, 3])).toBe(112n);
+  });
+});
+
 describe('packets', () => {
   it('bytes in and out, inside of the packet only', () => {
     const bench = new HelperBench();

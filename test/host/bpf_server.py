@@ -6,9 +6,10 @@ Touches nothing but the maps and programs that it makes; they die with the proce
   close    {fd}
   snprintf {fmt: hex, args: [number | {str: hex}], size}      -> {load: -errno} or {ret, out: hex}
   helper   {type, id, args, data: hex}                        -> {load: -errno, log} or {ret, bufs: [hex], out: hex}
-           args: number, {buf: hex}, {const: hex} (read-only string) or {ctx: true}
+           args: number, {buf: hex}, {const: hex} (read-only string), {fd: map} or {ctx: true}
+  ring     {fd, size, consume: position|null}                 -> {producer, consumer, out: hex of the data area}
 """
-import ctypes, errno, json, os, struct, sys
+import ctypes, errno, json, mmap, os, struct, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
 BPF = 321  # x86-64
@@ -123,6 +124,8 @@ def helper(type, id, args, data):
                 v = int(a) & (2**64 - 1)
                 low, high = struct.unpack("<ii", struct.pack("<Q", v))
                 code += insn(0x18, reg, 0, 0, low) + insn(0, 0, 0, 0, high)
+            elif "fd" in a:
+                code += insn(0x18, reg, 1, 0, a["fd"]) + insn(0, 0, 0, 0, 0)
             elif "ctx" in a:
                 code += insn(0xBF, reg, 6)
             elif "const" in a:
@@ -153,6 +156,19 @@ def helper(type, id, args, data):
                 os.close(f)
 
 
+def ring(fd, size, consume):
+    page = mmap.mmap(fd, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    rest = mmap.mmap(fd, 4096 + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=4096)
+    try:
+        if consume is not None:
+            struct.pack_into("<Q", page, 0, consume)
+        consumer, producer = struct.unpack_from("<Q", page)[0], struct.unpack_from("<Q", rest)[0]
+        return {"producer": producer, "consumer": consumer, "out": rest[4096 : 4096 + size].hex()}
+    finally:
+        page.close()
+        rest.close()
+
+
 def command(c):
     op = c["op"]
     if op == "create":
@@ -168,6 +184,8 @@ def command(c):
         return snprintf(bytes.fromhex(c["fmt"]), c["args"], c["size"])
     if op == "helper":
         return helper(c["type"], c["id"], c["args"], bytes.fromhex(c["data"]))
+    if op == "ring":
+        return ring(c["fd"], c["size"], c.get("consume"))
     return {"error": "unknown op " + op}
 
 

@@ -3,8 +3,8 @@
  * which hash maps are walked is each kernel's own; there the sets of keys are compared.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EmbeddedMap } from '../../src/maps/index.ts';
-import { mapTypeByName } from '../../src/spec/index.ts';
+import type { EmbeddedMap, RingBufMap } from '../../src/maps/index.ts';
+import { helperByName, mapTypeByName } from '../../src/spec/index.ts';
 import { BPF_CMD } from '../../src/uapi/index.ts';
 import { alignUp, fromHex, toHex } from '../../src/util/index.ts';
 import { type MapSizes, TestKernel } from '../maps/env.ts';
@@ -228,4 +228,48 @@ describe.skipIf(why !== null)('maps behave as the kernel does', () => {
       }
     });
   }
+
+  it('ring buffer: records, positions, when it is full', async () => {
+    const SIZE = 4096;
+    const random = randomizer(77);
+    const kernel = new TestKernel(host.cpus);
+    const map = kernel.create('ringbuf', { keySize: 0, valueSize: 0, maxEntries: SIZE }) as RingBufMap;
+    const [{ ret: fd }] = await host.run([
+      { op: 'create', type: map.info.type.id, key: 0, value: 0, max: SIZE },
+    ]);
+    const { consumer, producer, data } = map.areas;
+    const output = helperByName('bpf_ringbuf_output')!.id;
+    const from = kernel.memory.allocate(SIZE, 'test');
+    for (let step = 0; step < 150; step++) {
+      const bytes = Uint8Array.from({ length: 1 + random(random(5) === 0 ? 3000 : 300) }, () => random(256));
+      kernel.memory.write(from, bytes);
+      const ours = kernel.ctx.module.wasm.ringbuf_output(map.layout.address, from, bytes.length, 0, 0);
+      const position = Number(kernel.memory.readU64(producer));
+      const consume = random(4) === 0 ? { consume: position } : {};
+      const [theirs, area] = await host.run([
+        {
+          op: 'helper',
+          type: 1,
+          id: output,
+          args: [{ fd }, { buf: toHex(bytes) }, bytes.length, 0],
+          data: '00'.repeat(64),
+        },
+        { op: 'ring', fd, size: SIZE, ...consume },
+      ]);
+      expect([step, ours, position]).toEqual([step, theirs.ret, area.producer]);
+      if ('consume' in consume) kernel.memory.writeU64(consumer, BigInt(position));
+      const mine = kernel.memory.read(data, SIZE);
+      const kernels = fromHex(area.out)!;
+      // Where a record says it lies is counted in pages from the map's header, which is each kernel's own.
+      const end = Math.min(position, SIZE);
+      for (let at = 0; position <= SIZE && at < end; ) {
+        const header = new DataView(mine.buffer).getUint32(at, true);
+        mine.fill(0, at + 4, at + 8);
+        kernels.fill(0, at + 4, at + 8);
+        at += (header + 15) & ~7;
+      }
+      if (position <= SIZE) expect(toHex(mine)).toBe(toHex(kernels));
+    }
+    await host.run([{ op: 'close', fd }]);
+  });
 });

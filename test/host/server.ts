@@ -36,10 +36,13 @@ export type HostCommand =
       readonly id: number;
       readonly args: readonly HostArg[];
       readonly data: string;
-    };
+    }
+  /** Maps a ring buffer, moves its consumer where `consume` says, and reads positions and data. */
+  | { readonly op: 'ring'; readonly fd: number; readonly size: number; readonly consume?: number };
 
 export type HostArg =
   | number
+  | { readonly fd: number }
   | { readonly buf: string }
   /** A constant string in a frozen map. */
   | { readonly const: string }
@@ -51,6 +54,8 @@ export interface HostResult {
   /** Set where a program was refused: -errno. */
   readonly load?: number;
   readonly log?: string;
+  readonly producer?: number;
+  readonly consumer?: number;
   /** The buffers after the call of a helper. */
   readonly bufs?: readonly string[];
 }
