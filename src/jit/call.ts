@@ -52,8 +52,9 @@ function callSubprog(f: FunctionContext, index: number): void {
 
 function emitFunction(f: FunctionContext, target: FunctionTarget): void {
   const { callee, row, map } = target;
-  if (map !== undefined && row !== undefined && isArrayLookup(row, map)) {
-    emitArrayLookup(f, map);
+  const shape = map === undefined || row === undefined ? undefined : lookupShape(row, map);
+  if (shape !== undefined) {
+    emitArrayLookup(f, shape, map!.info.maxEntries);
     return;
   }
   if (row?.callbackShape === 'loop' && f.known.kind[2] === KNOWN.callback) {
@@ -107,38 +108,71 @@ function pointerOrNull(f: FunctionContext, test: number): void {
   f.nullTest = test;
 }
 
-function isArrayLookup(row: HelperRow, map: BpfMap): boolean {
+/** How the values of an array-like map are found: where value 0 stands, and the distances to the others. */
+interface ArrayShape {
+  readonly values: number;
+  readonly stride: number;
+  /** Bytes from one CPU's values to the next one's; 0: the map is not per CPU. */
+  readonly cpuStride: number;
+  /** The value is the offset of a map's header, 0 where there is none: the result is the map. */
+  readonly holdsMap: boolean;
+}
+
+/** The shape of the map where the call is a lookup by index in it; undefined: the helper must be called. */
+function lookupShape(row: HelperRow, map: BpfMap): ArrayShape | undefined {
   const { args, ret } = row;
-  return (
+  const looksUp =
     args.length === 2 &&
     args[0]!.kind === 'const_map_ptr' &&
     args[1]!.kind === 'map_key' &&
-    ret.kind === 'map_value' &&
-    map.layout.values !== 0 &&
-    map.layout.stride !== 0 &&
-    map.info.keySize === 4 &&
-    map.info.type.holds === undefined &&
-    map.info.type.perCpu === undefined
-  );
+    ret.kind === 'map_value';
+  if (!looksUp || map.info.keySize !== 4) return undefined;
+  const { layout } = map;
+  const { holds, perCpu } = map.info.type;
+  if (layout.perCpu !== undefined) return { ...layout.perCpu, holdsMap: false };
+  if (layout.values === 0 || layout.stride === 0 || perCpu !== undefined) return undefined;
+  if (holds !== undefined && holds !== 'map') return undefined;
+  return { values: layout.values, stride: layout.stride, cpuStride: 0, holdsMap: holds === 'map' };
 }
 
 /** R0 = key < max_entries ? value's address : NULL. */
-function emitArrayLookup(f: FunctionContext, map: BpfMap): void {
+function emitArrayLookup(f: FunctionContext, shape: ArrayShape, maxEntries: number): void {
   const { w } = f;
-  const { values, stride } = map.layout;
+  const { values, stride, cpuStride } = shape;
   const test = f.scratch('null', TYPE.i32);
   const key = f.scratch('key', TYPE.i32);
   w.memory(OP.i32Load, f.address(2, 0));
   w.tee(key);
-  w.i32(map.info.maxEntries | 0);
+  w.i32(maxEntries | 0);
   w.op(OP.i32LtU);
-  w.set(test);
-  w.get(key);
-  w.op(OP.i64ExtendI32U);
-  w.i64Halves(stride, 0);
-  w.op(OP.i64Mul);
-  w.i64Halves(values, 0);
-  w.op(OP.i64Add);
+  if (shape.holdsMap) {
+    // An empty slot is NULL as well, so the value decides.
+    w.block(OP.if, TYPE.i32);
+    w.get(key);
+    w.i32(stride);
+    w.op(OP.i32Mul);
+    w.memory(OP.i32Load, values);
+    w.op(OP.else);
+    w.i32(0);
+    w.op(OP.end);
+    w.tee(test);
+    w.op(OP.i64ExtendI32U);
+  } else {
+    w.set(test);
+    w.get(key);
+    w.op(OP.i64ExtendI32U);
+    w.i64Halves(stride, 0);
+    w.op(OP.i64Mul);
+    if (cpuStride !== 0) {
+      w.i32(RUN_STATE.cpu);
+      w.memory(OP.i64Load32U, 0);
+      w.i64Halves(cpuStride, 0);
+      w.op(OP.i64Mul);
+      w.op(OP.i64Add);
+    }
+    w.i64Halves(values, 0);
+    w.op(OP.i64Add);
+  }
   f.kernelHalf();
   pointerOrNull(f, test);
 }

@@ -79,6 +79,35 @@ describe('array lookup', () => {
     }
   });
 
+  it('of a per-CPU array, on the CPU that runs', () => {
+    const percpu = kernel.create('percpu_array', { valueSize: 12, maxEntries: 5 });
+    const { values, stride, cpuStride } = percpu.layout.perCpu!;
+    for (const cpu of [0, 1]) {
+      kernel.cpu = cpu;
+      for (const key of [0, 4, 5]) {
+        const { insns, call } = lookupProgram(percpu.layout.address, [asm.st('w', R10, -4, key)]);
+        const target = { kind: 'function', callee: never('lookup', 2), row: LOOKUP, map: percpu } as const;
+        const want = key < 5 ? kernelAddress(values + cpu * cpuStride + key * stride) : 0n;
+        expect(bench.run(insns, { calls: new Map([[call, target]]) })).toBe(want);
+      }
+    }
+    kernel.cpu = 0;
+  });
+
+  it('of an array of maps gives the inner map', () => {
+    const outer = kernel.create('array_of_maps', { valueSize: 4, maxEntries: 3, inner: map });
+    kernel.memory.u32[(outer.layout.values + outer.layout.stride) >>> 2] = map.layout.address;
+    for (const [key, want] of [
+      [0, 0n],
+      [1, kernelAddress(map.layout.address)],
+      [3, 0n],
+    ] as const) {
+      const { insns, call } = lookupProgram(outer.layout.address, [asm.st('w', R10, -4, key)]);
+      const target = { kind: 'function', callee: never('lookup', 2), row: LOOKUP, map: outer } as const;
+      expect(bench.run(insns, { calls: new Map([[call, target]]) })).toBe(want);
+    }
+  });
+
   it('is not taken for maps of other types', () => {
     const hash = kernel.create('hash', { maxEntries: 5 });
     const { insns, call } = lookupProgram(hash.layout.address, [asm.st('w', R10, -4, 1)]);
