@@ -5,14 +5,16 @@
 import type { Command } from 'commander';
 import { decodeProgram } from '../../src/asm/index.ts';
 import type { Engine, EngineEnv, ExecutableProgram } from '../../src/contracts/engine.ts';
-import type { VerifyRequest, VerifyResult } from '../../src/contracts/verify.ts';
 import { createInterpreter } from '../../src/interpreter/index.ts';
 import { createJit } from '../../src/jit/index.ts';
+import { ROOT } from '../../src/kernel/credentials.ts';
 import { Callbacks, ProgramEntries } from '../../src/kernel/engine-tables.ts';
 import { GuestMemory, kernelAddress } from '../../src/memory/index.ts';
-import { createPacketLoads, executable, rewrite } from '../../src/rewrite/index.ts';
+import { createPacketLoads, rewrite } from '../../src/rewrite/index.ts';
 import { MODELLED_SKB, MODELLED_SKB_SIZE } from '../../src/spec/contexts/modelled.ts';
-import { fromHex } from '../../src/util/index.ts';
+import { progTypeByName } from '../../src/spec/index.ts';
+import { ERRNO, fromHex } from '../../src/util/index.ts';
+import { verify } from '../../src/verifier/index.ts';
 import { readTable } from './table.ts';
 
 interface IsaCase {
@@ -37,23 +39,11 @@ interface Outcome {
   readonly reason?: string;
 }
 
-type Verify = (request: VerifyRequest) => VerifyResult;
-
-async function optional<T>(path: string): Promise<T | null> {
-  try {
-    return (await import(path)) as T;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND') return null;
-    throw error;
-  }
-}
-
 interface Setup {
   readonly env: EngineEnv;
   readonly memory: GuestMemory;
   readonly engines: readonly Engine[];
   readonly build: (test: IsaCase) => ExecutableProgram | { readonly rejected: string };
-  readonly verified: boolean;
 }
 
 function enginesNamed(which: string): Engine[] {
@@ -63,53 +53,37 @@ function enginesNamed(which: string): Engine[] {
   return engines;
 }
 
-async function builder(memory: GuestMemory): Promise<Pick<Setup, 'build' | 'verified'>> {
-  const verifier = await optional<{ verify: Verify }>('../../src/verifier/index.ts');
-  const spec = await optional<{ progTypeByName?: (name: string) => VerifyRequest['progType'] | undefined }>(
-    '../../src/spec/index.ts',
-  );
-  const progType = spec?.progTypeByName?.('socket_filter');
-  if (verifier === null || progType === undefined) {
-    process.stderr.write('conformance: there is no verifier in this tree; running programs unverified\n');
-    return {
-      verified: false,
-      build: (test) => executable(decodeProgram(fromHex(test.insns)!), { name: test.name }),
-    };
-  }
+/** Loads the cases of a table: verifier and rewrite. */
+function builder(memory: GuestMemory): Setup['build'] {
+  const progType = progTypeByName('socket_filter')!;
   const packetLoads = createPacketLoads(memory, {
     data: (ctx) => {
       const start = memory.view.getUint32(ctx + MODELLED_SKB.data, true);
       return { start, length: memory.view.getUint32(ctx + MODELLED_SKB.data_end, true) - start };
     },
   });
-  return {
-    verified: true,
-    build: (test) => {
-      const result = verifier.verify({
-        progType,
-        expectedAttachType: 0,
-        insns: decodeProgram(fromHex(test.insns)!),
-        gplCompatible: true,
-        mapByFd: () => -9,
-        credentials: { uid: 0, capBpf: true, capPerfmon: true, capNetAdmin: true, capSysAdmin: true },
-        flags: 0,
-        logLevel: 0,
-      });
-      if (result.verdict === 'reject') return { rejected: `${result.errno}: ${result.message}` };
-      return rewrite(result, {
-        name: test.name,
-        helpers: { resolve: () => undefined },
-        map: () => {
-          throw new Error('the cases of this table have no maps');
-        },
-        packetLoads,
-      }).program;
-    },
+  return (test) => {
+    const result = verify({
+      progType,
+      expectedAttachType: 0,
+      insns: decodeProgram(fromHex(test.insns) ?? new Uint8Array()),
+      gplCompatible: true,
+      mapByFd: () => -ERRNO.EBADF,
+      credentials: ROOT,
+      flags: 0,
+      logLevel: 0,
+    });
+    if (result.verdict === 'reject') return { rejected: `${result.errno}: ${result.message}` };
+    return rewrite(result, {
+      name: test.name,
+      helpers: { resolve: () => undefined },
+      map: () => {
+        throw new Error('the cases of this table have no maps');
+      },
+      packetLoads,
+    }).program;
   };
 }
-
-/** Large contexts of the test suite store up to 16 KiB behind their context; unverified runs need the room. */
-const UNVERIFIED_CONTEXT = 0x8000;
 
 function runCase(setup: Setup, test: IsaCase): Outcome {
   const { id, name, kind } = test;
@@ -117,8 +91,6 @@ function runCase(setup: Setup, test: IsaCase): Outcome {
   if (kind === 'classic') return { ...base, agree: null, reason: 'classic BPF' };
   const expected = test.test.map(({ result }) => result >>> 0);
   const hostRejects = test.host === 'reject';
-  if (hostRejects && !setup.verified)
-    return { ...base, agree: null, reason: 'refused by Linux, and nothing verifies here' };
   let built: ReturnType<Setup['build']>;
   try {
     built = setup.build(test);
@@ -151,7 +123,7 @@ function runSizes(
     const program = engine.prepare(built, setup.env);
     const data = fromHex(test.data ?? '') ?? new Uint8Array();
     const results = test.test.map(({ data_size }) => {
-      const ctx = memory.allocate(setup.verified ? MODELLED_SKB_SIZE : UNVERIFIED_CONTEXT, 'context');
+      const ctx = memory.allocate(MODELLED_SKB_SIZE, 'context');
       const packet = memory.allocate(Math.max(data_size, 1), 'packet');
       memory.write(packet, data.subarray(0, data_size));
       memory.writeU64(ctx + MODELLED_SKB.data, kernelAddress(packet));
@@ -194,7 +166,7 @@ export function addIsaCommand(program: Command): void {
     .argument('<file>', 'table, one JSON record a line')
     .option('--engine <which>', 'interp, jit or both', 'both')
     .option('--json', 'one record a case; the summary goes to standard error')
-    .action(async (file: string, options: { engine: string; json?: boolean }) => {
+    .action((file: string, options: { engine: string; json?: boolean }) => {
       if (!['interp', 'jit', 'both'].includes(options.engine))
         program.error(`error: --engine ${options.engine}: give interp, jit or both`, { exitCode: 2 });
       const memory = new GuestMemory();
@@ -203,7 +175,7 @@ export function addIsaCommand(program: Command): void {
         env,
         memory,
         engines: enginesNamed(options.engine),
-        ...(await builder(memory)),
+        build: builder(memory),
       };
       const outcomes = readTable<IsaCase>(file).map((test) => runCase(setup, test));
       const judged = outcomes.filter((o) => o.agree !== null);
