@@ -9,7 +9,6 @@ import { SKB_HOOK, SkbContexts, type SkbPacket } from './skb.ts';
 import { XDP_HOOK, XdpContexts, type XdpFrame } from './xdp.ts';
 
 export { EventContexts, type EventPoint } from './events.ts';
-export * from './packets/index.ts';
 
 const HOOKS: readonly Hook[] = [XDP_HOOK, SKB_HOOK, RAW_TRACEPOINT_HOOK];
 

@@ -5,14 +5,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Btf, BtfBuilder, checkBtf, dumpC, formatValue, parseBtf } from '../../src/btf/index.ts';
-import { parseElf } from '../../src/elf/index.ts';
 import {
   asEthernet,
   type CapturedPacket,
   readPackets,
   writePcap,
   writePcapng,
-} from '../../src/hooks/packets/index.ts';
+} from '../../src/capture/packets/index.ts';
+import { parseElf } from '../../src/elf/index.ts';
 import { parseObject, resolveCore } from '../../src/object/index.ts';
 import { BpfError, concatBytes } from '../../src/util/index.ts';
 import { mutate } from '../../tools/mutate.ts';

@@ -12,7 +12,7 @@ import {
   streamPackets,
   writePcap,
   writePcapng,
-} from '../../src/hooks/packets/index.ts';
+} from '../../src/capture/packets/index.ts';
 import { BpfError, concatBytes } from '../../src/util/index.ts';
 
 const hasTcpdump = spawnSync('tcpdump', ['--version'], { stdio: 'ignore' }).status === 0;
