@@ -3,7 +3,18 @@
  * immediate loads with both halves and the map behind them, opcodes that exist. Order and messages are those of Linux
  * 6.18 (add_subprog_and_kfunc, check_subprogs, resolve_pseudo_ldimm64).
  */
-import { CALL, CLASS, insnClass, insnMode, insnOp, JMP_OP, LD_IMM64, MODE, PSEUDO } from '../asm/opcodes.ts';
+import {
+  CALL,
+  CLASS,
+  insnClass,
+  insnMode,
+  insnOp,
+  JMP_OP,
+  LD_IMM64,
+  MODE,
+  PSEUDO,
+  SOURCE,
+} from '../asm/opcodes.ts';
 import { rowsByCode } from '../asm/table.ts';
 import type { Insn } from '../contracts/insn.ts';
 import type { MapInfo } from '../contracts/maps.ts';
@@ -63,7 +74,10 @@ export function findSubprogs(env: Env): void {
   env.subprogs.forEach((subprog, i) => {
     subprog.end = env.subprogs[i + 1]?.start ?? env.count;
   });
-  if (env.logsAll) env.subprogs.forEach((subprog, i) => env.verbose(`func#${i} @${subprog.start}\n`));
+  if (!env.logsAll) return;
+  env.subprogs.forEach((subprog, i) => {
+    env.verbose(`func#${i} @${subprog.start}\n`);
+  });
 }
 
 /** Jumps stay inside their subprogram, and no subprogram falls through into the next. */
@@ -177,6 +191,11 @@ function resolveMapLoad(env: Env, i: number): void {
   facts.mapValueOffset = offset;
 }
 
+/** Calls through a register have a number and a text, but no kernel takes them. */
+function isKnownOpcode(code: number): boolean {
+  return rowsByCode(code).some((row) => !row.internal && !(row.group === 'call' && (code & SOURCE.X) !== 0));
+}
+
 /** Every opcode exists, every 64-bit immediate load has both halves, every map is one. */
 export function resolveImmediates(env: Env): void {
   for (let i = 0; i < env.count; i++) {
@@ -204,7 +223,7 @@ export function resolveImmediates(env: Env): void {
       i++;
       continue;
     }
-    if (!rowsByCode(insn.code).some((row) => !row.internal)) {
+    if (!isKnownOpcode(insn.code)) {
       env.fail('EINVAL', `unknown opcode ${insn.code.toString(16).padStart(2, '0')}`);
     }
   }

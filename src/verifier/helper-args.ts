@@ -246,33 +246,40 @@ export function checkHelperMemory(env: Env, n: number, size: number, access: Hel
   switch (reg.base) {
     case PTR_TO_PACKET:
     case PTR_TO_PACKET_META:
-      return checkPacket(env, n, reg.off, size, zeroSize);
+      checkPacket(env, n, reg.off, size, zeroSize);
+      return;
     case PTR_TO_MAP_KEY:
       refuseWrite();
-      return checkRegion(env, n, reg.off, size, reg.map!.keySize, false);
+      checkRegion(env, n, reg.off, size, reg.map!.keySize, false);
+      return;
     case PTR_TO_MAP_VALUE:
       checkMapFlags(env, reg.map!, reg.off, size, write);
-      return checkMapValue(env, n, reg.off, size, zeroSize, false);
+      checkMapValue(env, n, reg.off, size, zeroSize, false);
+      return;
     case PTR_TO_MEM:
       if ((reg.type & MEM_RDONLY) !== 0) refuseWrite();
-      return checkRegion(env, n, reg.off, size, reg.raw, zeroSize);
+      checkRegion(env, n, reg.off, size, reg.raw, zeroSize);
+      return;
     case PTR_TO_BUF: {
       const rdonly = (reg.type & MEM_RDONLY) !== 0;
       if (rdonly) refuseWrite();
-      return checkBuffer(env, n, reg, reg.off, size, rdonly ? 'rdonly' : 'rdwr');
+      checkBuffer(env, n, reg, reg.off, size, rdonly ? 'rdonly' : 'rdwr');
+      return;
     }
     case PTR_TO_STACK: {
       const { onRaw } = access;
-      return checkStackRange(
+      checkStackRange(
         env,
         n,
         reg.off,
         size,
         onRaw === undefined ? { zeroSize, write } : { zeroSize, write, onRaw },
       );
+      return;
     }
     case PTR_TO_BTF_ID:
-      return accessKernelStruct(env, n, reg.off, size, false, -1);
+      accessKernelStruct(env, n, reg.off, size, false, -1);
+      return;
     default:
       if (
         reg.base === PTR_TO_CTX &&
@@ -283,7 +290,8 @@ export function checkHelperMemory(env: Env, n: number, size: number, access: Hel
           if (zeroSize) return;
           env.refuse('EACCES');
         }
-        return accessMemory(env, { ptr: n, off: size - 1, size: 1, write, value: -1 });
+        accessMemory(env, { ptr: n, off: size - 1, size: 1, write, value: -1 });
+        return;
       }
       if (zeroSize && size === 0 && isNull(reg)) return;
       env.fail('EACCES', `R${n} type=${typeName(reg.type)} expected=${typeName(PTR_TO_STACK)}`);

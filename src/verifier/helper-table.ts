@@ -23,13 +23,17 @@ function hasCapability(env: Env, capability: Capability | undefined): boolean {
   }
 }
 
-/** UAPI name (without BPF_) of the program's expected attach type; undefined where its type has none. */
+/**
+ * UAPI name (without BPF_) of the program's expected attach type; undefined where its type has none. 0 may stand for the
+ * type's default.
+ */
 export function attachTypeName(env: Env): string | undefined {
   const { progType, expectedAttachType } = env.request;
-  if (expectedAttachType === 0 && (progType.attachTypes === undefined || progType.attachTypes.length === 0)) {
-    return undefined;
-  }
-  return attachTypeById(expectedAttachType)?.name;
+  const name = attachTypeById(expectedAttachType)?.name;
+  const { attachTypes, defaultAttachType } = progType;
+  if (expectedAttachType !== 0) return name;
+  if (defaultAttachType !== undefined) return defaultAttachType;
+  return name !== undefined && attachTypes?.includes(name) ? name : undefined;
 }
 
 /** Whether the id lies outside the table: such a call is `invalid func unknown`. */

@@ -75,7 +75,9 @@ export function checkSubprogArgs(env: Env, index: number): Refusal | null {
   if (subprog.typeId === 0 || subprog.unreliable) return new Refusal('EINVAL');
   try {
     const args = prepareArgs(env, index);
-    args.forEach((arg, i) => checkArg(env, i, arg));
+    args.forEach((arg, i) => {
+      checkArg(env, i, arg);
+    });
     return null;
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;

@@ -14,7 +14,7 @@ import type { ErrnoName } from '../util/errno.ts';
 import { InternalError } from '../util/errors.ts';
 import { checkFuncInfo, checkFuncInfoEarly, checkLineInfo, prepareArgs } from './btf-check.ts';
 import { checkCfg, computePostorder, computeScc } from './cfg.ts';
-import { checkSubprogs, findSubprogs, resolveImmediates } from './check-structure.ts';
+import { checkSubprogs, findSubprogs, isKfuncCall, resolveImmediates } from './check-structure.ts';
 import { exploreAll } from './do-check.ts';
 import { dynptrReg } from './dynptr.ts';
 import { Env, type SubprogArg } from './env.ts';
@@ -144,6 +144,15 @@ function runPhases(env: Env): void {
   checkFunction(env, 0);
   checkGlobals(env);
   checkStackDepth(env);
+  checkMissingKfuncs(env);
+}
+
+/** Calls of kernel functions that do not exist are only allowed where no path gets to. */
+function checkMissingKfuncs(env: Env): void {
+  const { insns, seen } = env;
+  if (insns.some((insn, i) => seen[i] !== 0 && isKfuncCall(insn) && insn.imm === 0)) {
+    env.fail('EINVAL', 'invalid kernel function call not eliminated in verifier pass');
+  }
 }
 
 function statsOf(env: Env, started: number): VerifyStats {

@@ -6,7 +6,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { decodeProgram } from '../../src/asm/index.ts';
-import { type Btf, parseBtf } from '../../src/btf/index.ts';
+import { CALL, CLASS, JMP_OP, LD_IMM64, PSEUDO } from '../../src/asm/opcodes.ts';
+import { type Btf, BtfBuilder, parseBtf } from '../../src/btf/index.ts';
 import type { Insn } from '../../src/contracts/insn.ts';
 import type { MapInfo, SpecialField } from '../../src/contracts/maps.ts';
 import { mapTypeByName, progTypeByName } from '../../src/spec/index.ts';
@@ -114,6 +115,40 @@ function buildCase(
   return { insns, maps };
 }
 
+/**
+ * Function records for programs with function pointers, which need BTF: the table does not carry any, so every function is
+ * a static `int f(void)`.
+ */
+function functionRecords(
+  insns: readonly Insn[],
+): { btf: Btf; funcInfo: { insn: number; typeId: number }[] } | null {
+  if (!insns.some((insn) => insn.code === LD_IMM64 && insn.src === PSEUDO.FUNC)) return null;
+  const starts = new Set([0]);
+  insns.forEach((insn, i) => {
+    const call = insn.code === (CLASS.JMP | JMP_OP.CALL) && insn.src === CALL.LOCAL;
+    if (call || (insn.code === LD_IMM64 && insn.src === PSEUDO.FUNC)) starts.add(i + insn.imm + 1);
+  });
+  const builder = new BtfBuilder();
+  const int = builder.add({
+    kind: 'int',
+    name: 'int',
+    size: 4,
+    signed: true,
+    char: false,
+    bool: false,
+    bitOffset: 0,
+    bits: 32,
+  });
+  const proto = builder.add({ kind: 'func_proto', returnType: int, params: [] });
+  const funcInfo = [...starts]
+    .sort((a, b) => a - b)
+    .map((insn, i) => ({
+      insn,
+      typeId: builder.add({ kind: 'func', name: `func${i}`, type: proto, linkage: 'static' }),
+    }));
+  return { btf: builder.build(), funcInfo };
+}
+
 interface Options {
   readonly json?: boolean;
   readonly only?: string;
@@ -146,6 +181,7 @@ function runCase(
     flags: test.loadFlags,
     logLevel,
     ...(btf === undefined ? {} : { kernelBtf: btf }),
+    ...(functionRecords(insns) ?? {}),
   });
 }
 

@@ -207,21 +207,11 @@ function pointerAlu(env: Env, insn: Insn, ptr: Reg, off: Reg, offIsDst: boolean)
   checkSane(env, ptr.v, ptr.off, ptr.type);
   const sanitized = op === ALU_OP.ADD || op === ALU_OP.SUB;
   const window = sanitized ? openAluWindow(env, insn, ptr, off, offIsDst) : null;
-  let result: Reg;
-  switch (op) {
-    case ALU_OP.ADD:
-      result = added(env, ptr, off);
-      break;
-    case ALU_OP.SUB:
-      result = subtracted(env, insn, ptr, off, offIsDst);
-      break;
-    case ALU_OP.AND:
-    case ALU_OP.OR:
-    case ALU_OP.XOR:
-      return env.fail('EACCES', `R${dst} bitwise operator ${SIGNS[op >> 4]} on pointer prohibited`);
-    default:
-      return env.fail('EACCES', `R${dst} pointer arithmetic with ${SIGNS[op >> 4]} operator prohibited`);
+  if (op === ALU_OP.AND || op === ALU_OP.OR || op === ALU_OP.XOR) {
+    env.fail('EACCES', `R${dst} bitwise operator ${SIGNS[op >> 4]} on pointer prohibited`);
   }
+  if (!sanitized) env.fail('EACCES', `R${dst} pointer arithmetic with ${SIGNS[op >> 4]} operator prohibited`);
+  const result = op === ALU_OP.ADD ? added(env, ptr, off) : subtracted(env, insn, ptr, off, offIsDst);
   checkSane(env, result.v, result.off, ptr.type);
   env.setReg(dst, result);
   checkResultInBounds(env, insn, result);

@@ -286,8 +286,7 @@ export function checkHelperCall(env: Env, explored: Explored, insn: Insn): void 
   for (let i = 0; i < helper.args.length; i++) checkHelperArg(env, i, meta);
   recordCall(env, meta);
   if (helper.tailCall) recordTailCallIndex(env, meta);
-  else if (meta.map !== null && meta.map.type.everyKeyExists)
-    recordKey(env, meta.constantKey >= 0n ? meta.constantKey : null);
+  else if (meta.map?.type.everyKeyExists) recordKey(env, meta.constantKey >= 0n ? meta.constantKey : null);
   for (let i = 0; i < meta.rawSize; i++) {
     accessMemory(env, { ptr: meta.rawReg, off: i, size: 1, write: true, value: -1 });
   }
@@ -310,6 +309,7 @@ export function checkHelperCall(env: Env, explored: Explored, insn: Insn): void 
   checkMapHelper(env, meta);
 
   let changesPacket = packet;
+  // A tail call of the main program that fails has changed nothing.
   if (helper.tailCall && !tailCallInSubprog(env, explored)) changesPacket = false;
   if (changesPacket) clearPacketPointers(env);
 }
