@@ -95,6 +95,8 @@ export interface MapObjectResolver {
   /** fd → a perf event's ring. */
   perfEventByFd(fd: number): { id: number } | number;
   putPerfEvent(id: number): void;
+  /** Whether there is a network interface of this index (device maps). Absent: every index but 0 is one. */
+  interfaceExists?(ifindex: number): boolean;
 }
 
 /** Sizes and flags of MAP_CREATE after the kernel has checked fds and privileges. */

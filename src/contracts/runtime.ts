@@ -81,6 +81,8 @@ export interface PacketOps {
   hash?(ctx: number): number;
   /** bpf_redirect: remembers where the packet goes and gives the action (XDP_REDIRECT, TC_ACT_REDIRECT) or the refusal. */
   redirect?(ifindex: number, flagsLow: number, flagsHigh: number): number;
+  /** bpf_redirect_map found an entry (or was told to broadcast): the frame goes to it when the program says XDP_REDIRECT. */
+  redirectMap?(map: BpfMap, key: number, flags: number): void;
 }
 
 /** All helpers of one kernel, bound to its environment. */

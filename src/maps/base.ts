@@ -84,6 +84,8 @@ export interface ProgramOps {
   /** (map, value) → 0 or -errno. */
   readonly pop?: Words;
   readonly peek?: Words;
+  /** (map, key) → value or 0: where bpf_redirect_map sends a frame. */
+  readonly redirect?: Words;
 }
 
 /** A visit of bpf_for_each_map_elem: offsets of key and value; true stops the walk. */

@@ -5,7 +5,7 @@
  */
 import type { MapCreateParams } from '../contracts/maps.ts';
 import { BPF_MAP_FLAGS } from '../uapi/index.ts';
-import { alignUp } from '../util/index.ts';
+import { alignUp, ERRNO } from '../util/index.ts';
 import { type ElementVisitor, MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
 import {
   ELEM_KEY,
@@ -123,6 +123,7 @@ export class HashMapBase extends MapBase {
   }
 
   override lookupAndDelete(key: Uint8Array, flags = 0): Uint8Array | number {
+    if (this.frozen) return -ERRNO.EPERM;
     const value = this.lookup(key, flags);
     if (typeof value === 'number') return value;
     const refused = this.delete(key);

@@ -20,6 +20,7 @@ export interface MapsWasm {
   readonly percpu_array_lookup_cpu: Words;
   readonly percpu_array_update: Words;
   readonly percpu_array_update_all: Words;
+  readonly slot_lookup: Words;
   readonly array_of_maps_lookup: Words;
   readonly hash_lookup_4: Words;
   readonly hash_lookup_8: Words;

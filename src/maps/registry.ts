@@ -5,7 +5,9 @@ import { BpfError } from '../util/index.ts';
 import { ARRAY } from './array.ts';
 import { ARRAY_OF_MAPS } from './array-of-maps.ts';
 import { type EmbeddedMap, MapBlocks, type MapContext, type MapTypeImpl, type ProgramOps } from './base.ts';
+import { CPUMAP } from './cpumap.ts';
 import { checkMapCreate } from './create-check.ts';
+import { DEVMAP, DEVMAP_HASH } from './devmap.ts';
 import { HASH } from './hash.ts';
 import { HASH_OF_MAPS } from './hash-of-maps.ts';
 import { LPM_TRIE } from './lpm-trie.ts';
@@ -36,6 +38,9 @@ const TYPES: Readonly<Record<string, MapTypeImpl>> = {
   queue: QUEUE,
   stack: STACK,
   ringbuf: RINGBUF,
+  devmap: DEVMAP,
+  devmap_hash: DEVMAP_HASH,
+  cpumap: CPUMAP,
 };
 
 /** Names of the map types that `createMap` can make. */

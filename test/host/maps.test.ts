@@ -34,6 +34,8 @@ interface Case extends MapSizes {
   /** Keys are drawn from so many; default max_entries + 3. */
   readonly keys?: number;
   readonly lpm?: true;
+  /** Values whose first word is one of these, and 0 otherwise. */
+  readonly words?: readonly number[];
 }
 
 const NO_PREALLOC = 1;
@@ -60,6 +62,10 @@ const CASES: readonly Case[] = [
   { type: 'lpm_trie', keySize: 5, valueSize: 8, maxEntries: 8, flags: NO_PREALLOC, lpm: true },
   { type: 'lpm_trie', keySize: 20, valueSize: 8, maxEntries: 20, flags: NO_PREALLOC, lpm: true },
   { type: 'lpm_trie', keySize: 7, valueSize: 2, maxEntries: 12, flags: NO_PREALLOC, lpm: true },
+  { type: 'devmap', keySize: 4, valueSize: 4, maxEntries: 3, words: [0, 1, 1, 999] },
+  { type: 'devmap', keySize: 4, valueSize: 8, maxEntries: 3, words: [0, 1, 1, 999] },
+  { type: 'devmap_hash', keySize: 4, valueSize: 8, maxEntries: 3, words: [0, 1, 1, 999], unordered: true },
+  { type: 'cpumap', keySize: 4, valueSize: 4, maxEntries: 4, words: [0, 1, 64, 16384, 16385] },
 ];
 
 type Operation = 'lookup' | 'update' | 'delete' | 'next' | 'lookup_delete';
@@ -89,7 +95,7 @@ function keyOf(test: Case, random: (limit: number) => number): Uint8Array {
   }
   const n = random(test.keys ?? (test.maxEntries ?? 4) + 3);
   for (let i = 0; i < key.length; i++)
-    key[i] = i === 0 ? n : test.type.includes('array') ? 0 : (n * 37 * i) & 255;
+    key[i] = i === 0 ? n : test.type.includes('array') || test.words ? 0 : (n * 37 * i) & 255;
   if (key.length === 4 && random(40) === 0) key.fill(255);
   return key;
 }
@@ -101,7 +107,8 @@ function steps(test: Case, count: number, seed: number, valueSize: number): Step
   return Array.from({ length: count }, () => {
     const op = ops[random(ops.length)];
     const key = keyless && op !== 'next' ? new Uint8Array(0) : keyOf(test, random);
-    const value = Uint8Array.from({ length: valueSize }, () => random(256));
+    const value = Uint8Array.from({ length: valueSize }, () => (test.words ? 0 : random(256)));
+    if (test.words) new DataView(value.buffer).setUint32(0, test.words[random(test.words.length)], true);
     const flags =
       op === 'update' && random(2) === 0 ? [1, 2, 3, 4, 0, 8][random(6)] : random(30) === 0 ? 4 : 0;
     return { op, key: op === 'next' && random(6) === 0 ? null : key, value, flags };
@@ -171,6 +178,8 @@ describe.skipIf(why !== null)('maps behave as the kernel does', () => {
       const row = mapTypeByName(test.type)!;
       for (let round = 0; round < ROUNDS; round++) {
         const kernel = new TestKernel(host.cpus);
+        // As on the machine: the loopback interface alone, as far as these values go.
+        kernel.interfaceExists = (ifindex) => ifindex === 1;
         const map = kernel.create(test.type, test);
         const [created] = await host.run([
           {

@@ -21,6 +21,7 @@ export class TestKernel implements MapObjectResolver {
   readonly maps = new Map<number, EmbeddedMap>();
   /** References held by other maps: +1 taken, -1 given back, by `map 7`, `prog 3`, `event 1`. */
   readonly references = new Map<string, number>();
+  interfaceExists?: (ifindex: number) => boolean;
   #nextId = 1;
 
   constructor(possibleCpus = 2, maximumPages = 4096) {

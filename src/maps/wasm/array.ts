@@ -66,6 +66,12 @@ export function percpu_array_update_all(map: usize, key: usize, values: usize, f
   return 0;
 }
 
+// DEVMAP, CPUMAP: a slot is an entry once its first word is not 0.
+export function slot_lookup(map: usize, key: usize): usize {
+  const at = array_lookup(map, key);
+  return at && load<u32>(at) ? at : 0;
+}
+
 export function array_of_maps_lookup(map: usize, key: usize): usize {
   const index = load<u32>(key);
   return index < load<u32>(map, HDR_MAX_ENTRIES) ? load<u32>(slot(map, index)) : 0;
