@@ -4,9 +4,11 @@
  */
 import { Command } from 'commander';
 import { addIsaCommand } from './conformance/isa.ts';
+import { addRunsCommand } from './conformance/runs.ts';
 import { addVerifierCommand } from './conformance/verifier.ts';
 
 const program = new Command('conformance').description('compares this kernel with tables recorded on Linux');
 addIsaCommand(program);
+addRunsCommand(program);
 addVerifierCommand(program);
 await program.parseAsync();
