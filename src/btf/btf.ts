@@ -97,6 +97,11 @@ export class Btf {
     return at === undefined ? '' : this.string(this.sections.view.getUint32(at, this.littleEndian));
   }
 
+  /** The own string section. */
+  get stringBytes(): Uint8Array {
+    return this.sections.strings.bytes;
+  }
+
   /** The string at an offset of the (base and own) string sections. */
   string(offset: number): string {
     const own = offset - (this.base?.stringSize ?? 0);

@@ -2,7 +2,7 @@
  * Writes BTF: collects types in the model of `types.ts`, shares their strings, lays out the blob
  * (Documentation/bpf/btf.rst section 2). Ids are given in order of `add`; references are not checked here, `parseBtf` does.
  */
-import { BpfError, InternalError, utf8 } from '../util/index.ts';
+import { BpfError, concatBytes, fromUtf8, InternalError, utf8 } from '../util/index.ts';
 import { type Btf, parseBtf } from './btf.ts';
 import { BTF_MAGIC, BTF_MAX_NAME_OFFSET } from './parse.ts';
 import { BTF_KIND, BTF_LINKAGE, type BtfMember, type BtfType, btfName } from './types.ts';
@@ -12,6 +12,27 @@ export class BtfStringTable {
   private readonly offsets = new Map<string, number>([['', 0]]);
   private readonly texts: string[] = [''];
   private size = 1;
+
+  /**
+   * Starts with an existing string section, byte for byte: `.BTF.ext` and line info records point into it by offset.
+   * `bytes` is the section, NUL at its start and end.
+   */
+  static from(bytes: Uint8Array): BtfStringTable {
+    const table = new BtfStringTable();
+    for (let at = 1; at < bytes.length; ) {
+      const end = bytes.indexOf(0, at);
+      const stop = end < 0 ? bytes.length : end;
+      const text = fromUtf8(bytes.subarray(at, stop));
+      if (!table.offsets.has(text)) table.offsets.set(text, at);
+      at = stop + 1;
+    }
+    table.prefix = bytes;
+    table.size = bytes.length;
+    table.texts.length = 0;
+    return table;
+  }
+
+  private prefix: Uint8Array = new Uint8Array();
 
   /** Offset of `text`, added where it is new. Errors: E2BIG beyond what an offset can tell. */
   add(text: string): number {
@@ -26,7 +47,7 @@ export class BtfStringTable {
   }
 
   bytes(): Uint8Array {
-    return utf8(this.texts.map((text) => `${text}\0`).join(''));
+    return concatBytes([this.prefix, utf8(this.texts.map((text) => `${text}\0`).join(''))]);
   }
 }
 
@@ -36,12 +57,16 @@ function usesKflag(members: readonly BtfMember[]): boolean {
 
 /** Collects types; `bytes()` is the blob, `build()` the parsed result. */
 export class BtfBuilder {
-  readonly strings = new BtfStringTable();
+  readonly strings: BtfStringTable;
   private readonly types: BtfType[] = [];
 
-  /** A builder that holds the own types of `btf` under their ids. Split BTF is not supported. */
+  constructor(strings = new BtfStringTable()) {
+    this.strings = strings;
+  }
+
+  /** A builder that holds the own types of `btf` under their ids, and its strings at their offsets. Split BTF is not supported. */
   static from(btf: Btf): BtfBuilder {
-    const builder = new BtfBuilder();
+    const builder = new BtfBuilder(BtfStringTable.from(btf.stringBytes));
     for (let id = 1; id < btf.typeCount; id++) builder.types.push(btf.type(id));
     return builder;
   }
