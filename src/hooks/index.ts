@@ -36,8 +36,8 @@ export class PacketContexts implements PacketSource {
       adjustHead: (ctx, delta) => this.#packet(ctx).adjustHead(ctx, delta),
       adjustTail: (ctx, delta) => this.#packet(ctx).adjustTail(ctx, delta),
       adjustMeta: (ctx, delta) => this.#packet(ctx).adjustMeta(ctx, delta),
-      data: (ctx) => this.#packet(ctx).data(ctx),
-      headers: (ctx) => this.#packet(ctx).headers(ctx),
+      data: (ctx) => this.#packet(ctx).data(),
+      headers: (ctx) => this.#packet(ctx).headers(),
     };
   }
 

@@ -29,6 +29,7 @@ import { HELPERS, MAP_TYPES, PROG_TYPES } from '../spec/index.ts';
 import { BpfError } from '../util/errors.ts';
 import * as links from './commands/link.ts';
 import * as maps from './commands/map.ts';
+import * as batches from './commands/map-batch.ts';
 import * as objects from './commands/objects.ts';
 import { progLoad } from './commands/prog-load.ts';
 import { progTestRun } from './commands/test-run.ts';
@@ -72,10 +73,10 @@ export class EmbeddedKernel implements Kernel {
     return maps.mapLookupAndDeleteElem(this.#machine, attr);
   }
   mapLookupBatch(attr: MapBatchAttr): MapBatchResult {
-    return maps.mapLookupBatch(this.#machine, attr);
+    return batches.mapLookupBatch(this.#machine, attr);
   }
   mapLookupAndDeleteBatch(attr: MapBatchAttr): MapBatchResult {
-    return maps.mapLookupBatch(this.#machine, attr, true);
+    return batches.mapLookupBatch(this.#machine, attr, true);
   }
   mapUpdateBatch(attr: {
     mapFd: Fd;
@@ -83,10 +84,10 @@ export class EmbeddedKernel implements Kernel {
     values: readonly Uint8Array[];
     elemFlags?: number;
   }): number {
-    return maps.mapUpdateBatch(this.#machine, attr);
+    return batches.mapUpdateBatch(this.#machine, attr);
   }
   mapDeleteBatch(attr: { mapFd: Fd; keys: readonly Uint8Array[]; elemFlags?: number }): number {
-    return maps.mapDeleteBatch(this.#machine, attr);
+    return batches.mapDeleteBatch(this.#machine, attr);
   }
   mapFreeze(attr: { mapFd: Fd }): void {
     maps.mapFreeze(this.#machine, attr);
@@ -180,6 +181,13 @@ export class EmbeddedKernel implements Kernel {
   /** Mounts one more bpffs at an absolute path. */
   mountBpffs(pathname: string): void {
     this.#machine.bpffs.mount(pathname);
+  }
+  /** link(2) on a bpffs: a second name of the same pin. */
+  link(existing: string, pathname: string): void {
+    this.#machine.bpffs.link(existing, pathname);
+  }
+  symlink(target: string, pathname: string): void {
+    this.#machine.bpffs.symlink(target, pathname);
   }
   perfEventOpen(attr: PerfEventAttr): Fd {
     const machine = this.#machine;

@@ -40,6 +40,23 @@ const ATTACHERS: Partial<Record<AttachKind, Attacher>> = {
   xdp: attachXdp,
 };
 
+/** What the attachment of a kind needs to be told besides the kind: what stands behind the section's `/`, or an interface. */
+const NEEDS_INTERFACE: ReadonlySet<AttachKind> = new Set(['xdp', 'tcx', 'netkit']);
+
+/**
+ * Whether attaching the whole object attaches this program: bare sections (`SEC("tracepoint")`: targets of tail calls, or
+ * programs that the caller attaches by hand) are left out, as libbpf leaves them out.
+ */
+export function attachesWithObject(
+  kind: AttachKind | undefined,
+  attachTo: string | undefined,
+  options: AttachOptions,
+): boolean {
+  if (kind === undefined) return false;
+  if (NEEDS_INTERFACE.has(kind)) return options.interface !== undefined;
+  return Boolean(attachTo ?? options.target);
+}
+
 export function attachProgram(
   kernel: Kernel,
   kind: AttachKind | undefined,

@@ -16,6 +16,7 @@ import {
 import { attachTypeByName, mapTypeById, progTypeByName } from '../spec/index.ts';
 import { BPF_MACROS, BPF_MAP_FLAGS } from '../uapi/index.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
+import { attachesWithObject } from './attach.ts';
 import { kconfigValues } from './kconfig.ts';
 import type { BpfLink } from './link.ts';
 import { BpfMap } from './map.ts';
@@ -93,12 +94,13 @@ export class BpfObject {
     return this;
   }
 
-  /** Attaches every loaded program whose section says to what. */
+  /** Attaches every loaded program whose section says to what; XDP programs where `options` name an interface. */
   attach(options: Parameters<BpfProgram['attach']>[0] = {}): BpfLink[] {
     const made: BpfLink[] = [];
     try {
       for (const program of this.programs) {
-        if (program.loaded && program.spec.sectionRow?.attach !== undefined)
+        const { sectionRow, attachTo } = program.spec;
+        if (program.loaded && attachesWithObject(sectionRow?.attach, attachTo, options))
           made.push(program.attach(options));
       }
     } catch (error) {

@@ -73,6 +73,9 @@ const LOCAL_STORAGE = {
   capability: 'bpf',
 } as const;
 
+const HASH_BATCHES = ['lookup', 'lookup_and_delete', 'update', 'delete'] as const;
+const ARRAY_BATCHES = ['lookup', 'update'] as const;
+
 /** What a row does not say of itself: number, constant and the helpers follow from other tables. */
 type MapTypeFacts = Omit<MapTypeRow, 'id' | 'constant' | 'helpers'> & {
   /** Names of the helpers that alone may be called with the map, without `bpf_`; absent: every helper that takes any map. */
@@ -82,6 +85,7 @@ type MapTypeFacts = Omit<MapTypeRow, 'id' | 'constant' | 'helpers'> & {
 const FACTS: readonly MapTypeFacts[] = [
   {
     name: 'hash',
+    batches: HASH_BATCHES,
     ...HASH,
     valueSize: HASH_VALUE,
     flags: without(HASH_FLAGS, 'BPF_F_NO_COMMON_LRU'),
@@ -93,6 +97,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'array',
+    batches: ARRAY_BATCHES,
     everyKeyExists: true,
     keySize: FOUR,
     valueSize: ARRAY_VALUE,
@@ -118,6 +123,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'percpu_hash',
+    batches: HASH_BATCHES,
     ...HASH,
     valueSize: PERCPU_VALUE,
     flags: without(HASH_FLAGS, 'BPF_F_NO_COMMON_LRU'),
@@ -131,6 +137,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'percpu_array',
+    batches: ARRAY_BATCHES,
     everyKeyExists: true,
     keySize: FOUR,
     valueSize: PERCPU_VALUE,
@@ -169,6 +176,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'lru_hash',
+    batches: HASH_BATCHES,
     ...HASH,
     valueSize: HASH_VALUE,
     flags: without(HASH_FLAGS, 'BPF_F_NO_PREALLOC'),
@@ -183,6 +191,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'lru_percpu_hash',
+    batches: HASH_BATCHES,
     ...HASH,
     valueSize: PERCPU_VALUE,
     flags: without(HASH_FLAGS, 'BPF_F_NO_PREALLOC'),
@@ -198,6 +207,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'lpm_trie',
+    batches: ['lookup', 'update', 'delete'],
     prefixKey: true,
     keySize: { min: 4 + 1, max: 4 + 256 },
     valueSize: { min: 1, max: KMALLOC_MAX_SIZE - 256 - LPM_NODE_SIZE },
@@ -210,6 +220,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'array_of_maps',
+    batches: ARRAY_BATCHES,
     ...FD_ARRAY,
     holds: 'map',
     sleepable: true,
@@ -219,6 +230,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'hash_of_maps',
+    batches: HASH_BATCHES,
     ...HASH,
     valueSize: FOUR,
     flags: without(HASH_FLAGS, 'BPF_F_NO_COMMON_LRU'),
@@ -244,6 +256,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'sockmap',
+    batches: ['lookup'],
     keySize: FOUR,
     valueSize: FOUR_OR_EIGHT,
     maxEntries: SOME,
@@ -292,6 +305,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'sockhash',
+    batches: ['lookup'],
     keySize: { min: 1, max: 512, overMax: 'E2BIG' },
     valueSize: FOUR_OR_EIGHT,
     maxEntries: SOME,

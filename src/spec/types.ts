@@ -221,6 +221,8 @@ export interface MapTypeRow {
   readonly peeksInput?: true;
   /** Keys are networks: the length of the prefix in bits (u32, host order), then the address. */
   readonly prefixKey?: true;
+  /** Batch commands that the type has (map_ops: map_lookup_batch and so on). */
+  readonly batches?: readonly ('lookup' | 'lookup_and_delete' | 'update' | 'delete')[];
   /** Values are one per possible CPU; user space sees them side by side, each rounded up to 8 bytes. */
   readonly perCpu?: true;
   /** Values hold file descriptors of: maps, programs, perf events, cgroups, sockets. */

@@ -1,15 +1,8 @@
-/** MAP_CREATE, the element commands with their batches, and MAP_FREEZE (bpf(2); linux/bpf.h of 6.18). */
-import type {
-  Fd,
-  MapBatchAttr,
-  MapBatchResult,
-  MapCreateAttr,
-  MapElemAttr,
-  MapUpdateAttr,
-} from '../../contracts/kernel.ts';
+/** MAP_CREATE, the commands for one element, and MAP_FREEZE (bpf(2); linux/bpf.h of 6.18). */
+import type { Fd, MapCreateAttr, MapElemAttr, MapUpdateAttr } from '../../contracts/kernel.ts';
 import type { MapCreateParams } from '../../contracts/maps.ts';
 import { createMap } from '../../maps/index.ts';
-import { mapTypeById } from '../../spec/index.ts';
+import { mapCreateError, mapTypeById } from '../../spec/index.ts';
 import { BPF_MAP_FLAGS, BPF_UPDATE_FLAGS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError } from '../../util/errors.ts';
@@ -34,9 +27,16 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   }
   if (attr.mapIfindex) throw new BpfError('EINVAL', 'no device of the embedded kernel takes offloaded maps');
   const flags = attr.mapFlags ?? 0;
-  if (flags & BPF_F_RDONLY && flags & BPF_F_WRONLY)
-    throw new BpfError('EINVAL', 'a map cannot be both read-only and write-only');
   const btf = btfOfMap(machine, attr);
+  const refused = mapCreateError(type, {
+    keySize: attr.keySize,
+    valueSize: attr.valueSize,
+    maxEntries: attr.maxEntries,
+    flags,
+    mapExtra: attr.mapExtra ?? 0n,
+    hasBtf: btf !== undefined,
+  });
+  if (refused !== null) throw new BpfError(refused.errno, refused.message);
   const inner = type.holds === 'map' ? innerTemplate(machine, attr) : undefined;
   const id = machine.maps.reserve();
   const special =
@@ -70,7 +70,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
 export function mapLookupElem(machine: Machine, attr: MapElemAttr): Uint8Array | null {
   const object = readable(machine, attr.mapFd);
   checkKey(object, attr.key);
-  return found(object.map.lookup(attr.key, checkLock(object, attr.flags ?? 0)), object, 'look up');
+  return found(object.map.lookup(attr.key, checkLookupFlags(object, attr.flags ?? 0)), object, 'look up');
 }
 
 export function mapUpdateElem(machine: Machine, attr: MapUpdateAttr): void {
@@ -100,88 +100,14 @@ export function mapLookupAndDeleteElem(machine: Machine, attr: MapElemAttr): Uin
   if (!machine.fds.mode(attr.mapFd).read)
     throw new BpfError('EPERM', `descriptor ${attr.mapFd} is write-only`);
   checkKey(object, attr.key);
-  return found(object.map.lookupAndDelete(attr.key, checkLock(object, attr.flags ?? 0)), object, 'take from');
+  const flags = checkLookupFlags(object, attr.flags ?? 0);
+  return found(object.map.lookupAndDelete(attr.key, flags), object, 'take from');
 }
 
 export function mapFreeze(machine: Machine, attr: { mapFd: Fd }): void {
   const object = writable(machine, attr.mapFd);
-  if (object.frozen) throw new BpfError('EBUSY', `${describe(object)} is frozen already`);
   check(object.map.freeze(), object, 'freeze');
   object.frozen = true;
-}
-
-/**
- * A batch: the elements after `inBatch`, at most `count`. The token is the last key that was delivered, so a batch goes on
- * where the one before ended even when that element has been deleted meanwhile, as far as the map's own order allows.
- */
-export function mapLookupBatch(machine: Machine, attr: MapBatchAttr, remove = false): MapBatchResult {
-  const object = remove ? writable(machine, attr.mapFd) : readable(machine, attr.mapFd);
-  if (attr.count < 0 || !Number.isInteger(attr.count))
-    throw new BpfError('EINVAL', `a batch of ${attr.count} elements`);
-  if ((attr.flags ?? 0) !== 0) throw new BpfError('EINVAL', 'batches take no flags');
-  const keys: Uint8Array[] = [];
-  const values: Uint8Array[] = [];
-  let after = attr.inBatch ?? null;
-  let ended = false;
-  while (keys.length < attr.count) {
-    const key: Uint8Array | null = found(object.map.nextKey(after), object, 'walk');
-    if (key === null) {
-      ended = true;
-      break;
-    }
-    const value = found(object.map.lookup(key, attr.elemFlags ?? 0), object, 'look up');
-    after = key;
-    // Gone between the two steps: not part of the batch.
-    if (value === null) continue;
-    keys.push(key);
-    values.push(value);
-  }
-  if (!ended && after !== null && found(object.map.nextKey(after), object, 'walk') === null) ended = true;
-  if (remove) for (const key of keys) object.map.delete(key);
-  // What was deleted cannot be walked on from: the next batch starts over with what is left.
-  return { keys, values, outBatch: ended ? null : remove ? null : after };
-}
-
-export function mapUpdateBatch(
-  machine: Machine,
-  attr: { mapFd: Fd; keys: readonly Uint8Array[]; values: readonly Uint8Array[]; elemFlags?: number },
-): number {
-  if (attr.keys.length !== attr.values.length) {
-    throw new BpfError('EINVAL', `${attr.keys.length} keys but ${attr.values.length} values`);
-  }
-  let done = 0;
-  try {
-    for (; done < attr.keys.length; done++) {
-      mapUpdateElem(machine, {
-        mapFd: attr.mapFd,
-        key: attr.keys[done],
-        value: attr.values[done],
-        flags: attr.elemFlags ?? 0,
-      });
-    }
-  } catch (error) {
-    throw batchError(error, done);
-  }
-  return done;
-}
-
-export function mapDeleteBatch(
-  machine: Machine,
-  attr: { mapFd: Fd; keys: readonly Uint8Array[]; elemFlags?: number },
-): number {
-  let done = 0;
-  try {
-    for (; done < attr.keys.length; done++)
-      mapDeleteElem(machine, { mapFd: attr.mapFd, key: attr.keys[done] });
-  } catch (error) {
-    throw batchError(error, done);
-  }
-  return done;
-}
-
-function batchError(error: unknown, done: number): unknown {
-  if (!(error instanceof BpfError)) return error;
-  return BpfError.fromReturn(-error.errno, `${error.message} (after ${done} elements of the batch)`);
 }
 
 function btfOfMap(machine: Machine, attr: MapCreateAttr): MapParts['btf'] {
@@ -216,14 +142,14 @@ function innerTemplate(machine: Machine, attr: MapCreateAttr): MapObject {
   return machine.fds.expect(attr.innerMapFd, MapObject, 'map');
 }
 
-function readable(machine: Machine, fd: Fd): MapObject {
+export function readable(machine: Machine, fd: Fd): MapObject {
   const object = machine.fds.expect(fd, MapObject, 'map');
   if (!machine.fds.mode(fd).read)
     throw new BpfError('EPERM', `descriptor ${fd} gives no right to read the map`);
   return object;
 }
 
-function writable(machine: Machine, fd: Fd): MapObject {
+export function writable(machine: Machine, fd: Fd): MapObject {
   const object = machine.fds.expect(fd, MapObject, 'map');
   if (!machine.fds.mode(fd).write)
     throw new BpfError('EPERM', `descriptor ${fd} gives no right to write to the map`);
@@ -231,20 +157,20 @@ function writable(machine: Machine, fd: Fd): MapObject {
   return object;
 }
 
-function checkKey(object: MapObject, key: Uint8Array): void {
+export function checkKey(object: MapObject, key: Uint8Array): void {
   const { keySize } = object.map.info;
   if (key.length !== keySize)
     throw new BpfError('EINVAL', `${describe(object)} has keys of ${keySize} bytes, not ${key.length}`);
 }
 
-function checkValue(object: MapObject, value: Uint8Array): void {
+export function checkValue(object: MapObject, value: Uint8Array): void {
   const size = object.map.userValueSize;
   if (value.length !== size)
     throw new BpfError('EINVAL', `${describe(object)} has values of ${size} bytes, not ${value.length}`);
 }
 
 /** BPF_F_LOCK needs a lock in the value. */
-function checkLock(object: MapObject, flags: number): number {
+export function checkLock(object: MapObject, flags: number): number {
   if (
     flags & BPF_UPDATE_FLAGS.BPF_F_LOCK &&
     !object.map.info.specialFields?.some((field) => field.kind === 'spin_lock')
@@ -257,16 +183,23 @@ function checkLock(object: MapObject, flags: number): number {
   return flags;
 }
 
-function found(result: Uint8Array | number, object: MapObject, verb: string): Uint8Array | null {
+/** Lookups know no other flag than BPF_F_LOCK. */
+export function checkLookupFlags(object: MapObject, flags: number): number {
+  if ((flags & ~BPF_UPDATE_FLAGS.BPF_F_LOCK) !== 0)
+    throw new BpfError('EINVAL', `a lookup takes no flags but BPF_F_LOCK, not 0x${flags.toString(16)}`);
+  return checkLock(object, flags);
+}
+
+export function found(result: Uint8Array | number, object: MapObject, verb: string): Uint8Array | null {
   if (typeof result !== 'number') return result;
   if (result === -ERRNO.ENOENT) return null;
   throw BpfError.fromReturn(result, `cannot ${verb} ${describe(object)}`);
 }
 
-function check(result: number, object: MapObject, verb: string): void {
+export function check(result: number, object: MapObject, verb: string): void {
   if (result < 0) throw BpfError.fromReturn(result, `cannot ${verb} ${describe(object)}`);
 }
 
-function describe(object: MapObject): string {
+export function describe(object: MapObject): string {
   return `${object.map.info.type.name} map '${object.map.info.name}' (id ${object.id})`;
 }

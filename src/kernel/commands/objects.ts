@@ -24,9 +24,9 @@ export function btfLoad(machine: Machine, attr: { btf: Uint8Array }): Fd {
 
 export function objPin(machine: Machine, attr: { pathname: string; bpfFd: Fd }): void {
   const object = machine.fds.object(attr.bpfFd);
-  if (object === undefined) throw new BpfError('EBADF', `descriptor ${attr.bpfFd} is not open`);
   if (!(object instanceof MapObject || object instanceof ProgObject || object instanceof LinkObject)) {
-    throw new BpfError('EINVAL', `a ${object.what} cannot be pinned: maps, programs and links can`);
+    const what = object === undefined ? `descriptor ${attr.bpfFd}, which is not open,` : `a ${object.what}`;
+    throw new BpfError('EINVAL', `${what} cannot be pinned: maps, programs and links can`);
   }
   machine.bpffs.pin(attr.pathname, object);
 }
@@ -59,7 +59,7 @@ export function objGetFdById(
 
 export function objGetInfoByFd(machine: Machine, attr: { bpfFd: Fd }): ObjectInfo {
   const object = machine.fds.object(attr.bpfFd);
-  if (object === undefined) throw new BpfError('EBADF', `descriptor ${attr.bpfFd} is not open`);
+  if (object === undefined) throw new BpfError('EBADFD', `descriptor ${attr.bpfFd} is not open`);
   if (object instanceof MapObject) return mapInfo(object);
   if (object instanceof ProgObject) return progInfo(object);
   if (object instanceof LinkObject) return { kind: 'link', ...object.info() };

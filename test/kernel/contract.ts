@@ -1,0 +1,10 @@
+/**
+ * What every kernel behind the `Kernel` contract does, written once: the embedded kernel and Linux are held to the same cases.
+ * Each part gets a function that opens a subject for one case.
+ */
+import { mapContract } from './contract-maps.ts';
+import type { OpenSubject } from './subject.ts';
+
+export function kernelContract(open: OpenSubject): void {
+  mapContract(open);
+}
