@@ -53,8 +53,9 @@ function findPlace(error: Error, own: FaultSource, sources: FaultSources): Place
   for (const line of (error.stack ?? '').split('\n')) {
     const match = FRAME.exec(line);
     if (match === null) continue;
-    const tag = /wasm\/(bpf_\d+)\b/.exec(match[1]!)?.[1];
-    const source = tag === undefined ? own : sources.get(tag);
+    // V8 names the module: one without a tag of ours is that of the maps. Other hosts do not, so the first one counts.
+    const module = /wasm:\/\/wasm\/(\w+)/.exec(match[1]!)?.[1];
+    const source = module === undefined ? own : sources.get(module);
     if (source === undefined) continue;
     const subprog = source.compiled.functions.find((f) => f.index === Number(match[2]));
     if (subprog === undefined) continue;

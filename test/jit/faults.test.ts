@@ -161,3 +161,19 @@ it('dump shows the code under each instruction', () => {
   )
 )`);
 });
+
+it('a trap in another module, as that of the maps, is laid to the call', () => {
+  // (func (export "f") (result i32) unreachable)
+  const bytes = [
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 127, 3, 2, 1, 0, 7, 5, 1, 1, 102, 0, 0, 10, 5, 1, 3, 0, 0,
+    11,
+  ];
+  const { f } = new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(bytes))).exports;
+  const helper = callable('broken', [], 's32', f as () => number);
+  const program = bench.prepare([asm.mov64Imm(R1, 1), asm.callHelper(1), asm.exit()], {
+    name: 'caller',
+    calls: new Map([[1, { kind: 'function', callee: helper }]]),
+  });
+  const fault = faultOf(() => program.run(bench.ctx));
+  expect([fault.program, fault.insn]).toEqual(['caller', 1]);
+});

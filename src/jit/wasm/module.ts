@@ -120,7 +120,7 @@ export class ModuleBuilder {
 
   /** The module's bytes, and for each function index the offset of its first instruction in them. */
   encode(): { bytes: Uint8Array; codeOffsets: ReadonlyMap<number, number> } {
-    const out = new ByteWriter(4096);
+    const out = new ByteWriter(1024);
     out.bytes([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
     section(out, SECTION.type, this.#types.length, (w) => {
       for (const type of this.#types) {
@@ -205,10 +205,10 @@ export class ModuleBuilder {
 
   /** Names for stack traces and debuggers (section 7.4.1): the module and its functions. */
   #writeNames(out: ByteWriter): void {
-    const w = new ByteWriter(256);
+    const w = new ByteWriter();
     w.name('name');
     const subsection = (id: number, write: (w: ByteWriter) => void) => {
-      const part = new ByteWriter(64);
+      const part = new ByteWriter();
       write(part);
       w.byte(id);
       w.u32(part.length);
@@ -235,7 +235,7 @@ function vector(w: ByteWriter, types: readonly ValueType[]): void {
 
 function section(out: ByteWriter, id: number, count: number, write: (w: ByteWriter) => void): void {
   if (count === 0) return;
-  const w = new ByteWriter(256);
+  const w = new ByteWriter();
   w.u32(count);
   write(w);
   out.byte(id);

@@ -4,12 +4,14 @@
  */
 import { OP } from './opcodes.ts';
 
-/** A growing byte buffer. */
+const encoder = new TextEncoder();
+
+/** A growing byte buffer; small ones are cheap, as their bytes lie in the host's own heap. */
 export class ByteWriter {
   #bytes: Uint8Array;
   #length = 0;
 
-  constructor(capacity = 256) {
+  constructor(capacity = 64) {
     this.#bytes = new Uint8Array(capacity);
   }
 
@@ -75,7 +77,7 @@ export class ByteWriter {
   }
 
   name(text: string): void {
-    const encoded = new TextEncoder().encode(text);
+    const encoded = encoder.encode(text);
     this.u32(encoded.length);
     this.bytes(encoded);
   }
