@@ -12,7 +12,10 @@ import {
   writePcap,
   writePcapng,
 } from '../../src/capture/packets/index.ts';
+import { parseStrace } from '../../src/capture/strace/index.ts';
 import { parseElf } from '../../src/elf/index.ts';
+import { EmbeddedKernel } from '../../src/kernel/index.ts';
+import { BpfObject } from '../../src/libbpf/index.ts';
 import { parseObject, resolveCore } from '../../src/object/index.ts';
 import { BpfError, concatBytes } from '../../src/util/index.ts';
 import { mutate } from '../../tools/mutate.ts';
@@ -35,6 +38,10 @@ const OBJECTS = DIRECTORIES.flatMap((directory) =>
     .sort()
     .map((name) => ({ name, bytes: new Uint8Array(readFileSync(new URL(name, directory))) })),
 );
+
+function example(name: string): Uint8Array {
+  return OBJECTS.find((object) => object.name === `${name}.bpf.o`)!.bytes;
+}
 
 interface Sample {
   readonly name: string;
@@ -108,7 +115,7 @@ const target = parseBtf(
 
 describe('mutated inputs', { timeout: 120_000 * SCALE }, () => {
   it('objects', () => {
-    const accepted = storm(OBJECTS, 4000, 1, (bytes) => {
+    const accepted = storm(OBJECTS, 3200, 1, (bytes) => {
       const spec = parseObject(bytes, { name: 'mutated.o' });
       for (const program of spec.programs) attempt(() => resolveCore(spec, program, target));
       for (const map of spec.maps) {
@@ -126,7 +133,7 @@ describe('mutated inputs', { timeout: 120_000 * SCALE }, () => {
       const data = parseElf(object.bytes).section('.BTF')?.data;
       return data === undefined ? [] : [{ name: `${object.name} .BTF`, bytes: data }];
     });
-    const accepted = storm(samples, 3500, 10_000_000, (bytes) => useBtf(parseBtf(bytes)));
+    const accepted = storm(samples, 3000, 10_000_000, (bytes) => useBtf(parseBtf(bytes)));
     expect(accepted).toBeGreaterThan(100);
   });
 
@@ -155,7 +162,7 @@ describe('mutated inputs', { timeout: 120_000 * SCALE }, () => {
       { name: 'pcapng', bytes: concatBytes([...writePcapng(packets)]) },
       { name: 'pcapng big endian', bytes: concatBytes([...writePcapng(packets, { littleEndian: false })]) },
     ];
-    const accepted = storm(samples, 2500, 20_000_000, (bytes) => {
+    const accepted = storm(samples, 2000, 20_000_000, (bytes) => {
       const read: CapturedPacket[] = [];
       for (const packet of readPackets(bytes)) {
         asEthernet(packet);
@@ -167,5 +174,39 @@ describe('mutated inputs', { timeout: 120_000 * SCALE }, () => {
       });
     });
     expect(accepted).toBeGreaterThan(100);
+  });
+
+  it('strace recordings', () => {
+    const recording = new Uint8Array(
+      readFileSync(new URL('../../examples/inputs/commands.strace', import.meta.url)),
+    );
+    const kernel = new EmbeddedKernel();
+    const object = BpfObject.open(example('count_by_user')).load(kernel);
+    object.attach();
+    const accepted = storm([{ name: 'commands.strace', bytes: recording }], 1300, 30_000_000, (bytes) => {
+      for (const event of parseStrace(bytes).events.slice(0, 200)) kernel.simulator.fire(event);
+    });
+    expect(accepted).toBeGreaterThan(100);
+    expect(kernel.simulator.oopses()).toEqual([]);
+  });
+
+  it('objects, loaded into a kernel and run', () => {
+    const samples = OBJECTS.filter((object) => !object.name.includes('bpfeb'));
+    let loaded = 0;
+    storm(samples, 500, 40_000_000, (bytes) => {
+      const kernel = new EmbeddedKernel({ memory: { maximumPages: 2048 } });
+      try {
+        const object = BpfObject.open(bytes, { name: 'mutated' }).load(kernel, { strict: false });
+        for (const program of object.programs) {
+          if (!program.loaded) continue;
+          loaded++;
+          attempt(() => program.testRun({ dataIn: new Uint8Array(64) }));
+        }
+      } finally {
+        expect(kernel.simulator.oopses()).toEqual([]);
+        kernel.shutdown();
+      }
+    });
+    expect(loaded).toBeGreaterThan(50);
   });
 });
