@@ -1,0 +1,80 @@
+/** What a command is to the command line: a row with a name and a function that declares it. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { fromHex } from '../util/bytes.ts';
+import type { CliEnv } from './environment.ts';
+import { readFile } from './files.ts';
+import type { EngineName } from './load.ts';
+import type { Output } from './output.ts';
+
+/** What every command gets. */
+export interface CommandContext {
+  readonly env: CliEnv;
+  /** Made after the options have been read: --no-color. */
+  readonly out: Output;
+}
+
+/** Gives the exit code. */
+export type Action<Args extends readonly unknown[]> = (
+  context: CommandContext,
+  ...args: Args
+) => number | Promise<number>;
+
+export interface CommandRow {
+  readonly name: string;
+  /** Declares the command on its parent. `run` wraps an action for commander. */
+  declare(parent: Command, run: Runner): void;
+}
+
+export type Runner = <Args extends readonly unknown[]>(
+  action: Action<Args>,
+) => (...args: Args) => Promise<void>;
+
+/** The examples below a command's help. */
+export function withExamples(command: Command, examples: readonly (readonly [string, string])[]): Command {
+  const width = Math.max(...examples.map(([line]) => line.length));
+  const lines = examples.map(([line, what]) => `  $ ${line.padEnd(width)}  # ${what}`);
+  return command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`);
+}
+
+export function engineOption(): Option {
+  return new Option('--engine <engine>', 'how programs run')
+    .choices(['jit', 'interp'])
+    .default('jit' as EngineName);
+}
+
+export function programTypeOption(): Option {
+  return new Option(
+    '--prog-type <type>',
+    'program type for sections that do not say one, such as xdp or socket_filter',
+  );
+}
+
+export function logOption(): Option {
+  return new Option(
+    '--log <level>',
+    'log of the verifier: 1 the failing path, 2 every instruction, 4 statistics; bits',
+  )
+    .argParser((text) => parseInteger(text, 0, 7))
+    .default(0);
+}
+
+export function parseInteger(text: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max))
+    throw new InvalidArgumentError(`It is an integer from ${min} to ${max}.`);
+  return value;
+}
+
+export const positive = (text: string): number => parseInteger(text, 1, 0xffff_ffff);
+
+/** For options that may be given several times. */
+export function collect(text: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), text];
+}
+
+/** Hex digits, or the contents of a file: `@FILE`, or a path that is not hex. */
+export function parseData(text: string): Uint8Array {
+  if (text.startsWith('@')) return readFile(text.slice(1));
+  const bytes = fromHex(text);
+  return bytes ?? readFile(text);
+}

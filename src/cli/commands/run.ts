@@ -1,0 +1,174 @@
+/** `tsbpf run`: load, attach, feed packets or events, show what comes out. */
+import type { Command } from 'commander';
+import {
+  type Action,
+  type CommandRow,
+  collect,
+  engineOption,
+  logOption,
+  parseData,
+  parseInteger,
+  positive,
+  programTypeOption,
+  type Runner,
+  withExamples,
+} from '../command.ts';
+import { EXIT, UsageError } from '../errors.ts';
+import { toJson } from '../json.ts';
+import type { EngineName, LoadedObject, ProgramReport } from '../load.ts';
+import type { Output } from '../output.ts';
+import { printRejected, verdictRecord } from '../rejection.ts';
+import { outputJson, outputLine, type ProgramOutput } from '../session/output.ts';
+import { runSession, type SessionListener } from '../session/session.ts';
+import { printSummary, summaryJson } from '../session/summary.ts';
+import { parseAssignment } from '../values.ts';
+import { logAtLevel } from '../verifier-stats.ts';
+
+interface RunOptions {
+  readonly pcap?: string;
+  readonly write?: string;
+  readonly replay?: string;
+  readonly engine: EngineName;
+  readonly log: number;
+  readonly program?: readonly string[];
+  readonly interface: string;
+  readonly map?: readonly string[];
+  readonly set?: readonly string[];
+  readonly type?: string;
+  readonly progType?: string;
+  readonly repeat: number;
+  readonly duration?: number;
+  readonly cpus: number;
+  readonly data?: string;
+  readonly json?: boolean;
+}
+
+const action: Action<[string, RunOptions]> = async ({ env, out }, file, options) => {
+  if (options.write !== undefined && options.pcap === undefined)
+    throw new UsageError('--write needs packets', 'give them with --pcap');
+  const view = options.json ? new JsonView(out, options) : new TextView(out, options);
+  const { data, program, set, ...rest } = options;
+  const summary = await runSession(
+    env,
+    out,
+    {
+      ...rest,
+      file,
+      program: program ?? [],
+      set: (set ?? []).map(parseAssignment),
+      ...(data === undefined ? {} : { data: parseData(data) }),
+    },
+    view,
+  );
+  if (summary === undefined) return EXIT.failed;
+  try {
+    // Names of maps that do not exist are said before anything else is written about the end.
+    view.finish(summary);
+  } finally {
+    summary.loaded.close();
+  }
+  return summary.oopses.length > 0 ? EXIT.failed : EXIT.ok;
+};
+
+type Summary = NonNullable<Awaited<ReturnType<typeof runSession>>>;
+
+class TextView implements SessionListener {
+  readonly #out: Output;
+  readonly #options: RunOptions;
+
+  constructor(out: Output, options: RunOptions) {
+    this.#out = out;
+    this.#options = options;
+  }
+
+  rejected({ object, reports }: LoadedObject): void {
+    for (const report of reports) if (report.error !== undefined) printRejected(this.#out, object, report);
+  }
+
+  log({ program }: ProgramReport): void {
+    if (this.#options.log > 0) this.#out.write(logAtLevel(program.log, this.#options.log));
+  }
+
+  output = (output: ProgramOutput): void => this.#out.line(outputLine(this.#out, output));
+  note = (text: string): void => this.#out.note(text);
+
+  finish(summary: Summary): void {
+    printSummary(this.#out, summary, this.#options.map ?? []);
+  }
+}
+
+/** One document, written as it grows: `output` has one line an element. */
+class JsonView implements SessionListener {
+  readonly #out: Output;
+  readonly #options: RunOptions;
+  #count = 0;
+
+  constructor(out: Output, options: RunOptions) {
+    this.#out = out;
+    this.#options = options;
+  }
+
+  rejected({ reports }: LoadedObject): void {
+    const records = reports
+      .filter(({ error }) => error !== undefined)
+      .map((report) => verdictRecord(report, this.#options.log));
+    this.#out.line(toJson({ rejected: records }));
+  }
+
+  log(): void {}
+
+  output = (output: ProgramOutput): void => {
+    this.#out.write(`${this.#count++ === 0 ? '{"output":[\n' : ',\n'}${outputJson(output)}`);
+  };
+
+  note = (text: string): void => this.#out.note(text);
+
+  finish(summary: Summary): void {
+    const rest = toJson(summaryJson(summary, this.#options.map ?? []));
+    this.#out.line(`${this.#count === 0 ? '{"output":[' : '\n'}],\n${rest.slice(1)}`);
+  }
+}
+
+function seconds(text: string): number {
+  return parseInteger(text, 1, 1_000_000);
+}
+
+export const RUN: CommandRow = {
+  name: 'run',
+  declare(parent: Command, run: Runner): void {
+    const command = parent
+      .command('run')
+      .summary('load an object and run its programs on packets or events')
+      .description(
+        'Loads all programs of an object into a fresh kernel, attaches them as their sections say, feeds them packets or events, and shows what they print, send and count. Without input, programs that allow it are test-run on --data or zeros.',
+      )
+      .argument('<file>', 'object file, as clang -target bpf makes it')
+      .option('--pcap <file>', 'packets for XDP programs and socket filters: pcap or pcapng')
+      .option('--write <file>', 'writes the packets that pass, as the programs left them, to a pcap file')
+      .option('--replay <file>', 'events for tracing programs: what strace -f -ttt -o FILE wrote')
+      .option('--set <map:key=value>', 'sets a map entry before the run; may be repeated', collect)
+      .option('--map <name>', 'shows this map, all of it; may be repeated', collect)
+      .option('--program <name>', 'only this program; may be repeated', collect)
+      .addOption(programTypeOption())
+      .option('--interface <name>', 'name of the interface that receives the packets', 'eth0')
+      .option('--type <struct>', 'struct that ring and perf buffer records are')
+      .option('--data <hex|@file>', 'packet or context for a run without input', undefined)
+      .option('--repeat <n>', 'plays the input this many times', positive, 1)
+      .option('--duration <seconds>', 'plays the input until the time is over', seconds)
+      .option(
+        '--cpus <n>',
+        'CPUs that per-CPU maps and perf buffers have',
+        (text) => parseInteger(text, 1, 256),
+        1,
+      )
+      .addOption(engineOption())
+      .addOption(logOption())
+      .option('--json', 'one JSON document: output, programs, maps')
+      .action(run(action));
+    withExamples(command, [
+      ['tsbpf run xdp_filter.bpf.o --pcap traffic.pcap --set blocked:10.66.0.0/16=1', 'filter packets'],
+      ['tsbpf run exec_ringbuf.bpf.o --replay commands.strace', 'trace a recording of strace -f -ttt'],
+      ['tsbpf run xdp_filter.bpf.o --pcap in.pcap --write out.pcap --json', 'for scripts'],
+    ]);
+  },
+};

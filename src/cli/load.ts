@@ -1,0 +1,108 @@
+/** An object into a fresh kernel, with what the verifier and the engine did for each program. */
+import type { Fd, Kernel } from '../contracts/kernel.ts';
+import type { BpfObject, BpfProgram } from '../libbpf/index.ts';
+import { BpfError } from '../util/errors.ts';
+import type { CliEnv } from './environment.ts';
+import { LOG_STATS, parseVerifierStats, type VerifierStats } from './verifier-stats.ts';
+
+export type EngineName = 'jit' | 'interp';
+
+/** A first guess for per-CPU maps: a small machine. */
+export const DEFAULT_CPUS = 1;
+
+export interface LoadRequest {
+  readonly engine?: EngineName;
+  readonly logLevel?: number;
+  /** False: programs that are refused are reported, and the others are loaded. */
+  readonly strict: boolean;
+  readonly cpus?: number;
+  /** Program type for sections that do not say one. */
+  readonly type?: string;
+  readonly onOops?: (message: string) => void;
+}
+
+export interface ProgramReport {
+  readonly program: BpfProgram;
+  /** Undefined: loaded. */
+  readonly error: unknown;
+  readonly stats: VerifierStats | undefined;
+  /** Milliseconds of PROG_LOAD. */
+  readonly loadTime: number;
+  /** What is left of `loadTime` after verification: rewriting and compiling. */
+  readonly compileTime: number;
+}
+
+export interface LoadedObject {
+  readonly kernel: Kernel;
+  readonly object: BpfObject;
+  readonly reports: readonly ProgramReport[];
+  close(): void;
+}
+
+/** Sysctl that says whether programs are compiled. */
+const JIT_SYSCTL = 'net.core.bpf_jit_enable';
+
+/** Makes a kernel, with the engine that was asked for. */
+export function makeKernel(env: CliEnv, request: Omit<LoadRequest, 'strict'>): Kernel {
+  const kernel = env.createKernel({
+    possibleCpus: request.cpus ?? DEFAULT_CPUS,
+    ...(request.onOops === undefined ? {} : { onOops: request.onOops }),
+  });
+  if (request.engine !== undefined) {
+    if (kernel.simulator === null)
+      throw new BpfError('EOPNOTSUPP', 'the engine of this kernel cannot be chosen');
+    kernel.simulator.setSysctl(JIT_SYSCTL, request.engine === 'jit' ? 1 : 0);
+  }
+  return kernel;
+}
+
+export function loadObject(env: CliEnv, object: BpfObject, request: LoadRequest): LoadedObject {
+  const kernel = makeKernel(env, request);
+  const times = new Map<Fd, number>();
+  try {
+    // With level 4 the log ends with what the verifier did, in one line or two.
+    object.load(timed(kernel, times), {
+      logLevel: (request.logLevel ?? 0) | LOG_STATS,
+      strict: request.strict,
+      ...(request.type === undefined ? {} : { defaultProgType: request.type }),
+    });
+  } catch (error) {
+    kernel.shutdown();
+    throw error;
+  }
+  const reports = object.programs
+    .filter((program) => program.autoload)
+    .map((program) => {
+      const failure = object.failures.find((one) => one.program === program);
+      const stats = parseVerifierStats(program.log);
+      const loadTime = program.loaded ? (times.get(program.fd) ?? 0) : 0;
+      const compileTime = Math.max(0, loadTime - (stats?.microseconds ?? 0) / 1000);
+      return { program, error: failure?.error, stats, loadTime, compileTime };
+    });
+  return {
+    kernel,
+    object,
+    reports,
+    close: () => {
+      object.close();
+      kernel.shutdown();
+    },
+  };
+}
+
+/** The kernel with a stopwatch on PROG_LOAD. */
+function timed(kernel: Kernel, times: Map<Fd, number>): Kernel {
+  const progLoad: Kernel['progLoad'] = (attr) => {
+    const start = performance.now();
+    const fd = kernel.progLoad(attr);
+    times.set(fd, performance.now() - start);
+    return fd;
+  };
+  return new Proxy(kernel, {
+    get(target, property) {
+      if (property === 'progLoad') return progLoad;
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}

@@ -1,0 +1,89 @@
+/** Where each program of an object goes when it is run: the section says it, as far as the kernel has such a place. */
+import type { Kernel } from '../../contracts/kernel.ts';
+import type { BpfObject, BpfProgram } from '../../libbpf/index.ts';
+import { type ProgTypeRow, progTypeByName } from '../../spec/index.ts';
+import { BpfError } from '../../util/errors.ts';
+
+export interface Placement {
+  readonly program: BpfProgram;
+  readonly type: ProgTypeRow | undefined;
+  /**
+   * `interface`: XDP, one program an interface. `socket`: position among the socket filters. `event`: runs when its event comes.
+   * `packet`: is given each packet by PROG_TEST_RUN. `none`: not attached, `why` says why.
+   */
+  readonly place: 'interface' | 'socket' | 'event' | 'packet' | 'none';
+  /** For people: `XDP on interface eth0`, or why it is not attached. */
+  readonly what: string;
+  readonly socket?: number;
+}
+
+export interface AttachRequest {
+  readonly interface: string;
+  /** Programs that were named are attached even where the object has them for tail calls. */
+  readonly named: ReadonlySet<string>;
+}
+
+/** Programs that a program array of the object holds from the start, and the array. */
+export function tailCalled(object: BpfObject): Map<string, string> {
+  const held = new Map<string, string>();
+  for (const map of object.spec.maps)
+    for (const slot of map.values) if (slot.kind === 'program') held.set(slot.program, map.name);
+  return held;
+}
+
+export function attachAll(kernel: Kernel, object: BpfObject, request: AttachRequest): Placement[] {
+  const held = tailCalled(object);
+  const taken: Taken = { sockets: 0, xdp: undefined };
+  return object.programs
+    .filter((program) => program.loaded)
+    .map((program) => {
+      const array = held.get(program.name);
+      const type = typeOf(program);
+      if (array !== undefined && !request.named.has(program.name))
+        return { program, type, place: 'none', what: `called through the program array '${array}'` };
+      return attachOne(kernel, program, type, request, taken);
+    });
+}
+
+interface Taken {
+  sockets: number;
+  xdp: string | undefined;
+}
+
+function attachOne(
+  kernel: Kernel,
+  program: BpfProgram,
+  type: ProgTypeRow | undefined,
+  request: AttachRequest,
+  taken: Taken,
+): Placement {
+  const attach = program.spec.sectionRow?.attach;
+  if (attach === 'xdp') {
+    if (taken.xdp !== undefined) {
+      const what = `interface ${request.interface} has '${taken.xdp}'; choose with --program`;
+      return { program, type, place: 'none', what };
+    }
+    kernel.simulator?.addInterface(request.interface);
+    const link = program.attach({ interface: request.interface });
+    taken.xdp = program.name;
+    return { program, type, place: 'interface', what: link.target };
+  }
+  if (attach === undefined && type?.name === SOCKET_TYPE) {
+    program.attachSocket();
+    return { program, type, place: 'socket', what: 'a packet socket', socket: taken.sockets++ };
+  }
+  if (type?.testRun === 'packet') return { program, type, place: 'packet', what: 'each packet, by test run' };
+  try {
+    return { program, type, place: 'event', what: program.attach().target };
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error;
+    return { program, type, place: 'none', what: error.message };
+  }
+}
+
+/** The type whose programs are attached with SO_ATTACH_BPF; no section says so. */
+const SOCKET_TYPE = 'socket_filter';
+
+function typeOf(program: BpfProgram): ProgTypeRow | undefined {
+  return program.spec.progType === undefined ? undefined : progTypeByName(program.spec.progType);
+}

@@ -1,0 +1,228 @@
+/** One `run`: an object in a fresh kernel, its programs attached, input fed to them, output read, everything counted. */
+import type { Kernel } from '../../contracts/kernel.ts';
+import type { CliEnv } from '../environment.ts';
+import { UsageError } from '../errors.ts';
+import { openObject } from '../files.ts';
+import { type EngineName, type LoadedObject, loadObject, type ProgramReport } from '../load.ts';
+import type { Output } from '../output.ts';
+import { type Assignment, assign } from '../values.ts';
+import { attachAll, type Placement, tailCalled } from './attach.ts';
+import { RecordDecoder } from './decode.ts';
+import { OutputReader, type ProgramOutput } from './output.ts';
+import { Pace } from './pace.ts';
+import { feedPackets, type PacketCounts, PcapWriter, type Results } from './packets.ts';
+import { type EventCounts, readRecording, replay } from './replay.ts';
+import { testRunAll } from './test-runs.ts';
+
+export interface SessionOptions {
+  readonly file: string;
+  readonly pcap?: string;
+  readonly write?: string;
+  readonly replay?: string;
+  readonly engine?: EngineName;
+  readonly log: number;
+  readonly program: readonly string[];
+  readonly interface: string;
+  readonly set: readonly Assignment[];
+  readonly type?: string;
+  readonly progType?: string;
+  readonly repeat: number;
+  readonly duration?: number;
+  readonly cpus: number;
+  /** Packet or context for programs without input. */
+  readonly data?: Uint8Array;
+}
+
+export interface ProgramSummary {
+  readonly report: ProgramReport;
+  readonly placement: Placement;
+  readonly results: ReadonlyMap<string, number>;
+}
+
+export interface SessionSummary {
+  readonly loaded: LoadedObject;
+  readonly programs: readonly ProgramSummary[];
+  readonly packets: PacketCounts;
+  readonly events: EventCounts;
+  readonly records: readonly { map: string; delivered: number; lost: bigint }[];
+  readonly oopses: readonly string[];
+  /** Milliseconds that feeding the input took. */
+  readonly elapsed: number;
+}
+
+/** Who is told what happens, while it happens. */
+export interface SessionListener {
+  /** Programs were refused: nothing is run. */
+  rejected(loaded: LoadedObject): void;
+  /** The verifier's log, where one was asked for. */
+  log(report: ProgramReport): void;
+  output(output: ProgramOutput): void;
+  note(text: string): void;
+}
+
+/** Undefined where programs were refused. The caller closes `loaded`. */
+export async function runSession(
+  env: CliEnv,
+  out: Output,
+  options: SessionOptions,
+  listener: SessionListener,
+): Promise<SessionSummary | undefined> {
+  const object = openObject(options.file);
+  choosePrograms(object, options.program);
+  const decoder = new RecordDecoder(object.spec.btf, options.type);
+  // Read before anything is loaded: a bad recording is said at once.
+  const recording = options.replay === undefined ? undefined : readRecording(options.replay);
+  const oopses: string[] = [];
+  const loaded = loadObject(env, object, {
+    strict: false,
+    logLevel: options.log,
+    cpus: options.cpus,
+    onOops: (message) => oopses.push(message),
+    ...(options.engine === undefined ? {} : { engine: options.engine }),
+    ...(options.progType === undefined ? {} : { type: options.progType }),
+  });
+  try {
+    for (const report of loaded.reports) listener.log(report);
+    if (loaded.reports.some(({ error }) => error !== undefined)) {
+      listener.rejected(loaded);
+      loaded.close();
+      return undefined;
+    }
+    for (const assignment of options.set) assign(object, assignment);
+    const feeder = new Feeder(env, out, options, loaded, { decoder, listener, recording });
+    const elapsed = await feeder.run();
+    return { ...feeder.summary(), oopses, elapsed };
+  } catch (error) {
+    loaded.close();
+    throw error;
+  }
+}
+
+/** Named programs, and those that they may tail-call; without names what the object says. */
+function choosePrograms(object: LoadedObject['object'], names: readonly string[]): void {
+  if (names.length === 0) {
+    if (object.programs.length === 0) throw new UsageError(`'${object.spec.name}' has no programs`);
+    return;
+  }
+  const held = tailCalled(object);
+  const wanted = new Set(names.map((name) => object.findProgram(name).name));
+  for (const program of object.programs)
+    program.autoload = wanted.has(program.name) || held.has(program.name);
+}
+
+interface FeederParts {
+  readonly decoder: RecordDecoder;
+  readonly listener: SessionListener;
+  readonly recording: ReturnType<typeof readRecording> | undefined;
+}
+
+class Feeder {
+  readonly #options: SessionOptions;
+  readonly #loaded: LoadedObject;
+  readonly #parts: FeederParts;
+  readonly #out: Output;
+  readonly #env: CliEnv;
+  readonly #kernel: Kernel;
+  readonly #reader: OutputReader;
+  readonly #placements: readonly Placement[];
+  readonly #results: Results = new Map();
+  readonly #packets: PacketCounts = { packets: 0, skipped: 0, written: 0 };
+  readonly #events: EventCounts = { events: 0, skipped: 0, runs: 0 };
+
+  constructor(env: CliEnv, out: Output, options: SessionOptions, loaded: LoadedObject, parts: FeederParts) {
+    this.#env = env;
+    this.#out = out;
+    this.#options = options;
+    this.#loaded = loaded;
+    this.#parts = parts;
+    this.#kernel = loaded.kernel;
+    this.#kernel.enableStats({ type: 0 });
+    this.#reader = new OutputReader(loaded.kernel, loaded.object, parts.decoder, parts.listener.output);
+    this.#placements = attachAll(loaded.kernel, loaded.object, {
+      interface: options.interface,
+      named: new Set(options.program),
+    });
+    for (const placement of this.#placements) this.#results.set(placement, new Map());
+  }
+
+  /** Milliseconds that it took. */
+  async run(): Promise<number> {
+    const { pcap, replay: log, duration } = this.#options;
+    const noun = pcap !== undefined ? 'packet' : log !== undefined ? 'event' : 'run';
+    const pace = new Pace(this.#out, noun, { seconds: duration });
+    const release = this.#env.onInterrupt(() => {
+      pace.stopped = true;
+    });
+    const start = performance.now();
+    try {
+      if (pcap === undefined && log === undefined) this.#testRuns();
+      else await this.#feed(pace);
+    } finally {
+      release();
+      pace.finish();
+      this.#reader.poll();
+    }
+    const elapsed = performance.now() - start;
+    this.#remarks();
+    return elapsed;
+  }
+
+  summary(): Omit<SessionSummary, 'oopses' | 'elapsed'> {
+    const programs = this.#placements.map((placement) => ({
+      placement,
+      results: this.#results.get(placement)!,
+      report: this.#loaded.reports.find(({ program }) => program === placement.program)!,
+    }));
+    const records = this.#reader.counts();
+    return { loaded: this.#loaded, programs, packets: this.#packets, events: this.#events, records };
+  }
+
+  async #feed(pace: Pace): Promise<void> {
+    const { pcap, write, repeat, duration, interface: name } = this.#options;
+    const after = () => this.#reader.poll();
+    const writer = write === undefined ? undefined : new PcapWriter(write);
+    const ifindex = this.#kernel.simulator?.addInterface(name) ?? 0;
+    const rounds = duration === undefined ? repeat : Number.POSITIVE_INFINITY;
+    try {
+      for (let round = 0; round < rounds && !pace.stopped; round++) {
+        const before = pace.done;
+        if (this.#parts.recording !== undefined)
+          await replay(this.#kernel, this.#parts.recording, this.#events, { pace, after });
+        if (pcap !== undefined) {
+          const feed = { kernel: this.#kernel, placements: this.#placements, results: this.#results };
+          await feedPackets({ ...feed, ifindex, pace, after }, pcap, this.#packets, writer);
+        }
+        // Input without anything in it is not repeated for ever.
+        if (pace.done === before) break;
+      }
+    } finally {
+      await writer?.close();
+    }
+  }
+
+  #testRuns(): void {
+    testRunAll(this.#placements, this.#results, {
+      ...(this.#options.data === undefined ? {} : { data: this.#options.data }),
+      repeat: this.#options.repeat,
+      note: this.#parts.listener.note,
+    });
+  }
+
+  #remarks(): void {
+    const { note } = this.#parts.listener;
+    for (const { program, place, what } of this.#placements)
+      if (place === 'none') note(`'${program.name}' is not attached: ${what}`);
+    if (this.#events.skipped > 0) {
+      const { line, why } = this.#parts.recording!.skipped[0];
+      note(`${this.#events.skipped} lines of the recording were not read; line ${line}: ${why}`);
+    }
+    if (this.#packets.skipped > 0)
+      note(`${this.#packets.skipped} packets were left out: their link type has no Ethernet form`);
+    const sees = (places: readonly Placement['place'][]) =>
+      this.#placements.some(({ place }) => places.includes(place));
+    if (this.#options.pcap !== undefined && !sees(['interface', 'socket', 'packet']))
+      note('no program of this object sees packets; events come from --replay');
+    if (this.#options.replay !== undefined && !sees(['event']))
+      note('no program of this object waits for events; packets come from --pcap');
+  }
+}

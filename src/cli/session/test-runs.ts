@@ -1,0 +1,45 @@
+/** Programs without input: PROG_TEST_RUN on given data, or on zeros. */
+import { BpfError } from '../../util/errors.ts';
+import type { Placement } from './attach.ts';
+import type { Results } from './packets.ts';
+
+/** Bytes of the packet of zeros. */
+const PACKET_SIZE = 64;
+
+export interface TestRunRequest {
+  readonly data?: Uint8Array;
+  readonly repeat: number;
+  readonly note: (text: string) => void;
+}
+
+export function testRunAll(
+  placements: readonly Placement[],
+  results: Results,
+  request: TestRunRequest,
+): void {
+  let ran = 0;
+  for (const placement of placements) {
+    const { program, type, place } = placement;
+    if (place === 'none' && type?.testRun === undefined) continue;
+    const input = inputFor(type?.testRun, request.data);
+    if (input === undefined) {
+      request.note(`'${program.name}' waits for events: give them with --replay`);
+      continue;
+    }
+    try {
+      const { retval } = program.testRun({ ...input, repeat: request.repeat });
+      results.get(placement)!.set(`returned ${retval | 0}`, request.repeat);
+      ran++;
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error;
+      request.note(`'${program.name}' was not run: ${error.message}`);
+    }
+  }
+  if (ran > 0 && request.data === undefined) request.note('no input was given: packets are 64 zero bytes');
+}
+
+function inputFor(kind: string | undefined, data: Uint8Array | undefined): object | undefined {
+  if (kind === 'packet') return { dataIn: data ?? new Uint8Array(PACKET_SIZE) };
+  if (kind === 'ctx') return { ctxIn: data ?? new Uint8Array() };
+  return undefined;
+}

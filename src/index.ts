@@ -1,0 +1,32 @@
+/**
+ * tsbpf: eBPF objects, the kernel that runs them, errors and types. The rooms behind it have their own entries:
+ * `tsbpf/asm`, `tsbpf/btf`, `tsbpf/object`, `tsbpf/spec`, `tsbpf/verifier`, `tsbpf/kernel`, `tsbpf/libbpf`.
+ */
+export type * from './contracts.ts';
+export { EmbeddedKernel, type EmbeddedKernelOptions } from './kernel/index.ts';
+export {
+  type AttachOptions,
+  BpfLink,
+  BpfMap,
+  BpfObject,
+  BpfProgram,
+  type BtfInput,
+  type BtfValue,
+  type LoadFailure,
+  type LoadOptions,
+  type MapInput,
+  type PerfBufferOptions,
+  PerfBufferReader,
+  type PerfSample,
+  RingBufferReader,
+} from './libbpf/index.ts';
+export {
+  BpfError,
+  ERRNO,
+  type ErrnoName,
+  InternalError,
+  ProgramFault,
+  type SourceLocation,
+  VerifierError,
+} from './util/index.ts';
+export { VERSION } from './version.ts';
