@@ -71,6 +71,8 @@ export class SkbContexts {
     memory.u8.fill(0, address, address + MODELLED_SKB_SIZE);
     const packet = new PacketMemory(memory, address, MODELLED_SKB, RULES);
     const start = buffer.start + HEADROOM;
+    // A packet that grows at its head must not show what earlier ones left there.
+    memory.u8.fill(0, buffer.start, start);
     memory.write(start, input.data);
     const pulled = input.pulled ? ETH_HLEN : 0;
     packet.place(

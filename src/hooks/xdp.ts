@@ -64,6 +64,8 @@ export class XdpContexts {
     const packet = new PacketMemory(memory, address, MODELLED_XDP, RULES);
     const meta = frame.meta ?? 0;
     const data = buffer.start + HEADROOM;
+    // bpf_xdp_adjust_head must not show what earlier frames left before this one.
+    memory.u8.fill(0, buffer.start, data);
     memory.write(data, frame.data);
     packet.place(buffer.start, buffer.start + room - TAILROOM, data, data + frame.data.length);
     if (meta > 0) packet.splitMeta(meta);
