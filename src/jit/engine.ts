@@ -71,6 +71,9 @@ class JitProgram implements PreparedProgram {
   readonly #setting: Setting;
   readonly #source: FaultSource;
   readonly #exports: Exports;
+  // Kept apart from the exports, whose properties are slow to look up.
+  readonly #run: Exports['run'];
+  readonly #repeat: Exports['repeat'];
   readonly #tokens: readonly number[];
   #released = false;
 
@@ -92,6 +95,8 @@ class JitProgram implements PreparedProgram {
       this.#source = { program, compiled };
       this.codeSize = compiled.bytes.length;
       this.#exports = instantiate(program, compiled, env);
+      this.#run = this.#exports.run;
+      this.#repeat = this.#exports.repeat;
     } catch (error) {
       for (const token of tokenOf.values()) env.callbacks.release(token);
       throw error;
@@ -107,7 +112,7 @@ class JitProgram implements PreparedProgram {
   run(ctx: number, level = 0): number {
     if (level >>> 0 >= MAX_NESTED_RUNS) throw tooDeep(this.#source.program, level);
     try {
-      return this.#exports.run(ctx, level) >>> 0;
+      return this.#run(ctx, level) >>> 0;
     } catch (error) {
       throw this.#fault(error);
     }
@@ -116,7 +121,7 @@ class JitProgram implements PreparedProgram {
   runRepeated(ctx: number, times: number, level = 0): number {
     if (level >>> 0 >= MAX_NESTED_RUNS) throw tooDeep(this.#source.program, level);
     try {
-      return this.#exports.repeat(ctx, times, level) >>> 0;
+      return this.#repeat(ctx, times, level) >>> 0;
     } catch (error) {
       throw this.#fault(error);
     }

@@ -82,6 +82,11 @@ export class ByteWriter {
     this.bytes(encoded);
   }
 
+  /** Replaces a byte already written. */
+  protected patch(at: number, value: number): void {
+    this.#bytes[at] = value;
+  }
+
   #grow(more: number): void {
     const next = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more));
     next.set(this.#bytes.subarray(0, this.#length));
@@ -91,6 +96,10 @@ export class ByteWriter {
 
 /** Instructions of one function body. */
 export class CodeWriter extends ByteWriter {
+  /** The last instruction, if it is a `local.set` of a local below 128: the local, and where the instruction ends. */
+  #setLocal = -1;
+  #setEnd = -1;
+
   /** An instruction without immediates. */
   op(code: number): void {
     if (code > 0xff) this.byte(code >> 8);
@@ -103,12 +112,20 @@ export class CodeWriter extends ByteWriter {
     this.u32(index);
   }
 
+  /** `local.set x` and `local.get x` become one `local.tee x`; what begins a scope or ends one stands in between. */
   get(local: number): void {
-    this.index(OP.localGet, local);
+    if (this.#setEnd === this.length && this.#setLocal === local) {
+      this.patch(this.length - 2, OP.localTee);
+      this.#setEnd = -1;
+    } else this.index(OP.localGet, local);
   }
 
   set(local: number): void {
     this.index(OP.localSet, local);
+    if (local < 128) {
+      this.#setLocal = local;
+      this.#setEnd = this.length;
+    }
   }
 
   tee(local: number): void {
