@@ -47,8 +47,8 @@ def load(insns, type=1):
 
 def run(fd, data):
     src = ctypes.create_string_buffer(data, len(data))
-    dst = ctypes.create_string_buffer(len(data) + 512)
-    attr = struct.pack("<IIIIQQII", fd, 0, len(data), len(data) + 512, ctypes.addressof(src), ctypes.addressof(dst), 1, 0)
+    dst = ctypes.create_string_buffer(len(data) + 16384)
+    attr = struct.pack("<IIIIQQII", fd, 0, len(data), len(data) + 16384, ctypes.addressof(src), ctypes.addressof(dst), 1, 0)
     ret, buf = bpf(TEST_RUN, attr)
     retval, _, out = struct.unpack_from("<III", buf.raw, 4)
     return ret, retval, dst.raw[:out]
