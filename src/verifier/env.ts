@@ -2,7 +2,8 @@
  * One verification under way: the request, what is known of each instruction and subprogram, the current state, the
  * paths still to be explored, and the counters. The checks are functions over it, one concern a file.
  */
-import { formatInsn, KERNEL_LOG } from '../asm/disasm.ts';
+import { type FormatOptions, formatInsn, KERNEL_LOG } from '../asm/disasm.ts';
+import { CALL, CLASS, JMP_OP } from '../asm/opcodes.ts';
 import type { Insn } from '../contracts/insn.ts';
 import type { MapInfo } from '../contracts/maps.ts';
 import type { InsnFacts, LineInfo, VerifyRequest } from '../contracts/verify.ts';
@@ -234,10 +235,22 @@ export class Env {
     return (this.log.level & LOG_ALL) !== 0;
   }
 
+  private readonly insnFormat: FormatOptions = { ...KERNEL_LOG, kfuncName: () => '' };
+
+  /** The log prints calls whatever their reserved fields hold; the disassembler is stricter. */
+  private formatCall(insn: Insn, index: number): string {
+    if (insn.src > CALL.KFUNC) return `(85) call unknown#${insn.imm}`;
+    const plain: Insn[] = [];
+    plain[index] = { ...insn, dst: 0, off: insn.src === CALL.KFUNC ? insn.off : 0 };
+    return formatInsn(plain, index, this.insnFormat);
+  }
+
   insnText(index: number): string {
     let text = this.insnTexts[index];
     if (text === undefined) {
-      text = formatInsn(this.insns, index, KERNEL_LOG);
+      const insn = this.insns[index]!;
+      const call = insn.code === (CLASS.JMP | JMP_OP.CALL);
+      text = call ? this.formatCall(insn, index) : formatInsn(this.insns, index, this.insnFormat);
       this.insnTexts[index] = text;
     }
     return text;

@@ -33,6 +33,25 @@ export function kernelStructById(env: Env, btf: Btf, id: number): StructRef {
   return known.id === id && known.btf === btf ? known : { name, btf, id, kernel: true };
 }
 
+/** Structs that begin with a `struct sock_common`: what is known of sockets where no kernel BTF is given. */
+const SOCKETS = new Set([
+  'sock_common',
+  'sock',
+  'inet_sock',
+  'inet_connection_sock',
+  'tcp_sock',
+  'tcp6_sock',
+  'udp_sock',
+  'udp6_sock',
+  'unix_sock',
+  'mptcp_sock',
+  'inet_timewait_sock',
+  'tcp_timewait_sock',
+  'request_sock',
+  'inet_request_sock',
+  'tcp_request_sock',
+]);
+
 function innerStructAt(btf: Btf, id: number, off: number): { id: number; off: number } | null {
   const type = btf.resolved(id);
   if (type.kind !== 'struct' && type.kind !== 'union') return null;
@@ -59,7 +78,8 @@ export function structMatches(
   if (struct === null) return false;
   if (off === 0 && struct.name === target) return true;
   const { btf } = struct;
-  if (strict || btf === undefined) return false;
+  if (strict) return false;
+  if (btf === undefined) return off === 0 && target === 'sock_common' && SOCKETS.has(struct.name);
   const wanted = kernelStruct(env, target).id;
   let at: { id: number; off: number } | null = { id: struct.id, off };
   for (let depth = 0; depth < 32 && at !== null; depth++) {

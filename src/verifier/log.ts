@@ -13,7 +13,7 @@ import {
   baseId,
   CONST_PTR_TO_DYNPTR,
   CONST_PTR_TO_MAP,
-  isPacketPointerOrEnd,
+  isPacketPointer,
   NOT_INIT,
   PTR_TO_ARENA,
   PTR_TO_BTF_ID,
@@ -166,7 +166,7 @@ export function formatReg(reg: Reg, frameno: number, precise: boolean): string {
     attrs.push(`ks=${reg.map.keySize},vs=${reg.map.valueSize}`);
   }
   if (type !== SCALAR && reg.off !== 0) attrs.push(`off=${formatSnum(BigInt(reg.off))}`);
-  if (isPacketPointerOrEnd(type)) attrs.push(`r=${formatUnum(BigInt(reg.raw))}`);
+  if (isPacketPointer(type)) attrs.push(`r=${formatUnum(BigInt(reg.raw))}`);
   if (base === PTR_TO_MEM) attrs.push(`sz=${formatUnum(BigInt(reg.raw))}`);
   if (type === CONST_PTR_TO_DYNPTR && reg.dynptr !== null) attrs.push(`type=${reg.dynptr.type}`);
   if (known) {

@@ -68,14 +68,12 @@ function argReg(env: Env, arg: SubprogArg): Reg {
 function checkMainPrototype(env: Env): void {
   const main = env.subprogs[0]!;
   if (main.typeId === 0) return;
-  const end = env.log.end;
   try {
     const args = prepareArgs(env, 0);
     if (args.length !== 1 || args[0]!.kind !== 'ctx') main.unreliable = true;
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
     main.unreliable = true;
-    env.log.cutTo(end);
   }
 }
 

@@ -20,7 +20,7 @@ function targetOf(env: Env): Target | null {
   const { kernelBtf, attachBtfId } = env.request;
   if (kernelBtf === undefined || attachBtfId === undefined || attachBtfId === 0) return null;
   let type = kernelBtf.type(attachBtfId);
-  const name = 'name' in type ? type.name : '';
+  const name = ('name' in type ? type.name : '').replace(/^btf_trace_/, '');
   let skip = 0;
   if (type.kind === 'typedef') {
     // btf_trace_NAME: a pointer to the tracepoint's callback, whose first argument is its private data.
@@ -62,6 +62,11 @@ export function accessBtfArgument(env: Env, off: number, size: number, value: nu
   if (kind !== 'struct' && kind !== 'union') {
     env.setReg(value, UNKNOWN_REG);
     return;
+  }
+  if (env.log.level !== 0) {
+    env.verbose(
+      `func '${name}' arg${arg} has btf_id ${pointee} type ${kind.toUpperCase()} '${btf.name(pointee)}'\n`,
+    );
   }
   env.setReg(value, pointerReg(PTR_TO_BTF_ID | PTR_TRUSTED, { struct: kernelStructById(env, btf, pointee) }));
 }
