@@ -3,6 +3,9 @@ import { kernelAddress } from '../memory/index.ts';
 import { ERRNO, utf8 } from '../util/index.ts';
 import type { HelperFamily } from './types.ts';
 
+/** Inode number of a cgroup hierarchy's root. */
+const ROOT_CGROUP = 1;
+
 export const MACHINE_HELPERS: HelperFamily = {
   bpf_ktime_get_ns:
     ({ env, returnU64 }) =>
@@ -37,6 +40,15 @@ export const MACHINE_HELPERS: HelperFamily = {
     (pointer, cpu) =>
       cpu >>> 0 < env.possibleCpus ? pointer : 0,
   bpf_this_cpu_ptr: () => (pointer) => pointer,
+  // Every process is in the root cgroup.
+  bpf_get_current_cgroup_id:
+    ({ returnHalves }) =>
+    () =>
+      returnHalves(ROOT_CGROUP, 0),
+  bpf_get_current_ancestor_cgroup_id:
+    ({ returnHalves }) =>
+    (level) =>
+      returnHalves(level === 0 ? ROOT_CGROUP : 0, 0),
 
   bpf_get_current_pid_tgid:
     ({ env, returnHalves }) =>

@@ -5,7 +5,7 @@
 import type { BpfMap, MapCreateParams, MapInfo, MapLayout, MapObjectResolver } from '../contracts/maps.ts';
 import type { GuestMemory } from '../memory/index.ts';
 import { BPF_MAP_FLAGS } from '../uapi/index.ts';
-import { alignUp, ERRNO } from '../util/index.ts';
+import { alignUp, BpfError, ERRNO } from '../util/index.ts';
 import {
   HDR_COUNT,
   HDR_CPUS,
@@ -31,6 +31,9 @@ export interface MapContext {
   seed?(): number;
 }
 
+/** No memory is larger, and sizes beyond 2^53 are not numbers that can be trusted. */
+const MAX_BLOCK = 2 ** 32;
+
 /** The blocks of one map: freed together, also when the map's construction fails half-way. */
 export class MapBlocks {
   readonly #memory: GuestMemory;
@@ -44,6 +47,7 @@ export class MapBlocks {
     return this.#bytes;
   }
   allocate(size: number, label: string, align: number): number {
+    if (size > MAX_BLOCK) throw new BpfError('ENOMEM', `no room for ${size} bytes (${label})`);
     const start = this.#memory.allocate(size, label, align);
     this.#starts.push(start);
     this.#bytes += size;

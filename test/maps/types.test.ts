@@ -129,6 +129,41 @@ describe('hash', () => {
   });
 });
 
+describe('exhausted memory', () => {
+  it('is ENOMEM for the insert, and the map goes on', () => {
+    for (const type of ['hash', 'lru_hash', 'lpm_trie']) {
+      const kernel = new TestKernel(2, 80);
+      const flags = type === 'lpm_trie' ? 1 : 0;
+      const map = kernel.create(type, { keySize: 8, valueSize: 4096, maxEntries: 100_000, flags });
+      const key = (i: number) => (type === 'lpm_trie' ? new Uint8Array([32, 0, 0, 0, ...u32(i)]) : u64(i));
+      let stored = 0;
+      let result = 0;
+      const value = new Uint8Array(4096).fill(1);
+      while (result === 0 && stored < 100_000) {
+        result = map.update(key(stored), value, 0);
+        if (result === 0) stored++;
+      }
+      expect([type, result]).toEqual([type, -12]);
+      expect(stored).toBeGreaterThan(100);
+      expect(map.count()).toBe(stored);
+      expect(map.delete(key(0))).toBe(0);
+      expect(map.update(key(1_000_000), value, 0)).toBe(0);
+      map.free();
+    }
+  });
+
+  it('refuses sizes that no machine has', () => {
+    const kernel = new TestKernel();
+    const before = kernel.memory.bytesUsed;
+    for (const type of ['array', 'percpu_array', 'queue']) {
+      const keySize = type === 'queue' ? 0 : 4;
+      const sizes = { keySize, valueSize: 32_768, maxEntries: 0xffff_ffff };
+      expect(() => kernel.create(type, sizes)).toThrow(expect.objectContaining({ code: 'ENOMEM' }));
+    }
+    expect(kernel.memory.bytesUsed).toBe(before);
+  });
+});
+
 describe('per-CPU maps', () => {
   for (const type of ['percpu_array', 'percpu_hash', 'lru_percpu_hash']) {
     it(`${type}: programs see their CPU, user space all of them`, () => {
