@@ -40,12 +40,17 @@ export function listProgram(object: ObjectSpec, program: ProgramSpec, syntax: As
 }
 
 /** The instructions of a program without an object. */
-export function listInsns(
-  insns: readonly Insn[],
-  syntax: AsmSyntax,
-  lines: readonly LineInfo[] = [],
-): ListedInsn[] {
-  return list(insns, { syntax, lines, maps: new Map(), symbols: new Map(), functions: new Map() });
+export function listInsns(insns: readonly Insn[], syntax: AsmSyntax): ListedInsn[] {
+  return list(insns, { syntax, lines: [], maps: new Map(), symbols: new Map(), functions: new Map() });
+}
+
+/** Instructions as the kernel gives them back (xlated): map references hold ids, which bpftool writes so. */
+export function listXlated(insns: readonly Insn[]): { readonly index: number; readonly text: string }[] {
+  return disassembleInsns(insns, {
+    opcode: true,
+    lossless: false,
+    mapName: (reference) => `id:${reference}`,
+  });
 }
 
 interface Names {

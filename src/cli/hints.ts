@@ -4,74 +4,67 @@
  */
 const HINTS: readonly (readonly [RegExp, string])[] = [
   [
-    /invalid access to packet/,
+    /invalid access to packet|outside of the packet/,
     'compare the pointer plus the size of the access with data_end, and leave when it is beyond',
   ],
   [
-    /invalid mem access '\w*_or_null'|pointer type \w*_or_null|expected=\w+_or_null/,
-    'the pointer may be NULL: test it before using it',
+    /invalid bpf_context access|dereference of modified ctx|invalid sock access|ctx ptr .*disallowed|misaligned context/,
+    'only the fields that this program type has may be accessed, each at its own offset and size',
+  ],
+  [/_or_null|null-check it first/, 'the pointer may be NULL: test it before using it'],
+  [
+    /invalid mem access 'scalar'/,
+    'the register holds a number, not a pointer; foreign addresses are read with bpf_probe_read_kernel or bpf_probe_read_user',
   ],
   [
-    /R\d+ invalid mem access 'scalar'/,
-    'the register holds a number, not a pointer; use bpf_probe_read_kernel or bpf_probe_read_user for foreign addresses',
+    /!read_ok/,
+    'the register has no value on this path: nothing was written to it, or a call has destroyed it (r6 to r9 survive calls)',
   ],
   [
-    /R\d+ !read_ok/,
-    'the register has no value on this path: it was never written, or a call has destroyed it (calls keep only r6 to r9)',
+    /invalid (indirect )?(read|access).*stack|invalid read from stack|invalid write to stack/,
+    'stay within the 512 bytes below r10, and initialise every byte that is read, padding too: = {}',
   ],
   [
-    /invalid (indirect )?read from stack|invalid (indirect )?access to stack/,
-    'initialise the variable, all bytes of it with its padding, for instance with = {}',
+    /outside of the allowed memory range|invalid access to (map value|memory)|make sure to bounds check|unbounded memory access/,
+    'bound the index before the access: compare it with the size, or mask it with &=',
   ],
-  [/invalid access to map value/, 'bound the index or offset by a comparison before the access'],
   [
     /min value is negative|unbounded min value/,
     'make the variable unsigned, or test that it is not negative',
   ],
+  [/back-edge|infinite loop detected/, 'give the loop a constant bound, or use bpf_loop'],
   [
-    /unbounded memory access|max value is outside/,
-    'bound the value: compare it with the size before, or mask it with &=',
-  ],
-  [/back-edge|infinite loop detected/, 'let the loop end: give it a constant bound, or use bpf_loop'],
-  [
-    /BPF program is too large|too many (insns|jumps)|complexity/,
+    /BPF program is too large|too many jumps|too complex/,
     'fewer paths: bound loops lower, move code to global functions, or use bpf_loop',
   ],
   [
-    /combined stack size|stack depth|Stack size .* exceeds|stack frame/,
-    'the stack has 512 bytes: keep large variables in a per-CPU array map',
+    /combined stack size|call stack of|stack size/,
+    'all frames together have 512 bytes, and there are at most 8: keep large variables in a per-CPU array map',
   ],
   [/unreachable insn/, 'remove the code that no path leads to'],
   [
-    /Unreleased reference|reference leak/,
+    /not an exit or jmp|jump out of range|call to invalid destination/,
+    'every path ends with exit, inside of the program',
+  ],
+  [
+    /[Uu]nreleased reference|reference leak/,
     'release the object, or submit or discard the record, on every path',
   ],
+  [/GPL/, 'declare a licence that is compatible with the GPL: char LICENSE[] SEC("license") = "GPL";'],
   [
-    /cannot call GPL-restricted function|GPL compatible/,
-    'declare a licence that is compatible with the GPL: char LICENSE[] SEC("license") = "GPL";',
+    /cannot use helper|invalid func unknown|unknown func|not allowed in|cannot pass map_type/,
+    'this program type, or this map type, does not have the helper: bpf-helpers(7) says which do',
   ],
+  [/At program exit|should have been in/, 'return one of the values that the program type allows'],
   [
-    /unknown func|program of this type cannot use helper|cannot use helper|is not allowed/,
-    'programs of this type may not call it: bpf-helpers(7) says which may',
+    /pointer arithmetic|pointer comparison|math between|subtract(ion|ed)? |pointer \+= pointer/,
+    'adding to and subtracting from a pointer is allowed within known bounds only',
   ],
-  [
-    /At program exit the register R0|R0 has (value|invalid)|should have been in/,
-    'return one of the values that the program type allows',
-  ],
-  [
-    /pointer (arithmetic|comparison)|math between .* pointer|R\d+ (bitwise|32-bit) operator/,
-    'only adding to and subtracting from a pointer is allowed, within bounds that are known',
-  ],
-  [/leak(s)? (addr|pointer)|R\d+ leaks addr/, 'unprivileged programs may not let addresses out'],
-  [/write into map forbidden|cannot write into rdonly/, 'the memory is read-only'],
-  [
-    /dereference of modified ctx|invalid bpf_context access/,
-    'only the fields of the context that this program type has may be accessed, at their own size',
-  ],
-  [
-    /invalid map_ptr|fd -?\d+ is not pointing to valid bpf_map/,
-    'the instruction refers to a map that does not exist',
-  ],
+  [/leaks addr|leak kernel pointer/, 'unprivileged programs may not let addresses out'],
+  [/forbidden|cannot write into|is read only/, 'the memory is read-only for this program'],
+  [/not pointing to valid bpf_map/, 'the instruction refers to a map that does not exist'],
+  [/type=\w+ expected=/, 'the argument is of another kind than the function takes'],
+  [/misaligned/, 'align the access to its size, or load without BPF_F_STRICT_ALIGNMENT'],
 ];
 
 export function hintFor(message: string): string | undefined {

@@ -67,6 +67,7 @@ export function printRejected(out: Output, object: BpfObject, report: ProgramRep
     `${red('✗')} ${bold(program.name)}  ${dim(kindOf(program))}  ${red('rejected')}${code === undefined ? '' : `: ${code}`}`,
   );
   out.line(`  ${bold(message)}`);
+  for (const line of reasons(program.log, message)) out.line(`  ${line}`);
   if (details?.source !== undefined) printSource(out, toSource(details.source));
   const insn = details === undefined ? undefined : instructionText(object, program, details.insn);
   if (insn !== undefined) out.line(`  instruction ${details!.insn}: ${insn}`);
@@ -76,6 +77,16 @@ export function printRejected(out: Output, object: BpfObject, report: ProgramRep
   const advice = hint ?? hintFor(message);
   if (advice !== undefined) out.line(`  ${dim('hint:')} ${advice}`);
 }
+
+/** What the verifier says before its last word. A log with instructions is too long for that. */
+function reasons(log: string, message: string): string[] {
+  const lines = logAtLevel(log, 1)
+    .split('\n')
+    .filter((line) => line !== '' && line !== message && !/^(processed \d+ insns|mark_precise:)/.test(line));
+  return lines.length <= MAX_REASONS ? lines : [];
+}
+
+const MAX_REASONS = 3;
 
 function kindOf(program: BpfProgram): string {
   const { section, progType } = program.spec;

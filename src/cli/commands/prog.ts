@@ -4,7 +4,6 @@
  */
 import type { Command } from 'commander';
 import { decodeProgram } from '../../asm/index.ts';
-import type { Kernel } from '../../contracts/kernel.ts';
 import type { BpfProgram } from '../../libbpf/index.ts';
 import { progTypeById } from '../../spec/index.ts';
 import {
@@ -18,7 +17,7 @@ import {
   type Runner,
   withExamples,
 } from '../command.ts';
-import { listInsns } from '../disassembly.ts';
+import { listXlated } from '../disassembly.ts';
 import type { CliEnv } from '../environment.ts';
 import { EXIT, UsageError } from '../errors.ts';
 import { openObject, writeFile } from '../files.ts';
@@ -123,30 +122,27 @@ const dump: Action<[string, string, ToolOptions]> = ({ env, out }, what, file, o
   if (show === undefined)
     throw new UsageError(`there is no dump '${what}'`, `the dumps are ${Object.keys(DUMPS).join(' and ')}`);
   return withObject(env, file, options, (loaded) => {
-    show(out, only(loaded, options), loaded.kernel, options);
+    show(out, only(loaded, options), options);
     return EXIT.ok;
   });
 };
 
-type Dump = (out: Output, program: BpfProgram, kernel: Kernel, options: ToolOptions) => void;
+type Dump = (out: Output, program: BpfProgram, options: ToolOptions) => void;
 
-const dumpXlated: Dump = (out, program, _kernel, options) => {
-  const insns = listInsns(decodeProgram(program.info().xlatedInsns), 'kernel');
-  const opcode = (code: number) => `(${code.toString(16).padStart(2, '0')})`;
+const dumpXlated: Dump = (out, program, options) => {
+  const insns = listXlated(decodeProgram(program.info().xlatedInsns));
   if (options.json || options.pretty) {
-    const rows = insns.map(({ insns: [insn], text }) => ({ disasm: `${opcode(insn.code)} ${text}` }));
-    printJson(out, rows, options);
+    printJson(
+      out,
+      insns.map(({ text }) => ({ disasm: text })),
+      options,
+    );
     return;
   }
-  for (const {
-    index,
-    insns: [insn],
-    text,
-  } of insns)
-    out.line(`${String(index).padStart(4)}: ${opcode(insn.code)} ${text}`);
+  for (const { index, text } of insns) out.line(`${String(index).padStart(4)}: ${text}`);
 };
 
-const dumpJited: Dump = (out, program, _kernel, options) => {
+const dumpJited: Dump = (out, program, options) => {
   const { jited, jitedDump, jitedProgLen, name } = program.info();
   if (!jited)
     throw new UsageError(`'${name}' is interpreted: there is no compiled code`, 'leave out --engine interp');

@@ -210,8 +210,9 @@ class Feeder {
 
   #remarks(): void {
     const { note } = this.#parts.listener;
+    const held = tailCalled(this.#loaded.object);
     for (const { program, place, what } of this.#placements)
-      if (place === 'none') note(`'${program.name}' is not attached: ${what}`);
+      if (place === 'none' && !held.has(program.name)) note(`'${program.name}' is not attached: ${what}`);
     if (this.#events.skipped > 0) {
       const { line, why } = this.#parts.recording!.skipped[0];
       note(`${this.#events.skipped} lines of the recording were not read; line ${line}: ${why}`);

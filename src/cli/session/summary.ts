@@ -97,7 +97,9 @@ export function printSummary(out: Output, summary: SessionSummary, mapNames: rea
     fed.push(`${plural(events.events, 'event')}, which ran programs ${plural(events.runs, 'time')}`);
   for (const { map, delivered } of summary.records)
     if (delivered > 0) fed.push(`${plural(delivered, 'record')} from ${map}`);
-  out.line(`${bold(fed.join(', ') || 'no input')} ${dim(`in ${duration(summary.elapsed * 1e6)}`)}`);
+  out.line(
+    `${bold(fed.join(', ') || 'no packets or events')} ${dim(`in ${duration(summary.elapsed * 1e6)}`)}`,
+  );
   for (const { map, lost } of summary.records)
     if (lost > 0n) out.line(yellow(`${map}: ${lost} records lost`));
   for (const message of summary.oopses) out.line(red(`oops: ${message}`));
@@ -106,7 +108,7 @@ export function printSummary(out: Output, summary: SessionSummary, mapNames: rea
 function printProgram(out: Output, facts: ProgramFacts): void {
   const { dim } = out.color;
   const { verifier, engine } = facts;
-  out.heading(`${facts.name}  ${dim(`${facts.section}: ${facts.attached}`)}`);
+  out.heading(`${facts.name}  ${dim(facts.attached)}`);
   out.line(
     `  ${dim('verifier')}  ${plural(verifier.insnsProcessed, 'instruction')} processed in ${plural(verifier.totalStates, 'state')}, ${duration(verifier.microseconds * 1000)}`,
   );
@@ -115,12 +117,12 @@ function printProgram(out: Output, facts: ProgramFacts): void {
       ? `JIT: ${plural(engine.insns, 'instruction')} to ${grouped(engine.bytes)} bytes of WebAssembly`
       : `interpreter: ${plural(engine.insns, 'instruction')} prepared`;
   out.line(`  ${dim('engine')}    ${code}, ${duration(engine.microseconds * 1000)}`);
-  const mean = facts.runs === 0 ? '' : `, ${duration(facts.runTimeNs / facts.runs)} each`;
-  out.line(`  ${dim('runs')}      ${grouped(facts.runs)}${mean}`);
+  if (facts.runs > 0)
+    out.line(`  ${dim('runs')}      ${grouped(facts.runs)}, ${duration(facts.runTimeNs / facts.runs)} each`);
   const results = Object.entries(facts.results);
   if (results.length > 0)
     out.line(
-      `  ${dim('results')}   ${results.map(([label, count]) => `${label} ${grouped(count)}`).join(', ')}`,
+      `  ${dim('results')}   ${results.map(([label, count]) => `${label} × ${grouped(count)}`).join(', ')}`,
     );
 }
 
