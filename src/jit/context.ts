@@ -79,7 +79,7 @@ export class FunctionContext {
 
   /** Pushes R`register` as i64. */
   get(register: number): void {
-    if (register === 10) this.#frameAddress(0);
+    if (register === 10) this.frameAddress(0);
     else this.w.get(this.#registers[register]!);
   }
 
@@ -129,14 +129,10 @@ export class FunctionContext {
   }
 
   /** Pushes the address R10 + `offset` as i64. */
-  #frameAddress(offset: number): void {
+  frameAddress(offset: number): void {
     this.frameOffset(offset);
     this.w.op(OP.i64ExtendI32U);
     this.kernelHalf();
-  }
-
-  frameAddress(offset: number): void {
-    this.#frameAddress(offset);
   }
 
   /** Sets the upper half of the zero-extended offset on the stack. */

@@ -20,7 +20,7 @@ import { dumpModule } from './text.ts';
 interface Exports {
   readonly entry: () => void;
   readonly run: (ctx: number, level: number) => number;
-  readonly repeat: (ctx: number, times: number, level: number) => number;
+  readonly repeat: (ctx: number, level: number, times: number) => number;
   readonly frame?: WebAssembly.Global;
   readonly [callback: `cb${number}`]: (...words: number[]) => number;
 }
@@ -121,7 +121,7 @@ class JitProgram implements PreparedProgram {
   runRepeated(ctx: number, times: number, level = 0): number {
     if (level >>> 0 >= MAX_NESTED_RUNS) throw tooDeep(this.#source.program, level);
     try {
-      return this.#repeat(ctx, times, level) >>> 0;
+      return this.#repeat(ctx, level, times) >>> 0;
     } catch (error) {
       throw this.#fault(error);
     }

@@ -1,6 +1,6 @@
 /**
  * One program to one Wasm module. Exports: `entry` (ctx: i64, fp: i32) → i64, the main subprogram, for the entry table;
- * `run` (ctx, level) → i32 and `repeat` (ctx, times, level) → i32, which set up the frame and leave R0 at RUN_STATE.r0;
+ * `run` (ctx, level) → i32 and `repeat` (ctx, level, times) → i32, which set up the frame and leave R0 at RUN_STATE.r0;
  * `cbN` for each callback subprogram N, which take 32-bit words; `frame`, on which callbacks build (see below).
  *
  * A callback called by a helper runs on the frame below the caller's. The caller leaves that place in a global before it
@@ -103,8 +103,8 @@ export function compileModule(program: ExecutableProgram, options: ModuleOptions
     return body;
   });
   builder.exportFunction('entry', functionOf[0]!);
-  addRun(builder, context, needsTable);
-  addRepeat(builder, context, needsTable);
+  addDriver(builder, context, needsTable, false);
+  addDriver(builder, context, needsTable, true);
   for (const [index, params] of callbacks) addTrampoline(builder, context, index, params);
 
   const { bytes, codeOffsets } = builder.encode();
@@ -165,109 +165,83 @@ function pushFrame(w: CodeWriter, level: number): void {
   w.op(OP.i32Add);
 }
 
-/** Saves what nested runs share (count of tail calls, callback frame) in two locals, and puts it back. */
-function runState(w: CodeWriter, context: ModuleContext, tails: boolean, saved: number, frame: number) {
-  const setCount = (push: () => void) => {
+/**
+ * run(ctx, level) and repeat(ctx, level, times): one run, or `times`, each from a fresh count of tail calls; R0 of the
+ * last to RUN_STATE.r0, its low half as result. What nested runs share is saved before and put back after: the count of
+ * tail calls, where the program makes any, and the frame for callbacks, where it has any.
+ */
+function addDriver(
+  builder: ModuleBuilder,
+  context: ModuleContext,
+  countsTails: boolean,
+  repeats: boolean,
+): void {
+  const name = repeats ? 'repeat' : 'run';
+  const params: ValueType[] = repeats ? [TYPE.i32, TYPE.i32, TYPE.i32] : [TYPE.i32, TYPE.i32];
+  const index = builder.addFunction({ params, results: [TYPE.i32] }, name);
+  const w = new CodeWriter();
+  const ctx = 0;
+  const level = 1;
+  const times = 2;
+  const result = params.length;
+  const savedCount = result + 1;
+  const savedFrame = result + 2;
+  const hasCallbacks = context.callbackFrame >= 0;
+
+  if (countsTails) {
     w.i32(RUN_STATE.tailCallCount);
-    push();
+    w.memory(OP.i32Load, 0);
+    w.set(savedCount);
+  }
+  if (hasCallbacks) {
+    w.index(OP.globalGet, context.callbackFrame);
+    w.set(savedFrame);
+  }
+  if (repeats) {
+    w.block(OP.block, TYPE.empty);
+    w.block(OP.loop, TYPE.empty);
+    w.get(times);
+    w.op(OP.i32Eqz);
+    w.index(OP.brIf, 1);
+  }
+  if (countsTails) {
+    w.i32(RUN_STATE.tailCallCount);
+    w.i32(0);
     w.memory(OP.i32Store, 0);
-  };
-  return {
-    save() {
-      if (tails) {
-        w.i32(RUN_STATE.tailCallCount);
-        w.memory(OP.i32Load, 0);
-        w.set(saved);
-      }
-      if (context.callbackFrame >= 0) {
-        w.index(OP.globalGet, context.callbackFrame);
-        w.set(frame);
-      }
-    },
-    clear() {
-      if (tails) setCount(() => w.i32(0));
-    },
-    restore() {
-      if (tails) setCount(() => w.get(saved));
-      if (context.callbackFrame >= 0) {
-        w.get(frame);
-        w.index(OP.globalSet, context.callbackFrame);
-      }
-    },
-  };
-}
-
-/** run(ctx, level): one run; R0 to RUN_STATE.r0, its low half as result. */
-function addRun(builder: ModuleBuilder, context: ModuleContext, tails: boolean): void {
-  const index = builder.addFunction({ params: [TYPE.i32, TYPE.i32], results: [TYPE.i32] }, 'run');
-  const w = new CodeWriter();
-  const [ctx, level, result, saved, frame] = [0, 1, 2, 3, 4];
-  const state = runState(w, context, tails, saved!, frame!);
-  state.save();
-  state.clear();
-  pushAddress(w, ctx!);
-  pushFrame(w, level!);
+  }
+  pushAddress(w, ctx);
+  pushFrame(w, level);
   w.index(OP.call, context.functionOf[0]!);
-  w.set(result!);
-  state.restore();
+  w.set(result);
+  if (repeats) {
+    w.get(times);
+    w.i32(1);
+    w.op(OP.i32Sub);
+    w.set(times);
+    w.index(OP.br, 0);
+    w.op(OP.end);
+    w.op(OP.end);
+  }
+  if (countsTails) {
+    w.i32(RUN_STATE.tailCallCount);
+    w.get(savedCount);
+    w.memory(OP.i32Store, 0);
+  }
+  if (hasCallbacks) {
+    w.get(savedFrame);
+    w.index(OP.globalSet, context.callbackFrame);
+  }
   w.i32(RUN_STATE.r0);
-  w.get(result!);
+  w.get(result);
   w.memory(OP.i64Store, 0);
-  w.get(result!);
+  w.get(result);
   w.op(OP.i32WrapI64);
-  builder.defineFunction(
-    index,
-    [
-      { count: 1, type: TYPE.i64 },
-      { count: 2, type: TYPE.i32 },
-    ],
-    w.finish(),
-  );
-  builder.exportFunction('run', index);
-}
-
-/** repeat(ctx, times, level): `times` runs, each from a fresh count of tail calls; the result is that of the last. */
-function addRepeat(builder: ModuleBuilder, context: ModuleContext, tails: boolean): void {
-  const index = builder.addFunction(
-    { params: [TYPE.i32, TYPE.i32, TYPE.i32], results: [TYPE.i32] },
-    'repeat',
-  );
-  const w = new CodeWriter();
-  const [ctx, times, level, result, saved, frame] = [0, 1, 2, 3, 4, 5];
-  const state = runState(w, context, tails, saved!, frame!);
-  state.save();
-  w.block(OP.block, TYPE.empty);
-  w.block(OP.loop, TYPE.empty);
-  w.get(times!);
-  w.op(OP.i32Eqz);
-  w.index(OP.brIf, 1);
-  state.clear();
-  pushAddress(w, ctx!);
-  pushFrame(w, level!);
-  w.index(OP.call, context.functionOf[0]!);
-  w.set(result!);
-  w.get(times!);
-  w.i32(1);
-  w.op(OP.i32Sub);
-  w.set(times!);
-  w.index(OP.br, 0);
-  w.op(OP.end);
-  w.op(OP.end);
-  state.restore();
-  w.i32(RUN_STATE.r0);
-  w.get(result!);
-  w.memory(OP.i64Store, 0);
-  w.get(result!);
-  w.op(OP.i32WrapI64);
-  builder.defineFunction(
-    index,
-    [
-      { count: 1, type: TYPE.i64 },
-      { count: 2, type: TYPE.i32 },
-    ],
-    w.finish(),
-  );
-  builder.exportFunction('repeat', index);
+  const locals = [
+    { count: 1, type: TYPE.i64 },
+    { count: 2, type: TYPE.i32 },
+  ];
+  builder.defineFunction(index, locals, w.finish());
+  builder.exportFunction(name, index);
 }
 
 /** cbN(words…): a callback as a helper calls it. */
