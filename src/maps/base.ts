@@ -128,7 +128,8 @@ export abstract class MapBase implements EmbeddedMap {
       valueSize,
       maxEntries,
       flags,
-      ...(params.inner === undefined ? {} : { inner: params.inner.info }),
+      // A copy: what programs are verified against is a shape, not the map that lent it.
+      ...(params.inner === undefined ? {} : { inner: { ...params.inner.info } }),
       ...(params.specialFields === undefined ? {} : { specialFields: params.specialFields }),
       ...(params.hasBtf === undefined ? {} : { hasBtf: params.hasBtf }),
     };

@@ -257,7 +257,10 @@ class Rewriter {
     if (found === undefined)
       throw new InternalError(`instruction ${i} calls helper ${insn.imm}, which has no row`);
     const row = helperFor(found, request.progType.name);
-    const map = facts.callMap === undefined ? undefined : this.#env.map(facts.callMap);
+    // An inner map is known by the shape that it was verified with only: which map it is shows at run time.
+    const { callMap } = facts;
+    const map =
+      callMap !== undefined && this.#verified.usedMaps.includes(callMap) ? this.#env.map(callMap) : undefined;
     if (row.tailCall) {
       this.#out.emit(i, insn, map === undefined ? { kind: 'tail_call' } : { kind: 'tail_call', map });
       return;

@@ -326,7 +326,8 @@ describe('maps of maps', () => {
       expect(outer.update(u32(1), u32(4), 0)).toBe(0);
       expect(lookup!(outer.layout.address, key)).toBe(b.layout.address);
       expect(outer.lookup(u32(1))).toEqual(u32(b.info.id));
-      expect(outer.info.inner).toBe(a.info);
+      expect(outer.info.inner).toEqual(a.info);
+      expect(outer.info.inner).not.toBe(a.info);
       outer.free();
       expect([...kernel.references.values()]).toEqual([0, 0]);
     }
