@@ -67,6 +67,7 @@ const action: Action<[string, RunOptions]> = async ({ env, out }, file, options)
   } finally {
     summary.loaded.close();
   }
+  if (summary.packets.failure !== undefined) throw summary.packets.failure;
   return summary.oopses.length > 0 ? EXIT.failed : EXIT.ok;
 };
 

@@ -25,6 +25,8 @@ export interface PacketCounts {
   /** Packets that have no Ethernet form. */
   skipped: number;
   written: number;
+  /** What ended the input before its end. */
+  failure?: BpfError;
 }
 
 const ACTION_NAMES = new Map<number, string>(
@@ -65,7 +67,11 @@ export async function feedPackets(
       await pace.step();
     }
   } catch (error) {
-    throw withPath(path, error);
+    const said = withPath(path, error);
+    // A capture that is cut off (tcpdump was killed): what came before counts.
+    if (!(said instanceof BpfError) || counts.packets === 0) throw said;
+    counts.failure = said;
+    pace.stopped = true;
   }
 }
 

@@ -130,7 +130,7 @@ function printProgram(out: Output, facts: ProgramFacts): void {
 export function summaryJson(summary: SessionSummary, mapNames: readonly string[]): Record<string, unknown> {
   const { kernel, object } = summary.loaded;
   return {
-    packets: summary.packets,
+    packets: { ...summary.packets, failure: summary.packets.failure?.message },
     events: summary.events,
     programs: summary.programs.map(programFacts),
     maps: mapsToShow(kernel, object, mapNames).map(({ map, entries }) => ({
