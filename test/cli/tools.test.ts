@@ -1,0 +1,209 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { VERSION } from '../../src/version.ts';
+import { BIN, cli, example, TRAFFIC, temporary } from './cli.ts';
+
+async function json<T>(...argv: string[]): Promise<T> {
+  const { exit, stdout, stderr } = await cli(argv);
+  expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
+  return JSON.parse(stdout) as T;
+}
+
+describe('asm and disasm', () => {
+  const SOURCE = 'r0 = 2\nif r1 == 0 goto out\nr0 = 1\nout: exit\n';
+
+  it('goes there and back', async () => {
+    const source = temporary('a.s', SOURCE);
+    const binary = temporary('a.bin');
+    expect((await cli(['asm', source, '-o', binary])).stdout).toMatch(/4 instructions/);
+    expect([...readFileSync(binary).subarray(0, 8)]).toEqual([0xb7, 0, 0, 0, 2, 0, 0, 0]);
+    expect((await cli(['disasm', binary])).stdout).toBe(
+      '     0: r0 = 2\n     1: if r1 == 0x0 goto pc+1\n     2: r0 = 1\n     3: exit\n',
+    );
+  });
+
+  it('makes objects that verify takes', async () => {
+    const object = temporary('a.o');
+    await cli(['asm', temporary('a.s', SOURCE), '-o', object, '--section', 'xdp', '--name', 'first']);
+    const [record] = await json<Record<string, unknown>[]>('verify', object, '--json');
+    expect(record).toMatchObject({ name: 'first', section: 'xdp', verdict: 'accept' });
+  });
+
+  it('says where the text is wrong', async () => {
+    const { exit, stderr } = await cli(['asm', temporary('bad.s', 'r0 = 2\nfoo bar\n')]);
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(/bad\.s: line 2, column 1/);
+  });
+
+  it('refuses maps that nothing defines', async () => {
+    const { exit, stderr } = await cli([
+      'asm',
+      temporary('map.s', 'r1 = map[x]\nexit\n'),
+      '-o',
+      temporary('map.o'),
+    ]);
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(/instruction 0 refers to the map 'x', which nothing defines/);
+  });
+
+  it('shows C lines and names', async () => {
+    const { stdout } = await cli(['disasm', example('xdp_filter')]);
+    expect(stdout).toMatch(/^xdp_filter \(section xdp, \d+ instructions\)$/m);
+    expect(stdout).toMatch(/^; if \(eth->h_proto == bpf_htons\(ETH_P_IP\)\) \{ @ xdp_filter\.bpf\.c:58$/m);
+    expect(stdout).toMatch(/^ +\d+: r1 = map\[protocols\]$/m);
+    const llvm = await cli(['disasm', example('xdp_filter'), '--syntax', 'llvm', '--no-source']);
+    expect(llvm.stdout).toMatch(/^ +0: w0 = 0x1$/m);
+    expect(llvm.stdout).not.toMatch(/^;/m);
+  });
+
+  it('--json has every instruction with its bytes', async () => {
+    const [program] = await json<{ insns: { index: number; text: string; bytes: string }[] }[]>(
+      'disasm',
+      example('hello'),
+      '--json',
+    );
+    expect(program.insns[0]).toMatchObject({ index: 0, text: 'r7 = r1', bytes: 'bf17000000000000' });
+  });
+});
+
+describe('prog', () => {
+  it('show: the shape of bpftool', async () => {
+    const [program] = await json<Record<string, unknown>[]>('prog', 'show', example('xdp_filter'), '-j');
+    expect(program).toMatchObject({
+      id: 1,
+      type: 'xdp',
+      name: 'xdp_filter',
+      tag: '451a6d45895a9cc1',
+      gpl_compatible: true,
+      jited: true,
+      map_ids: [expect.any(Number), expect.any(Number)],
+    });
+    const { stdout } = await cli(['prog', 'list', example('xdp_filter')]);
+    expect(stdout).toMatch(/^1: xdp {2}name xdp_filter {2}tag 451a6d45895a9cc1 {2}gpl\n/);
+  });
+
+  it('dump xlated and jited', async () => {
+    const xlated = await cli(['prog', 'dump', 'xlated', example('xdp_filter')]);
+    expect(xlated.stdout).toMatch(/^ {3}0: \(b4\) w0 = 1$/m);
+    expect(xlated.stdout).toMatch(/\(18\) r1 = map\[id:\d+\]/);
+    const jited = await cli(['prog', 'dump', 'jited', example('xdp_filter')]);
+    expect(jited.stdout).toMatch(/^\(module \$xdp_filter/);
+    const interpreted = await cli(['prog', 'dump', 'jited', example('xdp_filter'), '--engine', 'interp']);
+    expect(interpreted).toMatchObject({ exit: 2, stderr: expect.stringMatching(/is interpreted/) });
+  });
+
+  it.each(['jit', 'interp'])('run, %s', async (engine) => {
+    const packet = `${'00'.repeat(12)}0800`;
+    const result = await json<{ retval: number; data_out: string }>(
+      ...['prog', 'run', example('xdp_filter'), '--data', packet, '--engine', engine, '-j'],
+    );
+    expect(result).toMatchObject({ retval: 1, data_out: packet });
+  });
+
+  it('asks which program is meant', async () => {
+    const { exit, stderr } = await cli(['prog', 'dump', 'xlated', example('syscall_tail')]);
+    expect(exit).toBe(2);
+    expect(stderr).toMatch(
+      /the object has 4 programs\nhint: choose with --program: on_execve, on_openat, on_write, dispatch/,
+    );
+  });
+
+  it('says what has no test run', async () => {
+    const { exit, stderr } = await cli(['prog', 'run', example('hello')]);
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(/tracepoint programs have no test run \[ENOTSUPP\]/);
+  });
+});
+
+describe('map', () => {
+  it('show: the shape of bpftool', async () => {
+    const maps = await json<Record<string, unknown>[]>('map', 'show', example('xdp_filter'), '-j');
+    expect(maps.find(({ name }) => name === 'blocked')).toMatchObject({
+      type: 'lpm_trie',
+      flags: 1,
+      bytes_key: 8,
+      bytes_value: 4,
+      max_entries: 1024,
+      frozen: 0,
+    });
+  });
+
+  it('dump: raw bytes and formatted values', async () => {
+    const rows = await json<unknown[]>(
+      'map',
+      'dump',
+      example('xdp_filter'),
+      '--map',
+      'blocked',
+      '--set',
+      'blocked:10.66.0.0/16=1',
+      '-j',
+    );
+    expect(rows).toEqual([
+      {
+        key: ['0x10', '0x00', '0x00', '0x00', '0x0a', '0x42', '0x00', '0x00'],
+        value: ['0x01', '0x00', '0x00', '0x00'],
+        formatted: { key: { prefix_length: 16, address: 0x420a }, value: 1 },
+      },
+    ]);
+  });
+
+  it('dump after a run', async () => {
+    const rows = await json<{ formatted: { key: number; value: { packets: number } } }[]>(
+      ...['map', 'dump', example('xdp_filter'), '--map', 'protocols', '--pcap', TRAFFIC, '-j'],
+    );
+    expect(rows).toHaveLength(256);
+    expect(rows[17].formatted.value.packets).toBeGreaterThan(0);
+  });
+
+  it('asks which map is meant, and says what cannot be walked', async () => {
+    expect(await cli(['map', 'dump', example('xdp_filter')])).toMatchObject({
+      exit: 2,
+      stderr: expect.stringMatching(/choose one with --map: blocked, protocols/),
+    });
+    expect(await cli(['map', 'dump', example('exec_ringbuf'), '--map', 'events'])).toMatchObject({
+      exit: 1,
+      stderr: expect.stringMatching(/a map of type ringbuf cannot be walked/),
+    });
+  });
+});
+
+describe('the command line itself', () => {
+  it.each([
+    [['bogus'], /unknown command 'bogus'/],
+    [['run', '--foo'], /unknown option '--foo'/],
+    [['verify'], /missing required argument 'file'/],
+    [[], /Usage: tsbpf/],
+  ])('%j is a usage error', async (argv, message) => {
+    const { exit, stderr } = await cli(argv);
+    expect(exit).toBe(2);
+    expect(stderr).toMatch(message);
+  });
+
+  it('has help with examples for every command', async () => {
+    const { exit, stdout } = await cli(['--help']);
+    expect(exit).toBe(0);
+    for (const name of ['run', 'verify', 'asm', 'disasm', 'prog', 'map']) {
+      expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
+      expect((await cli([name, '--help'])).stdout).toMatch(/Examples:\n {2}\$ tsbpf /);
+    }
+  });
+
+  it('has a version, which is the one of the package', async () => {
+    expect((await cli(['--version'])).stdout).toBe('1.2.3\n');
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string;
+    };
+    expect(VERSION).toBe(version);
+  });
+
+  it.skipIf(!existsSync(BIN))('works as built (needs npm run build)', () => {
+    const run = (...argv: string[]) => spawnSync(process.execPath, [BIN, ...argv], { encoding: 'utf8' });
+    expect(run('--version')).toMatchObject({ status: 0, stdout: `${VERSION}\n` });
+    const verdicts = run('verify', example('unchecked'), '--json');
+    expect(verdicts.status).toBe(1);
+    expect(JSON.parse(verdicts.stdout)).toHaveLength(3);
+    expect(run('run', example('xdp_filter'), '--pcap', TRAFFIC)).toMatchObject({ status: 0, stderr: '' });
+  });
+});

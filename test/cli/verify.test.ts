@@ -1,0 +1,131 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { cli, example, temporary } from './cli.ts';
+
+const EXAMPLES = [
+  'count_by_user',
+  'exec_perf',
+  'exec_ringbuf',
+  'hello',
+  'socket_sizes',
+  'syscall_tail',
+  'xdp_filter',
+];
+
+describe('verify', () => {
+  it.each(EXAMPLES)('accepts %s', async (name) => {
+    const { exit, stdout } = await cli(['verify', example(name)]);
+    expect(stdout).not.toMatch(/rejected:/);
+    expect(exit).toBe(0);
+  });
+
+  it('explains a rejection with its C line', async () => {
+    const { exit, stdout } = await cli(['verify', example('unchecked'), '--program', 'unchecked_lookup']);
+    expect(exit).toBe(1);
+    expect(stdout).toBe(`✗ unchecked_lookup  xdp  rejected: EACCES
+  R0 invalid mem access 'map_value_or_null'
+  examples/src/unchecked.bpf.c:31:2
+    31 | \t__sync_fetch_and_add(count, 1);
+       | \t^
+  instruction 8: lock *(u64 *)(r0 +0) += r1
+  R0 = map_value_or_null(id=1,map=seen,ks=4,vs=8)
+  R1 = 1
+  after 8 instructions processed
+  hint: the pointer may be NULL: test it before using it
+`);
+  });
+
+  it('--json: one record a program', async () => {
+    const { exit, stdout } = await cli(['verify', example('unchecked'), '--json']);
+    expect(exit).toBe(1);
+    const records = JSON.parse(stdout) as Record<string, unknown>[];
+    expect(records.map(({ name, verdict }) => `${name} ${verdict}`)).toEqual([
+      'unchecked_packet reject',
+      'unchecked_lookup reject',
+      'checked accept',
+    ]);
+    for (const record of records) {
+      expect(Object.keys(record)).toEqual([
+        'name',
+        'section',
+        'type',
+        'verdict',
+        'errno',
+        'message',
+        'insnsProcessed',
+        'insn',
+        'source',
+        'registers',
+      ]);
+    }
+    expect(records[0]).toMatchObject({
+      section: 'xdp',
+      type: 'xdp',
+      errno: 13,
+      message: 'R1 offset is outside of the packet',
+      insn: 1,
+      source: {
+        file: 'examples/src/unchecked.bpf.c',
+        line: 21,
+        column: 14,
+        text: expect.stringContaining('eth->h_proto'),
+      },
+    });
+    expect(records[0].registers).toContainEqual({ register: 'R1', state: 'pkt(r=0)' });
+    expect(records[2]).toMatchObject({ errno: 0, message: '', insn: null, source: null, registers: [] });
+  });
+
+  it('--log: the log in the format of the kernel', async () => {
+    const { stdout } = await cli(['verify', example('hello'), '--log', '2']);
+    expect(stdout).toMatch(/^0: R1=ctx\(\) R10=fp0$/m);
+    expect(stdout).toMatch(/^processed \d+ insns \(limit 1000000\)/m);
+    expect(stdout).not.toMatch(/^verification time/m);
+    const statistics = await cli(['verify', example('hello'), '--log', '4', '--json']);
+    const [record] = JSON.parse(statistics.stdout) as { log: string; insnsProcessed: number }[];
+    expect(record.log).toMatch(/^verification time \d+ usec\nstack depth \d+\nprocessed /);
+    expect(record.insnsProcessed).toBe(Number(/processed (\d+)/.exec(record.log)![1]));
+  });
+
+  it.each([
+    ['a missing file', '/no/such.o', /\/no\/such\.o: cannot read it: there is no such file \[ENOENT\]/],
+    ['a directory', '/', /it is a directory \[EISDIR\]/],
+    ['no ELF file', temporary('text.o', 'hello'), /text\.o: not an ELF file.*\[ENOEXEC\]\nhint: /],
+    ['an empty file', temporary('empty.o', ''), /not an ELF file/],
+    [
+      'a truncated object',
+      temporary('half.o', readFileSync(example('hello')).subarray(0, 900)),
+      /half\.o: malformed ELF file: .*outside the file/,
+    ],
+  ])('%s', async (_what, path, message) => {
+    const { exit, stdout, stderr } = await cli(['verify', path]);
+    expect(stderr).toMatch(message);
+    expect(exit).toBe(1);
+    expect(stdout).toBe('');
+  });
+
+  it('lets no control characters of a file through to the terminal', async () => {
+    const bytes = Buffer.from(readFileSync(example('hello')));
+    // The program's name in the string table.
+    for (let at = bytes.indexOf('hello\0'); at >= 0; at = bytes.indexOf('hello\0', at + 1))
+      bytes.write('\u001b]0;x', at, 'latin1');
+    const { stdout, stderr } = await cli(['verify', temporary('escape.o', bytes)]);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape is what must not be there.
+    expect(stdout + stderr).not.toMatch(/\u001b\]/);
+  });
+});
+
+describe('colours', () => {
+  const ESCAPE = '\u001b[';
+
+  it.each([
+    ['a terminal', { tty: true }, [], true],
+    ['a pipe', {}, [], false],
+    ['NO_COLOR', { tty: true, variables: { NO_COLOR: '1' } }, [], false],
+    ['--no-color', { tty: true }, ['--no-color'], false],
+    ['FORCE_COLOR', { variables: { FORCE_COLOR: '1' } }, [], true],
+    ['a dumb terminal', { tty: true, variables: { TERM: 'dumb' } }, [], false],
+  ])('%s', async (_what, circumstances, options, coloured) => {
+    const { stdout } = await cli(['verify', example('unchecked'), ...options], circumstances);
+    expect(stdout.includes(ESCAPE)).toBe(coloured);
+  });
+});
