@@ -8,6 +8,10 @@ export interface TestRunInput {
   readonly data: Uint8Array;
   readonly ctx: Uint8Array;
   readonly flags: number;
+  /** As asked for; 0: not at all. */
+  readonly cpu: number;
+  readonly repeat: number;
+  readonly batchSize: number;
 }
 
 /**
@@ -31,11 +35,15 @@ export interface PacketSource {
     readonly ifindex: number;
     readonly rxQueue: number;
     readonly meta?: number;
+    /** Bytes of `data` that lie in one piece, the metadata included; the rest is in fragments that programs do not see. */
+    readonly linear?: number;
   }): LiveContext;
   skb(packet: {
     readonly data: Uint8Array;
     readonly ifindex: number;
     readonly pulled?: boolean;
+    /** enum: PACKET_HOST …; absent: as an interface sees it that takes every unicast frame. */
+    readonly packetType?: number;
   }): LiveContext;
 }
 
@@ -44,6 +52,10 @@ export interface HookEnv {
   readonly memory: GuestMemory;
   readonly type: ProgTypeRow;
   readonly packets: PacketSource;
+  /** Bytes of the context that the program reads at most (bpf_prog_aux.max_ctx_offset). */
+  readonly maxCtxOffset: number;
+  /** Receive queues of a network interface, undefined where there is none of that index. */
+  readonly rxQueues: (ifindex: number) => number | undefined;
 }
 
 /** A program type's way from input to context: one file of `src/hooks` each. */

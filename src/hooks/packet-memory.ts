@@ -24,6 +24,8 @@ export interface PacketRules {
   readonly reservedHead: number;
   /** Shortest packet that may be left (ETH_HLEN). */
   readonly minLength: number;
+  /** Longest packet that helpers may make; absent: what the buffer holds. */
+  readonly maxLength?: number;
   /** Offset of a u32 that holds the packet's length, 0 where there is none. */
   readonly lengthField: number;
   /** Metadata before the packet: a multiple of 4, at most this. */
@@ -82,6 +84,7 @@ export class PacketMemory implements PacketOps {
     const moved = data + delta;
     if (moved < this.edge('buffer') + this.#rules.reservedHead + metaLength) return -ERRNO.EINVAL;
     if (moved > this.edge('data_end') - this.#rules.minLength) return -ERRNO.EINVAL;
+    if (delta < 0 && this.#tooLong(-delta)) return -ERRNO.EINVAL;
     this.#memory.u8.copyWithin(meta + delta, meta, data);
     this.#set('data_meta', meta + delta);
     this.#set('data', moved);
@@ -94,6 +97,7 @@ export class PacketMemory implements PacketOps {
     const moved = end + delta;
     if (moved > this.edge('buffer_end') || moved < this.edge('data') + this.#rules.minLength)
       return -ERRNO.EINVAL;
+    if (delta > 0 && this.#tooLong(delta)) return -ERRNO.EINVAL;
     // What a longer packet shows must not be what an earlier one left there.
     if (delta > 0) this.#memory.u8.fill(0, end, moved);
     this.#set('data_end', moved);
@@ -113,6 +117,11 @@ export class PacketMemory implements PacketOps {
 
   #set(name: keyof EdgeOffsets, offset: number): void {
     this.#memory.writeU64(this.#ctx + this.#edges[name], kernelAddress(offset));
+  }
+
+  #tooLong(more: number): boolean {
+    const { maxLength } = this.#rules;
+    return maxLength !== undefined && this.edge('data_end') - this.edge('data') + more > maxLength;
   }
 
   #updateLength(): void {

@@ -4,14 +4,19 @@ import { BpfError } from '../util/errors.ts';
 
 /** MAX_BPF_FUNC_ARGS */
 const MAX_ARGS = 12;
-/** BPF_F_TEST_RUN_ON_CPU */
-const ON_CPU = 1;
 
-function testRun({ data, ctx, flags }: TestRunInput, env: HookEnv): LiveContext {
-  if (data.length > 0) throw new BpfError('EINVAL', 'a raw tracepoint has no data, only a context');
-  if (ctx.length > MAX_ARGS * 8)
-    throw new BpfError('EINVAL', `a raw tracepoint has at most ${MAX_ARGS} arguments of 8 bytes`);
-  if ((flags & ~ON_CPU) !== 0) throw new BpfError('EINVAL', `unknown test run flags 0x${flags.toString(16)}`);
+function testRun({ data, ctx, cpu, repeat, batchSize }: TestRunInput, env: HookEnv): LiveContext {
+  if (data.length > 0 || repeat !== 0 || batchSize !== 0)
+    throw new BpfError(
+      'EINVAL',
+      'a raw tracepoint has no data, no repeat count and no batch: only a context',
+    );
+  if (ctx.length < env.maxCtxOffset || ctx.length > MAX_ARGS * 8)
+    throw new BpfError(
+      'EINVAL',
+      `the program reads ${env.maxCtxOffset} bytes of arguments, a raw tracepoint has at most ${MAX_ARGS * 8}; given are ${ctx.length}`,
+    );
+  if (cpu !== 0) throw new BpfError('EINVAL', 'a processor is named together with BPF_F_TEST_RUN_ON_CPU');
   const address = env.memory.allocate(MAX_ARGS * 8, 'raw tracepoint arguments');
   env.memory.write(address, ctx);
   return {

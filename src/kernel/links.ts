@@ -132,7 +132,7 @@ export class XdpLink extends LinkObject {
   }
 
   override update(program: ProgObject, old: ProgObject | undefined): void {
-    if (!this.attached) throw new BpfError('ENOENT', 'the link is detached: its interface is gone');
+    if (!this.attached) throw new BpfError('ENOLINK', 'the link is detached from its interface');
     if (old !== undefined && old !== this.program) {
       throw new BpfError(
         'EPERM',

@@ -10,6 +10,7 @@ const IFNAMSIZ = 16;
 
 export class NetworkDevices {
   readonly #byName = new Map<string, NetworkDevice>();
+  readonly #byIndex = new Map<number, NetworkDevice>();
   #next = 1;
 
   constructor() {
@@ -28,6 +29,7 @@ export class NetworkDevices {
     if (device === undefined) {
       device = { ifindex: this.#next++, name };
       this.#byName.set(name, device);
+      this.#byIndex.set(device.ifindex, device);
     }
     return device;
   }
@@ -37,7 +39,6 @@ export class NetworkDevices {
   }
 
   byIndex(ifindex: number): NetworkDevice | undefined {
-    for (const device of this.#byName.values()) if (device.ifindex === ifindex) return device;
-    return undefined;
+    return this.#byIndex.get(ifindex);
   }
 }

@@ -32,8 +32,6 @@ export interface MapParts {
   readonly btf:
     | { readonly object: BtfObject; readonly keyTypeId: number; readonly valueTypeId: number }
     | undefined;
-  /** Template of the inner maps of a map of maps. */
-  readonly inner: MapObject | undefined;
   readonly mapExtra: bigint;
 }
 
@@ -72,7 +70,6 @@ export class MapObject extends KernelObject {
   protected destroy(): void {
     this.#onDestroy(this);
     this.parts.map.free();
-    this.parts.inner?.put();
     this.parts.btf?.object.put();
   }
 }
@@ -92,6 +89,8 @@ export interface ProgramParts {
   readonly funcInfo: Uint8Array;
   readonly lineInfo: Uint8Array;
   readonly attachBtfId: number;
+  /** Bytes of the context that it reads at most. */
+  readonly maxCtxOffset: number;
   /** Nanoseconds of the boot clock. */
   readonly loadTime: bigint;
   readonly uid: number;

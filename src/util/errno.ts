@@ -39,6 +39,7 @@ export const ERRNO = {
   ENOTEMPTY: 39,
   ELOOP: 40,
   ENODATA: 61,
+  ENOLINK: 67,
   EPROTO: 71,
   EBADMSG: 74,
   EOVERFLOW: 75,

@@ -33,6 +33,7 @@ if (typeof linux === 'string') {
         kernel: linux as never,
         bpffs,
         ifindex: linux.ifindex,
+        knowsTracepoints: true,
         link: (existing, pathname) => linux.link(existing, pathname),
         symlink: (target, pathname) => linux.symlink(target, pathname),
         eventually: (check) => {

@@ -2,9 +2,15 @@
  * What every kernel behind the `Kernel` contract does, written once: the embedded kernel and Linux are held to the same cases.
  * Each part gets a function that opens a subject for one case.
  */
+import { linkContract } from './contract-links.ts';
 import { mapContract } from './contract-maps.ts';
+import { objectContract } from './contract-objects.ts';
+import { runContract } from './contract-runs.ts';
 import type { OpenSubject } from './subject.ts';
 
 export function kernelContract(open: OpenSubject): void {
   mapContract(open);
+  objectContract(open);
+  linkContract(open);
+  runContract(open);
 }

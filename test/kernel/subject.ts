@@ -47,6 +47,8 @@ export interface Subject {
   readonly bpffs: string;
   /** A network interface without programs. */
   readonly ifindex: number;
+  /** Tracepoints that nobody has told of are not there. False where events of any name may be fired. */
+  readonly knowsTracepoints: boolean;
   /** link(2) and symlink(2) on the bpffs. */
   link(existing: string, pathname: string): void;
   symlink(target: string, pathname: string): void;
@@ -149,7 +151,7 @@ export function code(action: () => unknown): string {
     action();
     return 'ok';
   } catch (error) {
-    if (error instanceof BpfError) return error.code;
+    if (error instanceof BpfError) return error.code === 'EIO' ? error.message : error.code;
     throw error;
   }
 }

@@ -12,6 +12,9 @@ const { BPF_XDP, BPF_PERF_EVENT } = BPF_ATTACH_TYPE;
 /** BPF_F_REPLACE for links: the old program is named. */
 const F_REPLACE = 4;
 
+/** XDP_FLAGS_SKB_MODE, DRV_MODE, HW_MODE: where on a device the program runs. There is one such place here. */
+const XDP_MODES = 2 | 4 | 8;
+
 /** How each program type is linked; a type that is not here cannot be, in the embedded kernel. */
 const LINKERS: Readonly<
   Record<string, (machine: Machine, program: ProgObject, attr: LinkCreateAttr) => LinkObject>
@@ -43,6 +46,9 @@ function linkXdp(machine: Machine, program: ProgObject, attr: LinkCreateAttr): L
       'EINVAL',
       `XDP programs are linked with attach type ${BPF_XDP} (XDP), not ${attr.attachType}`,
     );
+  const flags = attr.flags ?? 0;
+  if ((flags & ~XDP_MODES) !== 0 || (flags & (flags - 1)) !== 0)
+    throw new BpfError('EINVAL', `XDP link flags 0x${flags.toString(16)}: at most one mode can be asked for`);
   const ifindex = attr.targetIfindex ?? 0;
   if (machine.devices.byIndex(ifindex) === undefined)
     throw new BpfError('EINVAL', `there is no network interface ${ifindex}`);
@@ -55,6 +61,7 @@ function linkXdp(machine: Machine, program: ProgObject, attr: LinkCreateAttr): L
 }
 
 function linkPerfEvent(machine: Machine, program: ProgObject, attr: LinkCreateAttr): LinkObject {
+  if (attr.flags) throw new BpfError('EINVAL', 'links to perf events take no flags');
   if (attr.attachType !== BPF_PERF_EVENT) {
     throw new BpfError(
       'EINVAL',

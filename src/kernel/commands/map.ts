@@ -19,12 +19,6 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   const type = mapTypeById(attr.mapType);
   if (type === undefined) throw new BpfError('EINVAL', `there is no map type ${attr.mapType}`);
   const name = checkObjectName(attr.mapName ?? '');
-  if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(machine.credentials, 'bpf')) {
-    throw new BpfError('EPERM', 'making maps needs CAP_BPF while kernel.unprivileged_bpf_disabled is set');
-  }
-  if (type.capability !== undefined && !holds(machine.credentials, type.capability)) {
-    throw new BpfError('EPERM', `making a ${type.name} map needs CAP_${type.capability.toUpperCase()}`);
-  }
   if (attr.mapIfindex) throw new BpfError('EINVAL', 'no device of the embedded kernel takes offloaded maps');
   const flags = attr.mapFlags ?? 0;
   const btf = btfOfMap(machine, attr);
@@ -37,6 +31,12 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     hasBtf: btf !== undefined,
   });
   if (refused !== null) throw new BpfError(refused.errno, refused.message);
+  if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(machine.credentials, 'bpf')) {
+    throw new BpfError('EPERM', 'making maps needs CAP_BPF while kernel.unprivileged_bpf_disabled is set');
+  }
+  if (type.capability !== undefined && !holds(machine.credentials, type.capability)) {
+    throw new BpfError('EPERM', `making a ${type.name} map needs CAP_${type.capability.toUpperCase()}`);
+  }
   const inner = type.holds === 'map' ? innerTemplate(machine, attr) : undefined;
   const id = machine.maps.reserve();
   const special =
@@ -60,7 +60,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     resolver: mapResolver(machine),
     possibleCpus: machine.possibleCpus,
   });
-  const parts: MapParts = { map, btf, inner: inner?.get(), mapExtra: params.mapExtra };
+  const parts: MapParts = { map, btf, mapExtra: params.mapExtra };
   btf?.object.get();
   const object = new MapObject(parts, (gone) => machine.removeMap(gone));
   machine.addMap(object);

@@ -11,11 +11,10 @@ import { BtfObject, MapObject, ProgObject } from '../objects.ts';
 
 /** BTF_MAX_SIZE */
 const MAX_BTF_BYTES = 16 << 20;
+const INT_MAX = 0x7fff_ffff;
 
 export function btfLoad(machine: Machine, attr: { btf: Uint8Array }): Fd {
-  if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(machine.credentials, 'bpf')) {
-    throw new BpfError('EPERM', 'loading BTF needs CAP_BPF');
-  }
+  if (!holds(machine.credentials, 'bpf')) throw new BpfError('EPERM', 'loading BTF needs CAP_BPF');
   if (attr.btf.length > MAX_BTF_BYTES)
     throw new BpfError('E2BIG', `BTF of ${attr.btf.length} bytes: at most ${MAX_BTF_BYTES} are taken`);
   const bytes = attr.btf.slice();
@@ -43,6 +42,8 @@ function tables(machine: Machine): Record<ObjectKind, IdTable<KernelObject>> {
 export function objGetNextId(machine: Machine, attr: { kind: ObjectKind; startId: number }): number | null {
   if (!holds(machine.credentials, 'sys_admin'))
     throw new BpfError('EPERM', 'walking ids needs CAP_SYS_ADMIN');
+  if (!Number.isInteger(attr.startId) || attr.startId < 0 || attr.startId >= INT_MAX)
+    throw new BpfError('EINVAL', `${attr.startId} is no id to start from`);
   return tables(machine)[attr.kind].after(attr.startId);
 }
 
@@ -52,6 +53,8 @@ export function objGetFdById(
 ): Fd {
   if (!holds(machine.credentials, 'sys_admin'))
     throw new BpfError('EPERM', 'opening by id needs CAP_SYS_ADMIN');
+  if (attr.openFlags && attr.kind !== 'map')
+    throw new BpfError('EINVAL', `a ${attr.kind} has no access rights to choose: open_flags must be 0`);
   const object = tables(machine)[attr.kind].find(attr.id);
   if (object === undefined) throw new BpfError('ENOENT', `there is no ${attr.kind} with id ${attr.id}`);
   return machine.fds.install(object.get(), modeOf(attr.openFlags ?? 0));
@@ -61,7 +64,7 @@ export function objGetInfoByFd(machine: Machine, attr: { bpfFd: Fd }): ObjectInf
   const object = machine.fds.object(attr.bpfFd);
   if (object === undefined) throw new BpfError('EBADFD', `descriptor ${attr.bpfFd} is not open`);
   if (object instanceof MapObject) return mapInfo(object);
-  if (object instanceof ProgObject) return progInfo(object);
+  if (object instanceof ProgObject) return progInfo(object, holds(machine.credentials, 'bpf'));
   if (object instanceof LinkObject) return { kind: 'link', ...object.info() };
   if (object instanceof BtfObject)
     return { kind: 'btf', id: object.id, name: '', kernelBtf: false, data: object.bytes.slice() };
@@ -90,7 +93,8 @@ function mapInfo(object: MapObject): ObjectInfo {
   };
 }
 
-function progInfo(program: ProgObject): ObjectInfo {
+/** The code, source or compiled, is shown to those with CAP_BPF only. */
+function progInfo(program: ProgObject, code: boolean): ObjectInfo {
   const { parts } = program;
   const jited = parts.executable.engine === 'jit';
   return {
@@ -100,8 +104,8 @@ function progInfo(program: ProgObject): ObjectInfo {
     tag: parts.tag,
     name: parts.name,
     jited,
-    jitedProgLen: parts.executable.codeSize,
-    xlatedInsns: parts.xlated,
+    jitedProgLen: code ? parts.executable.codeSize : 0,
+    xlatedInsns: code ? parts.xlated : new Uint8Array(),
     loadTime: parts.loadTime,
     createdByUid: parts.uid,
     mapIds: program.maps.map((map) => map.id),
@@ -114,7 +118,7 @@ function progInfo(program: ProgObject): ObjectInfo {
     recursionMisses: 0n,
     verifiedInsns: parts.stats.insnsProcessed,
     attachBtfId: parts.attachBtfId,
-    jitedDump: jited ? parts.executable.dump() : '',
+    jitedDump: jited && code ? parts.executable.dump() : '',
   };
 }
 

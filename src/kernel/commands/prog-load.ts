@@ -8,7 +8,7 @@ import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
 import type { MapInfo } from '../../contracts/maps.ts';
 import type { FuncInfo, LineInfo, Rejection, VerifiedProgram } from '../../contracts/verify.ts';
 import { rewrite } from '../../rewrite/index.ts';
-import { type ProgTypeRow, progTypeById } from '../../spec/index.ts';
+import { attachTypeById, attachTypeByName, type ProgTypeRow, progTypeById } from '../../spec/index.ts';
 import { BPF_MACROS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError, InternalError, VerifierError } from '../../util/errors.ts';
@@ -47,17 +47,21 @@ const PROG_FLAGS =
 
 export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   const type = checkAttributes(machine, attr);
+  const expectedAttachType = checkAttachType(type, attr.expectedAttachType ?? 0);
   const name = checkObjectName(attr.progName ?? '');
   const insns = decodeProgram(attr.insns);
   const gplCompatible = GPL_COMPATIBLE.has(attr.license);
-  const btf = attr.progBtfFd === undefined ? undefined : machine.fds.expect(attr.progBtfFd, BtfObject, 'BTF');
   const funcInfo = checkRecords(attr.funcInfo, attr.funcInfoRecSize, FUNC_INFO_SIZE, 'function');
   const lineInfo = checkRecords(attr.lineInfo, attr.lineInfoRecSize, LINE_INFO_SIZE, 'line');
+  // Without records nobody looks at the descriptor.
+  const described = funcInfo.length > 0 || lineInfo.length > 0;
+  const btf = described ? machine.fds.expect(attr.progBtfFd ?? 0, BtfObject, 'BTF') : undefined;
   const lines = btf === undefined ? undefined : decodeLines(btf, lineInfo);
 
   const started = performance.now();
   const verified = verifyProgram(machine, attr, {
     type,
+    expectedAttachType,
     insns,
     gplCompatible,
     btf,
@@ -85,7 +89,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   });
   const parts = {
     type,
-    expectedAttachType: attr.expectedAttachType ?? 0,
+    expectedAttachType,
     name,
     tag: programTag(attr.insns),
     gplCompatible,
@@ -97,6 +101,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     funcInfo,
     lineInfo,
     attachBtfId: attr.attachBtfId ?? 0,
+    maxCtxOffset: maxCtxOffset(verified),
     loadTime: machine.clock.boottime(),
     uid: machine.credentials.uid,
   };
@@ -116,8 +121,6 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
 
 function checkAttributes(machine: Machine, attr: ProgLoadAttr): ProgTypeRow {
   const who = machine.credentials;
-  const type = progTypeById(attr.progType);
-  if (type === undefined) throw new BpfError('EINVAL', `there is no program type ${attr.progType}`);
   const flags = attr.progFlags ?? 0;
   if ((flags & ~PROG_FLAGS) !== 0)
     throw new BpfError('EINVAL', `unknown program flags 0x${(flags & ~PROG_FLAGS).toString(16)}`);
@@ -132,6 +135,11 @@ function checkAttributes(machine: Machine, attr: ProgLoadAttr): ProgTypeRow {
   if (count === 0 || count > limit) {
     throw new BpfError('E2BIG', `a program has 1 to ${limit} instructions, this one has ${count}`);
   }
+  const type = progTypeById(attr.progType);
+  if (type === undefined) {
+    const errno = holds(who, 'bpf') ? 'EINVAL' : 'EPERM';
+    throw new BpfError(errno, `there is no program type ${attr.progType}`);
+  }
   if (!type.unprivileged && !holds(who, 'bpf'))
     throw new BpfError('EPERM', `loading a ${type.name} program needs CAP_BPF`);
   if (!type.unprivileged && !holds(who, type.capability)) {
@@ -142,8 +150,27 @@ function checkAttributes(machine: Machine, attr: ProgLoadAttr): ProgTypeRow {
   return type;
 }
 
+/** The attach type that the program is verified for: 0 stands for the type's default (kernel: bpf_prog_load_check_attach). */
+function checkAttachType(type: ProgTypeRow, asked: number): number {
+  const { attachTypes, defaultAttachType, noAttachType } = type;
+  if (noAttachType && asked !== 0)
+    throw new BpfError('EINVAL', `a ${type.name} program has no expected attach type, not ${asked}`);
+  if (attachTypes === undefined) return asked;
+  const name = attachTypeById(asked)?.name;
+  if (name !== undefined && attachTypes.includes(name)) return asked;
+  if (asked === 0 && defaultAttachType !== undefined) return attachTypeByName(defaultAttachType)!.id;
+  throw new BpfError(
+    'EINVAL',
+    `expected attach type ${asked} (${name ?? 'unknown'}) is none of a ${type.name} program`,
+    {
+      hint: `it may be ${attachTypes.join(', ')}`,
+    },
+  );
+}
+
 interface Parsed {
   readonly type: ProgTypeRow;
+  readonly expectedAttachType: number;
   readonly insns: readonly Insn[];
   readonly gplCompatible: boolean;
   readonly btf: BtfObject | undefined;
@@ -154,7 +181,7 @@ interface Parsed {
 function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): VerifiedProgram {
   const result = verify({
     progType: parsed.type,
-    expectedAttachType: attr.expectedAttachType ?? 0,
+    expectedAttachType: parsed.expectedAttachType,
     insns: parsed.insns,
     gplCompatible: parsed.gplCompatible,
     mapByFd: (fd) => infoByFd(machine, fd),
@@ -171,6 +198,18 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
   attr.onLog?.(result.log);
   if (result.verdict === 'reject') throw rejectionError(result);
   return result;
+}
+
+/** Bytes behind an access at an offset, by the size bits of its opcode: W, H, B, DW. */
+const ACCESS_BYTES = [4, 2, 1, 8];
+
+function maxCtxOffset({ facts, request }: VerifiedProgram): number {
+  let most = 0;
+  facts.forEach((fact, i) => {
+    if (fact?.ctxOffset === undefined) return;
+    most = Math.max(most, fact.ctxOffset + ACCESS_BYTES[(request.insns[i].code >> 3) & 3]);
+  });
+  return most;
 }
 
 function rejectionError(result: Rejection): VerifierError {

@@ -7,6 +7,8 @@ import { ProgObject } from '../objects.ts';
 import { oops } from '../run.ts';
 
 const EMPTY = new Uint8Array();
+/** BPF_F_TEST_RUN_ON_CPU */
+const ON_CPU = 1;
 
 export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRunResult {
   const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
@@ -17,12 +19,29 @@ export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRu
   const repeat = attr.repeat ?? 1;
   if (!Number.isInteger(repeat) || repeat < 0 || repeat > 0xffff_ffff)
     throw new BpfError('EINVAL', `repeat ${repeat} is no 32-bit count`);
-  if ((attr.cpu ?? 0) !== 0 && attr.cpu! >= machine.possibleCpus)
-    throw new BpfError('ENXIO', `there is no CPU ${attr.cpu}`);
+  const flags = attr.flags ?? 0;
+  const cpu = attr.cpu ?? 0;
+  const onCpu = (flags & ON_CPU) !== 0;
+  if (onCpu && cpu >= machine.possibleCpus) throw new BpfError('ENXIO', `there is no CPU ${cpu}`);
   const context = hook(
-    { data: attr.dataIn ?? EMPTY, ctx: attr.ctxIn ?? EMPTY, flags: attr.flags ?? 0 },
-    { memory: machine.memory, packets: machine.packets, type: program.type },
+    {
+      data: attr.dataIn ?? EMPTY,
+      ctx: attr.ctxIn ?? EMPTY,
+      flags,
+      cpu: onCpu ? 0 : cpu,
+      repeat: attr.repeat ?? 0,
+      batchSize: attr.batchSize ?? 0,
+    },
+    {
+      memory: machine.memory,
+      packets: machine.packets,
+      type: program.type,
+      maxCtxOffset: program.parts.maxCtxOffset,
+      rxQueues: (ifindex) => (machine.devices.byIndex(ifindex) === undefined ? undefined : 1),
+    },
   );
+  const outerCpu = machine.cpu;
+  if (onCpu) machine.cpu = cpu;
   const level = machine.level++;
   const outer = machine.running;
   machine.running = program;
@@ -35,10 +54,8 @@ export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRu
       program.runCount += times;
       program.runTimeNs += elapsed * 1e6;
     }
-    const dataOut = context.packet();
-    const ctxOut = context.userContext();
-    checkRoom(attr.dataSizeOut, dataOut, 'data');
-    checkRoom(attr.ctxSizeOut, ctxOut, 'context');
+    const dataOut = output(attr.dataSizeOut, context.packet(), 'data');
+    const ctxOut = output(attr.ctxSizeOut, context.userContext(), 'context');
     return { retval, duration: Math.round((elapsed * 1e6) / times), dataOut, ctxOut };
   } catch (error) {
     if (error instanceof BpfError) throw error;
@@ -46,16 +63,20 @@ export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRu
     throw new BpfError('EFAULT', `the run faulted: ${(error as Error).message}`, { cause: error });
   } finally {
     machine.level = level;
+    machine.cpu = outerCpu;
     machine.running = outer;
     context.release();
   }
 }
 
-function checkRoom(room: number | undefined, out: Uint8Array, what: string): void {
+/** Room for 0 bytes is no wish for output. */
+function output(room: number | undefined, out: Uint8Array, what: string): Uint8Array {
+  if (room === 0) return EMPTY;
   if (room !== undefined && room < out.length) {
     throw new BpfError(
       'ENOSPC',
       `the ${what} has ${out.length} bytes after the run; there is room for ${room}`,
     );
   }
+  return out;
 }
