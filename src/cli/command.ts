@@ -49,6 +49,13 @@ export function programTypeOption(): Option {
   );
 }
 
+export function btfOption(): Option {
+  return new Option(
+    '--btf <file>',
+    'BTF of the kernel that CO-RE relocations are for, such as /sys/kernel/btf/vmlinux',
+  );
+}
+
 export function logOption(): Option {
   return new Option(
     '--log <level>',

@@ -8,13 +8,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename } from 'node:path';
+import { type Btf, parseBtf } from '../btf/index.ts';
+import { isElf, parseElf } from '../elf/index.ts';
 import { BpfObject } from '../libbpf/index.ts';
 import { ERRNO, type ErrnoName } from '../util/errno.ts';
 import { BpfError } from '../util/errors.ts';
 
 /** Objects larger than this are no BPF objects; a device or a wrong file is not read into memory. */
 const MAX_FILE = 1 << 30;
-const ELF_MAGIC = [0x7f, 0x45, 0x4c, 0x46];
 
 const HINTS: Partial<Record<ErrnoName, string>> = {
   ENOENT: 'check the path',
@@ -113,14 +114,21 @@ export class FileWriter {
   }
 }
 
-export function isElf(bytes: Uint8Array): boolean {
-  return ELF_MAGIC.every((byte, i) => bytes[i] === byte);
-}
-
 /** An object file, parsed; what is wrong with it is said with its path. */
 export function openObject(path: string): BpfObject {
   const bytes = readFile(path);
   return inFile(path, () => BpfObject.open(bytes, { name: basename(path) }));
+}
+
+/** BTF of a kernel: raw, as in /sys/kernel/btf/vmlinux, or the section .BTF of an ELF file. */
+export function readBtf(path: string): Btf {
+  const bytes = readFile(path);
+  return inFile(path, () => {
+    if (!isElf(bytes)) return parseBtf(bytes);
+    const section = parseElf(bytes).sections.find(({ name }) => name === '.BTF');
+    if (section === undefined) throw new BpfError('ENOENT', 'the ELF file has no section .BTF');
+    return parseBtf(section.data);
+  });
 }
 
 /** Runs `read` and puts the path before the message of what it throws. */

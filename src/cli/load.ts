@@ -1,4 +1,5 @@
 /** An object into a fresh kernel, with what the verifier and the engine did for each program. */
+import type { Btf } from '../btf/index.ts';
 import type { Fd, Kernel } from '../contracts/kernel.ts';
 import type { BpfObject, BpfProgram } from '../libbpf/index.ts';
 import { BpfError } from '../util/errors.ts';
@@ -18,6 +19,8 @@ export interface LoadRequest {
   readonly cpus?: number;
   /** Program type for sections that do not say one. */
   readonly type?: string;
+  /** BTF of the kernel that CO-RE relocations are for. */
+  readonly kernelBtf?: Btf;
   readonly onOops?: (message: string) => void;
 }
 
@@ -65,6 +68,7 @@ export function loadObject(env: CliEnv, object: BpfObject, request: LoadRequest)
       logLevel: (request.logLevel ?? 0) | LOG_STATS,
       strict: request.strict,
       ...(request.type === undefined ? {} : { defaultProgType: request.type }),
+      ...(request.kernelBtf === undefined ? {} : { kernelBtf: request.kernelBtf }),
     });
   } catch (error) {
     kernel.shutdown();

@@ -26,6 +26,7 @@ type Namer = (id: BtfValue) => BtfValue;
 export function readEntries(map: BpfMap, name: Namer = (id) => id): MapEntry[] | undefined {
   const entries: MapEntry[] = [];
   try {
+    if (map.definition.keySize === 0) return takeAll(map);
     for (const [keyBytes, valueBytes] of map.entryBytes()) {
       const value = map.get(keyBytes);
       if (value === undefined) continue;
@@ -42,6 +43,18 @@ export function readEntries(map: BpfMap, name: Namer = (id) => id): MapEntry[] |
     throw error;
   }
   return entries.sort((a, b) => compareKeys(a.key, b.key));
+}
+
+/** What is in a queue or stack, in the order of taking it out: it is empty afterwards. */
+function takeAll(map: BpfMap): MapEntry[] {
+  const entries: MapEntry[] = [];
+  const none = new Uint8Array();
+  for (let i = 0; i < map.definition.maxEntries; i++) {
+    const value = map.take();
+    if (value === undefined) break;
+    entries.push({ keyBytes: none, valueBytes: none, key: i, value, zero: false });
+  }
+  return entries;
 }
 
 /** Programs and maps of an object by the id that the kernel gave them. */

@@ -1,6 +1,7 @@
 /** A program and what became of it at load: as a record for machines, as an explanation for people. */
 import type { BpfObject, BpfProgram } from '../libbpf/index.ts';
 import { progTypeByName } from '../spec/index.ts';
+import { ERRNO } from '../util/errno.ts';
 import { BpfError, VerifierError } from '../util/errors.ts';
 import { listProgram, type SourceLine, toSource } from './disassembly.ts';
 import { describeError } from './errors.ts';
@@ -36,7 +37,7 @@ export function verdictRecord(report: ProgramReport, logLevel: number): VerdictR
     section: spec.section,
     type: spec.progType ?? null,
     verdict: error === undefined ? 'accept' : 'reject',
-    errno: error instanceof BpfError ? error.errno : 0,
+    errno: error === undefined ? 0 : error instanceof BpfError ? error.errno : ERRNO.EIO,
     message: error === undefined ? '' : (error as Error).message,
     insnsProcessed: details?.insnsProcessed ?? report.stats?.insnsProcessed ?? 0,
     insn: details === undefined || details.insn < 0 ? null : details.insn,

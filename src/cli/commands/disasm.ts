@@ -1,10 +1,11 @@
 /** `tsbpf disasm`: the programs of an object, or raw instructions, as text under their C lines. */
 import type { Command } from 'commander';
 import { type AsmSyntax, decodeProgram, encodeProgram } from '../../asm/index.ts';
+import { isElf } from '../../elf/index.ts';
 import { type Action, type CommandRow, collect, type Runner, withExamples } from '../command.ts';
 import { type ListedInsn, listInsns, listProgram } from '../disassembly.ts';
 import { EXIT, UsageError } from '../errors.ts';
-import { inFile, isElf, openObject, readFile } from '../files.ts';
+import { inFile, openObject, readFile } from '../files.ts';
 import { hexBytes } from '../hexdump.ts';
 import { toJson } from '../json.ts';
 import type { Output } from '../output.ts';

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import {
   type Action,
+  btfOption,
   type CommandRow,
   collect,
   engineOption,
@@ -36,6 +37,7 @@ interface RunOptions {
   readonly set?: readonly string[];
   readonly type?: string;
   readonly progType?: string;
+  readonly btf?: string;
   readonly repeat: number;
   readonly duration?: number;
   readonly cpus: number;
@@ -151,6 +153,7 @@ export const RUN: CommandRow = {
       .option('--map <name>', 'shows this map, all of it; may be repeated', collect)
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
+      .addOption(btfOption())
       .option('--interface <name>', 'name of the interface that receives the packets', 'eth0')
       .option('--type <struct>', 'struct that ring and perf buffer records are')
       .option('--data <hex|@file>', 'packet or context for a run without input', undefined)

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import {
   type Action,
+  btfOption,
   type CommandRow,
   collect,
   logOption,
@@ -10,7 +11,7 @@ import {
   withExamples,
 } from '../command.ts';
 import { EXIT } from '../errors.ts';
-import { openObject } from '../files.ts';
+import { openObject, readBtf } from '../files.ts';
 import { toJson } from '../json.ts';
 import { loadObject } from '../load.ts';
 import { plural } from '../output.ts';
@@ -22,6 +23,7 @@ interface VerifyOptions {
   readonly json?: boolean;
   readonly program?: readonly string[];
   readonly progType?: string;
+  readonly btf?: string;
 }
 
 const action: Action<[string, VerifyOptions]> = ({ env, out }, file, options) => {
@@ -33,6 +35,7 @@ const action: Action<[string, VerifyOptions]> = ({ env, out }, file, options) =>
     strict: false,
     logLevel: options.log,
     ...(options.progType === undefined ? {} : { type: options.progType }),
+    ...(options.btf === undefined ? {} : { kernelBtf: readBtf(options.btf) }),
   });
   try {
     const { reports } = loaded;
@@ -69,6 +72,7 @@ export const VERIFY: CommandRow = {
       .argument('<file>', 'object file')
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
+      .addOption(btfOption())
       .addOption(logOption())
       .option(
         '--json',

@@ -2,7 +2,7 @@
 import type { Kernel } from '../../contracts/kernel.ts';
 import type { CliEnv } from '../environment.ts';
 import { UsageError } from '../errors.ts';
-import { openObject } from '../files.ts';
+import { openObject, readBtf } from '../files.ts';
 import { type EngineName, type LoadedObject, loadObject, type ProgramReport } from '../load.ts';
 import type { Output } from '../output.ts';
 import { type Assignment, assign } from '../values.ts';
@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly set: readonly Assignment[];
   readonly type?: string;
   readonly progType?: string;
+  /** Path of the kernel's BTF. */
+  readonly btf?: string;
   readonly repeat: number;
   readonly duration?: number;
   readonly cpus: number;
@@ -80,6 +82,7 @@ export async function runSession(
     onOops: (message) => oopses.push(message),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     ...(options.progType === undefined ? {} : { type: options.progType }),
+    ...(options.btf === undefined ? {} : { kernelBtf: readBtf(options.btf) }),
   });
   try {
     for (const report of loaded.reports) listener.log(report);

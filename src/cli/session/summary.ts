@@ -10,7 +10,8 @@ const MAX_ROWS = 40;
 
 export interface ShownMap {
   readonly map: BpfMap;
-  readonly entries: readonly MapEntry[];
+  /** Undefined: maps of this type cannot be walked. */
+  readonly entries: readonly MapEntry[] | undefined;
 }
 
 export interface ProgramFacts {
@@ -43,7 +44,7 @@ export function programFacts({ report, placement, results }: ProgramSummary): Pr
     name: program.name,
     section: program.spec.section,
     type: program.spec.progType,
-    attached: placement.what,
+    attached: placement.place === 'none' ? `not attached: ${placement.what}` : placement.what,
     verifier: stats ?? {
       insnsProcessed: info.verifiedInsns,
       totalStates: 0,
@@ -74,7 +75,7 @@ export function mapsToShow(kernel: Kernel, object: BpfObject, names: readonly st
     if (names.length === 0 && (origin === 'rodata' || origin === 'kconfig' || map.type.holds !== undefined))
       return [];
     const entries = readEntries(map, namerFor(kernel, object, map))?.filter(({ zero }) => !zero);
-    if (entries === undefined || (entries.length === 0 && names.length === 0)) return [];
+    if (names.length === 0 && (entries === undefined || entries.length === 0)) return [];
     return [{ map, entries }];
   });
 }
@@ -84,8 +85,9 @@ export function printSummary(out: Output, summary: SessionSummary, mapNames: rea
   const { packets, events, loaded } = summary;
   const { kernel, object } = loaded;
   for (const { map, entries } of mapsToShow(kernel, object, mapNames)) {
-    out.heading(`${map.name}  ${dim(`${map.type.name}, ${plural(entries.length, 'entry', 'entries')}`)}`);
-    if (entries.length > 0)
+    const count = entries === undefined ? 'cannot be walked' : plural(entries.length, 'entry', 'entries');
+    out.heading(`${map.name}  ${dim(`${map.type.name}, ${count}`)}`);
+    if (entries !== undefined && entries.length > 0)
       printEntries(out, entries, mapNames.length > 0 ? Number.POSITIVE_INFINITY : MAX_ROWS);
   }
   for (const program of summary.programs) printProgram(out, programFacts(program));
@@ -136,7 +138,7 @@ export function summaryJson(summary: SessionSummary, mapNames: readonly string[]
     maps: mapsToShow(kernel, object, mapNames).map(({ map, entries }) => ({
       name: map.name,
       type: map.type.name,
-      entries: entries.map(({ key, value }) => ({ key, value })),
+      entries: entries?.map(({ key, value }) => ({ key, value })) ?? null,
     })),
     records: summary.records,
     oopses: summary.oopses,
