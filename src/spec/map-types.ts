@@ -85,6 +85,7 @@ type MapTypeFacts = Omit<MapTypeRow, 'id' | 'constant' | 'helpers'> & {
 const FACTS: readonly MapTypeFacts[] = [
   {
     name: 'hash',
+    kernelStruct: 'bpf_htab',
     batches: HASH_BATCHES,
     ...HASH,
     valueSize: HASH_VALUE,
@@ -97,6 +98,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'array',
+    kernelStruct: 'bpf_array',
     batches: ARRAY_BATCHES,
     everyKeyExists: true,
     keySize: FOUR,
@@ -110,9 +112,17 @@ const FACTS: readonly MapTypeFacts[] = [
     sleepable: true,
     since: '3.19',
   },
-  { name: 'prog_array', ...FD_ARRAY, holds: 'prog', only: ['tail_call'], since: '4.2' },
+  {
+    name: 'prog_array',
+    kernelStruct: 'bpf_array',
+    ...FD_ARRAY,
+    holds: 'prog',
+    only: ['tail_call'],
+    since: '4.2',
+  },
   {
     name: 'perf_event_array',
+    kernelStruct: 'bpf_array',
     ...FD_ARRAY,
     flags: ['BPF_F_NUMA_NODE', 'BPF_F_PRESERVE_ELEMS', ...USER_ACCESS],
     holds: 'perf_event',
@@ -123,6 +133,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'percpu_hash',
+    kernelStruct: 'bpf_htab',
     batches: HASH_BATCHES,
     ...HASH,
     valueSize: PERCPU_VALUE,
@@ -137,6 +148,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'percpu_array',
+    kernelStruct: 'bpf_array',
     batches: ARRAY_BATCHES,
     everyKeyExists: true,
     keySize: FOUR,
@@ -153,6 +165,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'stack_trace',
+    kernelStruct: 'bpf_stack_map',
     keySize: FOUR,
     // 127: sysctl kernel.perf_event_max_stack.
     valueSize: { min: 8, max: 127 * 8, multipleOf: 8 },
@@ -167,6 +180,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'cgroup_array',
+    kernelStruct: 'bpf_array',
     ...FD_ARRAY,
     holds: 'cgroup',
     inner: true,
@@ -176,6 +190,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'lru_hash',
+    kernelStruct: 'bpf_htab',
     batches: HASH_BATCHES,
     ...HASH,
     valueSize: HASH_VALUE,
@@ -191,6 +206,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'lru_percpu_hash',
+    kernelStruct: 'bpf_htab',
     batches: HASH_BATCHES,
     ...HASH,
     valueSize: PERCPU_VALUE,
@@ -207,6 +223,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'lpm_trie',
+    kernelStruct: 'lpm_trie',
     batches: ['lookup', 'update', 'delete'],
     prefixKey: true,
     keySize: { min: 4 + 1, max: 4 + 256 },
@@ -220,6 +237,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'array_of_maps',
+    kernelStruct: 'bpf_array',
     batches: ARRAY_BATCHES,
     ...FD_ARRAY,
     holds: 'map',
@@ -230,6 +248,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'hash_of_maps',
+    kernelStruct: 'bpf_htab',
     batches: HASH_BATCHES,
     ...HASH,
     valueSize: FOUR,
@@ -242,6 +261,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'devmap',
+    kernelStruct: 'bpf_dtab',
     keySize: FOUR,
     valueSize: FOUR_OR_EIGHT,
     maxEntries: SOME,
@@ -256,6 +276,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'sockmap',
+    kernelStruct: 'bpf_stab',
     batches: ['lookup'],
     keySize: FOUR,
     valueSize: FOUR_OR_EIGHT,
@@ -277,6 +298,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'cpumap',
+    kernelStruct: 'bpf_cpu_map',
     keySize: FOUR,
     valueSize: FOUR_OR_EIGHT,
     // NR_CPUS as distributions set it.
@@ -291,6 +313,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'xskmap',
+    kernelStruct: 'xsk_map',
     keySize: FOUR,
     valueSize: FOUR,
     maxEntries: SOME,
@@ -305,6 +328,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'sockhash',
+    kernelStruct: 'bpf_shtab',
     batches: ['lookup'],
     keySize: { min: 1, max: 512, overMax: 'E2BIG' },
     valueSize: FOUR_OR_EIGHT,
@@ -326,6 +350,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'cgroup_storage',
+    kernelStruct: 'bpf_cgroup_storage_map',
     oncePerProgram: true,
     keySize: { oneOf: [8, 16] },
     valueSize: { min: 1, max: LOCAL_STORAGE_MAX_VALUE, overMax: 'E2BIG' },
@@ -337,6 +362,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'reuseport_sockarray',
+    kernelStruct: 'reuseport_array',
     keySize: FOUR,
     valueSize: FOUR_OR_EIGHT,
     maxEntries: SOME,
@@ -349,6 +375,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'percpu_cgroup_storage',
+    kernelStruct: 'bpf_cgroup_storage_map',
     oncePerProgram: true,
     keySize: { oneOf: [8, 16] },
     valueSize: PERCPU_VALUE,
@@ -360,6 +387,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'queue',
+    kernelStruct: 'bpf_queue_stack',
     keySize: NONE,
     valueSize: { min: 1, max: KMALLOC_MAX_SIZE, overMax: 'E2BIG' },
     maxEntries: SOME,
@@ -372,6 +400,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'stack',
+    kernelStruct: 'bpf_queue_stack',
     keySize: NONE,
     valueSize: { min: 1, max: KMALLOC_MAX_SIZE, overMax: 'E2BIG' },
     maxEntries: SOME,
@@ -384,6 +413,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'sk_storage',
+    kernelStruct: 'bpf_local_storage_map',
     ...LOCAL_STORAGE,
     specialFields: FIELDS_STORAGE,
     only: ['sk_storage_get', 'sk_storage_delete', 'kptr_xchg'],
@@ -391,6 +421,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'devmap_hash',
+    kernelStruct: 'bpf_dtab',
     keySize: FOUR,
     valueSize: FOUR_OR_EIGHT,
     maxEntries: { min: 1, max: 2 ** 31 },
@@ -417,6 +448,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'ringbuf',
+    kernelStruct: 'bpf_ringbuf_map',
     keySize: NONE,
     valueSize: NONE,
     maxEntries: { min: 4096, pageAlignedPowerOfTwo: true },
@@ -435,6 +467,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'inode_storage',
+    kernelStruct: 'bpf_local_storage_map',
     ...LOCAL_STORAGE,
     specialFields: FIELDS_STORAGE,
     only: ['inode_storage_get', 'inode_storage_delete', 'kptr_xchg'],
@@ -442,6 +475,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'task_storage',
+    kernelStruct: 'bpf_local_storage_map',
     ...LOCAL_STORAGE,
     specialFields: [...FIELDS_STORAGE, 'uptr'],
     only: ['task_storage_get', 'task_storage_delete', 'kptr_xchg'],
@@ -449,6 +483,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'bloom_filter',
+    kernelStruct: 'bpf_bloom_filter',
     peeksInput: true,
     keySize: NONE,
     valueSize: SOME,
@@ -462,6 +497,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'user_ringbuf',
+    kernelStruct: 'bpf_ringbuf_map',
     keySize: NONE,
     valueSize: NONE,
     maxEntries: { min: 4096, pageAlignedPowerOfTwo: true },
@@ -473,6 +509,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'cgrp_storage',
+    kernelStruct: 'bpf_local_storage_map',
     ...LOCAL_STORAGE,
     specialFields: FIELDS_STORAGE,
     only: ['cgrp_storage_get', 'cgrp_storage_delete', 'kptr_xchg'],
@@ -480,6 +517,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'arena',
+    kernelStruct: 'bpf_arena',
     oncePerProgram: true,
     keySize: NONE,
     valueSize: NONE,

@@ -228,6 +228,7 @@ const FACTS: readonly ProgTypeFacts[] = [
   },
   {
     name: 'tracing',
+    updatesSockmap: ['TRACE_ITER'],
     ctx: BTF_ARGUMENTS_CTX,
     returns: [
       { min: 0, max: 0, attachTypes: ['TRACE_FENTRY', 'TRACE_FEXIT'] },

@@ -217,6 +217,8 @@ export interface MapTypeRow {
   readonly oncePerProgram?: true;
   /** Programs may not use it at all. */
   readonly notInPrograms?: true;
+  /** The kernel's struct behind a map pointer, which programs may read through its BTF; default `bpf_map`. */
+  readonly kernelStruct?: string;
   /** bpf_map_peek_elem reads its value argument instead of filling it (bloom filter). */
   readonly peeksInput?: true;
   /** Keys are networks: the length of the prefix in bits (u32, host order), then the address. */
@@ -369,8 +371,8 @@ export interface ProgTypeRow {
   readonly tracing?: true;
   /** Programs may not use maps with a bpf_spin_lock. */
   readonly noSpinLock?: true;
-  /** Programs may update sockmaps and sockhashes with the general helpers (`delete`: only delete elements). */
-  readonly updatesSockmap?: true | 'delete';
+  /** Programs may update sockmaps and sockhashes with the general helpers; `delete`: only delete elements; names: with those attach types. */
+  readonly updatesSockmap?: true | 'delete' | readonly string[];
   /** BPF_F_SLEEPABLE is accepted. */
   readonly sleepable?: true;
   /** With `sleepable`: only for these expected attach types. */

@@ -157,6 +157,11 @@ function pointeeNames(btf: Btf, id: number): string[] {
   return names;
 }
 
+/** `task_struct` for `task_struct___mine`: CO-RE flavours stand for the kernel's struct. */
+function flavorless(names: readonly string[]): string {
+  return (names[names.length - 1] ?? '').replace(/___.*$/, '');
+}
+
 interface ArgContext {
   readonly env: Env;
   readonly btf: Btf;
@@ -170,10 +175,17 @@ function pointerArg(c: ArgContext, pointee: number, index: number, tags: Readonl
   const nullable = tags.has('nullable');
   if (tags.has('ctx') || names.some((name) => isCtxName(env, name))) return { kind: 'ctx' };
   if (names.includes('bpf_dynptr') || names.includes('bpf_dynptr_kern')) return { kind: 'dynptr' };
-  if (tags.has('trusted') || tags.has('untrusted')) {
-    const name = names[names.length - 1] ?? '';
-    const trusted = tags.has('trusted');
-    return { kind: 'btf_id', nullable, trusted, untrusted: !trusted, struct: kernelStruct(env, name) };
+  if (tags.has('untrusted')) {
+    if (tags.size > 1) env.fail('EINVAL', `arg#${index} untrusted cannot be combined with any other tags`);
+    const target = pointee === 0 ? 0 : btf.resolve(pointee);
+    const kind = target === 0 ? 'void' : btf.kind(target);
+    if (kind === 'void' || kind === 'int' || kind === 'enum' || kind === 'enum64' || kind === 'float') {
+      return { kind: 'mem', untrusted: true, rdonly: true, memSize: 0 };
+    }
+    return { kind: 'btf_id', untrusted: true, struct: kernelStruct(env, flavorless(names)) };
+  }
+  if (tags.has('trusted')) {
+    return { kind: 'btf_id', nullable, trusted: true, struct: kernelStruct(env, flavorless(names)) };
   }
   if (tags.has('arena')) return { kind: 'arena' };
   if (isGlobal) {
@@ -196,8 +208,9 @@ function pointerArg(c: ArgContext, pointee: number, index: number, tags: Readonl
 }
 
 function typeText(btf: Btf, id: number): string {
-  if (id === 0) return 'UNKNOWN ';
-  const type = btf.resolved(id);
+  const resolved = id === 0 ? 0 : btf.resolve(id);
+  if (resolved === 0) return 'UNKNOWN ';
+  const type = btf.type(resolved);
   const name = 'name' in type ? type.name : '';
   return `${type.kind.toUpperCase()} ${name}`;
 }

@@ -71,7 +71,12 @@ export class Explored {
   }
 
   private logChain(what: string, chain: string | number): void {
-    if ((this.env.log.level & LOG_ALL) !== 0) this.env.verbose(`SCC ${what} (${chain})\n`);
+    if ((this.env.log.level & LOG_ALL) === 0) return;
+    // The kernel's text leaves out the calls from the first one at instruction 0 on.
+    const parts = String(chain).split(',');
+    const zero = parts.indexOf('0');
+    if (zero >= 0) parts.splice(zero, parts.length - 1 - zero);
+    this.env.verbose(`SCC ${what} (${parts.join(',')})\n`);
   }
 
   /** The marks of the state are not complete: a back edge into its loop is still open. */

@@ -236,6 +236,12 @@ export interface HelperMemory {
   readonly onRaw?: (size: number) => void;
 }
 
+/** The context is the memory itself, without a facade: its size is checked by its last byte. */
+function isPlainContext(env: Env): boolean {
+  const { ctx } = env.request.progType;
+  return ctx.access === 'raw' && ctx.fields.length === 0;
+}
+
 /** A helper accesses `size` bytes behind register `n`. */
 export function checkHelperMemory(env: Env, n: number, size: number, access: HelperMemory): void {
   const reg = env.reg(n);
@@ -281,11 +287,7 @@ export function checkHelperMemory(env: Env, n: number, size: number, access: Hel
       accessKernelStruct(env, n, reg.off, size, false, -1);
       return;
     default:
-      if (
-        reg.base === PTR_TO_CTX &&
-        env.request.progType.ctx.access === 'raw' &&
-        env.request.progType.ctx.rawWrite
-      ) {
+      if (reg.base === PTR_TO_CTX && isPlainContext(env)) {
         if (size === 0) {
           if (zeroSize) return;
           env.refuse('EACCES');

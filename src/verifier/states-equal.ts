@@ -122,9 +122,13 @@ function scalarSafe(env: Env, old: Reg, precise: boolean, cur: Reg, exact: Exact
     return sameValue(old, cur) && ids.checkScalar(old.id, cur.id);
   }
   if (!precise && exact === NOT_EXACT) return true;
-  if (linkMark(old.id) !== linkMark(cur.id)) return false;
-  if (old.id >= ADD_CONST && old.off !== cur.off) return false;
-  return rangeWithin(old.v, cur.v) && tnumIn(old.v.tnum, cur.v.tnum) && ids.checkScalar(old.id, cur.id);
+  // A register without links says nothing about others; links of the current one only add constraints.
+  if (old.id !== 0) {
+    if (linkMark(old.id) !== linkMark(cur.id)) return false;
+    if (old.id >= ADD_CONST && old.off !== cur.off) return false;
+    if (!ids.checkScalar(old.id, cur.id)) return false;
+  }
+  return rangeWithin(old.v, cur.v) && tnumIn(old.v.tnum, cur.v.tnum);
 }
 
 function regSafe(env: Env, old: Reg, precise: boolean, cur: Reg, exact: Exactness): boolean {

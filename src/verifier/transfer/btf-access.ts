@@ -64,10 +64,12 @@ function overlaps(btf: Btf, member: BtfMember, off: number): boolean {
 function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number): Walked {
   let at = btf.resolve(id);
   let off = offset;
+  let owner = '';
   for (let depth = 0; depth < 32; depth++) {
     const type = btf.type(at);
     if (type.kind !== 'struct' && type.kind !== 'union') break;
-    const owner = type.name;
+    // Members of anonymous structs belong to the struct around them.
+    if (type.name !== '') owner = type.name;
     if (off + size > type.size) {
       const last = type.members[type.members.length - 1];
       const tail = last === undefined ? null : btf.resolved(last.type);
@@ -83,6 +85,7 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
     const start = member.bitOffset >> 3;
     let inner = btf.resolve(member.type);
     let innerOff = off - start;
+    const memberSize = btf.sizeOf(member.type);
     for (let t = btf.type(inner); t.kind === 'array'; t = btf.type(inner)) {
       inner = btf.resolve(t.type);
       const element = btf.sizeOf(inner);
@@ -99,7 +102,7 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
         if (innerOff + size > 8)
           env.fail(
             'EACCES',
-            `access beyond the end of member ${member.name} (mend:${start + 8}) of struct ${owner} with off ${off} size ${size}`,
+            `access beyond the end of member ${member.name} (mend:${start + 8}) in struct ${owner} with off ${off} size ${size}`,
           );
         env.fail(
           'EACCES',
@@ -116,11 +119,11 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
         owner,
       };
     }
-    const width = btf.sizeOf(inner);
-    if (innerOff + size > width && size > width) {
+    // Loads inside a member, and over several elements of an array, are all right.
+    if (off + size > start + memberSize) {
       env.fail(
         'EACCES',
-        `access beyond the end of member ${member.name} (mend:${start + width}) of struct ${owner} with off ${off} size ${size}`,
+        `access beyond the end of member ${member.name} (mend:${start + memberSize}) in struct ${owner} with off ${off} size ${size}`,
       );
     }
     return { struct: null, flags: 0, field: member.name, owner };
@@ -229,7 +232,7 @@ export function accessMapObject(
   write: boolean,
   value: number,
 ): void {
-  const name = 'bpf_map';
+  const name = env.reg(n).map?.type.kernelStruct ?? 'bpf_map';
   if (!env.allowPtrLeaks) {
     env.fail('EPERM', `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
   }

@@ -11,7 +11,7 @@ import { dynptrOf, releaseDynptr } from '../dynptr.ts';
 import type { Env } from '../env.ts';
 import type { Explored } from '../explored.ts';
 import { type CallMeta, checkHelperArg, newCallMeta } from '../helper-args.ts';
-import { helperIdUnknown, helperName, helperPrototype } from '../helper-table.ts';
+import { attachTypeName, helperIdUnknown, helperName, helperPrototype } from '../helper-table.ts';
 import { kernelStruct } from '../kernel-types.ts';
 import { MAX_CPUS, MAX_ERRNO } from '../limits.ts';
 import { BPF_F_RDONLY_PROG } from '../map-flags.ts';
@@ -69,9 +69,11 @@ function recordCall(env: Env, meta: CallMeta): void {
     env.fail('EACCES', 'write into map forbidden');
   }
   const facts = env.factsOf(env.insn);
-  if (facts.callMap === undefined && !facts.callMapPoisoned) {
+  // An inner map is known only by what it looks like.
+  const known = env.usedMaps.includes(map);
+  if (known && facts.callMap === undefined && !facts.callMapPoisoned) {
     facts.callMap = map;
-  } else if (facts.callMap !== map) {
+  } else if (!known || facts.callMap !== map) {
     delete facts.callMap;
     facts.callMapPoisoned = true;
   }
@@ -90,6 +92,7 @@ function recordKey(env: Env, key: bigint | null): void {
 
 /** The index of a tail call, where it is known and in the array. */
 function recordTailCallIndex(env: Env, meta: CallMeta): void {
+  if (meta.map?.type.holds !== 'prog') env.fail('EINVAL', 'expected prog array map for tail call');
   const index = env.reg(3);
   const max = BigInt(meta.map?.maxEntries ?? 0);
   if (index.type === SCALAR && index.v.tnum.mask === 0n && index.v.tnum.value < max) {
@@ -260,7 +263,10 @@ function checkMapHelper(env: Env, meta: CallMeta): void {
   ) {
     const { updatesSockmap } = env.request.progType;
     const deletes = helper.args.length === 2;
-    allowed = updatesSockmap === true || (updatesSockmap === 'delete' && deletes);
+    allowed =
+      updatesSockmap === true ||
+      (updatesSockmap === 'delete' && deletes) ||
+      (Array.isArray(updatesSockmap) && updatesSockmap.includes(attachTypeName(env)));
     if (!allowed) env.verbose('cannot update sockmap in this context\n');
   }
   if (allowed && helper.mapTypes !== undefined) allowed = helper.mapTypes.includes(map.type.name);

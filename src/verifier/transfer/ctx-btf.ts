@@ -6,7 +6,18 @@ import type { Btf, BtfFuncProto } from '../../btf/index.ts';
 import type { Env } from '../env.ts';
 import { attachTypeName } from '../helper-table.ts';
 import { kernelStructById } from '../kernel-types.ts';
-import { PTR_TO_BTF_ID, PTR_TRUSTED, pointerReg, UNKNOWN_REG } from '../registers.ts';
+import {
+  MAYBE_NULL,
+  MEM_PERCPU,
+  MEM_RDONLY,
+  MEM_USER,
+  PTR_TO_BTF_ID,
+  PTR_TO_BUF,
+  PTR_TRUSTED,
+  pointerReg,
+  UNKNOWN_REG,
+} from '../registers.ts';
+import { ERROR_TRACEPOINT_ARGS, ITER_ARGS, NULLABLE_TRACEPOINT_ARGS } from './ctx-args.ts';
 
 interface Target {
   readonly btf: Btf;
@@ -33,40 +44,109 @@ function targetOf(env: Env): Target | null {
   return type.kind === 'func_proto' ? { btf: kernelBtf, proto: type, name, skip } : null;
 }
 
+/** Attach types whose return value is behind the last argument. */
+const SHOWS_RETURN = new Set(['TRACE_FEXIT', 'LSM_MAC', 'LSM_CGROUP', 'MODIFY_RETURN']);
+
+/** Arguments of these are alive while the program runs. */
+const TRUSTED = new Set(['TRACE_RAW_TP', 'TRACE_ITER', 'LSM_MAC']);
+
+interface Argument {
+  readonly target: Target;
+  readonly index: number;
+  readonly name: string;
+  /** Type id of what the argument points to. */
+  readonly pointee: number;
+}
+
+/** MEM_USER and MEM_PERCPU from the tag of the pointee. */
+function tagFlags(btf: Btf, pointee: number): number {
+  if (pointee === 0) return 0;
+  const type = btf.type(pointee);
+  if (type.kind !== 'type_tag') return 0;
+  if (type.name === 'user') return MEM_USER;
+  return type.name === 'percpu' ? MEM_PERCPU : 0;
+}
+
+function pointerFlags(env: Env, arg: Argument): number {
+  const attachType = attachTypeName(env);
+  const { name } = arg.target;
+  if (attachType === 'TRACE_ITER') {
+    const kind = ITER_ARGS[name.replace(/^bpf_iter_/, '')]?.[arg.name];
+    if (kind !== undefined) return MAYBE_NULL | (kind === 'trusted' ? PTR_TRUSTED : 0);
+  }
+  let flags = attachType !== undefined && TRUSTED.has(attachType) ? PTR_TRUSTED : 0;
+  if (arg.name.endsWith('__nullable')) flags |= MAYBE_NULL;
+  if (attachType === 'TRACE_RAW_TP' && NULLABLE_TRACEPOINT_ARGS[name]?.includes(arg.index))
+    flags |= MAYBE_NULL;
+  return flags | tagFlags(arg.target.btf, arg.pointee);
+}
+
+function loadPointer(env: Env, arg: Argument, value: number, off: number): void {
+  const { btf, name } = arg.target;
+  const attachType = attachTypeName(env);
+  if (attachType === 'TRACE_ITER') {
+    const kind = ITER_ARGS[name.replace(/^bpf_iter_/, '')]?.[arg.name];
+    if (kind === 'rdonly_buf' || kind === 'rdwr_buf') {
+      const type = PTR_TO_BUF | MAYBE_NULL | (kind === 'rdonly_buf' ? MEM_RDONLY : 0);
+      env.setReg(value, pointerReg(type, { id: env.nextId() }));
+      return;
+    }
+  }
+  const resolved = arg.pointee === 0 ? 0 : btf.resolve(arg.pointee);
+  const kind = resolved === 0 ? 'void' : btf.kind(resolved);
+  if (kind === 'void' || kind === 'int') {
+    env.setReg(value, UNKNOWN_REG);
+    return;
+  }
+  if (kind !== 'struct' && kind !== 'union') {
+    env.verbose(`func '${name}' arg${arg.index} type ${kind.toUpperCase()} is not a struct\n`);
+    env.fail('EACCES', `invalid bpf_context access off=${off} size=8`);
+  }
+  const listed =
+    attachType === 'TRACE_ITER' && ITER_ARGS[name.replace(/^bpf_iter_/, '')]?.[arg.name] !== undefined;
+  if (env.log.level !== 0 && !listed) {
+    env.verbose(
+      `func '${name}' arg${arg.index} has btf_id ${resolved} type ${kind.toUpperCase()} '${btf.name(resolved)}'\n`,
+    );
+  }
+  if (attachType === 'TRACE_RAW_TP' && ERROR_TRACEPOINT_ARGS[name]?.includes(arg.index)) {
+    env.setReg(value, UNKNOWN_REG);
+    return;
+  }
+  const flags = pointerFlags(env, arg);
+  const id = (flags & MAYBE_NULL) !== 0 ? env.nextId() : 0;
+  env.setReg(value, pointerReg(PTR_TO_BTF_ID | flags, { struct: kernelStructById(env, btf, resolved), id }));
+}
+
 /** Loads argument `off / 8` into register `value`. */
 export function accessBtfArgument(env: Env, off: number, size: number, value: number): void {
   const target = targetOf(env);
   if (target === null) env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`);
   const { btf, proto, name, skip } = target;
-  const arg = off >> 3;
+  const index = off >> 3;
   const params = proto.params.slice(skip);
-  const isReturn = arg === params.length && attachTypeName(env) === 'TRACE_FEXIT';
-  const param = isReturn ? { type: proto.returnType } : params[arg];
+  const attachType = attachTypeName(env) ?? '';
+  const returned = index === params.length && SHOWS_RETURN.has(attachType);
+  const param = returned ? { name: '', type: proto.returnType } : params[index];
   if (param === undefined) {
-    env.verbose(`func '${name}' doesn't have ${arg + 1}-th argument\n`);
+    env.verbose(`func '${name}' doesn't have ${index + 1}-th argument\n`);
     env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`);
   }
-  const id = btf.resolve(param.type);
+  const id = param.type === 0 ? 0 : btf.resolve(param.type);
   const type = id === 0 ? null : btf.type(id);
-  if (type === null || type.kind === 'int' || type.kind === 'enum' || type.kind === 'enum64') {
-    env.setReg(value, UNKNOWN_REG);
+  if (type?.kind === 'ptr') {
+    if (size !== 8) {
+      env.verbose(`func '${name}' size ${size} must be 8\n`);
+      env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`);
+    }
+    loadPointer(env, { target, index, name: param.name, pointee: type.type }, value, off);
     return;
   }
-  if (type.kind !== 'ptr') {
-    env.verbose(`func '${name}' arg${arg} type ${type.kind.toUpperCase()} is not a struct\n`);
+  if (type !== null && !['int', 'enum', 'enum64', 'struct', 'union'].includes(type.kind)) {
+    env.verbose(
+      `func '${name}' arg${index} '' has type ${type.kind.toUpperCase()}. Only pointer access is allowed\n`,
+    );
     env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`);
   }
-  if (size !== 8) env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`);
-  const pointee = btf.resolve(type.type);
-  const kind = pointee === 0 ? 'void' : btf.kind(pointee);
-  if (kind !== 'struct' && kind !== 'union') {
-    env.setReg(value, UNKNOWN_REG);
-    return;
-  }
-  if (env.log.level !== 0) {
-    env.verbose(
-      `func '${name}' arg${arg} has btf_id ${pointee} type ${kind.toUpperCase()} '${btf.name(pointee)}'\n`,
-    );
-  }
-  env.setReg(value, pointerReg(PTR_TO_BTF_ID | PTR_TRUSTED, { struct: kernelStructById(env, btf, pointee) }));
+  env.setReg(value, UNKNOWN_REG);
 }

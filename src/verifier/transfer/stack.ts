@@ -214,7 +214,8 @@ function writeVariable(env: Env, ptr: Reg, off: number, size: number, value: num
         `uninit stack in range of var-offset write prohibited for !root; insn ${env.insn}, off: ${i}`,
       );
     }
-    frame.stack[spi] = { types: withSlotType(slot.types, byte & 7, changed), reg: NOT_INIT_REG };
+    const types = isSpecial(slot) ? scrub(slot.types) : slot.types;
+    frame.stack[spi] = { types: withSlotType(types, byte & 7, changed), reg: NOT_INIT_REG };
   }
   if (zeroUsed && value >= 0) markPrecise(env, value);
 }
