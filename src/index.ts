@@ -2,6 +2,14 @@
  * tsbpf: eBPF objects, the kernel that runs them, errors and types. The rooms behind it have their own entries:
  * `tsbpf/asm`, `tsbpf/btf`, `tsbpf/object`, `tsbpf/spec`, `tsbpf/verifier`, `tsbpf/kernel`, `tsbpf/libbpf`.
  */
+export {
+  asEthernet,
+  parseStrace,
+  readPackets,
+  type StraceRecording,
+  streamPackets,
+  writePcap,
+} from './capture/index.ts';
 export type * from './contracts.ts';
 export { EmbeddedKernel, type EmbeddedKernelOptions } from './kernel/index.ts';
 export {

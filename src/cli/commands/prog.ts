@@ -87,6 +87,7 @@ function progJson(program: BpfProgram): Record<string, unknown> {
     name: info.name,
     tag: info.tag,
     gpl_compatible: info.gplCompatible,
+    loaded_at: Math.floor(Date.now() / 1000),
     uid: info.createdByUid,
     bytes_xlated: info.xlatedInsns.length,
     jited: info.jited,

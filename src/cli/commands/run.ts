@@ -48,6 +48,8 @@ interface RunOptions {
 const action: Action<[string, RunOptions]> = async ({ env, out }, file, options) => {
   if (options.write !== undefined && options.pcap === undefined)
     throw new UsageError('--write needs packets', 'give them with --pcap');
+  if (options.data !== undefined && (options.pcap !== undefined || options.replay !== undefined))
+    throw new UsageError('--data is for runs without --pcap and --replay');
   const view = options.json ? new JsonView(out, options) : new TextView(out, options);
   const { data, program, set, ...rest } = options;
   const summary = await runSession(
