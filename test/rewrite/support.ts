@@ -44,7 +44,7 @@ export function proven(insns: readonly Insn[], what: Proven = {}): VerifiedProgr
     facts: insns.map((_, i) => what.facts?.[i]),
     seen,
     subprogs,
-    usedMaps: [],
+    usedMaps: Object.values(what.facts ?? {}).flatMap((facts) => facts?.callMap ?? []),
     log: '',
     stats: {
       insnsProcessed: insns.length,
