@@ -2,6 +2,7 @@
  * Stack of all frames that can be active together: at most 512 bytes, at most 8 frames, and at most 256 below a function
  * that makes tail calls. Tracing programs keep large frames apart. Kernel 6.18: check_max_stack_depth.
  */
+import { isMayGoto } from './cfg.ts';
 import { isPseudoCall, isPseudoFunc } from './check-structure.ts';
 import type { Env } from './env.ts';
 import { MAX_FRAMES, STACK_LIMIT } from './state.ts';
@@ -90,4 +91,22 @@ export function checkStackDepth(env: Env): void {
   for (let i = subprogs.length - 1; i >= 0; i--) {
     if (i === 0 || subprogs[i]!.isAsyncCallback) walk(env, i, modes, i === 0 && privateStack);
   }
+}
+
+/** Bytes of a frame that an inlined bpf_loop and a may_goto's counter need beside the program's own. */
+const INLINED_LOOP = 24;
+const MAY_GOTO_COUNTER = 16;
+
+/** Stack of each function as the kernel reports it, with what its rewrites add. */
+export function reportedStackDepth(env: Env): number[] {
+  return env.subprogs.map(({ start, end, stackDepth }) => {
+    let loop = false;
+    let counter = false;
+    for (let i = start; i < end; i++) {
+      if (env.seen[i] === 0) continue;
+      if ((env.inlineLoops.get(i) ?? -1) >= 0) loop = true;
+      if (isMayGoto(env.insns[i]!) && env.insns[i]!.off !== 0) counter = true;
+    }
+    return stackDepth + (loop ? INLINED_LOOP : 0) + (counter ? MAY_GOTO_COUNTER : 0);
+  });
 }

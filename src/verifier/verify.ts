@@ -37,7 +37,7 @@ import {
   type Reg,
   UNKNOWN_REG,
 } from './registers.ts';
-import { checkStackDepth } from './stack-depth.ts';
+import { checkStackDepth, reportedStackDepth } from './stack-depth.ts';
 import { Frame, MAIN_CALLSITE, VState } from './state.ts';
 
 /** R1–R5 of a function that is verified on its own, from its BTF. */
@@ -153,13 +153,13 @@ function checkMissingKfuncs(env: Env): void {
   }
 }
 
-function statsOf(env: Env, started: number): VerifyStats {
+function statsOf(env: Env, started: number, accepted: boolean): VerifyStats {
   return {
     insnsProcessed: env.insnsProcessed,
     totalStates: env.totalStates,
     peakStates: env.peakStates,
     maxStatesPerInsn: env.maxStatesPerInsn,
-    stackDepth: env.subprogs.map((subprog) => subprog.stackDepth),
+    stackDepth: accepted ? reportedStackDepth(env) : env.subprogs.map((subprog) => subprog.stackDepth),
     microseconds: Math.round((performance.now() - started) * 1000),
   };
 }
@@ -189,7 +189,7 @@ function subprogInfos(env: Env): SubprogInfo[] {
 }
 
 function accept(env: Env, started: number): VerifiedProgram {
-  const stats = statsOf(env, started);
+  const stats = statsOf(env, started, true);
   writeStats(env, stats);
   return {
     verdict: 'accept',
@@ -211,7 +211,7 @@ function reject(env: Env, errno: ErrnoName, exploring: boolean, started: number)
   const message = env.log.lastLine();
   const insn = exploring ? env.cur.insn : (/\binsn (\d+)/.exec(message)?.[1] ?? -1);
   const at = Number(insn);
-  const stats = statsOf(env, started);
+  const stats = statsOf(env, started, false);
   writeStats(env, stats);
   const source = sourceOf(env.request, at);
   return {
