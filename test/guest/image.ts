@@ -1,0 +1,240 @@
+/**
+ * The guest's root file system, in two archives: the base (busybox, this Node with its libraries, koffi, kernel modules),
+ * kept in the cache under a name made of what is in it, and the layer of today (the bundled suite, its programs).
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { type Entry, writeCpio } from './cpio.ts';
+import { cacheDirectory, NoGuest, type Packages } from './packages.ts';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const require = createRequire(import.meta.url);
+
+/** Where the suite lies in the guest. */
+const APP = '/app';
+
+/** Modules that the suite loads itself with insmod: they need no other. */
+const MODULES = [
+  'drivers/net/veth.ko',
+  'drivers/net/dummy.ko',
+  'net/sched/sch_ingress.ko',
+  'net/sched/cls_bpf.ko',
+];
+
+const APPLETS = [
+  'sh',
+  'cat',
+  'echo',
+  'ls',
+  'true',
+  'rm',
+  'touch',
+  'mkdir',
+  'mount',
+  'umount',
+  'sleep',
+  'stty',
+  'insmod',
+  'ip',
+  'ping',
+  'dmesg',
+  'poweroff',
+  'id',
+  'kill',
+  'sync',
+];
+
+/** The libraries that a program or a shared object of this machine loads, by the names it looks for. */
+function libraries(file: string): string[] {
+  const result = spawnSync('ldd', [file], { encoding: 'utf8' });
+  if (result.status !== 0) throw new NoGuest(`ldd cannot tell the libraries of ${file}`);
+  return [...result.stdout.matchAll(/(?:=> )?(\/\S+) \(0x/g)].map((match) => match[1]!);
+}
+
+/** The files of an installed package that Node reads: no sources in C, no documents. */
+function packageFiles(name: string): Entry[] | null {
+  const root = (require.resolve.paths(name) ?? []).map((path) => join(path, name)).find(existsSync);
+  if (root === undefined) return null;
+  const walk = (directory: string): string[] =>
+    readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
+      const path = join(directory, entry.name);
+      if (entry.isDirectory())
+        return ['doc', 'vendor', 'musl_x64', 'node_modules'].includes(entry.name) ? [] : walk(path);
+      return /\.(?:[cm]?js|json|node)$/.test(entry.name) ? [path] : [];
+    });
+  return walk(root).map((file) => ({
+    path: `${APP}/node_modules/${name}${file.slice(root.length)}`,
+    kind: 'file',
+    from: { file },
+    executable: false,
+  }));
+}
+
+const INIT = `#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /tmp /run /root
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox mount -t tmpfs tmpfs /tmp
+/bin/busybox mount -t tracefs tracefs /sys/kernel/tracing
+/bin/busybox mount -t debugfs debugfs /sys/kernel/debug
+/bin/busybox mount -t bpf bpf /sys/fs/bpf
+/bin/busybox mount -t cgroup2 cgroup2 /sys/fs/cgroup
+/bin/busybox mount -t securityfs securityfs /sys/kernel/security
+/bin/busybox stty -F /dev/ttyS1 raw -echo
+export PATH=/bin HOME=/root NO_COLOR=1
+ip link set lo up
+( sleep 600; poweroff -f ) &
+cd ${APP} && node suite.mjs
+echo "the suite ended with status $?"
+poweroff -f
+`;
+
+function baseEntries(packages: Packages): Entry[] {
+  const node = process.execPath;
+  const koffi = ['koffi', '@koromix/koffi-linux-x64'].map(packageFiles);
+  if (koffi.some((files) => files === null)) throw new NoGuest('koffi is not installed');
+  const addons = koffi
+    .flatMap((files) => files ?? [])
+    .flatMap((entry) =>
+      entry.kind === 'file' && 'file' in entry.from && entry.path.endsWith('.node') ? [entry.from.file] : [],
+    );
+  const shared = new Set([node, ...addons].flatMap(libraries));
+  return [
+    { path: '/dev', kind: 'directory' },
+    { path: '/dev/console', kind: 'device', major: 5, minor: 1 },
+    { path: '/init', kind: 'file', from: Buffer.from(INIT), executable: true },
+    { path: '/bin/busybox', kind: 'file', from: { file: packages.busybox }, executable: true },
+    { path: '/bin/node', kind: 'file', from: { file: node }, executable: true },
+    ...APPLETS.map((name): Entry => ({ path: `/bin/${name}`, kind: 'link', target: 'busybox' })),
+    ...[...shared].map((file): Entry => ({ path: file, kind: 'file', from: { file }, executable: true })),
+    ...MODULES.map((name) => join(packages.modules, name))
+      .filter(existsSync)
+      .map((file): Entry => ({ path: `/lib/modules/${basename(file)}`, kind: 'file', from: { file } })),
+    ...koffi.flatMap((files) => files ?? []),
+  ];
+}
+
+/** A name for what the archive would hold, without reading the large files. */
+function fingerprint(packages: Packages, entries: readonly Entry[]): string {
+  const hash = createHash('sha256').update(packages.release).update(process.version);
+  for (const entry of entries) {
+    hash.update(`\0${entry.kind} ${entry.path} `);
+    if (entry.kind === 'link') hash.update(entry.target);
+    if (entry.kind !== 'file') continue;
+    if (!('file' in entry.from)) hash.update(entry.from);
+    else {
+      const { size, mtimeMs } = statSync(entry.from.file);
+      hash.update(`${entry.from.file} ${size} ${mtimeMs}`);
+    }
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+/** The archive of what does not change from run to run; made if the cache has none for these versions. */
+export async function baseImage(packages: Packages, log: (line: string) => void): Promise<string> {
+  const entries = baseEntries(packages);
+  const cache = cacheDirectory();
+  mkdirSync(cache, { recursive: true });
+  const name = `base-${fingerprint(packages, entries)}.cpio`;
+  const path = join(cache, name);
+  if (existsSync(path)) return path;
+  log('making the root file system');
+  const work = mkdtempSync(join(cache, 'base-'));
+  try {
+    await writeCpio(join(work, name), entries);
+    for (const old of readdirSync(cache)) {
+      if (/^base-[0-9a-f]{16}\.cpio$/.test(old)) rmSync(join(cache, old));
+    }
+    renameSync(join(work, name), path);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  return path;
+}
+
+export interface Programs {
+  /** Objects by name, compiled from `progs/NAME.bpf.c`. */
+  readonly objects: ReadonlyMap<string, Uint8Array>;
+  /** Why there are none, null where there are. */
+  readonly missing: string | null;
+}
+
+/** Compiles the programs of the suite with the clang of this machine (`TSBPF_CLANG`, else clang-19, else clang). */
+export function compilePrograms(work: string): Programs {
+  const clang = [process.env.TSBPF_CLANG, 'clang-19', 'clang'].find(
+    (name) => name !== undefined && name !== '' && spawnSync(name, ['--version']).status === 0,
+  );
+  const objects = new Map<string, Uint8Array>();
+  if (clang === undefined) return { objects, missing: 'no clang to compile test/guest/progs' };
+  for (const source of readdirSync(join(here, 'progs')).filter((name) => name.endsWith('.bpf.c'))) {
+    const output = join(work, source.replace(/\.c$/, '.o'));
+    const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-D__TARGET_ARCH_x86', '-Wall', '-Werror'];
+    const include = ['-I/usr/include/x86_64-linux-gnu'];
+    execFileSync(clang, [...flags, ...include, '-c', join(here, 'progs', source), '-o', output], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    objects.set(source.slice(0, -'.bpf.c'.length), readFileSync(output));
+  }
+  return { objects, missing: null };
+}
+
+/** Bundles the suite with the product's sources into one module, with our runner in the place of vitest. */
+async function bundle(): Promise<Uint8Array> {
+  const suite = readdirSync(join(here, 'suite'))
+    .filter((name) => name.endsWith('.test.ts'))
+    .sort();
+  const entry = [
+    ...suite.map((name) => `import './suite/${name}';`),
+    `import { main } from './agent/main.ts';`,
+    `await main();`,
+  ].join('\n');
+  const result = await build({
+    stdin: { contents: entry, resolveDir: here, sourcefile: 'guest.ts', loader: 'ts' },
+    alias: { vitest: join(here, 'agent/vitest.ts') },
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: `node${process.versions.node.split('.')[0]}`,
+    external: ['koffi'],
+    keepNames: true,
+    // The package says that its modules have no side effects; the suite's have: they describe cases.
+    ignoreAnnotations: true,
+    write: false,
+    logLevel: 'silent',
+    // Packages in CommonJS ask for node's own modules with require.
+    banner: {
+      js: `import { createRequire as guestRequire } from 'node:module'; const require = guestRequire(import.meta.url);`,
+    },
+  });
+  return result.outputFiles[0]!.contents;
+}
+
+/** The archive of today's sources. */
+export async function suiteImage(
+  work: string,
+): Promise<{ readonly path: string; readonly programs: Programs }> {
+  const programs = compilePrograms(work);
+  const path = join(work, 'suite.cpio');
+  await writeCpio(path, [
+    { path: `${APP}/suite.mjs`, kind: 'file', from: await bundle() },
+    ...[...programs.objects].map(
+      ([name, object]): Entry => ({ path: `${APP}/progs/${name}.bpf.o`, kind: 'file', from: object }),
+    ),
+  ]);
+  return { path, programs };
+}

@@ -1,0 +1,184 @@
+/**
+ * Starts the guest, listens to it and sees to its end: the channel ends with `end`, or the run failed, and then the reason
+ * names what was running and shows the console's last lines. qemu never outlives this process.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Packages } from './packages.ts';
+import type { GuestMessage, GuestResult } from './protocol.ts';
+
+export interface BootOptions {
+  readonly packages: Packages;
+  readonly initrd: string;
+  /** Directory for the console's log. */
+  readonly work: string;
+  readonly only?: string;
+  readonly onMessage?: (message: GuestMessage) => void;
+}
+
+export interface Outcome {
+  readonly results: readonly GuestResult[];
+  /** Kernel release and Node version, null if the agent never came up. */
+  readonly hello: (GuestMessage & { event: 'hello' }) | null;
+  /** Why the run is not complete; null: it is. */
+  readonly failure: string | null;
+  /** The console of the guest's kernel. */
+  readonly consoleLog: string;
+  /** Seconds from the start of qemu to the agent, and to the end. */
+  readonly bootSeconds: number;
+  readonly totalSeconds: number;
+}
+
+/** Silence that counts as a hang, milliseconds. A case may take 30 s. */
+const BOOT_LIMIT = 120_000;
+const SILENCE_LIMIT = 90_000;
+const TOTAL_LIMIT = 540_000;
+
+const COMMAND_LINE = [
+  'console=ttyS0',
+  'quiet',
+  'loglevel=4',
+  // A guest that panics, oopses or is told to restart ends qemu at once.
+  'panic=-1',
+  'oops=panic',
+  'lsm=lockdown,capability,yama,bpf',
+  'cryptomgr.notests',
+  'random.trust_cpu=on',
+  'mitigations=off',
+  'no_hash_pointers',
+].join(' ');
+
+/** Lines with which the kernel says that it has come to harm. */
+const HARM =
+  /Kernel panic|Oops:|BUG:|WARNING: CPU|Call Trace|general protection fault|soft lockup|hung task|Out of memory/;
+
+function consoleText(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'latin1').replace(/\r/g, '') : '';
+}
+
+function tail(text: string, lines: number): string {
+  return text.trimEnd().split('\n').slice(-lines).join('\n');
+}
+
+export async function boot(options: BootOptions): Promise<Outcome> {
+  const { packages, work } = options;
+  const { qemu } = packages;
+  const consoleFile = join(work, 'console.log');
+  const only =
+    options.only === undefined ? '' : ` tsbpf.only=${Buffer.from(options.only).toString('base64url')}`;
+  const args = [
+    ...qemu.firmware,
+    ...['-machine', 'pc', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '1024'],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    ...['-kernel', packages.kernel, '-initrd', options.initrd, '-append', COMMAND_LINE + only],
+    ...['-serial', `file:${consoleFile}`, '-serial', 'stdio'],
+  ];
+  const start = performance.now();
+  const seconds = (): number => (performance.now() - start) / 1000;
+  const child = spawn(qemu.program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...qemu.env },
+  });
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  const interrupted = (signal: NodeJS.Signals): void => {
+    kill();
+    process.exit(signal === 'SIGINT' ? 130 : 143);
+  };
+  process.once('SIGINT', interrupted);
+  process.once('SIGTERM', interrupted);
+
+  const results: GuestResult[] = [];
+  let hello: Outcome['hello'] = null;
+  let bootSeconds = Number.NaN;
+  let running: string | null = null;
+  let ended = false;
+  let failure: string | null = null;
+  let complaint = '';
+
+  const stop = (reason: string): void => {
+    failure ??= reason;
+    kill();
+  };
+  const during = (): string => (running === null ? '' : ` in "${running}"`);
+  let silence: NodeJS.Timeout | undefined;
+  const listen = (): void => {
+    clearTimeout(silence);
+    const limit = hello === null ? BOOT_LIMIT : SILENCE_LIMIT;
+    silence = setTimeout(() => stop(`the guest was silent for ${limit / 1000} s${during()}`), limit);
+  };
+  const total = setTimeout(
+    () => stop(`the guest ran longer than ${TOTAL_LIMIT / 1000} s${during()}`),
+    TOTAL_LIMIT,
+  );
+  listen();
+
+  const lines = createInterface({ input: child.stdout });
+  lines.on('line', (line) => {
+    listen();
+    let message: GuestMessage;
+    try {
+      message = JSON.parse(line) as GuestMessage;
+    } catch {
+      stop(`the guest said something that is no message${during()}: ${line.slice(0, 200)}`);
+      return;
+    }
+    switch (message.event) {
+      case 'hello':
+        hello = message;
+        bootSeconds = seconds();
+        break;
+      case 'start':
+        running = message.name;
+        break;
+      case 'result': {
+        const { event: _, ...result } = message;
+        results.push(result);
+        running = null;
+        break;
+      }
+      case 'note':
+        break;
+      case 'end':
+        ended = true;
+        // What is left is switching off.
+        setTimeout(kill, 5000).unref();
+        break;
+    }
+    options.onMessage?.(message);
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    complaint = (complaint + chunk.toString()).slice(-2000);
+  });
+
+  const drained = new Promise<void>((resolve) => lines.once('close', resolve));
+  const code = await new Promise<number | null>((resolve) => {
+    child.once('error', (error) => {
+      failure ??= `qemu does not start: ${error.message}`;
+      resolve(null);
+    });
+    child.once('close', resolve);
+  });
+  if (child.pid !== undefined) await drained;
+  clearTimeout(silence);
+  clearTimeout(total);
+  process.off('exit', kill);
+  process.off('SIGINT', interrupted);
+  process.off('SIGTERM', interrupted);
+
+  const consoleLog = consoleText(consoleFile);
+  const harm = consoleLog.split('\n').find((line) => HARM.test(line));
+  if (!ended) {
+    failure ??= `the guest ended${during()} before its suite did (qemu's status ${code})`;
+    if (harm !== undefined) failure = `${harm.trim()}${during()}; ${failure}`;
+    if (complaint !== '') failure += `\nqemu: ${complaint.trim()}`;
+    failure += `\nconsole:\n${tail(consoleLog, 40)}`;
+  } else if (results.length === 0 && options.only === undefined) {
+    failure = 'the suite had no case';
+  } else if (harm !== undefined) {
+    failure = `the guest's kernel came to harm: ${harm.trim()}\nconsole:\n${tail(consoleLog, 60)}`;
+  }
+  return { results, hello, failure, consoleLog, bootSeconds, totalSeconds: seconds() };
+}
