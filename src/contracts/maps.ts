@@ -60,6 +60,8 @@ export interface MapLayout {
 export interface BpfMap {
   readonly info: MapInfo;
   readonly layout: MapLayout;
+  /** The type is not implemented: programs can be verified against the map, but not run. */
+  readonly shapeOnly?: boolean;
   /** Bytes of one value as user space sees it: per-CPU maps give one value a possible CPU, each rounded up to 8. */
   readonly userValueSize: number;
   /** A copy of the value, or null where there is none; a number is -errno (EOPNOTSUPP …). */

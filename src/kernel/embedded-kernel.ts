@@ -232,7 +232,7 @@ export class EmbeddedKernel implements Kernel {
     };
   }
   kernelBtf(): Uint8Array | null {
-    return null;
+    return this.#machine.kernelBtf?.bytes ?? null;
   }
   shutdown(): void {
     this.#machine.fds.closeAll();

@@ -2,6 +2,7 @@
  * The state of one embedded kernel that its commands share: memory, tables of objects, credentials, clocks, attach points.
  * Commands are functions over it, one file a family; `EmbeddedKernel` is the thin face with the methods of the contract.
  */
+import type { Btf } from '../btf/index.ts';
 import type { Engine, EngineEnv } from '../contracts/engine.ts';
 import type { HelperEnv, HelperTable } from '../contracts/runtime.ts';
 import type { Credentials } from '../contracts/verify.ts';
@@ -34,6 +35,8 @@ export interface EmbeddedKernelOptions {
   readonly credentials?: Credentials;
   /** CPUs that per-CPU maps have room for (default 1). Programs run on CPU 0 unless an event says otherwise. */
   readonly possibleCpus?: number;
+  /** Types of the kernel that programs are verified against; default: none, programs that need them are refused. */
+  readonly kernelBtf?: Btf;
   /** Seed of bpf_get_prandom_u32, for runs that must repeat; default: from the clock. */
   readonly randomSeed?: number;
   /** Called when a program is stopped by a fault; default: one line on the console. */
@@ -75,6 +78,7 @@ export class Machine {
   readonly engines: Readonly<Record<'interpreter' | 'jit', Engine>>;
   readonly engineEnv: EngineEnv;
   readonly possibleCpus: number;
+  readonly kernelBtf: Btf | undefined;
   readonly onOops: (oops: Oops) => void;
   /** What `onOops` was told so far. */
   readonly oopses: Oops[] = [];
@@ -89,6 +93,8 @@ export class Machine {
   level = 0;
   /** Program whose helpers run now, for messages. */
   running: ProgObject | undefined;
+  /** The cookie that it was attached with. */
+  cookie = 0n;
   readonly #byHeader = new Map<number, MapObject>();
   #random: number;
 
@@ -96,6 +102,7 @@ export class Machine {
     this.memory = new GuestMemory(options.memory);
     this.credentials = options.credentials ?? ROOT;
     this.possibleCpus = options.possibleCpus ?? 1;
+    this.kernelBtf = options.kernelBtf;
     this.onOops = options.onOops ?? ((oops) => console.error(`tsbpf: ${oops.message}`));
     this.#random = (options.randomSeed ?? Date.now()) | 0;
     this.processes = new ProcessTable(this.memory);
@@ -166,6 +173,7 @@ export class Machine {
         perfOutput(this, map, { ctx, flagsLow, flagsHigh, data, size }),
       ringWakeup: (map) => this.ringWaiters.get(map.info.id)?.wake(),
       packets: this.packets.ops,
+      attachCookie: () => this.cookie,
     };
   }
 

@@ -29,6 +29,8 @@ export interface LoadOptions {
   readonly defaultProgType?: string;
   /** BTF of the kernel for CO-RE; default: what the kernel gives. */
   readonly kernelBtf?: Btf;
+  /** Values of kernel options for `extern … __kconfig`, as the kernel's configuration file has them: `y`, `m`, `250`, `"text"`. */
+  readonly kconfig?: ReadonlyMap<string, string>;
   /** Directory for maps with LIBBPF_PIN_BY_NAME (default /sys/fs/bpf). */
   readonly pinRoot?: string;
   /** `false`: a program that is refused is noted in `failures`, and the others are loaded. Default true: the first refusal throws. */
@@ -83,7 +85,7 @@ export class BpfObject {
     try {
       const btfFd = this.#loadBtf(kernel);
       this.#maps = this.spec.maps.map((map) => this.#createMap(kernel, map, btfFd, options));
-      this.#fillMaps(kernel);
+      this.#fillMaps(kernel, options);
       for (const program of this.programs)
         if (program.autoload) this.#loadProgram(kernel, program, btfFd, options);
       this.#fillProgramArrays(kernel);
@@ -199,13 +201,13 @@ export class BpfObject {
   }
 
   /** Data sections, `.kconfig` and inner maps, before the programs are verified. */
-  #fillMaps(kernel: Kernel): void {
+  #fillMaps(kernel: Kernel, options: LoadOptions): void {
     const key = new Uint8Array(4);
     this.spec.maps.forEach((spec, index) => {
       const mapFd = this.#maps[index].fd;
       const initial =
         spec.origin === 'kconfig'
-          ? kconfigValues(this.spec.kconfig, spec.valueSize, kernel.features())
+          ? kconfigValues(this.spec.kconfig, spec.valueSize, kernel.features(), options.kconfig)
           : spec.initial;
       if (initial !== undefined) kernel.mapUpdateElem({ mapFd, key, value: initial, flags: 0 });
       if (spec.flags & BPF_MAP_FLAGS.BPF_F_RDONLY_PROG && spec.origin !== 'btf' && spec.origin !== 'legacy')
@@ -265,8 +267,11 @@ export class BpfObject {
       kernVersion: this.spec.version,
       progName: objectName(spec.name),
       logLevel: options.logLevel ?? 0,
-      progFlags: spec.sleepable ? BPF_MACROS.BPF_F_SLEEPABLE : 0,
+      progFlags:
+        (spec.sleepable ? BPF_MACROS.BPF_F_SLEEPABLE : 0) |
+        (spec.sectionRow?.xdpFrags ? BPF_MACROS.BPF_F_XDP_HAS_FRAGS : 0),
       expectedAttachType: attachType?.id ?? 0,
+      ...(spec.sectionRow?.attachBtf ? { attachBtfId: attachTarget(kernel, spec, options) } : {}),
       onLog: (log) => {
         program.log = log;
       },
@@ -315,6 +320,31 @@ export class BpfObject {
     }
     return insns;
   }
+}
+
+/** BTF id of what a program attaches to (libbpf: libbpf_find_attach_btf_id). */
+function attachTarget(kernel: Kernel, spec: ProgramSpec, options: LoadOptions): number {
+  if (spec.attachTo === undefined || spec.attachTo === '') {
+    throw new BpfError(
+      'EINVAL',
+      `program '${spec.name}': section '${spec.section}' does not say its target`,
+      {
+        hint: `write it behind a slash: SEC("${spec.section}/NAME")`,
+      },
+    );
+  }
+  if (spec.attachType === undefined) {
+    throw new BpfError('EINVAL', `program '${spec.name}' replaces a function of a program that is not given`);
+  }
+  const { prefix, kind } = attachTypeByName(spec.attachType)!.target;
+  const id = (options.kernelBtf ?? kernelBtf(kernel))?.find(prefix + spec.attachTo, kind);
+  if (id === undefined) {
+    throw new BpfError(
+      'ESRCH',
+      `program '${spec.name}' attaches to '${spec.attachTo}', which is not in the kernel's BTF (${kind} ${prefix}${spec.attachTo})`,
+    );
+  }
+  return id;
 }
 
 function kernelBtf(kernel: Kernel): Btf | undefined {

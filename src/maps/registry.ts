@@ -20,6 +20,7 @@ import { PERF_EVENT_ARRAY } from './perf-event-array.ts';
 import { PROG_ARRAY } from './prog-array.ts';
 import { QUEUE } from './queue.ts';
 import { RINGBUF } from './ringbuf.ts';
+import { SHAPE_ONLY } from './shape-only.ts';
 import { STACK } from './stack.ts';
 
 /** By the name of the type's row. */
@@ -60,16 +61,11 @@ const describe = ({ type, keySize, valueSize, maxEntries, flags, mapExtra }: Map
   `map_flags 0x${flags.toString(16)}${mapExtra === 0n ? '' : `, map_extra 0x${mapExtra.toString(16)}`}`;
 
 /**
- * Makes a map. Throws BpfError: what `checkMapCreate` refuses, EINVAL for a type that is not implemented, ENOMEM where the
- * kernel's memory is exhausted (nothing is left behind then).
+ * Makes a map; of a type that is not implemented one with `shapeOnly`. Throws BpfError: what `checkMapCreate` refuses, ENOMEM
+ * where the kernel's memory is exhausted (nothing is left behind then).
  */
 export function createMap(params: MapCreateParams, ctx: MapContext): EmbeddedMap {
-  const type = implementation(params.type);
-  if (type === undefined) {
-    throw new BpfError('EINVAL', `map type ${params.type.name} is not implemented by the embedded kernel`, {
-      hint: `it has ${IMPLEMENTED_MAP_TYPES.join(', ')}`,
-    });
-  }
+  const type = implementation(params.type) ?? SHAPE_ONLY;
   const refused = checkMapCreate(params);
   if (refused < 0) throw BpfError.fromReturn(refused, `${describe(params)} is refused`);
   const blocks = new MapBlocks(ctx.memory);

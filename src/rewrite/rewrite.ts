@@ -163,6 +163,7 @@ class Rewriter {
     const upper = this.#insns[i + 1]?.imm ?? 0;
     if (facts.map !== undefined) {
       const map = this.#env.map(facts.map);
+      if (map.shapeOnly) this.#refuse(i, `map type ${facts.map.type.name} is not implemented by this kernel`);
       const valueOffset = facts.mapValueOffset;
       const id = facts.map.id;
       if (valueOffset === undefined) {

@@ -7,11 +7,32 @@ export interface AttachTypeRow {
   readonly name: string;
   /** `BPF_TRACE_FENTRY` */
   readonly constant: string;
+  /** Programs of sections with `attachBtf`: what their target is called in the kernel's BTF. */
+  readonly target: BtfTarget;
 }
+
+/** `prefix` + the name after the section's slash, of that kind. */
+export interface BtfTarget {
+  readonly prefix: string;
+  readonly kind: 'func' | 'typedef';
+}
+
+const FUNCTION: BtfTarget = { prefix: '', kind: 'func' };
+
+/** Targets that are not the function of that name. */
+const TARGETS: Readonly<Record<string, BtfTarget>> = {
+  TRACE_RAW_TP: { prefix: 'btf_trace_', kind: 'typedef' },
+  LSM_MAC: { prefix: 'bpf_lsm_', kind: 'func' },
+  LSM_CGROUP: { prefix: 'bpf_lsm_', kind: 'func' },
+  TRACE_ITER: { prefix: 'bpf_iter_', kind: 'func' },
+};
 
 export const ATTACH_TYPES: readonly AttachTypeRow[] = Object.entries(BPF_ATTACH_TYPE)
   .filter(([constant]) => !constant.startsWith('__'))
-  .map(([constant, id]) => ({ id, name: constant.replace(/^BPF_/, ''), constant }));
+  .map(([constant, id]) => {
+    const name = constant.replace(/^BPF_/, '');
+    return { id, name, constant, target: TARGETS[name] ?? FUNCTION };
+  });
 
 const BY_NAME: ReadonlyMap<string, AttachTypeRow> = new Map(ATTACH_TYPES.map((row) => [row.name, row]));
 

@@ -4,7 +4,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type {
@@ -417,8 +417,8 @@ export class LinuxKernel {
     view.setBigUint64(24, 1n << 10n, true);
     return this.#plain({ perf: toHex(bytes), pid: -1, cpu: attr.cpu }, 'perf_event_open').ret;
   }
-  features(): { kind: 'host'; possibleCpus: number } {
-    return { kind: 'host', possibleCpus: this.cpus };
+  features(): { kind: 'host'; release: string; possibleCpus: number } {
+    return { kind: 'host', release: release(), possibleCpus: this.cpus };
   }
 
   #mapIds(fd: Fd, count: number): number[] {

@@ -189,6 +189,8 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     credentials: machine.credentials,
     flags: attr.progFlags ?? 0,
     logLevel: attr.logLevel ?? 0,
+    possibleCpus: machine.possibleCpus,
+    ...(machine.kernelBtf === undefined ? {} : { kernelBtf: machine.kernelBtf }),
     ...(parsed.btf === undefined ? {} : { btf: parsed.btf.btf }),
     ...(parsed.funcs === undefined ? {} : { funcInfo: parsed.funcs }),
     ...(parsed.lines === undefined ? {} : { lineInfo: parsed.lines }),
