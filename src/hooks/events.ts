@@ -3,19 +3,12 @@
  * Layouts are those of x86-64 Linux: tracefs format files (common fields: 8 bytes), struct pt_regs, arrays of u64 for raw
  * tracepoints. The contexts lie in scratch memory that is valid during the event only.
  */
-import type { KernelEvent } from '../contracts/events.ts';
+import type { KernelEvent, SyscallArg } from '../contracts/events.ts';
 import type { UserMemory } from '../contracts/hooks.ts';
 import { type GuestMemory, kernelAddress } from '../memory/index.ts';
-import { InternalError } from '../util/errors.ts';
+import { BpfError } from '../util/errors.ts';
 
 type EventOf<K extends KernelEvent['kind']> = Extract<KernelEvent, { kind: K }>;
-
-/** One place that an event hits: the name of the attach point, and how its context is laid out when programs are there. */
-export interface EventPoint {
-  readonly point: string;
-  /** Offset of the context. Only called where a program is attached. */
-  readonly context: () => number;
-}
 
 /** Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h). */
 const PT_REGS = {
@@ -37,6 +30,8 @@ const FUNCTION_REGS = [PT_REGS.di, PT_REGS.si, PT_REGS.dx, PT_REGS.cx, PT_REGS.r
 /** Bytes of the common fields of every tracepoint record: type, flags, preempt count, pid. */
 const COMMON = 8;
 const MAX_RAW_ARGS = 12;
+const MAX_SYSCALL_ARGS = 6;
+const MAX_POINT_LISTS = 4096;
 /** PERF_MAX_TRACE_SIZE */
 export const MAX_RECORD = 8192;
 /** Longest text of one field, NUL included. Two of them fit into a record. */
@@ -52,6 +47,10 @@ export class EventContexts {
   readonly #regs: number;
   readonly #syscallRegs: number;
   readonly #args: number;
+  readonly #points = new Map<string, readonly string[]>();
+  #placed: readonly bigint[] | undefined;
+  /** Bytes of the record that may not be zero. */
+  #written = 0;
 
   constructor(memory: GuestMemory) {
     this.#memory = memory;
@@ -61,109 +60,84 @@ export class EventContexts {
     this.#args = memory.allocate(MAX_RAW_ARGS * 8, 'raw tracepoint arguments');
   }
 
-  /** The points that an event hits, in the order in which Linux runs their programs. `user` holds its arguments. */
-  points(event: KernelEvent, user: UserMemory): EventPoint[] {
-    switch (event.kind) {
-      case 'syscall_enter':
-        return this.#syscallEnter(event, user);
-      case 'syscall_exit':
-        return this.#syscallExit(event);
-      case 'tracepoint':
-        return [{ point: `tracepoint:${event.category}/${event.name}`, context: () => this.#raw(event) }];
-      case 'raw_tracepoint':
-        return [{ point: `raw_tracepoint:${event.name}`, context: () => this.#words(event.args) }];
-      case 'kprobe':
-        return [
-          {
-            point: `kprobe:${event.symbol}`,
-            context: () =>
-              this.#registers(
-                this.#regs,
-                FUNCTION_REGS,
-                event.args.map((arg) => user.place(arg)),
-              ),
-          },
-        ];
-      case 'kretprobe':
-        return [{ point: `kretprobe:${event.symbol}`, context: () => this.#returned(event.ret) }];
-      case 'fork':
-        return [{ point: 'tracepoint:sched/sched_process_fork', context: () => this.#fork(event) }];
-      case 'exec':
-        return [{ point: 'tracepoint:sched/sched_process_exec', context: () => this.#exec(event) }];
-      case 'exit':
-        return [{ point: 'tracepoint:sched/sched_process_exit', context: () => this.#exit(event) }];
+  /**
+   * The attach points that an event hits, in the order in which Linux runs their programs. The list of a kind of event is made
+   * once: an event that nobody listens to costs a look-up.
+   */
+  points(event: KernelEvent): readonly string[] {
+    this.#placed = undefined;
+    const name = nameOf(event);
+    const key = name === '' ? event.kind : `${event.kind} ${name}`;
+    let points = this.#points.get(key);
+    if (points === undefined) {
+      // Names come from recordings: the table must not grow with what they invent.
+      if (this.#points.size >= MAX_POINT_LISTS) this.#points.clear();
+      points = ROWS[event.kind].map((row) => row.point(name));
+      this.#points.set(key, points);
     }
+    return points;
   }
 
-  #syscallEnter(event: EventOf<'syscall_enter'>, user: UserMemory): EventPoint[] {
-    // Placed once, whichever point comes first: all programs see the same addresses.
-    let placed: bigint[] | undefined;
-    const args = () => {
-      placed ??= event.args.map((arg) => user.place(arg));
-      return placed;
-    };
-    const nr = BigInt(event.nr);
-    const callRegs = () => {
-      const regs = this.#registers(this.#syscallRegs, SYSCALL_REGS, args());
-      this.#memory.writeU64(regs + PT_REGS.origAx, nr);
-      return kernelAddress(regs);
-    };
-    return [
-      { point: 'raw_tracepoint:sys_enter', context: () => this.#words([callRegs(), nr]) },
-      { point: 'tracepoint:raw_syscalls/sys_enter', context: () => this.#fields(event, [nr, ...args()]) },
-      {
-        point: `tracepoint:syscalls/sys_enter_${event.name}`,
-        context: () => this.#fields(event, [nr, ...args()]),
-      },
-      {
-        point: `kprobe:__x64_sys_${event.name}`,
-        context: () => this.#registers(this.#regs, FUNCTION_REGS, [callRegs()]),
-      },
-    ];
+  /** Lays out the context of the event's point number `index`: its offset. `user` holds the event's arguments. */
+  context(event: KernelEvent, index: number, user: UserMemory): number {
+    const row: Row<KernelEvent> = ROWS[event.kind][index] as Row<KernelEvent>;
+    return row.context(this, event, user);
   }
 
-  #syscallExit(event: EventOf<'syscall_exit'>): EventPoint[] {
-    const nr = BigInt(event.nr);
-    return [
-      { point: `kretprobe:__x64_sys_${event.name}`, context: () => this.#returned(event.ret) },
-      {
-        point: 'raw_tracepoint:sys_exit',
-        context: () => {
-          this.#memory.writeU64(this.#syscallRegs + PT_REGS.ax, event.ret);
-          this.#memory.writeU64(this.#syscallRegs + PT_REGS.origAx, nr);
-          return this.#words([kernelAddress(this.#syscallRegs), event.ret]);
-        },
-      },
-      { point: 'tracepoint:raw_syscalls/sys_exit', context: () => this.#fields(event, [nr, event.ret]) },
-      {
-        point: `tracepoint:syscalls/sys_exit_${event.name}`,
-        context: () => this.#fields(event, [nr, event.ret]),
-      },
-    ];
+  /** The event's arguments in user memory, placed once: all programs see the same addresses. */
+  placed(args: readonly SyscallArg[], user: UserMemory): readonly bigint[] {
+    this.#placed ??= args.map((arg) => user.place(arg));
+    return this.#placed;
+  }
+
+  /** The registers of a system call on its kernel stack: their address. */
+  syscallRegisters(nr: number, args: readonly bigint[]): bigint {
+    const regs = this.#registers(this.#syscallRegs, SYSCALL_REGS, args);
+    this.#memory.writeU64(regs + PT_REGS.origAx, BigInt(nr));
+    return kernelAddress(regs);
+  }
+
+  /** The same at the exit, where rax holds the result. */
+  syscallResult(nr: number, ret: bigint): bigint {
+    this.#registers(this.#syscallRegs, [PT_REGS.ax], [ret]);
+    this.#memory.writeU64(this.#syscallRegs + PT_REGS.origAx, BigInt(nr));
+    return kernelAddress(this.#syscallRegs);
+  }
+
+  functionRegisters(args: readonly bigint[]): number {
+    return this.#registers(this.#regs, FUNCTION_REGS, args);
   }
 
   /** A record of 8-byte fields behind the common ones. */
-  #fields(event: KernelEvent, fields: readonly bigint[]): number {
-    this.#common(event);
+  fields(event: KernelEvent, fields: readonly bigint[]): number {
+    this.#common(event, COMMON + 8 * fields.length);
     fields.forEach((field, i) => {
       this.#memory.writeU64(this.#record + COMMON + 8 * i, field);
     });
     return this.#record;
   }
 
-  #common(event: KernelEvent): void {
-    this.#memory.u8.fill(0, this.#record, this.#record + MAX_RECORD);
+  /** Clears what the record before has written, and fills in the common fields. */
+  #common(event: KernelEvent, size: number): void {
+    this.#memory.u8.fill(0, this.#record, this.#record + Math.max(size, this.#written));
+    this.#written = size;
     this.#memory.view.setInt32(this.#record + 4, event.process.pid, true);
   }
 
-  #raw(event: EventOf<'tracepoint'>): number {
-    this.#common(event);
-    this.#memory.write(this.#record, event.record.subarray(0, MAX_RECORD));
+  record(event: EventOf<'tracepoint'>): number {
+    const record = event.record.subarray(0, MAX_RECORD);
+    this.#common(event, Math.max(COMMON, record.length));
+    this.#memory.write(this.#record, record);
     return this.#record;
   }
 
-  #words(args: readonly bigint[]): number {
-    if (args.length > MAX_RAW_ARGS) throw new InternalError(`raw tracepoint with ${args.length} arguments`);
+  /** The array of arguments that raw tracepoints see. */
+  words(args: readonly bigint[]): number {
+    if (args.length > MAX_RAW_ARGS)
+      throw new BpfError(
+        'EINVAL',
+        `a raw tracepoint has at most ${MAX_RAW_ARGS} arguments, not ${args.length}`,
+      );
     this.#memory.u8.fill(0, this.#args, this.#args + MAX_RAW_ARGS * 8);
     args.forEach((arg, i) => {
       this.#memory.writeU64(this.#args + 8 * i, arg);
@@ -179,38 +153,14 @@ export class EventContexts {
     return at;
   }
 
-  #returned(ret: bigint): number {
+  returned(ret: bigint): number {
     this.#registers(this.#regs, [PT_REGS.ax], [ret]);
     return this.#regs;
   }
 
-  #exec(event: EventOf<'exec'>): number {
-    const { pid } = event.process;
-    return this.#formatted(event, [{ text: event.filename ?? event.comm }, { i32: pid }, { i32: pid }]);
-  }
-
-  #fork(event: EventOf<'fork'>): number {
-    const comm = event.process.comm ?? '';
-    return this.#formatted(event, [
-      { text: comm },
-      { i32: event.process.pid },
-      { text: event.child.comm ?? comm },
-      { i32: event.child.pid },
-    ]);
-  }
-
-  #exit(event: EventOf<'exit'>): number {
-    return this.#formatted(event, [
-      { comm: event.process.comm ?? '' },
-      { i32: event.process.pid },
-      { i32: 120 },
-      { i32: 1 },
-    ]);
-  }
-
   /** A record by its format: fields in order behind the common ones, texts (`__data_loc`: length << 16 | offset) at the end. */
-  #formatted(event: KernelEvent, fields: readonly RecordField[]): number {
-    this.#common(event);
+  formatted(event: KernelEvent, fields: readonly RecordField[]): number {
+    this.#common(event, MAX_RECORD);
     const { view } = this.#memory;
     const encoder = new TextEncoder();
     let end = COMMON;
@@ -232,5 +182,127 @@ export class EventContexts {
       at += 4;
     }
     return this.#record;
+  }
+}
+
+interface Row<E extends KernelEvent> {
+  readonly point: (name: string) => string;
+  readonly context: (contexts: EventContexts, event: E, user: UserMemory) => number;
+}
+
+/** Kernel objects are not modelled: raw tracepoints get NULL for them, and a probe of it fails with -EFAULT. */
+const NO_OBJECT = 0n;
+const DEFAULT_PRIO = 120;
+
+/** What each kind of event hits, in the order in which Linux runs the programs. */
+const ROWS: { readonly [K in KernelEvent['kind']]: readonly Row<EventOf<K>>[] } = {
+  syscall_enter: [
+    {
+      point: () => 'raw_tracepoint:sys_enter',
+      context: (c, event, user) =>
+        c.words([c.syscallRegisters(event.nr, c.placed(event.args, user)), BigInt(event.nr)]),
+    },
+    { point: () => 'tracepoint:raw_syscalls/sys_enter', context: enterRecord },
+    { point: (name) => `tracepoint:syscalls/sys_enter_${name}`, context: enterRecord },
+    {
+      point: (name) => `kprobe:__x64_sys_${name}`,
+      context: (c, event, user) =>
+        c.functionRegisters([c.syscallRegisters(event.nr, c.placed(event.args, user))]),
+    },
+  ],
+  syscall_exit: [
+    { point: (name) => `kretprobe:__x64_sys_${name}`, context: (c, event) => c.returned(event.ret) },
+    {
+      point: () => 'raw_tracepoint:sys_exit',
+      context: (c, event) => c.words([c.syscallResult(event.nr, event.ret), event.ret]),
+    },
+    { point: () => 'tracepoint:raw_syscalls/sys_exit', context: exitRecord },
+    { point: (name) => `tracepoint:syscalls/sys_exit_${name}`, context: exitRecord },
+  ],
+  tracepoint: [{ point: (name) => `tracepoint:${name}`, context: (c, event) => c.record(event) }],
+  raw_tracepoint: [{ point: (name) => `raw_tracepoint:${name}`, context: (c, event) => c.words(event.args) }],
+  kprobe: [
+    {
+      point: (name) => `kprobe:${name}`,
+      context: (c, event, user) => c.functionRegisters(c.placed(event.args, user)),
+    },
+  ],
+  kretprobe: [{ point: (name) => `kretprobe:${name}`, context: (c, event) => c.returned(event.ret) }],
+  fork: [
+    {
+      point: () => 'raw_tracepoint:sched_process_fork',
+      context: (c) => c.words([NO_OBJECT, NO_OBJECT]),
+    },
+    {
+      point: () => 'tracepoint:sched/sched_process_fork',
+      context: (c, event) => {
+        const comm = event.process.comm ?? '';
+        return c.formatted(event, [
+          { text: comm },
+          { i32: event.process.pid },
+          { text: event.child.comm ?? comm },
+          { i32: event.child.pid },
+        ]);
+      },
+    },
+  ],
+  exec: [
+    {
+      point: () => 'raw_tracepoint:sched_process_exec',
+      context: (c, event) => c.words([NO_OBJECT, BigInt(event.process.pid), NO_OBJECT]),
+    },
+    {
+      point: () => 'tracepoint:sched/sched_process_exec',
+      context: (c, event) => {
+        const { pid } = event.process;
+        return c.formatted(event, [{ text: event.filename ?? event.comm }, { i32: pid }, { i32: pid }]);
+      },
+    },
+  ],
+  exit: [
+    {
+      point: () => 'raw_tracepoint:sched_process_exit',
+      context: (c, event) => c.words([NO_OBJECT, isLeader(event) ? 1n : 0n]),
+    },
+    {
+      point: () => 'tracepoint:sched/sched_process_exit',
+      context: (c, event) =>
+        c.formatted(event, [
+          { comm: event.process.comm ?? '' },
+          { i32: event.process.pid },
+          { i32: DEFAULT_PRIO },
+          { i32: isLeader(event) ? 1 : 0 },
+        ]),
+    },
+  ],
+};
+
+function enterRecord(c: EventContexts, event: EventOf<'syscall_enter'>, user: UserMemory): number {
+  return c.fields(event, [BigInt(event.nr), ...c.placed(event.args, user).slice(0, MAX_SYSCALL_ARGS)]);
+}
+
+function exitRecord(c: EventContexts, event: EventOf<'syscall_exit'>): number {
+  return c.fields(event, [BigInt(event.nr), event.ret]);
+}
+
+/** The group is dead with its leader, which is the last to go as a rule. */
+function isLeader({ process }: EventOf<'exit'>): boolean {
+  return process.tgid === undefined || process.tgid === process.pid;
+}
+
+/** What tells the points of one kind of event apart. */
+function nameOf(event: KernelEvent): string {
+  switch (event.kind) {
+    case 'syscall_enter':
+    case 'syscall_exit':
+    case 'raw_tracepoint':
+      return event.name;
+    case 'tracepoint':
+      return `${event.category}/${event.name}`;
+    case 'kprobe':
+    case 'kretprobe':
+      return event.symbol;
+    default:
+      return '';
   }
 }

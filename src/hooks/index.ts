@@ -8,7 +8,7 @@ import { RAW_TRACEPOINT_HOOK } from './raw-tracepoint.ts';
 import { SKB_HOOK, SkbContexts, type SkbPacket } from './skb.ts';
 import { XDP_HOOK, XdpContexts, type XdpFrame } from './xdp.ts';
 
-export { EventContexts, type EventPoint } from './events.ts';
+export { EventContexts } from './events.ts';
 
 const HOOKS: readonly Hook[] = [XDP_HOOK, SKB_HOOK, RAW_TRACEPOINT_HOOK];
 
@@ -26,9 +26,8 @@ export class PacketContexts implements PacketSource {
   readonly #skb: SkbContexts;
 
   constructor(memory: GuestMemory) {
-    const register = (ctx: number, ops: PacketMemory | null) => {
-      if (ops === null) this.#live.delete(ctx);
-      else this.#live.set(ctx, ops);
+    const register = (ctx: number, packet: PacketMemory) => {
+      this.#live.set(ctx, packet);
     };
     this.#xdp = new XdpContexts(memory, register);
     this.#skb = new SkbContexts(memory, register);

@@ -3,8 +3,9 @@
  * context (spec: MODELLED_XDP, MODELLED_SKB) holds the edges as guest addresses: data_meta <= data <= data_end inside
  * [buffer, buffer_end).
  */
+import type { LiveContext } from '../contracts/hooks.ts';
 import type { PacketOps } from '../contracts/runtime.ts';
-import { type GuestMemory, kernelAddress } from '../memory/index.ts';
+import { type GuestMemory, KERNEL_HI } from '../memory/index.ts';
 import { ERRNO } from '../util/errno.ts';
 
 const ETH_HLEN = 14;
@@ -116,7 +117,10 @@ export class PacketMemory implements PacketOps {
   }
 
   #set(name: keyof EdgeOffsets, offset: number): void {
-    this.#memory.writeU64(this.#ctx + this.#edges[name], kernelAddress(offset));
+    const { u32 } = this.#memory;
+    const at = (this.#ctx + this.#edges[name]) >>> 2;
+    u32[at] = offset;
+    u32[at + 1] = KERNEL_HI;
   }
 
   #tooLong(more: number): boolean {
@@ -131,38 +135,79 @@ export class PacketMemory implements PacketOps {
   }
 }
 
-/** Memory for packets of one kind: kept between packets, larger when one needs it. */
-export class PacketBuffer {
+/** One modelled context with memory for its packet: used again for one packet after another. */
+export interface PacketSlot {
+  /** Offset of the context. */
+  readonly address: number;
+  readonly packet: PacketMemory;
+  /** The packet's buffer; what an earlier packet left there may still be. */
+  buffer: number;
+  capacity: number;
+}
+
+/** What a kind of packets needs to make slots. */
+export interface SlotKind {
+  readonly label: string;
+  readonly contextSize: number;
+  readonly edges: EdgeOffsets;
+  readonly rules: PacketRules;
+}
+
+/** Tells the packet helpers for good where the packet of a context lies. */
+export type RegisterPacket = (ctx: number, packet: PacketMemory) => void;
+
+/** Slots of one kind: as many as packets were handled at the same time, which is one unless runs nest. */
+export class PacketSlots {
   readonly #memory: GuestMemory;
-  readonly #label: string;
-  #start = 0;
-  #capacity = 0;
-  #busy = false;
+  readonly #kind: SlotKind;
+  readonly #register: RegisterPacket;
+  readonly #free: PacketSlot[] = [];
 
-  constructor(memory: GuestMemory, label: string) {
+  constructor(memory: GuestMemory, kind: SlotKind, register: RegisterPacket) {
     this.#memory = memory;
-    this.#label = label;
+    this.#kind = kind;
+    this.#register = register;
   }
 
-  /** Offset of `size` bytes; what was there before may still be. Nested use gets memory of its own. */
-  take(size: number): { start: number; release: () => void } {
-    if (this.#busy) {
-      const start = this.#memory.allocate(size, this.#label);
-      return { start, release: () => this.#memory.free(start) };
+  /** A slot whose context is zeroed and whose buffer has `size` bytes at least. */
+  take(size: number): PacketSlot {
+    const slot = this.#free.pop() ?? this.#make();
+    try {
+      if (size > slot.capacity) this.#grow(slot, size);
+    } catch (error) {
+      this.#free.push(slot);
+      throw error;
     }
-    if (size > this.#capacity) {
-      if (this.#start !== 0) this.#memory.free(this.#start);
-      this.#start = 0;
-      this.#capacity = 0;
-      this.#start = this.#memory.allocate(size, this.#label);
-      this.#capacity = size;
-    }
-    this.#busy = true;
-    return {
-      start: this.#start,
-      release: () => {
-        this.#busy = false;
-      },
-    };
+    this.#memory.u8.fill(0, slot.address, slot.address + this.#kind.contextSize);
+    return slot;
   }
+
+  give(slot: PacketSlot): void {
+    this.#free.push(slot);
+  }
+
+  #make(): PacketSlot {
+    const { label, contextSize, edges, rules } = this.#kind;
+    const address = this.#memory.allocate(contextSize, label);
+    const packet = new PacketMemory(this.#memory, address, edges, rules);
+    this.#register(address, packet);
+    return { address, packet, buffer: 0, capacity: 0 };
+  }
+
+  #grow(slot: PacketSlot, size: number): void {
+    if (slot.capacity > 0) this.#memory.free(slot.buffer);
+    slot.capacity = 0;
+    slot.buffer = this.#memory.allocate(size, 'packet');
+    slot.capacity = size;
+  }
+}
+
+/** A test run without a context in gives none out. */
+export function withoutUserContext(context: LiveContext): LiveContext {
+  return {
+    address: context.address,
+    packet: () => context.packet(),
+    userContext: () => new Uint8Array(),
+    release: () => context.release(),
+  };
 }

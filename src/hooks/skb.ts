@@ -7,8 +7,7 @@ import type { GuestMemory } from '../memory/index.ts';
 import { MODELLED_SKB, MODELLED_SKB_SIZE } from '../spec/index.ts';
 import { UAPI_LAYOUTS } from '../uapi/index.ts';
 import { BpfError } from '../util/errors.ts';
-import { PacketBuffer, PacketMemory, type PacketRules } from './packet-memory.ts';
-import type { RegisterPacket } from './xdp.ts';
+import { type PacketRules, PacketSlots, type RegisterPacket, withoutUserContext } from './packet-memory.ts';
 
 /** NET_SKB_PAD and sizeof(struct skb_shared_info): what a page has before and behind a packet. */
 const PAD = 64;
@@ -68,48 +67,35 @@ export interface SkbPacket {
 
 export class SkbContexts {
   readonly #memory: GuestMemory;
-  readonly #register: RegisterPacket;
-  readonly #packets: PacketBuffer;
-  readonly #contexts: PacketBuffer;
+  readonly #slots: PacketSlots;
 
   constructor(memory: GuestMemory, register: RegisterPacket) {
     this.#memory = memory;
-    this.#register = register;
-    this.#packets = new PacketBuffer(memory, 'packet');
-    this.#contexts = new PacketBuffer(memory, 'sk_buff');
+    const kind = { label: 'sk_buff', contextSize: MODELLED_SKB_SIZE, edges: MODELLED_SKB, rules: RULES };
+    this.#slots = new PacketSlots(memory, kind, register);
   }
 
   open(input: SkbPacket): LiveContext {
     const memory = this.#memory;
     const room = ROOM + input.data.length + ROOM;
-    const buffer = this.#packets.take(room);
-    const ctx = this.#contexts.take(MODELLED_SKB_SIZE);
-    const address = ctx.start;
-    memory.u8.fill(0, address, address + MODELLED_SKB_SIZE);
-    const packet = new PacketMemory(memory, address, MODELLED_SKB, RULES);
-    const start = buffer.start + ROOM;
-    // A packet that grows at its head must not show what earlier ones left there.
-    memory.u8.fill(0, buffer.start, start);
+    const slot = this.#slots.take(room);
+    const start = slot.buffer + ROOM;
     memory.write(start, input.data);
     const pulled = input.pulled ? ETH_HLEN : 0;
-    packet.place(buffer.start, buffer.start + room, start + pulled, start + input.data.length, start);
-    this.#describe(address, input);
-    this.#register(address, packet);
+    const end = start + input.data.length;
+    slot.packet.place(slot.buffer, slot.buffer + room, start + pulled, end, start);
+    this.#describe(slot.address, input);
     return {
-      address,
+      address: slot.address,
       packet: () => {
-        const { start: data, length } = packet.data();
+        const { start: data, length } = slot.packet.data();
         // The Ethernet header that was pulled off is given back as zeros, as the kernel's test run does.
         const bytes = new Uint8Array(pulled + length);
         bytes.set(memory.u8.subarray(data, data + length), pulled);
         return bytes;
       },
-      userContext: () => userContext(memory, address),
-      release: () => {
-        this.#register(address, null);
-        ctx.release();
-        buffer.release();
-      },
+      userContext: () => userContext(memory, slot.address),
+      release: () => this.#slots.give(slot),
     };
   }
 
@@ -218,7 +204,7 @@ function testRun({ data, ctx, flags, cpu, batchSize }: TestRunInput, env: HookEn
     packetType: loopbackPacketType(data),
   });
   env.memory.u32[(context.address + MODELLED_SKB.wire_len) >>> 2] = 0;
-  if (ctx.length === 0) return { ...context, userContext: () => new Uint8Array() };
+  if (ctx.length === 0) return withoutUserContext(context);
   try {
     applyContext(env, context.address, ctx);
   } catch (error) {

@@ -8,7 +8,15 @@ import { MODELLED_XDP, MODELLED_XDP_SIZE } from '../spec/index.ts';
 import { UAPI_LAYOUTS } from '../uapi/index.ts';
 import { concatBytes } from '../util/bytes.ts';
 import { BpfError } from '../util/errors.ts';
-import { PacketBuffer, PacketMemory, type PacketRules } from './packet-memory.ts';
+import { FramePool } from './frame-pool.ts';
+import {
+  type PacketMemory,
+  type PacketRules,
+  type PacketSlot,
+  PacketSlots,
+  type RegisterPacket,
+  withoutUserContext,
+} from './packet-memory.ts';
 
 /** XDP_PACKET_HEADROOM, and what the kernel keeps behind the frame (struct skb_shared_info). */
 const HEADROOM = 256;
@@ -42,58 +50,73 @@ export interface XdpFrame {
   readonly linear?: number;
 }
 
-/** Tells the packet helpers where the packet of a context lies; null: the context is gone. */
-export type RegisterPacket = (ctx: number, ops: PacketMemory | null) => void;
-
-/** Contexts for frames, over one buffer that is used again for every frame. */
+/** Contexts for frames. */
 export class XdpContexts {
   readonly #memory: GuestMemory;
-  readonly #register: RegisterPacket;
-  readonly #frames: PacketBuffer;
-  readonly #contexts: PacketBuffer;
+  readonly #slots: PacketSlots;
+  readonly #pool = new FramePool();
 
   constructor(memory: GuestMemory, register: RegisterPacket) {
     this.#memory = memory;
-    this.#register = register;
-    this.#frames = new PacketBuffer(memory, 'packet');
-    this.#contexts = new PacketBuffer(memory, 'xdp_buff');
+    const kind = { label: 'xdp_buff', contextSize: MODELLED_XDP_SIZE, edges: MODELLED_XDP, rules: RULES };
+    this.#slots = new PacketSlots(memory, kind, register);
   }
 
   open(frame: XdpFrame): LiveContext {
     const memory = this.#memory;
-    // A frame of a capture may be larger than a page (merged by the driver): it gets the room it needs.
     const linear = frame.linear ?? frame.data.length;
+    // A frame of a capture may be larger than a page (merged by the driver): it gets the room it needs.
     const room = Math.max(PAGE_SIZE, HEADROOM + linear + TAILROOM);
-    const buffer = this.#frames.take(room);
-    const ctx = this.#contexts.take(MODELLED_XDP_SIZE);
-    const address = ctx.start;
-    memory.u8.fill(0, address, address + MODELLED_XDP_SIZE);
-    const packet = new PacketMemory(memory, address, MODELLED_XDP, RULES);
-    const meta = frame.meta ?? 0;
-    const data = buffer.start + HEADROOM;
-    // bpf_xdp_adjust_head must not show what earlier frames left before this one.
-    memory.u8.fill(0, buffer.start, data);
-    const fragments = frame.data.subarray(linear);
-    memory.write(data, fragments.length === 0 ? frame.data : frame.data.subarray(0, linear));
-    packet.place(buffer.start, buffer.start + room - TAILROOM, data, data + linear);
-    if (meta > 0) packet.splitMeta(meta);
-    memory.u32[(address + MODELLED_XDP.ingress_ifindex) >>> 2] = frame.ifindex;
-    memory.u32[(address + MODELLED_XDP.rx_queue_index) >>> 2] = frame.rxQueue;
-    this.#register(address, packet);
-    return {
-      address,
-      packet: () => {
-        const start = packet.edge('data_meta');
-        const bytes = memory.read(start, packet.edge('data_end') - start);
-        return fragments.length === 0 ? bytes : concatBytes([bytes, fragments]);
-      },
-      userContext: () => userContext(memory, address, packet),
-      release: () => {
-        this.#register(address, null);
-        ctx.release();
-        buffer.release();
-      },
-    };
+    const slot = this.#slots.take(room);
+    const data = slot.buffer + HEADROOM;
+    const whole = linear === frame.data.length;
+    memory.write(data, whole ? frame.data : frame.data.subarray(0, linear));
+    slot.packet.place(slot.buffer, slot.buffer + room - TAILROOM, data, data + linear);
+    if (frame.meta) slot.packet.splitMeta(frame.meta);
+    const { u32 } = memory;
+    u32[(slot.address + MODELLED_XDP.ingress_ifindex) >>> 2] = frame.ifindex;
+    u32[(slot.address + MODELLED_XDP.rx_queue_index) >>> 2] = frame.rxQueue;
+    const fragments = whole ? undefined : frame.data.subarray(linear);
+    return new LiveFrame(memory, this.#slots, slot, this.#pool, fragments);
+  }
+}
+
+class LiveFrame implements LiveContext {
+  readonly address: number;
+  readonly #memory: GuestMemory;
+  readonly #slots: PacketSlots;
+  readonly #slot: PacketSlot;
+  readonly #pool: FramePool;
+  readonly #fragments: Uint8Array | undefined;
+
+  constructor(
+    memory: GuestMemory,
+    slots: PacketSlots,
+    slot: PacketSlot,
+    pool: FramePool,
+    fragments: Uint8Array | undefined,
+  ) {
+    this.address = slot.address;
+    this.#memory = memory;
+    this.#slots = slots;
+    this.#slot = slot;
+    this.#pool = pool;
+    this.#fragments = fragments;
+  }
+
+  packet(): Uint8Array {
+    const { packet } = this.#slot;
+    const start = packet.edge('data_meta');
+    const bytes = this.#pool.copy(this.#memory, start, packet.edge('data_end') - start);
+    return this.#fragments === undefined ? bytes : concatBytes([bytes, this.#fragments]);
+  }
+
+  userContext(): Uint8Array {
+    return userContext(this.#memory, this.address, this.#slot.packet);
+  }
+
+  release(): void {
+    this.#slots.give(this.#slot);
   }
 }
 
@@ -124,7 +147,7 @@ function testRun({ data, ctx, flags, batchSize }: TestRunInput, env: HookEnv): L
     );
   const { meta, ifindex, rxQueue } = asked;
   const context = env.packets.xdp({ data, ifindex, rxQueue, meta, linear });
-  return ctx.length > 0 ? context : { ...context, userContext: () => new Uint8Array() };
+  return ctx.length > 0 ? context : withoutUserContext(context);
 }
 
 interface AskedContext {

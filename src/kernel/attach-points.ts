@@ -13,6 +13,8 @@ export interface Attachment {
   readonly cookie: bigint;
 }
 
+const NOBODY: readonly Attachment[] = [];
+
 export class AttachPoints {
   readonly #points = new Map<string, Attachment[]>();
 
@@ -29,7 +31,7 @@ export class AttachPoints {
   }
 
   at(point: string): readonly Attachment[] {
-    return this.#points.get(point) ?? [];
+    return this.#points.get(point) ?? NOBODY;
   }
 
   get size(): number {

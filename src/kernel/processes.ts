@@ -22,6 +22,8 @@ export class Process implements Task, UserMemory {
   uid: number;
   gid: number;
   comm: string;
+  /** As given, before it was cut. */
+  #name: string;
   readonly taskStruct = 0;
   readonly #memory: GuestMemory;
   #blocks: { start: number; size: number }[] = [];
@@ -31,8 +33,15 @@ export class Process implements Task, UserMemory {
     this.tgid = spec.tgid ?? spec.pid;
     this.uid = spec.uid ?? 0;
     this.gid = spec.gid ?? this.uid;
-    this.comm = truncateComm(spec.comm ?? 'unknown');
+    this.#name = spec.comm ?? 'unknown';
+    this.comm = truncateComm(this.#name);
     this.#memory = memory;
+  }
+
+  rename(comm: string): void {
+    if (comm === this.#name) return;
+    this.#name = comm;
+    this.comm = truncateComm(comm);
   }
 
   userOffset(low: number, high: number, size: number): number {
@@ -62,6 +71,7 @@ export class Process implements Task, UserMemory {
 
   /** The arguments of the call before are gone. */
   clearUserMemory(): void {
+    if (this.#blocks.length === 0) return;
     for (const block of this.#blocks) this.#memory.free(block.start);
     this.#blocks = [];
   }
@@ -93,7 +103,7 @@ export class ProcessTable {
     }
     if (spec.uid !== undefined) process.uid = spec.uid;
     if (spec.gid !== undefined) process.gid = spec.gid;
-    if (spec.comm !== undefined) process.comm = truncateComm(spec.comm);
+    if (spec.comm !== undefined) process.rename(spec.comm);
     return process;
   }
 

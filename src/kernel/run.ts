@@ -8,12 +8,19 @@ import type { Machine } from './machine.ts';
 import type { ProgObject } from './objects.ts';
 
 /** The low half of R0, or null where the program was not run or faulted. */
-export function runProgram(machine: Machine, program: ProgObject, ctx: number): number | null {
+export function runProgram(
+  machine: Machine,
+  program: ProgObject,
+  ctx: number,
+  cookie: bigint,
+): number | null {
   if (program.fault !== undefined || machine.level >= MAX_NESTED_RUNS) return null;
   const stats = machine.sysctls.get('kernel.bpf_stats_enabled') !== 0 || machine.statsUsers > 0;
   const outer = machine.running;
+  const outerCookie = machine.cookie;
   const level = machine.level++;
   machine.running = program;
+  machine.cookie = cookie;
   const start = stats ? performance.now() : 0;
   try {
     return program.parts.executable.run(ctx, level);
@@ -23,6 +30,7 @@ export function runProgram(machine: Machine, program: ProgObject, ctx: number): 
   } finally {
     machine.level = level;
     machine.running = outer;
+    machine.cookie = outerCookie;
     if (stats) {
       program.runCount++;
       program.runTimeNs += (performance.now() - start) * 1e6;

@@ -34,7 +34,9 @@ export class MachineSimulator implements Simulator {
       const context = machine.packets.xdp({ data, ifindex: packet.ifindex, rxQueue: packet.rxQueue ?? 0 });
       try {
         // A program that faults drops, as XDP_ABORTED does.
-        xdp = runProgram(machine, attachment.program, context.address) ?? XDP_ACTION.XDP_ABORTED;
+        xdp =
+          runProgram(machine, attachment.program, context.address, attachment.cookie) ??
+          XDP_ACTION.XDP_ABORTED;
         data = context.packet();
       } finally {
         context.release();
@@ -45,7 +47,8 @@ export class MachineSimulator implements Simulator {
     for (const socket of machine.points.at('socket')) {
       const context = machine.packets.skb({ data, ifindex: packet.ifindex });
       try {
-        filters.push(Math.min(runProgram(machine, socket.program, context.address) ?? 0, data.length));
+        const kept = runProgram(machine, socket.program, context.address, socket.cookie) ?? 0;
+        filters.push(Math.min(kept, data.length));
       } finally {
         context.release();
       }
@@ -56,24 +59,35 @@ export class MachineSimulator implements Simulator {
   fire(event: KernelEvent): number {
     const machine = this.#machine;
     const process = this.#enter(event);
+    if (machine.points.size === 0) {
+      this.#leave(event);
+      return 0;
+    }
     let ran = 0;
     const before = { current: machine.current, cpu: machine.cpu };
     machine.current = process;
     machine.cpu =
       'cpu' in event && event.cpu !== undefined && event.cpu < machine.possibleCpus ? event.cpu : 0;
     try {
-      for (const { point, context } of this.#contexts.points(event, process)) {
-        for (const attachment of machine.points.at(point)) {
+      const points = this.#contexts.points(event);
+      for (let i = 0; i < points.length; i++) {
+        for (const attachment of machine.points.at(points[i])) {
           if (attachment.pid !== undefined && attachment.pid !== process.tgid) continue;
-          if (runProgram(machine, attachment.program, context()) !== null) ran++;
+          // Laid out anew for each program: the one before may have written to it.
+          const context = this.#contexts.context(event, i, process);
+          if (runProgram(machine, attachment.program, context, attachment.cookie) !== null) ran++;
         }
       }
     } finally {
       machine.current = before.current;
       machine.cpu = before.cpu;
     }
-    if (event.kind === 'exit') machine.processes.remove(event.process.pid);
+    this.#leave(event);
     return ran;
+  }
+
+  #leave(event: KernelEvent): void {
+    if (event.kind === 'exit') this.#machine.processes.remove(event.process.pid);
   }
 
   setTime(monotonic: bigint, realtime?: bigint): void {
@@ -112,6 +126,8 @@ export class MachineSimulator implements Simulator {
         processes.fork(process, event.child);
         break;
       case 'exec':
+        // The new program has a memory of its own.
+        process.clearUserMemory();
         processes.mention({ pid: process.pid, comm: event.comm });
         break;
       default:
