@@ -27,6 +27,11 @@ export interface MapCreateAttr {
   readonly btfValueTypeId?: number;
   readonly btfVmlinuxValueTypeId?: number;
   readonly mapExtra?: bigint;
+  // Of Linux only; the embedded kernel has no tokens, modules or signatures.
+  readonly valueTypeBtfObjFd?: Fd;
+  readonly mapTokenFd?: Fd;
+  /** SHA-256 of the one program that may use the map. */
+  readonly exclProgHash?: Uint8Array;
 }
 
 export interface MapElemAttr {
@@ -78,6 +83,15 @@ export interface ProgLoadAttr {
   readonly attachProgFd?: Fd;
   readonly attachBtfObjFd?: Fd;
   readonly fdArray?: readonly Fd[];
+  /** Number of entries of `fdArray` that the kernel is to bind to the program even when it does not use them. */
+  readonly fdArrayCnt?: number;
+  // Of Linux only.
+  /** `struct bpf_core_relo` records: CO-RE in the kernel. */
+  readonly coreRelos?: Uint8Array;
+  readonly coreReloRecSize?: number;
+  readonly progTokenFd?: Fd;
+  readonly signature?: Uint8Array;
+  readonly keyringId?: number;
   /** Gets the verifier's log on success too. */
   readonly onLog?: (log: string) => void;
   /** Gets the time that each step of a successful load took; the host kernel tells nothing. */
@@ -115,7 +129,9 @@ export interface ProgTestRunResult {
 }
 
 export interface LinkCreateAttr {
+  /** The program; for struct_ops the map (`mapFd`) stands in its place. */
   readonly progFd: Fd;
+  readonly mapFd?: Fd;
   /** What it is attached to: a perf event, a cgroup, a network namespace; or an interface. */
   readonly targetFd?: Fd;
   readonly targetIfindex?: number;
@@ -180,6 +196,17 @@ export interface ProgInfo {
   readonly attachBtfId: number;
   /** Text of the compiled code where the kernel can give one (embedded: WebAssembly). */
   readonly jitedDump: string;
+  // Of Linux only.
+  readonly ifindex?: number;
+  readonly netnsDev?: bigint;
+  readonly netnsIno?: bigint;
+  readonly attachBtfObjId?: number;
+  /** Machine code of all functions of the program, and where they start, how long they are, how they are tagged. */
+  readonly jitedInsns?: Uint8Array;
+  readonly jitedKsyms?: readonly bigint[];
+  readonly jitedFuncLens?: readonly number[];
+  readonly jitedLineInfo?: readonly bigint[];
+  readonly progTags?: readonly string[];
 }
 
 export interface MapInfoAttr {
@@ -199,6 +226,10 @@ export interface MapInfoAttr {
   /** Not in the UAPI struct, but in fdinfo: bytes in use, and whether it is frozen. */
   readonly memlock: number;
   readonly frozen: boolean;
+  // Of Linux only.
+  readonly netnsDev?: bigint;
+  readonly netnsIno?: bigint;
+  readonly btfVmlinuxId?: number;
 }
 
 export interface LinkInfo {
@@ -206,7 +237,7 @@ export interface LinkInfo {
   readonly id: number;
   readonly progId: number;
   /** The union of `bpf_link_info` by link type: fields with their UAPI names in camelCase. */
-  readonly details: Readonly<Record<string, string | number | bigint>>;
+  readonly details: Readonly<Record<string, string | number | bigint | readonly bigint[]>>;
 }
 
 export interface BtfInfo {
@@ -315,6 +346,12 @@ export interface PacketVerdict {
   readonly xdp: number | null;
   /** The frame as XDP left it. */
   readonly data: Uint8Array;
+  /** XDP_REDIRECT: where to. A device or CPU by number, or an AF_XDP socket; absent: the program named no target. */
+  readonly redirect?: {
+    readonly kind: 'device' | 'cpu' | 'xsk';
+    readonly target: number;
+    readonly flags: number;
+  };
   /** For each attached socket filter: how many bytes of the frame its socket gets (0: none). */
   readonly filters: readonly number[];
 }
@@ -375,8 +412,22 @@ export interface Kernel {
     readonly attachType: number;
     readonly attachFlags?: number;
     readonly replaceBpfFd?: Fd;
+    /** In place of `targetFd`: tcx, netkit. */
+    readonly targetIfindex?: number;
+    readonly relativeFd?: Fd;
+    readonly relativeId?: number;
+    readonly expectedRevision?: bigint;
   }): void;
-  progDetach(attr: { readonly targetFd: Fd; readonly attachBpfFd?: Fd; readonly attachType: number }): void;
+  progDetach(attr: {
+    readonly targetFd: Fd;
+    readonly attachBpfFd?: Fd;
+    readonly attachType: number;
+    readonly attachFlags?: number;
+    readonly targetIfindex?: number;
+    readonly relativeFd?: Fd;
+    readonly relativeId?: number;
+    readonly expectedRevision?: bigint;
+  }): void;
   progQuery(attr: {
     readonly targetFd?: Fd;
     readonly targetIfindex?: number;

@@ -24,6 +24,24 @@ export class BpfError extends Error {
   }
 }
 
+/** Something that the running kernel is too old for. `errno` is what the kernel said. */
+export class UnsupportedFeatureError extends BpfError {
+  /** `BPF_LINK_CREATE`, `map type ringbuf` */
+  readonly feature: string;
+  /** First Linux release that has it: `5.7`. */
+  readonly since: string;
+  /** Release of the running kernel. */
+  readonly release: string;
+
+  constructor(code: ErrnoName, lacking: { readonly what: string; readonly since: string }, release: string) {
+    super(code, `${lacking.what} needs Linux ${lacking.since}; this is ${release}`);
+    this.name = 'UnsupportedFeatureError';
+    this.feature = lacking.what;
+    this.since = lacking.since;
+    this.release = release;
+  }
+}
+
 /** Where in the C source an instruction comes from (`.BTF.ext` line info). */
 export interface SourceLocation {
   readonly file: string;

@@ -1,0 +1,79 @@
+/**
+ * Memory that one call hands to the kernel: blocks at fixed addresses, given back together when the call is over.
+ *
+ * Invariant: blocks start as zeros and are valid only inside of the `scope` that made them.
+ */
+import { utf8 } from '../util/bytes.ts';
+import { mapAnonymous, type Native, type NativeBlock } from './native.ts';
+
+const SIZE = 1 << 18;
+
+export interface Block {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface Frame {
+  /** Zeros. */
+  room(size: number): Block;
+  /** A copy of `bytes`. */
+  put(bytes: Uint8Array): Block;
+  /** With its NUL. */
+  text(text: string): Block;
+  /** 64-bit words: pointers, addresses, cookies. */
+  words(values: readonly (number | bigint)[]): Block;
+}
+
+export class Arena {
+  readonly #native: Native;
+  #base: NativeBlock | undefined;
+  #top = 0;
+
+  constructor(native: Native) {
+    this.#native = native;
+  }
+
+  /** Scopes nest: an inner one ends before the outer one. */
+  scope<T>(body: (frame: Frame) => T): T {
+    const start = this.#top;
+    const large: NativeBlock[] = [];
+    const room = (size: number): Block => this.#allocate(size, large);
+    const put = (bytes: Uint8Array): Block => {
+      const block = room(bytes.length);
+      block.bytes.set(bytes);
+      return block;
+    };
+    try {
+      return body({
+        room,
+        put,
+        text: (text) => put(utf8(`${text}\0`)),
+        words: (values) => put(wordsOf(values)),
+      });
+    } finally {
+      this.#top = start;
+      for (const block of large) this.#native.call('munmap', block.address, block.buffer.byteLength);
+    }
+  }
+
+  #allocate(size: number, large: NativeBlock[]): Block {
+    if (this.#top + size > SIZE) {
+      const block = mapAnonymous(this.#native, Math.max(size, 1));
+      large.push(block);
+      return { address: block.address, bytes: new Uint8Array(block.buffer, 0, size) };
+    }
+    this.#base ??= mapAnonymous(this.#native, SIZE);
+    const bytes = new Uint8Array(this.#base.buffer, this.#top, size).fill(0);
+    const address = this.#base.address + this.#top;
+    this.#top = (this.#top + size + 7) & ~7;
+    return { address, bytes };
+  }
+}
+
+function wordsOf(values: readonly (number | bigint)[]): Uint8Array {
+  const words = new BigUint64Array(values.length);
+  values.forEach((value, index) => {
+    words[index] = BigInt.asUintN(64, BigInt(value));
+  });
+  return new Uint8Array(words.buffer);
+}
