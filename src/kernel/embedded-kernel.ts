@@ -227,7 +227,9 @@ export class EmbeddedKernel implements Kernel {
         MAP_TYPES.filter((row) => IMPLEMENTED_MAP_TYPES.includes(row.name)).map((row) => row.id),
       ),
       helpers: new Set(
-        HELPERS.filter((row) => this.#machine.helpers.resolve(row) !== undefined).map((row) => row.id),
+        HELPERS.filter((row) => row.tailCall || this.#machine.helpers.resolve(row) !== undefined).map(
+          (row) => row.id,
+        ),
       ),
     };
   }

@@ -8,6 +8,7 @@ import { BpfError } from '../util/errors.ts';
 import type { Attachment, AttachPoints } from './attach-points.ts';
 import type { PerfEventObject } from './events.ts';
 import { type IdTable, KernelObject } from './fd-table.ts';
+import type { NetworkDevice } from './network.ts';
 import type { ProgObject } from './objects.ts';
 
 export abstract class LinkObject extends KernelObject {
@@ -117,9 +118,9 @@ export class RawTracepointLink extends LinkObject {
 export class XdpLink extends LinkObject {
   readonly #ifindex: number;
 
-  constructor(ifindex: number, attachment: Attachment, points: AttachPoints, ids: IdTable<LinkObject>) {
-    super(`xdp:${ifindex}`, attachment, points, ids);
-    this.#ifindex = ifindex;
+  constructor(device: NetworkDevice, attachment: Attachment, points: AttachPoints, ids: IdTable<LinkObject>) {
+    super(device.xdpPoint, attachment, points, ids);
+    this.#ifindex = device.ifindex;
   }
 
   info(): LinkInfo {

@@ -13,6 +13,7 @@ import { createJit } from '../jit/index.ts';
 import { createMapsModule, type MapsModule } from '../maps/index.ts';
 import { GuestMemory, type GuestMemoryOptions, RUN_STATE } from '../memory/index.ts';
 import { createPacketLoads, type PacketLoads } from '../rewrite/index.ts';
+import type { SourceLocation } from '../util/errors.ts';
 import { AttachPoints } from './attach-points.ts';
 import { Bpffs } from './bpffs.ts';
 import { KernelClock } from './clock.ts';
@@ -25,6 +26,7 @@ import { NetworkDevices } from './network.ts';
 import type { BtfObject, MapObject, ProgObject } from './objects.ts';
 import { perfOutput } from './perf-output.ts';
 import { type Process, ProcessTable } from './processes.ts';
+import { Redirects } from './redirect.ts';
 import { WaitQueue } from './rings.ts';
 import { Sysctls } from './sysctls.ts';
 import { TracePipe } from './trace-pipe.ts';
@@ -39,6 +41,13 @@ export interface EmbeddedKernelOptions {
   readonly kernelBtf?: Btf;
   /** Seed of bpf_get_prandom_u32, for runs that must repeat; default: from the clock. */
   readonly randomSeed?: number;
+  /** Engines in place of the kernel's own: an interpreter that is watched, a JIT with other limits. */
+  readonly engines?: Partial<Readonly<Record<'interpreter' | 'jit', Engine>>>;
+  /**
+   * 32 bits for the hash of each new map. Absent: always the same hash, so that maps are walked in an order that repeats; give
+   * random ones where strangers choose the keys.
+   */
+  readonly hashSeed?: () => number;
   /** Called when a program is stopped by a fault; default: one line on the console. */
   readonly onOops?: (oops: Oops) => void;
 }
@@ -47,7 +56,9 @@ export interface EmbeddedKernelOptions {
 export interface Oops {
   readonly program: string;
   readonly progId: number;
+  /** With the line of C source where the program came with line info. */
   readonly message: string;
+  readonly source?: SourceLocation;
   readonly error: Error;
 }
 
@@ -75,9 +86,11 @@ export class Machine {
   readonly mapsModule: MapsModule;
   readonly helpers: HelperTable;
   readonly packetLoads: PacketLoads;
+  readonly redirects = new Redirects();
   readonly engines: Readonly<Record<'interpreter' | 'jit', Engine>>;
   readonly engineEnv: EngineEnv;
   readonly possibleCpus: number;
+  readonly hashSeed: (() => number) | undefined;
   readonly kernelBtf: Btf | undefined;
   readonly onOops: (oops: Oops) => void;
   /** What `onOops` was told so far. */
@@ -101,6 +114,7 @@ export class Machine {
   constructor(options: EmbeddedKernelOptions = {}) {
     this.memory = new GuestMemory(options.memory);
     this.credentials = options.credentials ?? ROOT;
+    this.hashSeed = options.hashSeed;
     this.possibleCpus = options.possibleCpus ?? 1;
     this.kernelBtf = options.kernelBtf;
     this.onOops = options.onOops ?? ((oops) => console.error(`tsbpf: ${oops.message}`));
@@ -111,7 +125,7 @@ export class Machine {
     this.packetLoads = createPacketLoads(this.memory, this.packets.ops);
     this.mapsModule = createMapsModule(this.memory);
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
-    this.engines = { interpreter: createInterpreter(), jit: createJit() };
+    this.engines = { interpreter: createInterpreter(), jit: createJit(), ...options.engines };
     this.helpers = createHelpers(this.#helperEnv(), this.mapsModule);
   }
 
@@ -172,7 +186,11 @@ export class Machine {
       perfOutput: (map, ctx, flagsLow, flagsHigh, data, size) =>
         perfOutput(this, map, { ctx, flagsLow, flagsHigh, data, size }),
       ringWakeup: (map) => this.ringWaiters.get(map.info.id)?.wake(),
-      packets: this.packets.ops,
+      packets: {
+        ...this.packets.ops,
+        redirect: (ifindex, low, high) => this.redirects.toDevice(this.running?.type, ifindex, low, high),
+        redirectMap: (map, key, flags) => this.redirects.toEntry(map, key, flags),
+      },
       attachCookie: () => this.cookie,
     };
   }

@@ -42,6 +42,7 @@ function build(machine: Machine): MapObjectResolver {
       if (!(event instanceof PerfEventObject)) return -ERRNO.EINVAL;
       return { id: event.get().id };
     },
+    interfaceExists: (ifindex) => machine.devices.byIndex(ifindex) !== undefined,
     putPerfEvent: (id) => machine.perfEvents.find(id)?.put(),
   };
 }

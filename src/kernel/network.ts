@@ -4,6 +4,8 @@ import { BpfError } from '../util/errors.ts';
 export interface NetworkDevice {
   readonly ifindex: number;
   readonly name: string;
+  /** The attach point of its XDP program. */
+  readonly xdpPoint: string;
 }
 
 const IFNAMSIZ = 16;
@@ -27,7 +29,8 @@ export class NetworkDevices {
     }
     let device = this.#byName.get(name);
     if (device === undefined) {
-      device = { ifindex: this.#next++, name };
+      const ifindex = this.#next++;
+      device = { ifindex, name, xdpPoint: `xdp:${ifindex}` };
       this.#byName.set(name, device);
       this.#byIndex.set(device.ifindex, device);
     }

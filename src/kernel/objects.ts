@@ -1,7 +1,7 @@
 /** The objects behind descriptors: maps, programs, BTF. Links and events stand in their own files. */
 import type { Btf } from '../btf/index.ts';
 import type { PreparedProgram } from '../contracts/engine.ts';
-import type { VerifyStats } from '../contracts/verify.ts';
+import type { LineInfo, VerifyStats } from '../contracts/verify.ts';
 import type { EmbeddedMap } from '../maps/index.ts';
 import type { ProgTypeRow } from '../spec/types.ts';
 import { type IdTable, KernelObject } from './fd-table.ts';
@@ -88,6 +88,8 @@ export interface ProgramParts {
   readonly btf: BtfObject | undefined;
   readonly funcInfo: Uint8Array;
   readonly lineInfo: Uint8Array;
+  /** Decoded, in order of instructions. */
+  readonly lines: readonly LineInfo[];
   readonly attachBtfId: number;
   /** Bytes of the context that it reads at most. */
   readonly maxCtxOffset: number;

@@ -2,6 +2,7 @@
  * Running a program: the stack it gets, its statistics, and what happens when it faults. A fault of a verified program is
  * a bug of ours; it is contained: the program is marked, taken off its attach points, reported, and the process goes on.
  */
+import type { LineInfo } from '../contracts/verify.ts';
 import { MAX_NESTED_RUNS } from '../memory/layout.ts';
 import { ProgramFault } from '../util/errors.ts';
 import type { Machine } from './machine.ts';
@@ -43,12 +44,24 @@ export function oops(machine: Machine, program: ProgObject, error: unknown): voi
   if (!(error instanceof ProgramFault)) throw error;
   program.fault = error;
   for (const link of machine.links.values()) if (link.program === program) link.release();
+  const source = sourceOf(program, error.insn);
+  const place = source === undefined ? '' : `\n  at ${source.file}:${source.line}: ${source.text.trim()}`;
   const report = {
     program: program.parts.name,
     progId: program.id,
-    message: `program '${program.parts.name}' (id ${program.id}) was stopped and detached: ${error.message}`,
+    message: `program '${program.parts.name}' (id ${program.id}) was stopped and detached: ${error.message}${place}`,
     error,
+    ...(source === undefined ? {} : { source }),
   };
   machine.oopses.push(report);
   machine.onOops(report);
+}
+
+/** The line that an instruction was compiled from: that of the last record at or before it. */
+function sourceOf(program: ProgObject, insn: number): LineInfo | undefined {
+  if (insn < 0) return undefined;
+  let best: LineInfo | undefined;
+  for (const line of program.parts.lines)
+    if (line.insn <= insn && (best?.insn ?? -1) <= line.insn) best = line;
+  return best;
 }

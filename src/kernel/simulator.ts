@@ -24,24 +24,29 @@ export class MachineSimulator implements Simulator {
 
   receive(packet: { ifindex: number; data: Uint8Array; rxQueue?: number }): PacketVerdict {
     const machine = this.#machine;
-    if (machine.devices.byIndex(packet.ifindex) === undefined) {
+    const device = machine.devices.byIndex(packet.ifindex);
+    if (device === undefined) {
       throw new BpfError('ENODEV', `there is no network interface ${packet.ifindex}`);
     }
     let { data } = packet;
     let xdp: number | null = null;
-    const [attachment] = machine.points.at(`xdp:${packet.ifindex}`);
+    let redirect: PacketVerdict['redirect'];
+    const [attachment] = machine.points.at(device.xdpPoint);
     if (attachment !== undefined) {
       const context = machine.packets.xdp({ data, ifindex: packet.ifindex, rxQueue: packet.rxQueue ?? 0 });
       try {
+        machine.redirects.clear();
         // A program that faults drops, as XDP_ABORTED does.
         xdp =
           runProgram(machine, attachment.program, context.address, attachment.cookie) ??
           XDP_ACTION.XDP_ABORTED;
         data = context.packet();
+        if (xdp === XDP_ACTION.XDP_REDIRECT) redirect = machine.redirects.take();
       } finally {
         context.release();
       }
-      if (xdp !== XDP_ACTION.XDP_PASS) return { xdp, data, filters: [] };
+      if (xdp !== XDP_ACTION.XDP_PASS)
+        return { xdp, data, filters: [], ...(redirect === undefined ? {} : { redirect }) };
     }
     const filters: number[] = [];
     for (const socket of machine.points.at('socket')) {
@@ -104,7 +109,7 @@ export class MachineSimulator implements Simulator {
   }
 
   sysctl(name: string): number {
-    if (!(name in SYSCTLS)) throw new BpfError('ENOENT', `there is no sysctl ${name}`);
+    if (!Object.hasOwn(SYSCTLS, name)) throw new BpfError('ENOENT', `there is no sysctl ${name}`);
     return this.#machine.sysctls.get(name as SysctlName);
   }
 

@@ -34,7 +34,7 @@ export class Sysctls {
 
   /** Throws EINVAL outside of the range, EPERM for a switch that only goes one way. */
   set(name: SysctlName, value: number): void {
-    const row: SysctlRow | undefined = SYSCTLS[name];
+    const row: SysctlRow | undefined = Object.hasOwn(SYSCTLS, name) ? SYSCTLS[name] : undefined;
     if (row === undefined) {
       throw new BpfError('ENOENT', `there is no sysctl ${name}`, {
         hint: `known: ${Object.keys(SYSCTLS).join(', ')}`,

@@ -13,7 +13,6 @@ for (const jit of [1, 0]) {
         name: 'embedded',
         kernel,
         bpffs,
-        knowsTracepoints: false,
         ifindex: kernel.simulator.addInterface('t0'),
         link: (existing, pathname) => kernel.link(existing, pathname),
         symlink: (target, pathname) => kernel.symlink(target, pathname),

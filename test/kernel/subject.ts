@@ -47,8 +47,8 @@ export interface Subject {
   readonly bpffs: string;
   /** A network interface without programs. */
   readonly ifindex: number;
-  /** Tracepoints that nobody has told of are not there. False where events of any name may be fired. */
-  readonly knowsTracepoints: boolean;
+  /** Absent where events of any name may be fired, so that no tracepoint is known to be missing. */
+  readonly knowsTracepoints?: boolean;
   /** link(2) and symlink(2) on the bpffs. */
   link(existing: string, pathname: string): void;
   symlink(target: string, pathname: string): void;

@@ -50,14 +50,14 @@ function linkXdp(machine: Machine, program: ProgObject, attr: LinkCreateAttr): L
   if ((flags & ~XDP_MODES) !== 0 || (flags & (flags - 1)) !== 0)
     throw new BpfError('EINVAL', `XDP link flags 0x${flags.toString(16)}: at most one mode can be asked for`);
   const ifindex = attr.targetIfindex ?? 0;
-  if (machine.devices.byIndex(ifindex) === undefined)
-    throw new BpfError('EINVAL', `there is no network interface ${ifindex}`);
-  if (machine.points.at(`xdp:${ifindex}`).length > 0) {
+  const device = machine.devices.byIndex(ifindex);
+  if (device === undefined) throw new BpfError('EINVAL', `there is no network interface ${ifindex}`);
+  if (machine.points.at(device.xdpPoint).length > 0) {
     throw new BpfError('EBUSY', `interface ${ifindex} has an XDP program already`, {
       hint: 'replace it with LINK_UPDATE',
     });
   }
-  return new XdpLink(ifindex, { program: program.get(), cookie: 0n }, machine.points, machine.links);
+  return new XdpLink(device, { program: program.get(), cookie: 0n }, machine.points, machine.links);
 }
 
 function linkPerfEvent(machine: Machine, program: ProgObject, attr: LinkCreateAttr): LinkObject {

@@ -59,6 +59,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     module: machine.mapsModule,
     resolver: mapResolver(machine),
     possibleCpus: machine.possibleCpus,
+    ...(machine.hashSeed === undefined ? {} : { seed: machine.hashSeed }),
   });
   const parts: MapParts = { map, btf, mapExtra: params.mapExtra };
   btf?.object.get();

@@ -3,6 +3,7 @@
  * helper ids to functions, compile, hand out a descriptor. Nothing is left behind when one of them refuses.
  */
 import { decodeProgram } from '../../asm/index.ts';
+import type { ExecutableProgram, PreparedProgram } from '../../contracts/engine.ts';
 import type { Insn } from '../../contracts/insn.ts';
 import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
 import type { MapInfo } from '../../contracts/maps.ts';
@@ -78,10 +79,8 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     packetLoads: machine.packetLoads,
     map: (info) => (maps.get(info) ?? mapOf(machine, info)).map,
   });
-  const engine =
-    machine.engines[machine.sysctls.get('net.core.bpf_jit_enable') === 0 ? 'interpreter' : 'jit'];
   const rewrittenAt = performance.now();
-  const executable = engine.prepare(program, machine.engineEnv);
+  const executable = prepare(machine, program);
   attr.onStages?.({
     verify: (verifiedAt - started) * 1000,
     rewrite: (rewrittenAt - verifiedAt) * 1000,
@@ -100,6 +99,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     btf,
     funcInfo,
     lineInfo,
+    lines: lines ?? [],
     attachBtfId: attr.attachBtfId ?? 0,
     maxCtxOffset: maxCtxOffset(verified),
     loadTime: machine.clock.boottime(),
@@ -117,6 +117,19 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   for (const map of maps.values()) map.get();
   btf?.get();
   return machine.fds.install(new ProgObject(parts, [...maps.values()], machine.programs));
+}
+
+/** Compiles where the sysctl says so. What the JIT cannot compile is interpreted, as in Linux. */
+function prepare(machine: Machine, program: ExecutableProgram): PreparedProgram {
+  const { interpreter, jit } = machine.engines;
+  if (machine.sysctls.get('net.core.bpf_jit_enable') === 0)
+    return interpreter.prepare(program, machine.engineEnv);
+  try {
+    return jit.prepare(program, machine.engineEnv);
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error;
+    return interpreter.prepare(program, machine.engineEnv);
+  }
 }
 
 function checkAttributes(machine: Machine, attr: ProgLoadAttr): ProgTypeRow {
