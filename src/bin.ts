@@ -15,9 +15,10 @@ function sink(stream: NodeJS.WriteStream): CliSink {
 }
 
 process.exitCode = await runCli(process.argv.slice(2), {
-  createKernel: ({ possibleCpus, onOops }) =>
+  createKernel: ({ possibleCpus, kernelBtf, onOops }) =>
     new EmbeddedKernel({
       ...(possibleCpus === undefined ? {} : { possibleCpus }),
+      ...(kernelBtf === undefined ? {} : { kernelBtf }),
       ...(onOops === undefined ? {} : { onOops: ({ message }) => onOops(message) }),
     }),
   version: VERSION,

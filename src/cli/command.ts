@@ -1,9 +1,10 @@
 /** What a command is to the command line: a row with a name and a function that declares it. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { PROG_TYPES, progTypeByName } from '../spec/index.ts';
 import { fromHex } from '../util/bytes.ts';
 import type { CliEnv } from './environment.ts';
-import { readFile } from './files.ts';
-import type { EngineName } from './load.ts';
+import { readBtf, readFile, readKconfig } from './files.ts';
+import type { EngineName, LoadRequest } from './load.ts';
 import type { Output } from './output.ts';
 
 /** What every command gets. */
@@ -46,14 +47,32 @@ export function programTypeOption(): Option {
   return new Option(
     '--prog-type <type>',
     'program type for sections that do not say one, such as xdp or socket_filter',
-  );
+  ).argParser((name) => {
+    if (progTypeByName(name) !== undefined) return name;
+    throw new InvalidArgumentError(`The types are ${PROG_TYPES.map((row) => row.name).join(', ')}.`);
+  });
 }
 
-export function btfOption(): Option {
-  return new Option(
-    '--btf <file>',
-    'BTF of the kernel that CO-RE relocations are for, such as /sys/kernel/btf/vmlinux',
-  );
+/** What the target kernel is: its types and its configuration. */
+export interface TargetOptions {
+  readonly btf?: string;
+  readonly kconfig?: string;
+}
+
+export function addTargetOptions(command: Command): Command {
+  return command
+    .option('--btf <file>', 'types of the kernel to relocate and verify for, such as /sys/kernel/btf/vmlinux')
+    .option(
+      '--kconfig <file>',
+      'its configuration, for extern … __kconfig: /boot/config-… or /proc/config.gz',
+    );
+}
+
+export function readTarget({ btf, kconfig }: TargetOptions): Pick<LoadRequest, 'kernelBtf' | 'kconfig'> {
+  return {
+    ...(btf === undefined ? {} : { kernelBtf: readBtf(btf) }),
+    ...(kconfig === undefined ? {} : { kconfig: readKconfig(kconfig) }),
+  };
 }
 
 export function logOption(): Option {

@@ -1,8 +1,11 @@
 /** What the command line needs from the process that it runs in; `src/bin.ts` makes the real one, tests make their own. */
+import type { Btf } from '../btf/index.ts';
 import type { Kernel } from '../contracts/kernel.ts';
 
 export interface CliKernelOptions {
   readonly possibleCpus?: number;
+  /** Types of the kernel that programs are verified against. */
+  readonly kernelBtf?: Btf;
   /** Told of programs that were stopped by a fault. */
   readonly onOops?: (message: string) => void;
 }

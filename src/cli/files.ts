@@ -8,14 +8,17 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { type Btf, parseBtf } from '../btf/index.ts';
 import { isElf, parseElf } from '../elf/index.ts';
 import { BpfObject } from '../libbpf/index.ts';
+import { fromUtf8 } from '../util/bytes.ts';
 import { ERRNO, type ErrnoName } from '../util/errno.ts';
 import { BpfError } from '../util/errors.ts';
 
 /** Objects larger than this are no BPF objects; a device or a wrong file is not read into memory. */
 const MAX_FILE = 1 << 30;
+const MAX_CONFIG = 64 << 20;
 
 const HINTS: Partial<Record<ErrnoName, string>> = {
   ENOENT: 'check the path',
@@ -129,6 +132,22 @@ export function readBtf(path: string): Btf {
     if (section === undefined) throw new BpfError('ENOENT', 'the ELF file has no section .BTF');
     return parseBtf(section.data);
   });
+}
+
+/** `CONFIG_X=value` lines, gzipped or not. */
+export function readKconfig(path: string): ReadonlyMap<string, string> {
+  const bytes = readFile(path);
+  const gzipped = bytes[0] === 0x1f && bytes[1] === 0x8b;
+  const text = inFile(path, () => fromUtf8(gzipped ? unzip(bytes) : bytes));
+  return new Map([...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
+}
+
+function unzip(bytes: Uint8Array): Uint8Array {
+  try {
+    return gunzipSync(bytes, { maxOutputLength: MAX_CONFIG });
+  } catch (error) {
+    throw new BpfError('EINVAL', 'it cannot be unzipped', { cause: error });
+  }
 }
 
 /** Runs `read` and puts the path before the message of what it throws. */

@@ -19,8 +19,10 @@ export interface LoadRequest {
   readonly cpus?: number;
   /** Program type for sections that do not say one. */
   readonly type?: string;
-  /** BTF of the kernel that CO-RE relocations are for. */
+  /** BTF of the kernel to relocate and to verify for. */
   readonly kernelBtf?: Btf;
+  /** Kernel options, for `extern … __kconfig`. */
+  readonly kconfig?: ReadonlyMap<string, string>;
   readonly onOops?: (message: string) => void;
 }
 
@@ -50,6 +52,7 @@ export function makeKernel(env: CliEnv, request: Omit<LoadRequest, 'strict'>): K
   const kernel = env.createKernel({
     possibleCpus: request.cpus ?? DEFAULT_CPUS,
     ...(request.onOops === undefined ? {} : { onOops: request.onOops }),
+    ...(request.kernelBtf === undefined ? {} : { kernelBtf: request.kernelBtf }),
   });
   if (request.engine !== undefined) {
     if (kernel.simulator === null)
@@ -69,6 +72,7 @@ export function loadObject(env: CliEnv, object: BpfObject, request: LoadRequest)
       strict: request.strict,
       ...(request.type === undefined ? {} : { defaultProgType: request.type }),
       ...(request.kernelBtf === undefined ? {} : { kernelBtf: request.kernelBtf }),
+      ...(request.kconfig === undefined ? {} : { kconfig: request.kconfig }),
     });
   } catch (error) {
     kernel.shutdown();

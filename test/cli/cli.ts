@@ -27,9 +27,10 @@ export async function cli(argv: readonly string[], circumstances: CliCircumstanc
   let stderr = '';
   const isTTY = circumstances.tty === true;
   const env: CliEnv = {
-    createKernel: ({ possibleCpus, onOops }) =>
+    createKernel: ({ possibleCpus, kernelBtf, onOops }) =>
       new EmbeddedKernel({
         ...(possibleCpus === undefined ? {} : { possibleCpus }),
+        ...(kernelBtf === undefined ? {} : { kernelBtf }),
         ...(onOops === undefined ? {} : { onOops: ({ message }) => onOops(message) }),
       }),
     version: '1.2.3',

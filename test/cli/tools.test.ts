@@ -30,6 +30,36 @@ describe('asm and disasm', () => {
     expect(record).toMatchObject({ name: 'first', section: 'xdp', verdict: 'accept' });
   });
 
+  it('runs a program whose section says nothing as the type that is given', async () => {
+    const object = temporary('b.o');
+    await cli(['asm', temporary('b.s', SOURCE), '-o', object, '--section', 'something']);
+    const unsaid = await cli(['verify', object]);
+    expect(unsaid.exit).toBe(1);
+    expect(unsaid.stdout).toMatch(/section 'something' does not say a program type/);
+    const { exit, stdout } = await cli(['run', object, '--prog-type', 'xdp', '--pcap', TRAFFIC]);
+    expect(exit).toBe(0);
+    expect(stdout).toMatch(/XDP_DROP × 95/);
+    expect(await cli(['verify', object, '--prog-type', 'nonsense'])).toMatchObject({
+      exit: 2,
+      stderr: expect.stringMatching(/The types are socket_filter, /),
+    });
+  });
+
+  it('takes the types and the configuration of a kernel', async () => {
+    const kconfig = temporary('config', '# a comment\nCONFIG_HZ=250\n');
+    const target = ['--btf', example('hello'), '--kconfig', kconfig];
+    expect(await cli(['verify', example('hello'), ...target])).toMatchObject({ exit: 0 });
+    expect(await cli(['verify', example('hello'), '--btf', kconfig])).toMatchObject({
+      exit: 1,
+      stderr: expect.stringMatching(/config: malformed BTF: .*\[EINVAL\]/),
+    });
+    const broken = temporary('config.gz', new Uint8Array([0x1f, 0x8b, 8, 0]));
+    expect(await cli(['verify', example('hello'), '--kconfig', broken])).toMatchObject({
+      exit: 1,
+      stderr: expect.stringMatching(/config\.gz: it cannot be unzipped/),
+    });
+  });
+
   it('says where the text is wrong', async () => {
     const { exit, stderr } = await cli(['asm', temporary('bad.s', 'r0 = 2\nfoo bar\n')]);
     expect(exit).toBe(1);

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import {
   type Action,
-  btfOption,
+  addTargetOptions,
   type CommandRow,
   collect,
   engineOption,
@@ -12,6 +12,8 @@ import {
   positive,
   programTypeOption,
   type Runner,
+  readTarget,
+  type TargetOptions,
   withExamples,
 } from '../command.ts';
 import { EXIT, UsageError } from '../errors.ts';
@@ -25,7 +27,7 @@ import { printSummary, summaryJson } from '../session/summary.ts';
 import { parseAssignment } from '../values.ts';
 import { logAtLevel } from '../verifier-stats.ts';
 
-interface RunOptions {
+interface RunOptions extends TargetOptions {
   readonly pcap?: string;
   readonly write?: string;
   readonly replay?: string;
@@ -37,7 +39,6 @@ interface RunOptions {
   readonly set?: readonly string[];
   readonly type?: string;
   readonly progType?: string;
-  readonly btf?: string;
   readonly repeat: number;
   readonly duration?: number;
   readonly cpus: number;
@@ -51,12 +52,13 @@ const action: Action<[string, RunOptions]> = async ({ env, out }, file, options)
   if (options.data !== undefined && (options.pcap !== undefined || options.replay !== undefined))
     throw new UsageError('--data is for runs without --pcap and --replay');
   const view = options.json ? new JsonView(out, options) : new TextView(out, options);
-  const { data, program, set, ...rest } = options;
+  const { data, program, set, btf: _btf, kconfig: _kconfig, ...rest } = options;
   const summary = await runSession(
     env,
     out,
     {
       ...rest,
+      target: readTarget(options),
       file,
       program: program ?? [],
       set: (set ?? []).map(parseAssignment),
@@ -155,7 +157,6 @@ export const RUN: CommandRow = {
       .option('--map <name>', 'shows this map, all of it; may be repeated', collect)
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
-      .addOption(btfOption())
       .option('--interface <name>', 'name of the interface that receives the packets', 'eth0')
       .option('--type <struct>', 'struct that ring and perf buffer records are')
       .option('--data <hex|@file>', 'packet or context for a run without input', undefined)
@@ -171,6 +172,7 @@ export const RUN: CommandRow = {
       .addOption(logOption())
       .option('--json', 'one JSON document: output, programs, maps')
       .action(run(action));
+    addTargetOptions(command);
     withExamples(command, [
       ['tsbpf run xdp_filter.bpf.o --pcap traffic.pcap --set blocked:10.66.0.0/16=1', 'filter packets'],
       ['tsbpf run exec_ringbuf.bpf.o --replay commands.strace', 'trace a recording of strace -f -ttt'],

@@ -2,28 +2,29 @@
 import type { Command } from 'commander';
 import {
   type Action,
-  btfOption,
+  addTargetOptions,
   type CommandRow,
   collect,
   logOption,
   programTypeOption,
   type Runner,
+  readTarget,
+  type TargetOptions,
   withExamples,
 } from '../command.ts';
 import { EXIT } from '../errors.ts';
-import { openObject, readBtf } from '../files.ts';
+import { openObject } from '../files.ts';
 import { toJson } from '../json.ts';
 import { loadObject } from '../load.ts';
 import { plural } from '../output.ts';
 import { printAccepted, printRejected, verdictRecord } from '../rejection.ts';
 import { logAtLevel } from '../verifier-stats.ts';
 
-interface VerifyOptions {
+interface VerifyOptions extends TargetOptions {
   readonly log: number;
   readonly json?: boolean;
   readonly program?: readonly string[];
   readonly progType?: string;
-  readonly btf?: string;
 }
 
 const action: Action<[string, VerifyOptions]> = ({ env, out }, file, options) => {
@@ -35,7 +36,7 @@ const action: Action<[string, VerifyOptions]> = ({ env, out }, file, options) =>
     strict: false,
     logLevel: options.log,
     ...(options.progType === undefined ? {} : { type: options.progType }),
-    ...(options.btf === undefined ? {} : { kernelBtf: readBtf(options.btf) }),
+    ...readTarget(options),
   });
   try {
     const { reports } = loaded;
@@ -72,13 +73,13 @@ export const VERIFY: CommandRow = {
       .argument('<file>', 'object file')
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
-      .addOption(btfOption())
       .addOption(logOption())
       .option(
         '--json',
         'one record a program: name, section, type, verdict, errno, message, insnsProcessed, insn, source, registers',
       )
       .action(run(action));
+    addTargetOptions(command);
     withExamples(command, [
       ['tsbpf verify prog.bpf.o', 'verdicts and reasons'],
       ['tsbpf verify prog.bpf.o --log 2', 'with the state before every instruction, as the kernel logs it'],

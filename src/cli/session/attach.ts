@@ -2,6 +2,7 @@
 import type { Kernel } from '../../contracts/kernel.ts';
 import type { BpfObject, BpfProgram } from '../../libbpf/index.ts';
 import { type ProgTypeRow, progTypeByName } from '../../spec/index.ts';
+import { BPF_ATTACH_TYPE } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
 
 export interface Placement {
@@ -21,6 +22,8 @@ export interface AttachRequest {
   readonly interface: string;
   /** Programs that were named are attached even where the object has them for tail calls. */
   readonly named: ReadonlySet<string>;
+  /** Program type of programs whose section does not say one. */
+  readonly type?: string;
 }
 
 /** Programs that a program array of the object holds from the start, and the array. */
@@ -38,7 +41,8 @@ export function attachAll(kernel: Kernel, object: BpfObject, request: AttachRequ
     .filter((program) => program.loaded)
     .map((program) => {
       const array = held.get(program.name);
-      const type = typeOf(program);
+      const typeName = program.spec.progType ?? request.type;
+      const type = typeName === undefined ? undefined : progTypeByName(typeName);
       if (array !== undefined && !request.named.has(program.name))
         return { program, type, place: 'none', what: `called through the program array '${array}'` };
       return attachOne(kernel, program, type, request, taken);
@@ -58,15 +62,19 @@ function attachOne(
   taken: Taken,
 ): Placement {
   const attach = program.spec.sectionRow?.attach;
-  if (attach === 'xdp') {
+  if (attach === 'xdp' || (program.spec.sectionRow === undefined && type?.name === XDP_TYPE)) {
     if (taken.xdp !== undefined) {
       const what = `interface ${request.interface} has '${taken.xdp}'; choose with --program`;
       return { program, type, place: 'none', what };
     }
-    kernel.simulator?.addInterface(request.interface);
-    const link = program.attach({ interface: request.interface });
+    const targetIfindex = kernel.simulator?.addInterface(request.interface);
+    kernel.linkCreate({
+      progFd: program.fd,
+      attachType: BPF_ATTACH_TYPE.BPF_XDP,
+      ...(targetIfindex === undefined ? {} : { targetIfindex }),
+    });
     taken.xdp = program.name;
-    return { program, type, place: 'interface', what: link.target };
+    return { program, type, place: 'interface', what: `XDP on interface ${request.interface}` };
   }
   if (attach === undefined && type?.name === SOCKET_TYPE) {
     program.attachSocket();
@@ -81,9 +89,7 @@ function attachOne(
   }
 }
 
+/** The type of programs on interfaces, for sections that do not say it. */
+const XDP_TYPE = 'xdp';
 /** The type whose programs are attached with SO_ATTACH_BPF; no section says so. */
 const SOCKET_TYPE = 'socket_filter';
-
-function typeOf(program: BpfProgram): ProgTypeRow | undefined {
-  return program.spec.progType === undefined ? undefined : progTypeByName(program.spec.progType);
-}

@@ -2,8 +2,14 @@
 import type { Kernel } from '../../contracts/kernel.ts';
 import type { CliEnv } from '../environment.ts';
 import { UsageError } from '../errors.ts';
-import { openObject, readBtf } from '../files.ts';
-import { type EngineName, type LoadedObject, loadObject, type ProgramReport } from '../load.ts';
+import { openObject } from '../files.ts';
+import {
+  type EngineName,
+  type LoadedObject,
+  type LoadRequest,
+  loadObject,
+  type ProgramReport,
+} from '../load.ts';
 import type { Output } from '../output.ts';
 import { type Assignment, assign } from '../values.ts';
 import { attachAll, type Placement, tailCalled } from './attach.ts';
@@ -26,8 +32,8 @@ export interface SessionOptions {
   readonly set: readonly Assignment[];
   readonly type?: string;
   readonly progType?: string;
-  /** Path of the kernel's BTF. */
-  readonly btf?: string;
+  /** The kernel to relocate and verify for. */
+  readonly target?: Pick<LoadRequest, 'kernelBtf' | 'kconfig'>;
   readonly repeat: number;
   readonly duration?: number;
   readonly cpus: number;
@@ -82,7 +88,7 @@ export async function runSession(
     onOops: (message) => oopses.push(message),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     ...(options.progType === undefined ? {} : { type: options.progType }),
-    ...(options.btf === undefined ? {} : { kernelBtf: readBtf(options.btf) }),
+    ...options.target,
   });
   try {
     for (const report of loaded.reports) listener.log(report);
@@ -144,6 +150,7 @@ class Feeder {
     this.#placements = attachAll(loaded.kernel, loaded.object, {
       interface: options.interface,
       named: new Set(options.program),
+      ...(options.progType === undefined ? {} : { type: options.progType }),
     });
     for (const placement of this.#placements) this.#results.set(placement, new Map());
   }
