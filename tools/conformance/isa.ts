@@ -15,7 +15,7 @@ import { MODELLED_SKB, MODELLED_SKB_SIZE } from '../../src/spec/contexts/modelle
 import { progTypeByName } from '../../src/spec/index.ts';
 import { ERRNO, fromHex } from '../../src/util/index.ts';
 import { verify } from '../../src/verifier/index.ts';
-import { readTable } from './table.ts';
+import { conclude, readTable, type TableOptions } from './table.ts';
 
 interface IsaCase {
   readonly id: number;
@@ -166,7 +166,8 @@ export function addIsaCommand(program: Command): void {
     .argument('<file>', 'table, one JSON record a line')
     .option('--engine <which>', 'interp, jit or both', 'both')
     .option('--json', 'one record a case; the summary goes to standard error')
-    .action((file: string, options: { engine: string; json?: boolean }) => {
+    .option('--require <percent>', 'cases that must agree', '100')
+    .action((file: string, options: { engine: string } & TableOptions) => {
       if (!['interp', 'jit', 'both'].includes(options.engine))
         program.error(`error: --engine ${options.engine}: give interp, jit or both`, { exitCode: 2 });
       const memory = new GuestMemory();
@@ -182,9 +183,6 @@ export function addIsaCommand(program: Command): void {
       const agreed = judged.filter((o) => o.agree);
       if (options.json) for (const outcome of outcomes) console.log(JSON.stringify(outcome));
       else printText(outcomes);
-      const summary = `agree ${agreed.length} of ${judged.length}`;
-      if (options.json) process.stderr.write(`${summary}\n`);
-      else console.log(summary);
-      process.exitCode = agreed.length === judged.length ? 0 : 1;
+      conclude(agreed.length, judged.length, options);
     });
 }

@@ -11,7 +11,7 @@ import type { Fd } from '../../src/contracts/kernel.ts';
 import { EmbeddedKernel } from '../../src/kernel/index.ts';
 import { mapTypeByName, progTypeByName } from '../../src/spec/index.ts';
 import { BpfError, fromHex } from '../../src/util/index.ts';
-import { readTable } from './table.ts';
+import { conclude, readTable, type TableOptions } from './table.ts';
 
 interface RunCase {
   readonly id: number;
@@ -161,7 +161,8 @@ export function addRunsCommand(program: Command): void {
     .argument('<file>', 'table, one JSON record a line')
     .option('--engine <which>', 'interp, jit or both', 'both')
     .option('--json', 'one record a case; the summary goes to standard error')
-    .action((file: string, options: { engine: string; json?: boolean }) => {
+    .option('--require <percent>', 'cases that must agree', '100')
+    .action((file: string, options: { engine: string } & TableOptions) => {
       const engines = ENGINES[options.engine as keyof typeof ENGINES];
       if (engines === undefined)
         program.error(`error: --engine ${options.engine}: give interp, jit or both`, { exitCode: 2 });
@@ -196,10 +197,8 @@ export function addRunsCommand(program: Command): void {
       }
       const judged = outcomes.filter((o) => o.agree !== null);
       const agreed = judged.filter((o) => o.agree);
-      const summary = `agree ${agreed.length} of ${judged.length}`;
       if (options.json) {
         for (const outcome of outcomes) console.log(JSON.stringify(outcome));
-        process.stderr.write(`${summary}\n`);
       } else {
         for (const o of judged.filter((outcome) => !outcome.agree)) {
           console.log(`${o.id} ${o.name}`);
@@ -210,8 +209,7 @@ export function addRunsCommand(program: Command): void {
         for (const { reason } of outcomes)
           if (reason !== undefined) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
         for (const [reason, count] of reasons) console.log(`skipped ${count}: ${reason}`);
-        console.log(summary);
       }
-      process.exitCode = agreed.length === judged.length ? 0 : 1;
+      conclude(agreed.length, judged.length, options);
     });
 }

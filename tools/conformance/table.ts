@@ -17,3 +17,21 @@ export function readTable<T>(path: string): T[] {
     process.exit(2);
   }
 }
+
+export interface TableOptions {
+  readonly json?: boolean;
+  /** Percent of the cases that must agree for status 0 (default: all). */
+  readonly require?: string;
+}
+
+/** The last line, on standard error where standard output is JSON; and the exit status. */
+export function conclude(agreed: number, judged: number, options: TableOptions): void {
+  const summary = `agree ${agreed} of ${judged}`;
+  if (options.json) process.stderr.write(`${summary}\n`);
+  else console.log(summary);
+  const required = Number(options.require ?? 100);
+  if (!(required >= 0 && required <= 100)) {
+    process.stderr.write(`conformance: --require takes a percentage, not '${options.require}'\n`);
+    process.exitCode = 2;
+  } else if (agreed * 100 < required * judged) process.exitCode = 1;
+}
