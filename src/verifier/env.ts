@@ -16,7 +16,6 @@ import {
   F_TEST_STATE_FREQ,
   JUMP_SEQUENCE_LIMIT,
 } from './limits.ts';
-import type { LiveStack } from './live-stack.ts';
 import { formatLine, formatState, LOG_ALL, LOG_INSNS, Log, lineOf, Scratched, stateIndent } from './log.ts';
 import { Refusal } from './refusal.ts';
 import {
@@ -112,6 +111,18 @@ interface Pending {
   readonly pathLength: number;
 }
 
+/** Which stack slots may still be read; `live-stack.ts` implements it. */
+export interface StackLiveness {
+  startInsn(insn: number): void;
+  commitInsn(): void;
+  resetCurrent(): void;
+  markRead(frame: number, slot: number): void;
+  markWrite(frame: number, slot: number): void;
+  update(): void;
+  startQuery(state: VState): void;
+  isAlive(frame: number, slot: number): boolean;
+}
+
 export class Env {
   readonly request: VerifyRequest;
   readonly insns: readonly Insn[];
@@ -144,7 +155,7 @@ export class Env {
   subprogs: Subprog[] = [];
   readonly usedMaps: MapInfo[] = [];
   postorder: Int32Array = new Int32Array(0);
-  liveStack!: LiveStack;
+  liveStack!: StackLiveness;
   cgroupStorages = new Set<number>();
   /** Calls of bpf_loop: the one callback that could be inlined, or -1. */
   readonly inlineLoops = new Map<number, number>();

@@ -7,7 +7,7 @@
  * have been collected and propagated, so `isAlive` may be asked.
  */
 import { successors } from './cfg.ts';
-import { CALLS_CALLBACK, type Env, PRUNE_POINT } from './env.ts';
+import { CALLS_CALLBACK, type Env, PRUNE_POINT, type StackLiveness } from './env.ts';
 import { formatSlotMask } from './log.ts';
 import type { VState } from './state.ts';
 
@@ -61,7 +61,7 @@ class Instance {
   }
 }
 
-export class LiveStack {
+export class LiveStack implements StackLiveness {
   private readonly env: Env;
   private readonly instances = new Map<string, Instance>();
   private current: Instance | null = null;
