@@ -188,6 +188,17 @@ describe('run on a recording', () => {
   });
 });
 
+it('does not attach what --set puts into a program array', async () => {
+  const { programs } = await run(
+    example('syscall_tail'),
+    '--replay',
+    COMMANDS,
+    '--set',
+    'handlers:0=dispatch',
+  );
+  expect(programs.every(({ runs }) => runs === 0)).toBe(true);
+});
+
 describe('run without input', () => {
   it('test-runs what can be', async () => {
     const { programs } = await run(example('xdp_filter'), '--repeat', '10');
@@ -238,6 +249,7 @@ describe('run: what goes wrong', () => {
       1,
       /there is no map 'bad' \[ENOENT\]\nhint: there are blocked, protocols/,
     ],
+    ['no such map to show', ['--pcap', TRAFFIC, '--map', 'nope'], 1, /there is no map 'nope' \[ENOENT\]/],
     [
       'no such program',
       ['--program', 'nope'],

@@ -105,6 +105,7 @@ async function ran({ env, out }: CommandContext, file: string, options: DumpOpti
       file,
       log: 0,
       program: options.program ?? [],
+      maps: options.map ?? [],
       interface: 'eth0',
       set: (options.set ?? []).map(parseAssignment),
       repeat: 1,

@@ -61,6 +61,7 @@ const action: Action<[string, RunOptions]> = async ({ env, out }, file, options)
       target: readTarget(options),
       file,
       program: program ?? [],
+      maps: options.map ?? [],
       set: (set ?? []).map(parseAssignment),
       ...(data === undefined ? {} : { data: parseData(data) }),
     },

@@ -1,9 +1,10 @@
 /** Where each program of an object goes when it is run: the section says it, as far as the kernel has such a place. */
 import type { Kernel } from '../../contracts/kernel.ts';
 import type { BpfObject, BpfProgram } from '../../libbpf/index.ts';
-import { type ProgTypeRow, progTypeByName } from '../../spec/index.ts';
+import { mapTypeById, type ProgTypeRow, progTypeByName } from '../../spec/index.ts';
 import { BPF_ATTACH_TYPE } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
+import type { Assignment } from '../values.ts';
 
 export interface Placement {
   readonly program: BpfProgram;
@@ -22,25 +23,30 @@ export interface AttachRequest {
   readonly interface: string;
   /** Programs that were named are attached even where the object has them for tail calls. */
   readonly named: ReadonlySet<string>;
+  /** Programs that are reached by tail calls, and the array that holds them. */
+  readonly held: ReadonlyMap<string, string>;
   /** Program type of programs whose section does not say one. */
   readonly type?: string;
 }
 
-/** Programs that a program array of the object holds from the start, and the array. */
-export function tailCalled(object: BpfObject): Map<string, string> {
+/** Programs that a program array of the object holds from the start or is given at the command line, and the array. */
+export function tailCalled(object: BpfObject, set: readonly Assignment[]): Map<string, string> {
   const held = new Map<string, string>();
+  for (const { map: name, value } of set) {
+    const map = object.spec.maps.find((one) => one.name === name);
+    if (map !== undefined && mapTypeById(map.type)?.holds === 'prog') held.set(value, name);
+  }
   for (const map of object.spec.maps)
     for (const slot of map.values) if (slot.kind === 'program') held.set(slot.program, map.name);
   return held;
 }
 
 export function attachAll(kernel: Kernel, object: BpfObject, request: AttachRequest): Placement[] {
-  const held = tailCalled(object);
   const taken: Taken = { sockets: 0, xdp: undefined };
   return object.programs
     .filter((program) => program.loaded)
     .map((program) => {
-      const array = held.get(program.name);
+      const array = request.held.get(program.name);
       const typeName = program.spec.progType ?? request.type;
       const type = typeName === undefined ? undefined : progTypeByName(typeName);
       if (array !== undefined && !request.named.has(program.name))

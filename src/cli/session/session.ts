@@ -28,6 +28,8 @@ export interface SessionOptions {
   readonly engine?: EngineName;
   readonly log: number;
   readonly program: readonly string[];
+  /** Maps that will be shown. */
+  readonly maps: readonly string[];
   readonly interface: string;
   readonly set: readonly Assignment[];
   readonly type?: string;
@@ -76,7 +78,8 @@ export async function runSession(
   listener: SessionListener,
 ): Promise<SessionSummary | undefined> {
   const object = openObject(options.file);
-  choosePrograms(object, options.program);
+  const held = tailCalled(object, options.set);
+  choosePrograms(object, options.program, held);
   const decoder = new RecordDecoder(object.spec.btf, options.type);
   // Read before anything is loaded: a bad recording is said at once.
   const recording = options.replay === undefined ? undefined : readRecording(options.replay);
@@ -97,8 +100,10 @@ export async function runSession(
       loaded.close();
       return undefined;
     }
+    // Said now, not after the input.
+    for (const name of options.maps) object.findMap(name);
     for (const assignment of options.set) assign(object, assignment);
-    const feeder = new Feeder(env, out, options, loaded, { decoder, listener, recording });
+    const feeder = new Feeder(env, out, options, loaded, { decoder, listener, recording, held });
     const elapsed = await feeder.run();
     return { ...feeder.summary(), oopses, elapsed };
   } catch (error) {
@@ -108,12 +113,15 @@ export async function runSession(
 }
 
 /** Named programs, and those that they may tail-call; without names what the object says. */
-function choosePrograms(object: LoadedObject['object'], names: readonly string[]): void {
+function choosePrograms(
+  object: LoadedObject['object'],
+  names: readonly string[],
+  held: ReadonlyMap<string, string>,
+): void {
   if (names.length === 0) {
     if (object.programs.length === 0) throw new UsageError(`'${object.spec.name}' has no programs`);
     return;
   }
-  const held = tailCalled(object);
   const wanted = new Set(names.map((name) => object.findProgram(name).name));
   for (const program of object.programs)
     program.autoload = wanted.has(program.name) || held.has(program.name);
@@ -123,6 +131,7 @@ interface FeederParts {
   readonly decoder: RecordDecoder;
   readonly listener: SessionListener;
   readonly recording: ReturnType<typeof readRecording> | undefined;
+  readonly held: ReadonlyMap<string, string>;
 }
 
 class Feeder {
@@ -150,6 +159,7 @@ class Feeder {
     this.#placements = attachAll(loaded.kernel, loaded.object, {
       interface: options.interface,
       named: new Set(options.program),
+      held: parts.held,
       ...(options.progType === undefined ? {} : { type: options.progType }),
     });
     for (const placement of this.#placements) this.#results.set(placement, new Map());
@@ -220,7 +230,7 @@ class Feeder {
 
   #remarks(): void {
     const { note } = this.#parts.listener;
-    const held = tailCalled(this.#loaded.object);
+    const { held } = this.#parts;
     for (const { program, place, what } of this.#placements)
       if (place === 'none' && !held.has(program.name)) note(`'${program.name}' is not attached: ${what}`);
     if (this.#events.skipped > 0) {
