@@ -10,6 +10,7 @@ import { Command } from 'commander';
 import { parseBtf } from '../src/btf/index.ts';
 import type { Kernel } from '../src/contracts/kernel.ts';
 import { EmbeddedKernel } from '../src/kernel/index.ts';
+import type { BpfError } from '../src/util/index.ts';
 import { LinuxKernel } from '../test/host/linux-kernel.ts';
 import { whyNoProbe } from '../test/host/probe.ts';
 import { compareRuns } from './corpus/runs.ts';
@@ -137,6 +138,9 @@ class Tally {
 const describe = (v: Omit<Verdict, 'log'> | undefined): string =>
   v === undefined ? '' : `${v.verdict} ${v.errno} after ${v.insns ?? '?'} insns: ${v.blocked ?? v.message}`;
 
+const describeError = (error: BpfError | undefined): string | undefined =>
+  error === undefined ? undefined : `${error.code} ${error.message.split('\n')[0]}`;
+
 function agree(ours: Verdict, linux: Verdict | undefined): boolean {
   if (linux === undefined || !comparable(linux)) return true;
   if (verified(ours) !== verified(linux)) return false;
@@ -176,10 +180,12 @@ function main(directory: string, options: Options): void {
     const theirs = linux === undefined ? undefined : load(linux as unknown as Kernel, linux.bpffs);
     if (ours.error !== undefined || theirs?.error !== undefined) {
       const same = ours.error?.code === theirs?.error?.code;
-      const reason = (ours.error?.message ?? `only Linux: ${theirs?.error?.message}`).split('\n')[0]!;
+      const reason = (describeError(ours.error) ?? `only Linux: ${describeError(theirs?.error)}`).split(
+        '\n',
+      )[0]!;
       tally.count(
         tally.objectErrors,
-        `${reason}${same || theirs === undefined ? '' : ` (Linux: ${theirs.error?.message.split('\n')[0] ?? 'loads it'})`}`,
+        `${reason}${same || theirs === undefined ? '' : ` (Linux: ${describeError(theirs.error) ?? 'loads it'})`}`,
       );
       if (options.json)
         console.log(
@@ -190,7 +196,8 @@ function main(directory: string, options: Options): void {
             agree: same,
           }),
         );
-      else if (!same) console.log(`${name}: ${reason}\n  linux: ${theirs?.error?.message ?? 'loads it'}`);
+      else if (!same)
+        console.log(`${name}: ${reason}\n  linux: ${describeError(theirs?.error) ?? 'loads it'}`);
     }
     for (const program of ours.object?.programs ?? []) {
       const mine = ours.programs.get(program.name)!;

@@ -6,7 +6,7 @@
 import { BpfError } from '../util/index.ts';
 import { BTF_MAX_DEPTH, type Btf } from './btf.ts';
 import { BTF_MAX_TYPE } from './parse.ts';
-import type { BtfType } from './types.ts';
+import type { BtfType, BtfTypeOf } from './types.ts';
 
 function bad(id: number, what: string): BpfError {
   return new BpfError('EINVAL', `BTF type id ${id}: ${what}`);
@@ -56,6 +56,14 @@ function checkName(id: number, type: BtfType): void {
 }
 
 /** Checks one type by itself and the kinds it refers to. */
+/** A function, other than a mere prototype, has names for its parameters (kernel: btf_func_check). */
+function checkParams(btf: Btf, id: number, func: BtfTypeOf<'func'>): void {
+  const proto = btf.type(func.type);
+  if (proto.kind !== 'func_proto') return;
+  const unnamed = proto.params.findIndex((param) => param.name === '' && param.type !== 0);
+  if (unnamed >= 0) throw bad(id, `function '${func.name}' does not name its argument ${unnamed + 1}`);
+}
+
 function checkType(btf: Btf, id: number, type: BtfType): void {
   checkName(id, type);
   switch (type.kind) {
@@ -89,6 +97,7 @@ function checkType(btf: Btf, id: number, type: BtfType): void {
     case 'func':
       if (btf.kind(type.type) !== 'func_proto')
         throw bad(id, `function '${type.name}' has type ${btf.kind(type.type)}`);
+      checkParams(btf, id, type);
       break;
     case 'var': {
       const target = btf.resolved(type.type);

@@ -14,6 +14,7 @@ import {
   resolveCore,
 } from '../object/index.ts';
 import { attachTypeByName, mapTypeById, progTypeByName } from '../spec/index.ts';
+import type { MapTypeRow, SizeRule } from '../spec/types.ts';
 import { BPF_MACROS, BPF_MAP_FLAGS } from '../uapi/index.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import { attachesWithObject } from './attach.ts';
@@ -42,6 +43,7 @@ export interface LoadFailure {
   readonly error: unknown;
 }
 
+const PAGE_SIZE = 4096;
 const PSEUDO_LOAD_SLOTS = 2;
 
 export class BpfObject {
@@ -49,6 +51,8 @@ export class BpfObject {
   readonly programs: readonly BpfProgram[];
   /** Programs that `load` with `strict: false` could not load. */
   readonly failures: LoadFailure[] = [];
+  /** Why the kernel did not take the object's types; it is then loaded without them. */
+  btfError: BpfError | undefined;
   #maps: BpfMap[] = [];
   #kernel: Kernel | undefined;
   #owned: Fd[] = [];
@@ -132,11 +136,20 @@ export class BpfObject {
   }
 
   #loadBtf(kernel: Kernel): Fd | undefined {
-    const { loadBtf } = this.spec;
-    return loadBtf === undefined ? undefined : this.#own(kernel.btfLoad({ btf: loadBtf }));
+    const { loadBtf, maps } = this.spec;
+    if (loadBtf === undefined) return undefined;
+    try {
+      return this.#own(kernel.btfLoad({ btf: loadBtf }));
+    } catch (error) {
+      // Types are optional, as long as nothing is made of them (libbpf: kernel_needs_btf).
+      if (!(error instanceof BpfError) || maps.some((map) => map.origin === 'struct_ops')) throw error;
+      this.btfError = error;
+      return undefined;
+    }
   }
 
-  #createMap(kernel: Kernel, spec: MapSpec, btfFd: Fd | undefined, options: LoadOptions): BpfMap {
+  #createMap(kernel: Kernel, given: MapSpec, btfFd: Fd | undefined, options: LoadOptions): BpfMap {
+    const spec = sized(kernel, given);
     const path = `${options.pinRoot ?? '/sys/fs/bpf'}/${spec.name}`;
     const reused = spec.pinning === 'by_name' ? this.#reuse(kernel, spec, path) : undefined;
     const fd = reused ?? this.#own(this.#newMap(kernel, spec, btfFd));
@@ -145,36 +158,44 @@ export class BpfObject {
   }
 
   #newMap(kernel: Kernel, spec: MapSpec, btfFd: Fd | undefined): Fd {
-    const inner = spec.inner === undefined ? undefined : this.#newMap(kernel, spec.inner, btfFd);
+    if (spec.structOps !== undefined) {
+      const { typeName } = spec.structOps;
+      throw new BpfError(
+        'EOPNOTSUPP',
+        `map '${spec.name}' implements struct ${typeName}: struct_ops are not implemented`,
+      );
+    }
+    const inner =
+      spec.inner === undefined ? undefined : this.#newMap(kernel, sized(kernel, spec.inner), btfFd);
     const row = mapTypeById(spec.type);
-    // The kernel wants no types on maps whose slots are descriptors.
-    const typed = btfFd !== undefined && row?.holds === undefined && spec.btfValueTypeId !== 0;
+    const typed = btfFd !== undefined && !row?.noBtf && spec.btfValueTypeId !== 0;
     const attr: MapCreateAttr = {
       mapType: spec.type,
       keySize: spec.keySize,
       valueSize: spec.valueSize,
-      maxEntries: this.#maxEntries(kernel, spec),
+      maxEntries: spec.maxEntries,
       mapFlags: spec.flags,
       mapName: objectName(spec.name),
       mapExtra: spec.mapExtra,
       ...(spec.numaNode === 0 ? {} : { numaNode: spec.numaNode }),
       ...(inner === undefined ? {} : { innerMapFd: inner }),
-      ...(typed ? { btfFd, btfKeyTypeId: spec.btfKeyTypeId, btfValueTypeId: spec.btfValueTypeId } : {}),
     };
     try {
+      if (typed) {
+        const { btfKeyTypeId, btfValueTypeId } = spec;
+        try {
+          return kernel.mapCreate({ ...attr, btfFd, btfKeyTypeId, btfValueTypeId });
+        } catch (error) {
+          // Once more without types, as libbpf does: some kernels take none on some maps.
+          if (!(error instanceof BpfError)) throw error;
+        }
+      }
       return kernel.mapCreate(attr);
     } catch (error) {
       throw named(error, `map '${spec.name}'`);
     } finally {
       if (inner !== undefined) kernel.close(inner);
     }
-  }
-
-  /** A PERF_EVENT_ARRAY without a size has one slot a CPU. */
-  #maxEntries(kernel: Kernel, spec: MapSpec): number {
-    if (spec.maxEntries === 0 && mapTypeById(spec.type)?.holds === 'perf_event')
-      return kernel.features().possibleCpus;
-    return spec.maxEntries;
   }
 
   #reuse(kernel: Kernel, spec: MapSpec, path: string): Fd | undefined {
@@ -350,6 +371,36 @@ function attachTarget(kernel: Kernel, spec: ProgramSpec, options: LoadOptions): 
 function kernelBtf(kernel: Kernel): Btf | undefined {
   const bytes = kernel.kernelBtf();
   return bytes === null ? undefined : parseBtf(bytes);
+}
+
+/**
+ * The size of keys or values for MAP_CREATE: where the type leaves no choice, its one size stands for none given, and none for
+ * a type that is only named for its readers (`__type(value, struct event)` of a ring buffer).
+ */
+function onlySize(rule: SizeRule, size: number): number {
+  const only = rule.oneOf?.length === 1 ? rule.oneOf[0] : undefined;
+  return only !== undefined && (size === 0 || only === 0) ? only : size;
+}
+
+/** A PERF_EVENT_ARRAY without a size has one slot a CPU; a ring is as large as its pages (libbpf: adjust_ringbuf_sz). */
+function entries(kernel: Kernel, row: MapTypeRow, maxEntries: number): number {
+  if (maxEntries === 0 && row.holds === 'perf_event') return kernel.features().possibleCpus;
+  if (maxEntries === 0 || !row.maxEntries.pageAlignedPowerOfTwo) return maxEntries;
+  let size = PAGE_SIZE;
+  while (size < maxEntries) size *= 2;
+  return size <= 2 ** 31 ? size : maxEntries;
+}
+
+/** The sizes for MAP_CREATE. */
+function sized(kernel: Kernel, spec: MapSpec): MapSpec {
+  const row = mapTypeById(spec.type);
+  if (row === undefined) return spec;
+  return {
+    ...spec,
+    keySize: onlySize(row.keySize, spec.keySize),
+    valueSize: onlySize(row.valueSize, spec.valueSize),
+    maxEntries: entries(kernel, row, spec.maxEntries),
+  };
 }
 
 /** Object names have 15 characters of letters, digits, '_' and '.'. */

@@ -6,7 +6,7 @@ import type { Fd, Kernel, ProgLoadAttr } from '../../src/contracts/kernel.ts';
 import { BpfObject, type LoadOptions } from '../../src/libbpf/index.ts';
 import { type MapSpec, parseObject } from '../../src/object/index.ts';
 import { mapTypeById, SECTIONS } from '../../src/spec/index.ts';
-import { BpfError } from '../../src/util/index.ts';
+import { BpfError, VerifierError } from '../../src/util/index.ts';
 
 /** Frames of a stack map whose object leaves it open. */
 const STACK_DEPTH = 127;
@@ -103,7 +103,7 @@ function verdictOf(load: Load | undefined, error: unknown): Verdict {
   if (insns === undefined && message === '')
     return { verdict: 'refused', errno: failed.code, message: failed.message.split('\n')[0]!, ...common };
   // The verifier had nothing to say against it: what follows verification did.
-  const passed = insns !== undefined && message === '';
+  const passed = insns !== undefined && !(load.error instanceof VerifierError);
   if (passed)
     return { verdict: 'accept', errno: '', message: '', blocked: failed.message.split('\n')[0]!, ...common };
   return { verdict: 'reject', errno: failed.code, message, ...common };
