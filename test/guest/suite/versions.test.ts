@@ -1,0 +1,96 @@
+/** Where 6.1 differs from the newest kernel: tags, and what it is too old for. */
+import { createHash } from 'node:crypto';
+import { afterEach, describe, expect, it } from 'vitest';
+import { encodeProgram } from '../../../src/asm/index.ts';
+import { attachTypeByName, mapTypeByName, progTypeByName } from '../../../src/spec/index.ts';
+import { UnsupportedFeatureError, VerifierError } from '../../../src/util/errors.ts';
+import { failure, kernel, load, ProgramBuilder, R0, R1, reg } from './support.ts';
+
+describe('Linux 6.1', () => {
+  afterEach(() => kernel.shutdown());
+
+  const returns = (value: number) => new ProgramBuilder().mov64(R0, value).exit();
+
+  it('says what it is', () => {
+    const features = kernel.features();
+    expect(features).toMatchObject({ kind: 'host', release: '6.1', arch: 'x86_64', possibleCpus: 2 });
+    const has = (name: string) => features.mapTypes.has(mapTypeByName(name)!.id);
+    expect([has('hash'), has('ringbuf'), has('user_ringbuf'), has('arena')]).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ]);
+    const loads = (name: string) => features.progTypes.has(progTypeByName(name)!.id);
+    expect([loads('kprobe'), loads('tracing'), loads('lsm'), loads('netfilter')]).toEqual([
+      true,
+      true,
+      true,
+      false,
+    ]);
+  });
+
+  it('tags programs with SHA-1', () => {
+    const program = returns(7);
+    const info = kernel.objGetInfoByFd({ bpfFd: load('socket_filter', program) });
+    const sha1 = createHash('sha1').update(encodeProgram(program.build())).digest('hex');
+    expect(info).toMatchObject({ kind: 'prog', tag: sha1.slice(0, 16) });
+  });
+
+  it('runs test programs', () => {
+    const progFd = load('socket_filter', returns(42));
+    expect(kernel.progTestRun({ progFd, dataIn: new Uint8Array(64) }).retval).toBe(42);
+  });
+
+  it.each([
+    [
+      'a map type',
+      () =>
+        kernel.mapCreate({
+          mapType: mapTypeByName('arena')!.id,
+          keySize: 0,
+          valueSize: 0,
+          maxEntries: 1,
+          mapFlags: 1 << 10,
+        }),
+      '6.9',
+    ],
+    ['a command', () => kernel.tokenCreate({ bpffsFd: 0 as never }), '6.9'],
+    [
+      'a program type',
+      () => load('netfilter', returns(0), { expectedAttachType: attachTypeByName('netfilter')!.id }),
+      '6.4',
+    ],
+  ] as const)('%s that it has not is refused by name and release', (_what, action, since) => {
+    const error = failure(action);
+    expect(error).toBeInstanceOf(UnsupportedFeatureError);
+    expect(error).toMatchObject({ since });
+    expect((error as UnsupportedFeatureError).release).toMatch(/^6\.1\./);
+  });
+
+  it('a field that it does not know is refused by name', () => {
+    const program = load('kprobe', returns(0), {
+      expectedAttachType: attachTypeByName('trace_uprobe_multi')!.id,
+    });
+    const error = failure(() =>
+      kernel.linkCreate({
+        progFd: program,
+        attachType: attachTypeByName('trace_uprobe_multi')!.id,
+        uprobeMulti: { path: '/bin/node', offsets: [0x1000n] },
+      }),
+    );
+    expect(error).toBeInstanceOf(UnsupportedFeatureError);
+  });
+
+  it('rejections are verifier errors with its log', () => {
+    const error = failure(() =>
+      load('socket_filter', new ProgramBuilder().ldx('dw', R0, R1, 4096).mov64(R1, reg(R0)).exit()),
+    );
+    expect(error).toBeInstanceOf(VerifierError);
+    expect(error).toMatchObject({
+      code: 'EACCES',
+      insn: 0,
+      message: 'invalid bpf_context access off=4096 size=8',
+    });
+  });
+});
