@@ -231,9 +231,15 @@ function step(env: Env, index: number, subseq: number, entry: HistoryEntry | nul
       stepJump(env, index, subseq, entry);
       break;
     default: {
+      const mode = insnMode(insn.code);
+      if ((mode === MODE.IND || mode === MODE.ABS) && subseq - index !== 1) {
+        // The load was outside of the packet and returned 0 to the caller.
+        wanted.clearReg(0);
+        enterSubprog();
+        return true;
+      }
       if (!wanted.hasReg(insn.dst)) return true;
       wanted.clearReg(insn.dst);
-      const mode = insnMode(insn.code);
       if (mode === MODE.IND || mode === MODE.ABS) return false;
     }
   }

@@ -104,7 +104,7 @@ function checkInsn(env: Env, explored: Explored, insn: Insn): Outcome {
     default: {
       const mode = insnMode(insn.code);
       if (mode === MODE.ABS || mode === MODE.IND) {
-        checkLdAbs(env, insn);
+        checkLdAbs(env, explored, insn);
       } else if (mode === MODE.IMM) {
         checkLdImm(env, insn);
         env.insn++;

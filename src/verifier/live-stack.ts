@@ -6,8 +6,11 @@
  * Sets of slots are two words of 32. Invariant: for a state without unexplored branches, all reads and writes behind it
  * have been collected and propagated, so `isAlive` may be asked.
  */
+import { CLASS, insnClass, insnMode, MODE } from '../asm/opcodes.ts';
 import { successors } from './cfg.ts';
+import { isHelperCall } from './check-structure.ts';
 import { CALLS_CALLBACK, type Env, PRUNE_POINT, type StackLiveness } from './env.ts';
+import { helperPrototype } from './helper-table.ts';
 import { formatSlotMask } from './log.ts';
 import type { VState } from './state.ts';
 
@@ -205,6 +208,10 @@ export class LiveStack implements StackLiveness {
       writeLow &= masks[to + WRITE_ALL]!;
       writeHigh &= masks[to + WRITE_ALL + 1]!;
     }
+    if (this.mayReturn(insn)) {
+      writeLow = 0;
+      writeHigh = 0;
+    }
     const at = (insn - instance.start) * WORDS;
     writeLow |= masks[at + WRITE]!;
     writeHigh |= masks[at + WRITE + 1]!;
@@ -251,6 +258,14 @@ export class LiveStack implements StackLiveness {
   }
 
   private readonly nextInsns: number[] = [0, 0];
+
+  /** Tail calls and legacy packet loads may leave the function: what stands behind them is not written for certain. */
+  private mayReturn(index: number): boolean {
+    const insn = this.env.insns[index]!;
+    const mode = insnMode(insn.code);
+    if (insnClass(insn.code) === CLASS.LD) return mode === MODE.ABS || mode === MODE.IND;
+    return isHelperCall(insn) && helperPrototype(this.env, insn.imm)?.tailCall === true;
+  }
 
   private logChange(
     instance: Instance,

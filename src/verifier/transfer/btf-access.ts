@@ -53,11 +53,11 @@ function tagFlags(btf: Btf, id: number): number {
   return flags;
 }
 
-function overlaps(btf: Btf, member: BtfMember, off: number): boolean {
+/** First byte behind the member. */
+function memberEnd(btf: Btf, member: BtfMember): number {
   const start = member.bitOffset >> 3;
-  if (off < start) return false;
-  if (member.bitSize !== 0) return off < start + Math.ceil(((member.bitOffset & 7) + member.bitSize) / 8);
-  return off < start + Math.max(1, btf.sizeOf(member.type));
+  if (member.bitSize !== 0) return start + Math.ceil(((member.bitOffset & 7) + member.bitSize) / 8);
+  return start + btf.sizeOf(member.type);
 }
 
 /** Finds the member at `off`; refuses accesses across its end. */
@@ -65,9 +65,12 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
   let at = btf.resolve(id);
   let off = offset;
   let owner = '';
+  let untrusted = 0;
   for (let depth = 0; depth < 32; depth++) {
     const type = btf.type(at);
     if (type.kind !== 'struct' && type.kind !== 'union') break;
+    // Which member of a union is in use is not known.
+    if (type.kind === 'union' && type.members.length !== 1) untrusted = PTR_UNTRUSTED;
     // Members of anonymous structs belong to the struct around them.
     if (type.name !== '') owner = type.name;
     if (off + size > type.size) {
@@ -79,7 +82,7 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
       return { struct: null, flags: 0, field: last!.name, owner };
     }
     // Of the members of a union a pointer counts first: the kernel takes the first member that fits.
-    const member = type.members.find((m) => overlaps(btf, m, off));
+    const member = type.members.find((m) => m.bitOffset >> 3 < off + size && off < memberEnd(btf, m));
     if (member === undefined) env.fail('EACCES', `access beyond the end of member of struct:${owner}`);
     if (member.bitSize !== 0) return { struct: null, flags: 0, field: member.name, owner };
     const start = member.bitOffset >> 3;
@@ -114,7 +117,7 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
       if (kind !== 'struct' && kind !== 'union') return { struct: null, flags: 0, field: member.name, owner };
       return {
         struct: kernelStructById(env, btf, target),
-        flags: tagFlags(btf, innerType.type),
+        flags: tagFlags(btf, innerType.type) | untrusted,
         field: member.name,
         owner,
       };
@@ -160,14 +163,15 @@ function has(table: Readonly<Record<string, readonly string[]>>, walked: Walked)
 
 function flagsOf(env: Env, from: Reg, walked: Walked): number {
   if ((from.type & PTR_UNTRUSTED) !== 0) return PTR_UNTRUSTED;
-  const kept = walked.flags & (MEM_USER | MEM_PERCPU);
+  const kept = walked.flags & (MEM_USER | MEM_PERCPU | PTR_UNTRUSTED);
   if (!isTrusted(from) && (from.type & MEM_RCU) === 0) return kept;
   if (has(TRUSTED_MEMBERS, walked)) return walked.flags | PTR_TRUSTED;
   if (has(TRUSTED_OR_NULL_MEMBERS, walked)) return walked.flags | PTR_TRUSTED | MAYBE_NULL;
   if (!inRcuSection(env) || from.maybeNull) return PTR_UNTRUSTED;
   if (has(RCU_MEMBERS, walked)) return walked.flags | MEM_RCU;
-  if ((walked.flags & MEM_RCU) !== 0 || has(RCU_OR_NULL_MEMBERS, walked)) {
-    return walked.flags | MEM_RCU | MAYBE_NULL;
+  const rcuOrNull = has(RCU_OR_NULL_MEMBERS, walked);
+  if ((walked.flags & MEM_RCU) !== 0 || rcuOrNull) {
+    return (rcuOrNull ? walked.flags & ~PTR_UNTRUSTED : walked.flags) | MEM_RCU | MAYBE_NULL;
   }
   return kept;
 }

@@ -4,6 +4,7 @@ import type { Insn } from '../../contracts/insn.ts';
 import { joinHalves } from '../../util/u64.ts';
 import { constant } from '../domain/index.ts';
 import type { Env } from '../env.ts';
+import type { Explored } from '../explored.ts';
 import { checkResourceLeak } from '../references.ts';
 import {
   CONST_PTR_TO_MAP,
@@ -13,7 +14,9 @@ import {
   pointerReg,
   scalarReg,
   UNKNOWN_REG,
+  ZERO_REG,
 } from '../registers.ts';
+import { returnToCaller } from './call.ts';
 import { checkUnmodified } from './pointer-checks.ts';
 
 export function checkLdImm(env: Env, insn: Insn): void {
@@ -47,7 +50,11 @@ export function checkLdImm(env: Env, insn: Insn): void {
 /** The implicit context of BPF_LD_ABS and BPF_LD_IND. */
 const CTX_REG = 6;
 
-export function checkLdAbs(env: Env, insn: Insn): void {
+/**
+ * A legacy packet load. Outside of the packet it ends the function with R0 = 0: in a called function that is a return to
+ * the caller, and `env.insn` is left at the instruction before the one to go on with.
+ */
+export function checkLdAbs(env: Env, explored: Explored, insn: Insn): void {
   if (!env.request.progType.legacyPacketLoads) {
     env.fail('EINVAL', 'BPF_LD_[ABS|IND] instructions not allowed for this program type');
   }
@@ -70,4 +77,9 @@ export function checkLdAbs(env: Env, insn: Insn): void {
   checkUnmodified(env, env.reg(CTX_REG), CTX_REG, false);
   env.clobberCallerSaved();
   env.setReg(0, UNKNOWN_REG);
+  if (env.cur.curframe === 0) return;
+  env.pushPath(env.insn + 1, env.insn, false);
+  env.setReg(0, ZERO_REG);
+  returnToCaller(env, explored);
+  env.insn--;
 }
