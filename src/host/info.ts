@@ -42,7 +42,7 @@ export function objGetInfoByFd(host: Host, attr: { readonly bpfFd: Fd }): Object
       case 'link':
         return { kind: 'link', ...linkInfo(host, frame, fd) };
       case 'btf':
-        return { kind: 'btf', ...btfInfo(host, frame, fd) };
+        return { kind: 'btf', ...btfInfo(host, fd) };
       default:
         throw new BpfError('EINVAL', `descriptor ${fd} is no program, map, link or BTF`);
     }
@@ -154,7 +154,11 @@ function linkInfo(host: Host, frame: Frame, fd: Fd): LinkInfo {
   };
 }
 
-function btfInfo(host: Host, frame: Frame, fd: Fd): BtfInfo {
+export function btfInfo(host: Host, fd: Fd): BtfInfo {
+  return host.bpf.scope((frame) => btfInfoIn(host, frame, fd));
+}
+
+function btfInfoIn(host: Host, frame: Frame, fd: Fd): BtfInfo {
   const layout = UAPI_LAYOUTS.bpf_btf_info;
   const NAME_ROOM = 256;
   const sizes = query(host, frame, fd, layout);

@@ -3,9 +3,11 @@ import type { Fd, ProgLoadAttr, ProgTestRunAttr, ProgTestRunResult } from '../co
 import { progTypeById } from '../spec/index.ts';
 import { readCString } from '../util/bytes.ts';
 import { ERRNO, errnoName } from '../util/errno.ts';
+import type { SourceLocation } from '../util/errors.ts';
 import type { Frame } from './arena.ts';
 import type { AttrValues } from './bpf.ts';
 import type { Host } from './host.ts';
+import { btfInfo } from './info.ts';
 import { viewOf } from './layout.ts';
 import { checkName } from './maps.ts';
 import { verifierError } from './verifier-log.ts';
@@ -117,12 +119,34 @@ function loadValues(
 function refusal(host: Host, attr: ProgLoadAttr, outcome: Outcome): Error {
   const code = errnoName(-outcome.ret);
   if (outcome.ret !== -ERRNO.ENOSPC) {
-    const error = verifierError(code, outcome.log);
+    const error = verifierError(code, outcome.log, (insn) => lineOf(host, attr, insn));
     if (error !== null) return error;
   }
   const type = progTypeById(attr.progType)?.name ?? `type ${attr.progType}`;
   const name = attr.progName ? `program '${attr.progName}'` : 'a program';
   return host.bpf.error('BPF_PROG_LOAD', outcome.ret, outcome.values, `${name} of ${type}`);
+}
+
+/** The C line of an instruction by the records that the program was loaded with: the log leaves out indentation and column. */
+function lineOf(host: Host, attr: ProgLoadAttr, insn: number): SourceLocation | undefined {
+  const { lineInfo, progBtfFd } = attr;
+  const size = attr.lineInfoRecSize ?? LINE_INFO_SIZE;
+  if (lineInfo === undefined || progBtfFd === undefined || size < LINE_INFO_SIZE) return undefined;
+  const records = viewOf(lineInfo);
+  let at = -1;
+  for (let next = 0; next + size <= lineInfo.length && records.getUint32(next, true) <= insn; next += size)
+    at = next;
+  if (at < 0) return undefined;
+  const { data } = btfInfo(host, progBtfFd);
+  const btf = viewOf(data);
+  const strings = btf.getUint32(4, true) + btf.getUint32(16, true);
+  const position = records.getUint32(at + 12, true);
+  return {
+    file: readCString(data, strings + records.getUint32(at + 4, true)),
+    text: readCString(data, strings + records.getUint32(at + 8, true)),
+    line: position >>> 10,
+    column: position & 0x3ff,
+  };
 }
 
 export function progTestRun(host: Host, attr: ProgTestRunAttr): ProgTestRunResult {

@@ -67,9 +67,16 @@ export function parseVerifierLog(log: string): ParsedLog {
   };
 }
 
-export function verifierError(code: ErrnoName, log: string): VerifierError | null {
+/** `lineOf` knows more of an instruction's line than the log says. Null where the log gives no reason. */
+export function verifierError(
+  code: ErrnoName,
+  log: string,
+  lineOf: (insn: number) => SourceLocation | undefined = () => undefined,
+): VerifierError | null {
   const { message, ...details } = parseVerifierLog(log);
-  return message === '' ? null : new VerifierError(code, message, { log, ...details });
+  if (message === '') return null;
+  const source = (details.insn < 0 ? undefined : lineOf(details.insn)) ?? details.source;
+  return new VerifierError(code, message, { log, ...details, source });
 }
 
 function sourceOf(line: string): SourceLocation | undefined {

@@ -2,7 +2,7 @@
  * What tests of the host kernel share: why they cannot run here, a network namespace and a bpffs of the test's own, and what
  * bpftool shows before and after.
  */
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { createHostKernel, type HostKernel, whyNoHostKernel } from '../../src/host/index.ts';
 import { loadNative, type Native } from '../../src/host/native.ts';
@@ -68,4 +68,52 @@ export function eventually(check: () => void): void {
       Atomics.wait(PAUSE, 0, 0, 20);
     }
   }
+}
+
+/** A process of the test's own that waits for a line and then becomes `/bin/true`. */
+export class WaitingChild {
+  readonly pid: number;
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<unknown>;
+
+  constructor(command = 'exec /bin/true') {
+    this.#child = spawn('/bin/sh', ['-c', `read line; ${command}`], { stdio: ['pipe', 'ignore', 'ignore'] });
+    this.pid = this.#child.pid!;
+    this.#ended = new Promise((resolve) => this.#child.once('exit', resolve));
+  }
+
+  /** Lets it go on, and waits until it has ended. */
+  async run(): Promise<void> {
+    this.#child.stdin!.end('\n');
+    await this.#ended;
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+}
+
+/** Sends frames out of an interface of the thread's namespace. */
+export function sendFrames(device: string, frames: readonly Uint8Array[]): void {
+  const script = `
+import socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind((sys.argv[1], 0))
+for frame in sys.argv[2:]:
+    s.send(bytes.fromhex(frame))
+`;
+  const hex = frames.map((frame) => Buffer.from(frame).toString('hex'));
+  execFileSync('python3', ['-c', script, device, ...hex]);
+}
+
+/** An Ethernet frame with an IPv4 packet of a protocol, from an address. */
+export function ipFrame(protocol: number, source: readonly number[], length = 80): Uint8Array {
+  const frame = new Uint8Array(length);
+  frame.fill(0xff, 0, 6);
+  frame.set([2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, length - 14], 6);
+  frame.set([64, protocol], 22);
+  frame.set(source, 26);
+  frame.set([10, 0, 0, 2], 30);
+  return frame;
 }
