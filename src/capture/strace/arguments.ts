@@ -6,7 +6,7 @@
 import type { SyscallArg } from '../../contracts/events.ts';
 import { USER_HI } from '../../memory/address.ts';
 import { concatBytes } from '../../util/bytes.ts';
-import { closingBracket, readNumber, readString, splitArguments } from './text.ts';
+import { closingBracket, own, readNumber, readString, splitArguments } from './text.ts';
 
 /** In the user half, where no memory ever lies. */
 const NOT_RECORDED = (BigInt(USER_HI) << 32n) | 0xffff_f000n;
@@ -21,14 +21,15 @@ const REGISTER_ORDER: Readonly<Record<string, Readonly<Record<string, number>>>>
 const ZERO: SyscallArg = { kind: 'value', value: 0n };
 
 export function readArguments(syscall: string, text: string): SyscallArg[] {
-  const order = REGISTER_ORDER[syscall];
+  const order = own(REGISTER_ORDER, syscall);
   const args: SyscallArg[] = [];
   for (const part of splitArguments(text)) {
     if (part === '') continue;
     const named = /^([a-z_]\w*)=(?!=)/.exec(part);
     const arg = readArgument(named === null ? part : part.slice(named[0].length));
     const at =
-      (named !== null ? order?.[named[1]] : undefined) ?? (order === undefined ? args.length : undefined);
+      (named !== null && order !== undefined ? own(order, named[1]) : undefined) ??
+      (order === undefined ? args.length : undefined);
     if (at !== undefined && at < MAX_ARGS) args[at] = arg;
   }
   return Array.from({ length: args.length }, (_, i) => args[i] ?? ZERO);
@@ -129,7 +130,7 @@ const FAMILIES: Readonly<Record<string, (fields: Fields, items: readonly string[
 };
 
 function readSocketAddress(fields: Fields, items: readonly string[]): Uint8Array | null {
-  return FAMILIES[fields.get('sa_family') ?? '']?.(fields, items) ?? null;
+  return own(FAMILIES, fields.get('sa_family') ?? '')?.(fields, items) ?? null;
 }
 
 /** struct timespec and struct timeval: two 64-bit numbers. */

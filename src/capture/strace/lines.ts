@@ -1,6 +1,6 @@
 /** The lines of a recording (man strace): who, when, and what happened. One line, one record; calls that another thread cut in two are joined. */
-import { ERRNO, type ErrnoName } from '../../util/errno.ts';
-import { closingBracket } from './text.ts';
+import { ERRNO } from '../../util/errno.ts';
+import { closingBracket, own } from './text.ts';
 
 export type StraceLine =
   | { readonly kind: 'call'; readonly name: string; readonly args: string; readonly ret: bigint | null }
@@ -14,14 +14,19 @@ export interface StraceRecord {
   /** 1-based number of the line. */
   readonly line: number;
   readonly pid: number | null;
-  /** Nanoseconds as printed (since the epoch with -ttt, since midnight with -tt); null without timestamps. */
+  /** Nanoseconds as printed; null without timestamps. */
   readonly time: bigint | null;
+  /** What they count from: the epoch (-ttt), midnight (-t, -tt), the record before (-r). */
+  readonly clock: 'epoch' | 'day' | 'relative';
   readonly what: StraceLine;
 }
 
+/** `[pid 12]` or `12`, with `<comm>` behind it (--decode-pids=comm); the time; `[  59]` (-n); `[00007fc5e3405ad7]` (-i). */
 const PREFIX =
-  /^(?:\[pid +(\d+)\] +|(\d+) +(?![.\d]*:))?(?:(\d{1,12})\.(\d{1,9}) +|(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? +)?/;
-const UNFINISHED = /\s*<unfinished \.\.\.>\s*$/;
+  /^(?:\[pid +(\d{1,9})(?:<[^>]{0,64}>)?\] +|(\d{1,9})(?:<[^>]{0,64}>)? +)?(?:\(?\+? *(\d{1,12})\.(\d{1,9})\)? +|(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? +)?(?:\[ *(?:\d{1,4}|[0-9a-f]{8,16}|\?{8,16})\] +){0,2}/;
+const UNFINISHED = '<unfinished ...>';
+/** Timestamps below this many seconds count from the record before. */
+const FIRST_EPOCH = 1_000_000n;
 const RESUMED = /^<\.\.\. (\w+) resumed>/;
 /** Restarts that user space never sees (include/linux/errno.h). */
 const INTERNAL_ERRNO: Readonly<Record<string, number>> = {
@@ -38,7 +43,13 @@ export function parseLine(text: string, line: number): StraceRecord | string {
   const rest = text.slice(prefix[0].length);
   const what = parseWhat(rest);
   if (typeof what === 'string') return what;
-  return { line, pid: pid === undefined ? null : Number(pid), time: timeOf(prefix), what };
+  const clock =
+    prefix[5] !== undefined
+      ? 'day'
+      : prefix[3] !== undefined && BigInt(prefix[3]) < FIRST_EPOCH
+        ? 'relative'
+        : 'epoch';
+  return { line, pid: pid === undefined ? null : Number(pid), time: timeOf(prefix), clock, what };
 }
 
 function timeOf(prefix: RegExpExecArray): bigint | null {
@@ -65,13 +76,13 @@ function parseWhat(text: string): StraceLine | string {
       ret: parseResult(tail.slice(end + 1)),
     };
   }
-  const call = /^(\w+)\(/.exec(text);
+  const call = /^(\w{1,64})\(/.exec(text);
   if (call === null) return 'neither a system call nor a note of strace';
   const name = call[1];
   const open = call[0].length - 1;
-  if (UNFINISHED.test(text)) {
-    return { kind: 'unfinished', name, args: text.slice(open + 1).replace(UNFINISHED, '') };
-  }
+  const trimmed = text.trimEnd();
+  if (trimmed.endsWith(UNFINISHED))
+    return { kind: 'unfinished', name, args: trimmed.slice(open + 1, -UNFINISHED.length).trimEnd() };
   const close = closingBracket(text, open);
   if (close < 0) return `the arguments of ${name} do not end`;
   return { kind: 'call', name, args: text.slice(open + 1, close), ret: parseResult(text.slice(close + 1)) };
@@ -85,12 +96,12 @@ function endOfArguments(tail: string): number {
 
 /** ` = 3`, ` = -1 ENOENT (…)`, ` = 0x7f…`, ` = ?`. As the kernel returns it: errors are negative. Null: never returned. */
 function parseResult(text: string): bigint | null {
-  const result = /^\s*= (\?|-?\d+|0x[0-9a-f]+)(?:<[^ ]*>)?(?: ([A-Z][A-Z0-9_]*))?/.exec(text);
+  const result = /^\s*= (\?|0x[0-9a-f]{1,16}|-?\d{1,20})(?:<[^ ]*>)?(?: ([A-Z][A-Z0-9_]*))?/.exec(text);
   if (result === null) return null;
   const [, value, error] = result;
   if (error !== undefined && (value === '-1' || value === '?')) {
-    const errno = INTERNAL_ERRNO[error] ?? ERRNO[error as ErrnoName];
+    const errno = own(INTERNAL_ERRNO, error) ?? own(ERRNO, error);
     if (errno !== undefined) return -BigInt(errno);
   }
-  return value === '?' ? null : BigInt(value);
+  return value === '?' ? null : BigInt.asIntN(64, BigInt(value));
 }

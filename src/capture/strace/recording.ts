@@ -35,6 +35,9 @@ export interface StraceRecording {
 /** Monotonic time of the first event. */
 const START = 1_000_000_000n;
 const MAX_BYTES = 256 << 20;
+const MAX_LINE = 4 << 20;
+const MAX_RECORDS = 2_000_000;
+const DAY = 86_400_000_000_000n;
 const KEPT_SKIPS = 20;
 /** Generations that one event may bring to light at once; no real recording has more than a few. */
 const MAX_ANCESTORS = 64;
@@ -54,17 +57,16 @@ export function parseStrace(input: string | Uint8Array, options: StraceOptions =
   const skipped: SkippedLine[] = [];
   let skippedCount = 0;
   const records: StraceRecord[] = [];
-  text.split('\n').forEach((raw, i) => {
-    const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
-    if (line.trim() === '') return;
-    const record = parseLine(line, i + 1);
+  for (const { line, text: one } of linesOf(text)) {
+    const record = one.length > MAX_LINE ? `a line of ${one.length} characters` : known(parseLine(one, line));
     if (typeof record !== 'string') {
-      records.push(record);
-      return;
+      if (records.push(record) > MAX_RECORDS)
+        throw new BpfError('EFBIG', `more than ${MAX_RECORDS} records`, { hint: 'split the recording' });
+      continue;
     }
     skippedCount++;
-    if (skipped.length < KEPT_SKIPS) skipped.push({ line: i + 1, why: record, text: line.slice(0, 80) });
-  });
+    if (skipped.length < KEPT_SKIPS) skipped.push({ line, why: record, text: one.slice(0, 80) });
+  }
   if (records.length === 0 && skippedCount > 0) {
     const [first] = skipped;
     throw new BpfError(
@@ -76,6 +78,42 @@ export function parseStrace(input: string | Uint8Array, options: StraceOptions =
     );
   }
   return new Replayer(records, options).run(skipped, skippedCount);
+}
+
+/** What strace says of a new process in the middle of another one's line, when it writes to the terminal's stream. */
+const ATTACHED = /strace: Process \d+ (?:attached|detached)$/;
+
+/** The lines that are not empty, with their numbers; those that a note of strace has cut in two are joined. */
+function* linesOf(text: string): Generator<{ line: number; text: string }> {
+  let number = 0;
+  let begun: { line: number; text: string } | undefined;
+  for (let at = 0; at <= text.length; ) {
+    const end = text.indexOf('\n', at);
+    const stop = end < 0 ? text.length : end;
+    let line = text.slice(at, stop);
+    at = stop + 1;
+    number++;
+    if (line.endsWith('\r')) line = line.slice(0, -1);
+    const note = line.length <= MAX_LINE ? ATTACHED.exec(line) : null;
+    if (note !== null && note.index > 0) {
+      begun = { line: begun?.line ?? number, text: (begun?.text ?? '') + line.slice(0, note.index) };
+      if (begun.text.length <= MAX_LINE) continue;
+    }
+    if (begun !== undefined && note === null && line.trim() !== '') {
+      yield { line: begun.line, text: begun.text + line };
+      begun = undefined;
+      continue;
+    }
+    if (line.trim() !== '') yield { line: number, text: line };
+  }
+  if (begun !== undefined) yield begun;
+}
+
+/** Calls that no system has are no records. */
+function known(record: StraceRecord | string): StraceRecord | string {
+  if (typeof record === 'string' || !('name' in record.what)) return record;
+  const { name } = record.what;
+  return Object.hasOwn(SYSCALLS, name) ? record : `there is no system call '${name}' on x86-64`;
 }
 
 /** A process while the recording is walked. */
@@ -98,11 +136,15 @@ class Replayer {
   readonly #gids = new Map<number, number>();
   readonly #first: bigint;
   #time = START;
+  /** Of recordings with the time of the day: midnights passed, and the latest time. */
+  #days = 0n;
+  #last = 0n;
 
   constructor(records: readonly StraceRecord[], options: StraceOptions) {
     this.#records = records;
-    this.#defaultPid = options.pid ?? 1;
-    this.#first = records.find((record) => record.time !== null)?.time ?? 0n;
+    this.#defaultPid = options.pid ?? unforkedPid(records) ?? 1;
+    const first = records.find((record) => record.time !== null);
+    this.#first = first === undefined || first.clock === 'relative' ? 0n : first.time!;
   }
 
   run(skipped: SkippedLine[], skippedCount: number): StraceRecording {
@@ -149,9 +191,7 @@ class Replayer {
   #replay(record: StraceRecord): void {
     const pid = this.#pid(record);
     if (record.time !== null) {
-      const time = record.time - this.#first + START;
-      // Clocks that were set back, and midnight in recordings with -tt, must not turn time back.
-      if (time > this.#time) this.#time = time;
+      this.#advance(record.clock, record.time);
     } else this.#time += 1000n;
     const { what } = record;
     switch (what.kind) {
@@ -177,6 +217,20 @@ class Replayer {
       case 'note':
         break;
     }
+  }
+
+  #advance(clock: StraceRecord['clock'], printed: bigint): void {
+    if (clock === 'relative') {
+      this.#time += printed;
+      return;
+    }
+    // Past midnight the time of the day starts over.
+    if (clock === 'day' && printed + this.#days + DAY / 2n < this.#last) this.#days += DAY;
+    const absolute = printed + this.#days;
+    this.#last = absolute;
+    const time = absolute - this.#first + START;
+    // Clocks that were set back must not turn time back.
+    if (time > this.#time) this.#time = time;
   }
 
   /** The process, made by fork from its parent where the recording says so, from nothing where it does not. */
@@ -251,6 +305,18 @@ class Replayer {
       }
     }
   }
+}
+
+/**
+ * strace on the terminal leaves out the pid of the only process: it is the first one with a pid that no other process has made.
+ */
+function unforkedPid(records: readonly StraceRecord[]): number | undefined {
+  const children = new Set<number>();
+  for (const { what } of records)
+    if ((what.kind === 'call' || what.kind === 'resumed') && FORKS.has(what.name) && what.ret !== null)
+      children.add(Number(what.ret));
+  for (const { pid } of records) if (pid !== null && !children.has(pid)) return pid;
+  return undefined;
 }
 
 function withId(spec: ProcessSpec, which: 'uid' | 'gid', args: readonly SyscallArg[]): ProcessSpec {

@@ -5,6 +5,11 @@ import { SYSCALL_CONSTANTS } from '../../uapi/index.ts';
 const MAX_DEPTH = 64;
 const CLOSING: Readonly<Record<string, string>> = { '(': ')', '[': ']', '{': '}' };
 
+/** The entry of a table: names come from recordings, and must not find what all objects have. */
+export function own<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
+}
+
 /** Index behind the string literal that starts at `start` (at its opening quote), or -1 where it does not end. */
 export function skipString(text: string, start: number): number {
   for (let i = start + 1; i < text.length; i++) {
@@ -30,6 +35,9 @@ export function closingBracket(text: string, start: number): number {
       const end = text.indexOf('*/', i + 2);
       if (end < 0) return -1;
       i = end + 1;
+    } else if (character === '\\') {
+      // In the path of a descriptor (-y): 3</tmp/a\"b>.
+      i++;
     } else if (CLOSING[character] !== undefined) {
       if (stack.length >= MAX_DEPTH) return -1;
       stack.push(CLOSING[character]);
@@ -58,6 +66,11 @@ export function splitArguments(text: string): string[] {
     if (character === '/' && text[i + 1] === '*') {
       const end = text.indexOf('*/', i + 2);
       i = end < 0 ? text.length : end + 1;
+      continue;
+    }
+    if (character === '\\') {
+      part += text.slice(i, i + 2);
+      i++;
       continue;
     }
     if (CLOSING[character] !== undefined) depth++;
@@ -111,7 +124,7 @@ export function readString(text: string): { bytes: Uint8Array; rest: string } | 
       bytes.push(Number.parseInt(hex[0].slice(1), 16));
       i += 3;
     } else {
-      bytes.push(ESCAPES[body[i + 1]] ?? body.charCodeAt(i + 1) & 0xff);
+      bytes.push(own(ESCAPES, body[i + 1]) ?? body.charCodeAt(i + 1) & 0xff);
       i++;
     }
   }
@@ -146,7 +159,7 @@ function readTerm(text: string): bigint | null {
   const call = /^(\w+)\(([^()]*)\)$/.exec(text);
   if (call !== null) {
     const inner = readTerm(call[2]);
-    const apply = FUNCTIONS[call[1]];
+    const apply = own(FUNCTIONS, call[1]);
     return inner === null || apply === undefined ? null : apply(inner);
   }
   const shift = /^(\w+)<<(\w+)$/.exec(text);
