@@ -52,6 +52,19 @@ function isTailCall(env: Env, insn: Insn): boolean {
   return isHelperCall(insn) && helperPrototype(env, insn.imm)?.tailCall === true;
 }
 
+/** Calls of kernel functions: none is known yet. 0 stands for one that does not exist, which dead code may call. */
+function checkKfunc(env: Env, insn: Insn): void {
+  if (insn.imm === 0 && insn.off === 0) return;
+  if (!env.request.gplCompatible) {
+    env.fail('EINVAL', 'cannot call kernel function from non-GPL compatible program');
+  }
+  const { kernelBtf } = env.request;
+  const known = kernelBtf !== undefined && insn.imm > 0 && insn.imm < kernelBtf.typeCount;
+  if (!known || kernelBtf.kind(insn.imm) !== 'func') {
+    env.fail('EINVAL', `kernel btf_id ${insn.imm} is not a function`);
+  }
+}
+
 /** Finds the subprograms: the entry and every target of a call or of a function pointer. */
 export function findSubprogs(env: Env): void {
   const starts = new Set<number>([0]);
@@ -64,7 +77,10 @@ export function findSubprogs(env: Env): void {
         'loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN',
       );
     }
-    if (!local) return;
+    if (!local) {
+      checkKfunc(env, insn);
+      return;
+    }
     const start = i + insn.imm + 1;
     if (start < 0 || start >= env.count) env.fail('EINVAL', 'call to invalid destination');
     starts.add(start);

@@ -40,7 +40,9 @@ function checkCall(env: Env, explored: Explored, insn: Insn): void {
     checkSubprogCall(env, insn);
   } else if (insn.src === CALL.KFUNC) {
     // 0 stands for a function that does not exist: such calls must be dead code, see verify.ts.
-    if (insn.imm !== 0) env.fail('EINVAL', `kernel function call #${insn.imm} is not supported`);
+    if (insn.imm !== 0) {
+      env.fail('EACCES', `calling kernel function ${env.request.kernelBtf?.name(insn.imm)} is not allowed`);
+    }
   } else {
     checkHelperCall(env, explored, insn);
   }

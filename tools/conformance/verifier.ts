@@ -11,6 +11,7 @@ import { type Btf, BtfBuilder, parseBtf } from '../../src/btf/index.ts';
 import type { Insn } from '../../src/contracts/insn.ts';
 import type { MapInfo, SpecialField } from '../../src/contracts/maps.ts';
 import { mapTypeByName, progTypeByName } from '../../src/spec/index.ts';
+import { BPF_ATTACH_TYPE } from '../../src/uapi/index.ts';
 import { ERRNO, fromHex } from '../../src/util/index.ts';
 import { verify } from '../../src/verifier/index.ts';
 import { conclude, readTable, type TableOptions } from './table.ts';
@@ -170,6 +171,9 @@ function runCase(
   const progType = progTypeByName(test.progType);
   if (progType === undefined) throw new Error(`case ${test.id}: unknown program type ${test.progType}`);
   const { insns, maps } = buildCase(test, kinds);
+  // The table leaves out what BTF-typed programs attach to; its iterators are those over tasks.
+  const iterates = test.expectedAttachType === BPF_ATTACH_TYPE.BPF_TRACE_ITER;
+  const attachBtfId = iterates ? btf?.find('bpf_iter_task', 'func') : undefined;
   return verify({
     progType,
     expectedAttachType: test.expectedAttachType,
@@ -181,6 +185,7 @@ function runCase(
     logLevel,
     ...(btf === undefined ? {} : { kernelBtf: btf }),
     ...(functionRecords(insns) ?? {}),
+    ...(attachBtfId === undefined ? {} : { attachBtfId }),
   });
 }
 
