@@ -10,24 +10,27 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 import { type Entry, writeCpio } from './cpio.ts';
 import { cacheDirectory, NoGuest, type Packages } from './packages.ts';
+import { CHANNEL } from './protocol.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
+const project = join(here, '../..');
 const require = createRequire(import.meta.url);
 
 /** Where the suite lies in the guest. */
 const APP = '/app';
 
-/** Modules that the suite loads itself with insmod: they need no other. */
+/** Modules that init loads; they need no other. */
 const MODULES = [
   'drivers/net/veth.ko',
   'drivers/net/dummy.ko',
@@ -57,6 +60,16 @@ const APPLETS = [
   'kill',
   'sync',
 ];
+
+/** Programs of this machine that go along where it has them: busybox's are less. */
+const OPTIONAL_PROGRAMS = ['ip', 'bpftool'];
+
+function findProgram(name: string): string | undefined {
+  const places = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'];
+  return places
+    .map((directory) => join(directory, name))
+    .find((path) => path.startsWith('/') && existsSync(path));
+}
 
 /** The libraries that a program or a shared object of this machine loads, by the names it looks for. */
 function libraries(file: string): string[] {
@@ -95,12 +108,16 @@ const INIT = `#!/bin/busybox sh
 /bin/busybox mount -t bpf bpf /sys/fs/bpf
 /bin/busybox mount -t cgroup2 cgroup2 /sys/fs/cgroup
 /bin/busybox mount -t securityfs securityfs /sys/kernel/security
-/bin/busybox stty -F /dev/ttyS1 raw -echo
+/bin/busybox stty -F ${CHANNEL} raw -echo
 export PATH=/bin HOME=/root NO_COLOR=1
 ip link set lo up
+for module in /lib/modules/*.ko; do insmod $module; done
 ( sleep 600; poweroff -f ) &
-cd ${APP} && node suite.mjs
-echo "the suite ended with status $?"
+cd ${APP}
+for suite in *.suite.mjs; do
+  node $suite || echo "{\\"event\\":\\"broken\\",\\"suite\\":\\"$suite\\",\\"status\\":$?}" > ${CHANNEL}
+done
+echo '{"event":"end"}' > ${CHANNEL}
 poweroff -f
 `;
 
@@ -113,14 +130,21 @@ function baseEntries(packages: Packages): Entry[] {
     .flatMap((entry) =>
       entry.kind === 'file' && 'file' in entry.from && entry.path.endsWith('.node') ? [entry.from.file] : [],
     );
-  const shared = new Set([node, ...addons].flatMap(libraries));
+  const optional = OPTIONAL_PROGRAMS.flatMap((name) => {
+    const file = findProgram(name);
+    return file === undefined ? [] : [{ name, file: realpathSync(file) }];
+  });
+  const shared = new Set([node, ...addons, ...optional.map(({ file }) => file)].flatMap(libraries));
   return [
     { path: '/dev', kind: 'directory' },
     { path: '/dev/console', kind: 'device', major: 5, minor: 1 },
     { path: '/init', kind: 'file', from: Buffer.from(INIT), executable: true },
     { path: '/bin/busybox', kind: 'file', from: { file: packages.busybox }, executable: true },
     { path: '/bin/node', kind: 'file', from: { file: node }, executable: true },
-    ...APPLETS.map((name): Entry => ({ path: `/bin/${name}`, kind: 'link', target: 'busybox' })),
+    ...optional.map(({ name, file }): Entry => ({ path: `/bin/${name}`, kind: 'file', from: { file } })),
+    ...APPLETS.filter((name) => !optional.some((one) => one.name === name)).map(
+      (name): Entry => ({ path: `/bin/${name}`, kind: 'link', target: 'busybox' }),
+    ),
     ...[...shared].map((file): Entry => ({ path: file, kind: 'file', from: { file }, executable: true })),
     ...MODULES.map((name) => join(packages.modules, name))
       .filter(existsSync)
@@ -193,24 +217,56 @@ export function compilePrograms(work: string): Programs {
   return { objects, missing: null };
 }
 
-/** Bundles the suite with the product's sources into one module, with our runner in the place of vitest. */
-async function bundle(): Promise<Uint8Array> {
-  const suite = readdirSync(join(here, 'suite'))
-    .filter((name) => name.endsWith('.test.ts'))
-    .sort();
-  const entry = [
-    ...suite.map((name) => `import './suite/${name}';`),
-    `import { main } from './agent/main.ts';`,
-    `await main();`,
-  ].join('\n');
+/** In the bundle every module would be the bundle: they keep their places, below the directory of the suite. */
+const ownPlaces: Plugin = {
+  name: 'own-places',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, ({ path }) => {
+      const place = relative(project, path);
+      if (place.startsWith('..') || place.includes('node_modules')) return undefined;
+      const contents = readFileSync(path, 'utf8');
+      return {
+        contents: contents.replaceAll('import.meta.url', JSON.stringify(`file://${APP}/${place}`)),
+        loader: 'ts',
+      };
+    });
+  },
+};
+
+/** Bundles each suite with the product's sources, shared parts once, with our runner in the place of vitest. */
+async function bundle(): Promise<Entry[]> {
+  const suites = readdirSync(join(here, 'suite')).filter((name) => name.endsWith('.suite.ts'));
+  const entry = (name: string): string =>
+    [`import './suite/${name}';`, `import { main } from './agent/main.ts';`, `await main();`].join('\n');
   const result = await build({
-    stdin: { contents: entry, resolveDir: here, sourcefile: 'guest.ts', loader: 'ts' },
+    entryPoints: suites.map((name) => ({ in: `suite:${name}`, out: name.slice(0, -'.ts'.length) })),
+    outdir: APP,
+    outExtension: { '.js': '.mjs' },
+    chunkNames: 'shared/[hash]',
     alias: { vitest: join(here, 'agent/vitest.ts') },
     bundle: true,
+    splitting: true,
     format: 'esm',
     platform: 'node',
     target: `node${process.versions.node.split('.')[0]}`,
     external: ['koffi'],
+    plugins: [
+      {
+        name: 'suites',
+        setup({ onResolve, onLoad }) {
+          onResolve({ filter: /^suite:/ }, ({ path }) => ({
+            path: path.slice('suite:'.length),
+            namespace: 'suite',
+          }));
+          onLoad({ filter: /.*/, namespace: 'suite' }, ({ path }) => ({
+            contents: entry(path),
+            resolveDir: here,
+            loader: 'ts',
+          }));
+        },
+      },
+      ownPlaces,
+    ],
     keepNames: true,
     // The package says that its modules have no side effects; the suite's have: they describe cases.
     ignoreAnnotations: true,
@@ -221,8 +277,11 @@ async function bundle(): Promise<Uint8Array> {
       js: `import { createRequire as guestRequire } from 'node:module'; const require = guestRequire(import.meta.url);`,
     },
   });
-  return result.outputFiles[0]!.contents;
+  return result.outputFiles.map(({ path, contents }) => ({ path, kind: 'file', from: contents }));
 }
+
+/** What the host suites read, at its place. */
+const EXAMPLES = ['examples/objects', 'examples/inputs'];
 
 /** The archive of today's sources. */
 export async function suiteImage(
@@ -231,9 +290,19 @@ export async function suiteImage(
   const programs = compilePrograms(work);
   const path = join(work, 'suite.cpio');
   await writeCpio(path, [
-    { path: `${APP}/suite.mjs`, kind: 'file', from: await bundle() },
+    ...(await bundle()),
+    ...EXAMPLES.flatMap((directory) =>
+      readdirSync(join(project, directory)).map((name): Entry => {
+        const path = join(directory, name);
+        return { path: `${APP}/${path}`, kind: 'file', from: { file: join(project, path) } };
+      }),
+    ),
     ...[...programs.objects].map(
-      ([name, object]): Entry => ({ path: `${APP}/progs/${name}.bpf.o`, kind: 'file', from: object }),
+      ([name, object]): Entry => ({
+        path: `${APP}/test/guest/progs/${name}.bpf.o`,
+        kind: 'file',
+        from: object,
+      }),
     ),
   ]);
   return { path, programs };

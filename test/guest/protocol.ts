@@ -4,14 +4,16 @@
  */
 
 export type GuestMessage =
-  /** The agent is up. `uptime`: seconds since the guest's kernel started. */
+  /** A suite begins. `uptime`: seconds since the guest's kernel started. */
   | { readonly event: 'hello'; readonly release: string; readonly node: string; readonly uptime: number }
   /** A case begins: who hangs is known by name. */
   | { readonly event: 'start'; readonly name: string }
   | ({ readonly event: 'result' } & GuestResult)
   /** Text for the person who looks. */
   | { readonly event: 'note'; readonly text: string }
-  /** All cases have been reported. */
+  /** A suite ended before it had reported all its cases. Written by init. */
+  | { readonly event: 'broken'; readonly suite: string; readonly status: number }
+  /** All suites have been run. Written by init. */
   | { readonly event: 'end' };
 
 export interface GuestResult {

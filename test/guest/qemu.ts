@@ -20,7 +20,7 @@ export interface BootOptions {
 
 export interface Outcome {
   readonly results: readonly GuestResult[];
-  /** Kernel release and Node version, null if the agent never came up. */
+  /** Kernel release and Node version, null if no suite began. */
   readonly hello: (GuestMessage & { event: 'hello' }) | null;
   /** Why the run is not complete; null: it is. */
   readonly failure: string | null;
@@ -127,8 +127,8 @@ export async function boot(options: BootOptions): Promise<Outcome> {
     }
     switch (message.event) {
       case 'hello':
-        hello = message;
-        bootSeconds = seconds();
+        if (hello === null) bootSeconds = seconds();
+        hello ??= message;
         break;
       case 'start':
         running = message.name;
@@ -140,6 +140,15 @@ export async function boot(options: BootOptions): Promise<Outcome> {
         break;
       }
       case 'note':
+        break;
+      case 'broken':
+        results.push({
+          name: running ?? message.suite,
+          state: 'fail',
+          time: 0,
+          message: `${message.suite} ended with status ${message.status}; the console's log may say why`,
+        });
+        running = null;
         break;
       case 'end':
         ended = true;

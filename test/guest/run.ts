@@ -14,14 +14,18 @@ const command = new Command('test:guest')
   .parse();
 const options = command.opts<{ only?: string; refresh: boolean }>();
 
+let begun = false;
 try {
   const run = await runGuest({
     ...options,
     log: console.log,
     onMessage: (message) => {
-      if (message.event === 'hello') {
+      if (message.event === 'hello' && !begun) {
+        begun = true;
         console.log(`Linux ${message.release}, Node ${message.node}, ${message.uptime} s after its start`);
-      } else if (message.event === 'note') console.log(`     ${message.text}`);
+      } else if (message.event === 'broken')
+        console.log(`FAIL ${message.suite} ended with status ${message.status}`);
+      else if (message.event === 'note') console.log(`     ${message.text}`);
       else if (message.event === 'result') {
         console.log(`${MARKS[message.state]} ${message.name} (${message.time} ms)`);
         if (message.message) console.log(message.message.replace(/^/gm, '       '));

@@ -1,4 +1,4 @@
-/** The program that the guest's init starts: runs the suite that was bundled with it and reports over the serial line. */
+/** The program that the guest's init starts for each suite: runs what was bundled with it and reports over the serial line. */
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import { release } from 'node:os';
 import { CHANNEL, type GuestMessage } from '../protocol.ts';
@@ -34,6 +34,5 @@ export async function main(): Promise<void> {
     onStart: (name) => say({ event: 'start', name }),
     onResult: (result) => say({ event: 'result', ...result }),
   });
-  say({ event: 'end' });
   process.exit(0);
 }
