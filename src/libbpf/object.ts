@@ -56,6 +56,8 @@ export class BpfObject {
   #maps: BpfMap[] = [];
   #kernel: Kernel | undefined;
   #owned: Fd[] = [];
+  /** Paths of the pins that the running load has made. */
+  #pinned: string[] = [];
   readonly #links: BpfLink[] = [];
 
   constructor(spec: ObjectSpec) {
@@ -94,8 +96,12 @@ export class BpfObject {
         if (program.autoload) this.#loadProgram(kernel, program, btfFd, options);
       this.#fillProgramArrays(kernel);
     } catch (error) {
+      // Pins that this load has made are not left behind; those that it found are.
+      for (const path of this.#pinned) kernel.unlink(path);
       this.close();
       throw error;
+    } finally {
+      this.#pinned = [];
     }
     return this;
   }
@@ -153,7 +159,10 @@ export class BpfObject {
     const path = `${options.pinRoot ?? '/sys/fs/bpf'}/${spec.name}`;
     const reused = spec.pinning === 'by_name' ? this.#reuse(kernel, spec, path) : undefined;
     const fd = reused ?? this.#own(this.#newMap(kernel, spec, btfFd));
-    if (spec.pinning === 'by_name' && reused === undefined) kernel.objPin({ pathname: path, bpfFd: fd });
+    if (spec.pinning === 'by_name' && reused === undefined) {
+      kernel.objPin({ pathname: path, bpfFd: fd });
+      this.#pinned.push(path);
+    }
     return new BpfMap(kernel, fd, { ...spec, btf: this.spec.btf });
   }
 
@@ -168,7 +177,8 @@ export class BpfObject {
     const inner =
       spec.inner === undefined ? undefined : this.#newMap(kernel, sized(kernel, spec.inner), btfFd);
     const row = mapTypeById(spec.type);
-    const typed = btfFd !== undefined && !row?.noBtf && spec.btfValueTypeId !== 0;
+    const described = row !== undefined && !row.noBtf && !carriesRecords(row);
+    const typed = btfFd !== undefined && described && spec.btfValueTypeId !== 0;
     const attr: MapCreateAttr = {
       mapType: spec.type,
       keySize: spec.keySize,
@@ -374,12 +384,12 @@ function kernelBtf(kernel: Kernel): Btf | undefined {
 }
 
 /**
- * The size of keys or values for MAP_CREATE: where the type leaves no choice, its one size stands for none given, and none for
- * a type that is only named for its readers (`__type(value, struct event)` of a ring buffer).
+ * The size of keys or values for MAP_CREATE: where the type leaves no choice, its one size stands for none given. `named`: the
+ * type given is only for the readers (`__type(value, struct event)` of a ring or perf buffer).
  */
-function onlySize(rule: SizeRule, size: number): number {
+function onlySize(rule: SizeRule, size: number, named: boolean): number {
   const only = rule.oneOf?.length === 1 ? rule.oneOf[0] : undefined;
-  return only !== undefined && (size === 0 || only === 0) ? only : size;
+  return only !== undefined && (size === 0 || named) ? only : size;
 }
 
 /** A PERF_EVENT_ARRAY without a size has one slot a CPU; a ring is as large as its pages (libbpf: adjust_ringbuf_sz). */
@@ -391,14 +401,18 @@ function entries(kernel: Kernel, row: MapTypeRow, maxEntries: number): number {
   return size <= 2 ** 31 ? size : maxEntries;
 }
 
+/** Rings and perf buffers: records go through the map, none is its value. */
+const carriesRecords = (row: MapTypeRow): boolean =>
+  row.holds === 'perf_event' || row.maxEntries.pageAlignedPowerOfTwo === true;
+
 /** The sizes for MAP_CREATE. */
 function sized(kernel: Kernel, spec: MapSpec): MapSpec {
   const row = mapTypeById(spec.type);
   if (row === undefined) return spec;
   return {
     ...spec,
-    keySize: onlySize(row.keySize, spec.keySize),
-    valueSize: onlySize(row.valueSize, spec.valueSize),
+    keySize: onlySize(row.keySize, spec.keySize, row.maxEntries.pageAlignedPowerOfTwo === true),
+    valueSize: onlySize(row.valueSize, spec.valueSize, carriesRecords(row)),
     maxEntries: entries(kernel, row, spec.maxEntries),
   };
 }

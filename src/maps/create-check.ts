@@ -41,9 +41,11 @@ export function checkMapCreate(params: MapCreateParams): number {
   if (bothSet(flags, BPF_MAP_FLAGS.BPF_F_RDONLY, BPF_MAP_FLAGS.BPF_F_WRONLY)) return -ERRNO.EINVAL;
   if (bothSet(flags, BPF_MAP_FLAGS.BPF_F_RDONLY_PROG, BPF_MAP_FLAGS.BPF_F_WRONLY_PROG)) return -ERRNO.EINVAL;
   if ((params.mapExtra & ~(type.mapExtra ?? 0n)) !== 0n) return -ERRNO.EINVAL;
+  const { valueSizeWith } = type;
+  const withFlag = valueSizeWith !== undefined && (flags & flagMask([valueSizeWith.flag])) !== 0;
   const rules = [
     [type.keySize, keySize],
-    [type.valueSize, valueSize],
+    [withFlag ? valueSizeWith.rule : type.valueSize, valueSize],
     [type.maxEntries, maxEntries],
   ] as const;
   for (const [rule, size] of rules) {

@@ -1,5 +1,5 @@
 /** BTF_LOAD, pins, *_GET_NEXT_ID, *_GET_FD_BY_ID and OBJ_GET_INFO_BY_FD. */
-import { parseBtf } from '../../btf/index.ts';
+import { checkBtf, parseBtf } from '../../btf/index.ts';
 import type { Fd, ObjectInfo, ObjectKind } from '../../contracts/kernel.ts';
 import { BPF_MAP_FLAGS } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
@@ -18,7 +18,9 @@ export function btfLoad(machine: Machine, attr: { btf: Uint8Array }): Fd {
   if (attr.btf.length > MAX_BTF_BYTES)
     throw new BpfError('E2BIG', `BTF of ${attr.btf.length} bytes: at most ${MAX_BTF_BYTES} are taken`);
   const bytes = attr.btf.slice();
-  return machine.fds.install(new BtfObject(parseBtf(bytes), bytes, machine.btfs));
+  const btf = parseBtf(bytes);
+  checkBtf(btf);
+  return machine.fds.install(new BtfObject(btf, bytes, machine.btfs));
 }
 
 export function objPin(machine: Machine, attr: { pathname: string; bpfFd: Fd }): void {
