@@ -8,6 +8,8 @@ const CAPACITY = 65_536;
 
 export class TracePipe {
   #lines: TraceLine[] = [];
+  /** Lines before this one have been read; they are dropped from time to time. */
+  #first = 0;
   #lost = 0;
   #wake: (() => void)[] = [];
   #closed = false;
@@ -17,19 +19,33 @@ export class TracePipe {
   }
 
   write(line: TraceLine): void {
-    if (this.#lines.length >= CAPACITY) {
-      this.#lines.shift();
+    if (this.#lines.length - this.#first >= CAPACITY) {
+      this.#first++;
       this.#lost++;
     }
+    if (this.#first >= CAPACITY) this.#compact();
     this.#lines.push(line);
-    this.#wakeAll();
+    if (this.#wake.length > 0) this.#wakeAll();
   }
 
-  /** Lines written so far, taken out of the pipe. */
+  /** Lines written so far, taken out of the pipe; the first one says how many were lost before. */
   drain(): TraceLine[] {
-    const lines = this.#lines;
+    this.#compact();
+    const lines = this.#lost > 0 ? [lostLine(this.#lost), ...this.#lines] : this.#lines;
+    this.#lost = 0;
     this.#lines = [];
     return lines;
+  }
+
+  #compact(): void {
+    this.#lines = this.#lines.slice(this.#first);
+    this.#first = 0;
+  }
+
+  #next(): TraceLine | undefined {
+    if (this.#first < this.#lines.length) return this.#lines[this.#first++];
+    this.#compact();
+    return undefined;
   }
 
   /** Ends when `signal` fires or the kernel shuts down; what is in the pipe by then is still delivered. */
@@ -39,10 +55,11 @@ export class TracePipe {
     try {
       for (;;) {
         if (this.#lost > 0) {
-          yield lostLine(this.#lost);
+          const lost = this.#lost;
           this.#lost = 0;
+          yield lostLine(lost);
         }
-        const line = this.#lines.shift();
+        const line = this.#next();
         if (line !== undefined) {
           yield line;
           continue;

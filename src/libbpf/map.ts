@@ -92,8 +92,12 @@ export class BpfMap {
 
   /** False where there was no such key. */
   delete(key: MapInput): boolean {
+    return this.#remove(this.encodeKey(key));
+  }
+
+  #remove(key: Uint8Array): boolean {
     try {
-      this.#kernel.mapDeleteElem({ mapFd: this.fd, key: this.encodeKey(key) });
+      this.#kernel.mapDeleteElem({ mapFd: this.fd, key });
       return true;
     } catch (error) {
       if (error instanceof BpfError && error.code === 'ENOENT') return false;
@@ -166,6 +170,10 @@ export class BpfMap {
 
   /** Removes all entries (array values become 0). */
   clear(): void {
+    if (this.definition.keySize === 0) {
+      while (this.take() !== undefined);
+      return;
+    }
     if (this.#zeroable) {
       const zero = new Uint8Array(this.storedSize);
       for (const key of [...this.keyBytes()])
@@ -178,8 +186,14 @@ export class BpfMap {
         keys.push(key);
         if (keys.length === BATCH) break;
       }
-      if (keys.length === 0) return;
-      for (const key of keys) this.delete(key);
+      let deleted = 0;
+      for (const key of keys) if (this.#remove(key)) deleted++;
+      // Slots of arrays have keys though they are empty.
+      if (deleted === 0) {
+        if (keys.length < BATCH) return;
+        for (const key of [...this.keyBytes()]) this.#remove(key);
+        return;
+      }
     }
   }
 
@@ -262,8 +276,12 @@ export class BpfMap {
         hint: 'a Uint8Array, or an integer where it has at most 8 bytes',
       });
     }
+    const bits = 8 * size;
+    const held = typeof value === 'bigint' || Number.isInteger(value) ? BigInt(value) : undefined;
+    if (held === undefined || (BigInt.asUintN(bits, held) !== held && BigInt.asIntN(bits, held) !== held))
+      throw new BpfError('ERANGE', `map '${name}': ${value} is no integer of ${size} bytes`);
     const bytes = new Uint8Array(8);
-    new DataView(bytes.buffer).setBigInt64(0, BigInt(value), true);
+    new DataView(bytes.buffer).setBigInt64(0, held, true);
     return bytes.slice(0, size);
   }
 

@@ -6,6 +6,7 @@ import type { Fd, Kernel, RingMapping } from '../contracts/kernel.ts';
 import { PERF_RECORD } from '../uapi/index.ts';
 import { BpfError } from '../util/errors.ts';
 import { copyWrapped } from './ring-buffer.ts';
+import { Waiting } from './waiting.ts';
 
 export interface PerfSample {
   readonly cpu: number;
@@ -22,6 +23,11 @@ export interface PerfBufferOptions {
 
 /** struct perf_event_header */
 const HEADER = 8;
+/** Bytes behind the header: the size of the raw data; id and count. */
+const MIN_BODY: Readonly<Record<number, number>> = {
+  [PERF_RECORD.PERF_RECORD_SAMPLE]: 8,
+  [PERF_RECORD.PERF_RECORD_LOST]: 16,
+};
 
 interface CpuRing {
   readonly cpu: number;
@@ -37,7 +43,7 @@ export class PerfBufferReader {
   readonly #kernel: Kernel;
   readonly #rings: CpuRing[] = [];
   readonly #onLost: ((cpu: number, count: bigint) => void) | undefined;
-  #closed = false;
+  readonly #waiting = new Waiting();
 
   /** Opens one ring a CPU and puts it into the map's slot of that CPU. */
   constructor(kernel: Kernel, mapFd: Fd, options: PerfBufferOptions = {}) {
@@ -68,17 +74,14 @@ export class PerfBufferReader {
 
   /** Every sample as it comes, until `signal` fires or the reader is closed. */
   async *samples(options: { signal?: AbortSignal } = {}): AsyncGenerator<PerfSample> {
-    while (!this.#closed) {
+    while (!this.#waiting.closed) {
       const batch = this.consume();
       yield* batch;
       if (options.signal?.aborted) return;
       if (batch.length > 0) continue;
-      const woken = new AbortController();
-      const onAbort = () => woken.abort();
-      options.signal?.addEventListener('abort', onAbort);
-      await Promise.race(this.#rings.map(({ ring }) => ring.wait(1000, woken.signal)));
-      woken.abort();
-      options.signal?.removeEventListener('abort', onAbort);
+      const rings = this.#rings.map(({ ring }) => ring);
+      if (rings.length === 0) return;
+      await this.#waiting.wait(rings, options.signal);
     }
   }
 
@@ -87,7 +90,7 @@ export class PerfBufferReader {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#waiting.close();
     for (const { ring, fd } of this.#rings.splice(0)) {
       ring.unmap();
       this.#kernel.close(fd);
@@ -98,13 +101,22 @@ export class PerfBufferReader {
     const data = ring.data();
     const head = ring.producerPosition();
     let tail = ring.consumerPosition();
+    if (head - tail > BigInt(ring.size))
+      throw new BpfError(
+        'EBADMSG',
+        `the perf ring of CPU ${cpu} claims ${head - tail} bytes; it has ${ring.size}`,
+      );
+    const first = samples.length;
     while (tail < head) {
       const offset = Number(tail % BigInt(ring.size));
       const header = new DataView(copyWrapped(data, ring.size, offset, HEADER).buffer);
       const type = header.getUint32(0, true);
       const size = header.getUint16(6, true);
-      if (size < HEADER || size % 8 !== 0 || size > ring.size) {
-        throw new BpfError('EBADMSG', `a perf record of CPU ${cpu} claims ${size} bytes`);
+      const least = HEADER + (MIN_BODY[type] ?? 0);
+      if (size < least || size % 8 !== 0 || BigInt(size) > head - tail) {
+        // What comes before the damage is delivered first.
+        if (samples.length > first) break;
+        throw new BpfError('EBADMSG', `a perf record of type ${type} of CPU ${cpu} claims ${size} bytes`);
       }
       const body = copyWrapped(data, ring.size, offset + HEADER, size - HEADER);
       const view = new DataView(body.buffer);

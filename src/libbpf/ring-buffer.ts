@@ -6,6 +6,7 @@ import type { Fd, Kernel, RingMapping } from '../contracts/kernel.ts';
 import { BPF_RINGBUF } from '../uapi/index.ts';
 import { alignUp } from '../util/bytes.ts';
 import { BpfError } from '../util/errors.ts';
+import { Waiting } from './waiting.ts';
 
 const BUSY = 0x8000_0000;
 const DISCARD = 0x4000_0000;
@@ -13,7 +14,7 @@ const HEADER = BPF_RINGBUF.BPF_RINGBUF_HDR_SZ;
 
 export class RingBufferReader {
   readonly #ring: RingMapping;
-  #closed = false;
+  readonly #waiting = new Waiting();
   /** Records delivered so far. */
   delivered = 0;
 
@@ -21,39 +22,51 @@ export class RingBufferReader {
     this.#ring = kernel.mapRing(mapFd);
   }
 
-  /** All records that are complete now, as copies, at most `limit`. */
+  /**
+   * All records that are complete now, as copies, at most `limit`. Throws EBADMSG where the ring's contents cannot be: somebody
+   * has written over it. What comes before the damage is delivered first.
+   */
   consume(limit = Number.POSITIVE_INFINITY): Uint8Array[] {
     const ring = this.#ring;
     const records: Uint8Array[] = [];
+    if (this.#waiting.closed) return records;
     const data = ring.data();
-    let position = ring.consumerPosition();
+    const start = ring.consumerPosition();
     const end = ring.producerPosition();
-    while (position < end && records.length < limit) {
-      const offset = Number(position & BigInt(ring.size - 1));
+    if (end - start > BigInt(ring.size))
+      throw new BpfError('EBADMSG', `the ring buffer claims ${end - start} bytes; it has ${ring.size}`);
+    // Positions are counted from the start, in plain numbers.
+    const begin = Number(start & BigInt(ring.size - 1));
+    const available = Number(end - start);
+    let done = 0;
+    while (done < available && records.length < limit) {
+      const offset = (begin + done) % ring.size;
       const word = ring.header(offset);
       if ((word & BUSY) !== 0) break;
       const length = word & ~(BUSY | DISCARD);
-      // A length that cannot be means that somebody has written over the ring.
-      if (length > ring.size - HEADER)
+      const step = alignUp(length + HEADER, 8);
+      if (done + step > available) {
+        if (records.length > 0) break;
         throw new BpfError(
           'EBADMSG',
-          `a ring buffer record claims ${length} bytes; the ring has ${ring.size}`,
+          `a ring buffer record claims ${length} bytes where ${available - done} have been written`,
         );
+      }
       if ((word & DISCARD) === 0) records.push(copyWrapped(data, ring.size, offset + HEADER, length));
-      position += BigInt(alignUp(length + HEADER, 8));
+      done += step;
     }
-    ring.setConsumerPosition(position);
+    if (done > 0) ring.setConsumerPosition(start + BigInt(done));
     this.delivered += records.length;
     return records;
   }
 
   /** Every record as it comes, until `signal` fires or the reader is closed. */
   async *records(options: { signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array> {
-    while (!this.#closed) {
+    while (!this.#waiting.closed) {
       const batch = this.consume();
       yield* batch;
       if (options.signal?.aborted) return;
-      if (batch.length === 0) await this.#ring.wait(1000, options.signal);
+      if (batch.length === 0) await this.#waiting.wait([this.#ring], options.signal);
     }
   }
 
@@ -62,7 +75,8 @@ export class RingBufferReader {
   }
 
   close(): void {
-    this.#closed = true;
+    if (this.#waiting.closed) return;
+    this.#waiting.close();
     this.#ring.unmap();
   }
 }
