@@ -222,7 +222,8 @@ export function formatState(state: VState, frameno: number, format: StateFormat)
       const attrs: string[] = [];
       if (main.id !== 0) attrs.push(`id=${main.id}`);
       if (main.refObjId !== 0) attrs.push(`ref_id=${main.refObjId}`);
-      if (main.dynptrId !== 0) attrs.push(`dynptr_id=${main.dynptrId}`);
+      // The kernel prints the mark of the first slot here.
+      if (main.dynptr?.firstSlot) attrs.push('dynptr_id=1');
       text += ` fp${-(spi + 1) * 8}=dynptr_${main.dynptr?.type ?? '<invalid>'}(${attrs.join(',')})`;
     } else {
       text += ` ${at}=${slotText(slot.types, 8)}`;

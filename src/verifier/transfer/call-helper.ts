@@ -10,6 +10,7 @@ import { unknown, withBounds } from '../domain/index.ts';
 import { dynptrOf, releaseDynptr } from '../dynptr.ts';
 import type { Env } from '../env.ts';
 import type { Explored } from '../explored.ts';
+import { isValidFormat } from '../format-string.ts';
 import { type CallMeta, checkHelperArg, newCallMeta } from '../helper-args.ts';
 import { attachTypeName, helperIdUnknown, helperName, helperPrototype } from '../helper-table.ts';
 import { kernelStruct } from '../kernel-types.ts';
@@ -101,6 +102,25 @@ function recordTailCallIndex(env: Env, meta: CallMeta): void {
   } else {
     recordKey(env, null);
   }
+}
+
+/** A constant format with an array of 64-bit values behind it: all conversions must have a value. */
+function checkFormat(env: Env, helper: HelperRow): void {
+  const at = helper.args.findIndex(
+    (arg, i) => arg.kind === 'const_str' && helper.args[i + 1]?.kind === 'mem',
+  );
+  if (at < 0) return;
+  const size = Number(env.reg(at + 3).v.tnum.value);
+  if (size % 8 !== 0) env.refuse('EINVAL');
+  const fmt = env.reg(at + 1);
+  const { valueSize, constant } = fmt.map!;
+  let text = '';
+  for (let off = fmt.off + Number(fmt.v.tnum.value); off < valueSize; off++) {
+    const byte = Number(constant?.(off, 1) ?? 0n);
+    if (byte === 0) break;
+    text += String.fromCharCode(byte);
+  }
+  if (!isValidFormat(text, size / 8)) env.fail('EINVAL', 'Invalid format string');
 }
 
 function release(env: Env, meta: CallMeta): void {
@@ -297,6 +317,7 @@ export function checkHelperCall(env: Env, explored: Explored, insn: Insn): void 
     accessMemory(env, { ptr: meta.rawReg, off: i, size: 1, write: true, value: -1 });
   }
   release(env, meta);
+  checkFormat(env, helper);
   const { packet, dynptr } = runEffects(env, meta);
 
   env.clobberCallerSaved();
