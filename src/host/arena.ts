@@ -13,21 +13,44 @@ export interface Block {
   readonly bytes: Uint8Array;
 }
 
-export interface Frame {
+/** What one scope allocates from. */
+export class Frame {
+  readonly #arena: Arena;
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+
   /** Zeros. */
-  room(size: number): Block;
+  room(size: number): Block {
+    return this.#arena.allocate(size);
+  }
+
   /** A copy of `bytes`. */
-  put(bytes: Uint8Array): Block;
+  put(bytes: Uint8Array): Block {
+    const block = this.#arena.allocate(bytes.length);
+    block.bytes.set(bytes);
+    return block;
+  }
+
   /** With its NUL. */
-  text(text: string): Block;
+  text(text: string): Block {
+    return this.put(utf8(`${text}\0`));
+  }
+
   /** 64-bit words: pointers, addresses, cookies. */
-  words(values: readonly (number | bigint)[]): Block;
+  words(values: readonly (number | bigint)[]): Block {
+    return this.put(wordsOf(values));
+  }
 }
 
 export class Arena {
   readonly #native: Native;
+  readonly #frame = new Frame(this);
   #base: NativeBlock | undefined;
   #top = 0;
+  /** Blocks that did not fit, each with pages of its own, oldest first. */
+  readonly #large: NativeBlock[] = [];
 
   constructor(native: Native) {
     this.#native = native;
@@ -35,31 +58,23 @@ export class Arena {
 
   /** Scopes nest: an inner one ends before the outer one. */
   scope<T>(body: (frame: Frame) => T): T {
-    const start = this.#top;
-    const large: NativeBlock[] = [];
-    const room = (size: number): Block => this.#allocate(size, large);
-    const put = (bytes: Uint8Array): Block => {
-      const block = room(bytes.length);
-      block.bytes.set(bytes);
-      return block;
-    };
+    const top = this.#top;
+    const large = this.#large.length;
     try {
-      return body({
-        room,
-        put,
-        text: (text) => put(utf8(`${text}\0`)),
-        words: (values) => put(wordsOf(values)),
-      });
+      return body(this.#frame);
     } finally {
-      this.#top = start;
-      for (const block of large) this.#native.call('munmap', block.address, block.buffer.byteLength);
+      this.#top = top;
+      while (this.#large.length > large) {
+        const block = this.#large.pop()!;
+        this.#native.call('munmap', block.address, block.buffer.byteLength);
+      }
     }
   }
 
-  #allocate(size: number, large: NativeBlock[]): Block {
+  allocate(size: number): Block {
     if (this.#top + size > SIZE) {
       const block = mapAnonymous(this.#native, Math.max(size, 1));
-      large.push(block);
+      this.#large.push(block);
       return { address: block.address, bytes: new Uint8Array(block.buffer, 0, size) };
     }
     this.#base ??= mapAnonymous(this.#native, SIZE);

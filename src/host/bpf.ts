@@ -80,18 +80,19 @@ export class Bpf {
 
   #call(frame: Frame, row: AttrRow, values: AttrValues): Reply {
     const attr = frame.room(ATTR_SIZE);
+    const view = viewOf(attr.bytes);
     let size = row.minSize;
     for (const key in values) {
       const value = values[key];
       if (!value) continue;
       const field = row.fields.get(key);
       if (field === undefined) throw new InternalError(`${row.command} has no attribute ${key}`);
-      writeField(attr.bytes, field.layout, value);
+      writeField(view, field.layout, value);
       size = Math.max(size, field.layout.offset + field.layout.size);
     }
     const number = BPF_CMD[row.command as keyof typeof BPF_CMD];
     const ret = this.native.call('bpf', number, attr.address, Math.max(size, 4));
-    const read = (key: string): bigint => readUnsigned(viewOf(attr.bytes), knownField(row, key).layout);
+    const read = (key: string): bigint => readUnsigned(view, knownField(row, key).layout);
     return { ret, field: (key) => Number(read(key)), wideField: read };
   }
 

@@ -5,6 +5,7 @@ import { InternalError } from '../util/errors.ts';
 
 export type FieldValue = number | bigint | string;
 
+const HIGH_HALF = 2 ** 32;
 const INDEXES = new WeakMap<UapiLayout, Map<string, UapiField>>();
 
 export function fieldOf(layout: UapiLayout, name: string): UapiField {
@@ -23,8 +24,7 @@ export function viewOf(bytes: Uint8Array): DataView {
 }
 
 /** Numbers of up to 8 bytes, negative ones as two's complement; strings into character arrays, cut so that a NUL remains. */
-export function writeField(bytes: Uint8Array, field: UapiField, value: FieldValue): void {
-  const view = viewOf(bytes);
+export function writeField(view: DataView, field: UapiField, value: FieldValue): void {
   if (field.bits !== undefined) {
     const mask = ((1n << BigInt(field.bits)) - 1n) << BigInt(field.bit ?? 0);
     const old = readUnsigned(view, field);
@@ -33,12 +33,17 @@ export function writeField(bytes: Uint8Array, field: UapiField, value: FieldValu
     return;
   }
   if (typeof value === 'string') {
-    bytes.fill(0, field.offset, field.offset + field.size);
-    bytes.set(utf8(value).subarray(0, field.size - 1), field.offset);
-    return;
+    const place = new Uint8Array(view.buffer, view.byteOffset + field.offset, field.size).fill(0);
+    place.set(utf8(value).subarray(0, field.size - 1));
+  } else if (typeof value === 'number' && field.size === 4) {
+    view.setUint32(field.offset, value, true);
+  } else if (typeof value === 'number' && field.size === 8 && value >= 0) {
+    // Most values are addresses: no bigint for them.
+    view.setUint32(field.offset, value, true);
+    view.setUint32(field.offset + 4, value / HIGH_HALF, true);
+  } else {
+    writeUnsigned(view, field, BigInt(value));
   }
-  if (field.size === 4) view.setUint32(field.offset, Number(BigInt.asUintN(32, BigInt(value))), true);
-  else writeUnsigned(view, field, BigInt(value));
 }
 
 export function readUnsigned(view: DataView, field: UapiField): bigint {
@@ -89,7 +94,7 @@ export class Struct {
 
   set(values: Readonly<Record<string, FieldValue | undefined>>): this {
     for (const [name, value] of Object.entries(values)) {
-      if (value !== undefined) writeField(this.bytes, fieldOf(this.layout, name), value);
+      if (value !== undefined) writeField(this.#view, fieldOf(this.layout, name), value);
     }
     return this;
   }
