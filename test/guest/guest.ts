@@ -30,7 +30,10 @@ export async function runGuest(options: GuestOptions = {}): Promise<GuestRun> {
   const packages = preparePackages(log, options.refresh);
   const base = await baseImage(packages, log);
   const work = mkdtempSync(join(tmpdir(), 'tsbpf-guest-'));
-  let keep = true;
+  let keep = false;
+  const remove = (): void => rmSync(work, { recursive: true, force: true });
+  // An interrupted run ends the process.
+  process.once('exit', remove);
   try {
     const suite = await suiteImage(work);
     const initrd = join(work, 'initrd.cpio');
@@ -51,10 +54,8 @@ export async function runGuest(options: GuestOptions = {}): Promise<GuestRun> {
       rmSync(suite.path, { force: true });
     }
     return { ...outcome, kept: keep ? work : null, withoutPrograms: suite.programs.missing };
-  } catch (error) {
-    keep = false;
-    throw error;
   } finally {
-    if (!keep) rmSync(work, { recursive: true, force: true });
+    process.off('exit', remove);
+    if (!keep) remove();
   }
 }

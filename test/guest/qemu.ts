@@ -2,7 +2,7 @@
  * Starts the guest, listens to it and sees to its end: the channel ends with `end`, or the run failed, and then the reason
  * names what was running and shows the console's last lines. qemu never outlives this process.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -62,6 +62,8 @@ function tail(text: string, lines: number): string {
   return text.trimEnd().split('\n').slice(-lines).join('\n');
 }
 
+const hasSetpriv = (): boolean => spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0;
+
 export async function boot(options: BootOptions): Promise<Outcome> {
   const { packages, work } = options;
   const { qemu } = packages;
@@ -77,7 +79,11 @@ export async function boot(options: BootOptions): Promise<Outcome> {
   ];
   const start = performance.now();
   const seconds = (): number => (performance.now() - start) / 1000;
-  const child = spawn(qemu.program, args, {
+  // The kernel ends qemu with its parent, however that ends.
+  const [program, ...before] = hasSetpriv()
+    ? ['setpriv', '--pdeathsig', 'KILL', qemu.program]
+    : [qemu.program];
+  const child = spawn(program!, [...before, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...qemu.env },
   });
