@@ -4,6 +4,7 @@ import type { PreparedProgram } from '../contracts/engine.ts';
 import type { LineInfo, VerifyStats } from '../contracts/verify.ts';
 import type { EmbeddedMap } from '../maps/index.ts';
 import type { ProgTypeRow } from '../spec/types.ts';
+import { BPF_MAP_FLAGS } from '../uapi/index.ts';
 import { type IdTable, KernelObject } from './fd-table.ts';
 
 export class BtfObject extends KernelObject {
@@ -64,7 +65,11 @@ export class MapObject extends KernelObject {
   }
 
   protected override lastUserGone(): void {
-    if (this.map.info.type.holds === 'prog') this.map.releaseObjects();
+    const { type, flags } = this.map.info;
+    const { BPF_F_PRESERVE_ELEMS } = BPF_MAP_FLAGS;
+    // Perf events go with the descriptor that they came through, as far as the map was not made to keep them.
+    const lets = type.holds === 'prog' || (type.holds === 'perf_event' && !(flags & BPF_F_PRESERVE_ELEMS));
+    if (lets) this.map.releaseObjects();
   }
 
   protected destroy(): void {
