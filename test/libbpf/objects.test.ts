@@ -55,7 +55,7 @@ describe('an object', () => {
     expect(value('.bss').get(0)).toMatchObject({ zeroed: [0, 0, 0, 1, 0, 0, 0, 0, 0, 0] });
     object.close();
     // The pin that was made by name keeps its map.
-    expect(left()).toEqual(['map', 'btf']);
+    expect(left()).toEqual(['map']);
     kernel.unlink('/sys/fs/bpf/pinned');
     expect(left()).toEqual([]);
   });
