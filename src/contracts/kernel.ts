@@ -377,6 +377,54 @@ export interface Simulator {
   oopses(): readonly { readonly program: string; readonly message: string }[];
 }
 
+/**
+ * The machine below the kernel, as far as programs are attached by what it has: executables, /proc, tracefs, cgroups, namespaces.
+ * Paths are those of this process. Every method throws BpfError; what is not there is null.
+ */
+export interface MachineFiles {
+  /** All of a file. */
+  read(path: string): Uint8Array | null;
+  /** A file below tracefs: `available_filter_functions`. */
+  readTracing(path: string): Uint8Array | null;
+  /**
+   * Path of an executable or shared library by name (`bash`, `libc.so.6`): as the process `pid` has mapped it, else as the dynamic
+   * linker (names with `.so`) or PATH would find it.
+   */
+  resolveExecutable(name: string, pid?: number): string | null;
+  /** A file or directory as a descriptor of this kernel: a cgroup, a namespace. Throws ENOENT. */
+  open(path: string): Fd;
+}
+
+/** Where a classifier hangs in the older tc: the clsact qdisc of an interface. */
+export interface TcHook {
+  readonly ifindex: number;
+  readonly direction: 'ingress' | 'egress';
+}
+
+/** A classifier at its place. The kernel gives what is left out or 0. */
+export interface TcFilter extends TcHook {
+  readonly handle?: number;
+  readonly priority?: number;
+}
+
+/** The older tc over netlink (libbpf: bpf_tc_*), direct action. Since Linux 4.5; tcx links (6.6) are the newer way. */
+export interface TrafficControl {
+  /** Makes the clsact qdisc; false where there is one. */
+  createQdisc(ifindex: number): boolean;
+  destroyQdisc(ifindex: number): void;
+  /** `replace`: takes the place of a filter of that handle and priority. */
+  attach(
+    filter: TcFilter & { readonly progFd: Fd; readonly replace?: boolean },
+  ): Required<Pick<TcFilter, 'handle' | 'priority'>>;
+  detach(filter: Required<TcFilter>): void;
+  query(hook: TcHook): readonly {
+    readonly handle: number;
+    readonly priority: number;
+    readonly progId: number;
+    readonly name: string;
+  }[];
+}
+
 export interface Kernel {
   // maps
   mapCreate(attr: MapCreateAttr): Fd;
@@ -480,6 +528,12 @@ export interface Kernel {
   mapRing(fd: Fd): RingMapping;
   /** SO_ATTACH_BPF; `socketFd` null asks the kernel for a packet socket of its own (embedded: all received packets). */
   socketAttach(attr: { readonly socketFd: Fd | null; readonly progFd: Fd }): Fd;
+  /** The next bytes of a descriptor that is read (an iterator), at most `size`; empty at the end. */
+  readFd?(fd: Fd, size: number): Uint8Array;
+  /** Absent: there is no machine with files (embedded). */
+  readonly files?: MachineFiles;
+  /** Absent: no traffic control. */
+  readonly tc?: TrafficControl;
   /** Index of a network interface by name, null where there is none. */
   ifNameToIndex(name: string): number | null;
   tracePipe(options?: { readonly signal?: AbortSignal }): AsyncIterable<TraceLine>;

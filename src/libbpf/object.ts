@@ -17,7 +17,7 @@ import { attachTypeByName, mapTypeById, progTypeByName } from '../spec/index.ts'
 import type { MapTypeRow, SizeRule } from '../spec/types.ts';
 import { BPF_MACROS, BPF_MAP_FLAGS } from '../uapi/index.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
-import { attachesWithObject } from './attach.ts';
+import { attachesWithObject } from './attach/index.ts';
 import { kconfigValues } from './kconfig.ts';
 import type { BpfLink } from './link.ts';
 import { BpfMap } from './map.ts';
@@ -62,7 +62,8 @@ export class BpfObject {
 
   constructor(spec: ObjectSpec) {
     this.spec = spec;
-    this.programs = spec.programs.map((program) => new BpfProgram(program));
+    const maps = { find: (name: string) => this.#maps.find((map) => map.name === name) };
+    this.programs = spec.programs.map((program) => new BpfProgram(program, maps));
   }
 
   /** Parses an ELF object; throws BpfError naming what is wrong with it. `name` gives data maps their prefix. */

@@ -2,7 +2,14 @@
 import type { Fd, Kernel, ProgInfo, ProgTestRunAttr, ProgTestRunResult } from '../contracts/kernel.ts';
 import type { ProgramSpec } from '../object/index.ts';
 import { BpfError } from '../util/errors.ts';
-import { type AttachOptions, attachProgram } from './attach.ts';
+import {
+  type Attachable,
+  type AttachOptions,
+  attachProgram,
+  attachTc,
+  type ObjectMaps,
+  type TcOptions,
+} from './attach/index.ts';
 import type { BpfLink } from './link.ts';
 
 export class BpfProgram {
@@ -14,9 +21,12 @@ export class BpfProgram {
   log = '';
   #kernel: Kernel | undefined;
   #fd: Fd | undefined;
+  readonly #maps: ObjectMaps | undefined;
 
-  constructor(spec: ProgramSpec) {
+  /** `maps`: those of the program's object, once they are made. */
+  constructor(spec: ProgramSpec, maps?: ObjectMaps) {
     this.spec = spec;
+    this.#maps = maps;
     this.name = spec.name;
     this.autoload = spec.autoload;
   }
@@ -44,12 +54,17 @@ export class BpfProgram {
 
   /** Attaches by section, or by what `options` say. The link detaches when it is destroyed. */
   attach(options: AttachOptions = {}): BpfLink {
-    return attachProgram(
-      this.kernel,
-      this.spec.sectionRow?.attach,
-      { name: this.name, fd: this.fd, attachTo: this.spec.attachTo },
-      options,
-    );
+    return attachProgram(this.kernel, this.spec.sectionRow?.attach, this.#attachable(), options);
+  }
+
+  /** The older tc (sections `tc`, `classifier`): on the clsact qdisc of an interface, which is made where there is none. */
+  attachTc(options: TcOptions): BpfLink {
+    return attachTc(this.kernel, this.#attachable(), options);
+  }
+
+  #attachable(): Attachable {
+    const { attachTo, attachType } = this.spec;
+    return { name: this.name, fd: this.fd, attachTo, attachType, maps: this.#maps };
   }
 
   /** SO_ATTACH_BPF to a packet socket of the kernel: the descriptor of the socket. */
