@@ -1,5 +1,5 @@
 /** Linux itself behind the `Kernel` contract: each method is one system call or a file of /sys, in the room's other files. */
-import { lstatSync, mkdirSync, readdirSync, readFileSync, rmdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, readSync, rmdirSync, unlinkSync } from 'node:fs';
 import type * as K from '../contracts/kernel.ts';
 import { BpfError } from '../util/errors.ts';
 import { Bpf } from './bpf.ts';
@@ -8,6 +8,7 @@ import { hostFeatures } from './features.ts';
 import { type Host, readPossibleCpus } from './host.ts';
 import { objGetInfoByFd } from './info.ts';
 import * as links from './links.ts';
+import { createMachineFiles } from './machine-files.ts';
 import * as maps from './maps.ts';
 import type { Native } from './native.ts';
 import * as objects from './objects.ts';
@@ -17,11 +18,14 @@ import { mapRing } from './rings.ts';
 import { socketAttach } from './sockets.ts';
 import { readTracePipe } from './trace-pipe.ts';
 import { fsError, Tracefs } from './tracefs.ts';
+import { createTrafficControl } from './traffic-control.ts';
 
 type Args<M extends keyof K.Kernel> = K.Kernel[M] extends (...args: infer A) => unknown ? A[0] : never;
 
 export class HostKernel implements K.Kernel {
   readonly simulator = null;
+  readonly files: K.MachineFiles;
+  readonly tc: K.TrafficControl;
   readonly #host: Host;
   #features: K.KernelFeatures | undefined;
 
@@ -38,6 +42,8 @@ export class HostKernel implements K.Kernel {
         return cpus;
       },
     };
+    this.files = createMachineFiles(this.#host);
+    this.tc = createTrafficControl(this.#host);
   }
 
   mapCreate(attr: K.MapCreateAttr): K.Fd {
@@ -152,6 +158,10 @@ export class HostKernel implements K.Kernel {
   }
   mkdir(pathname: string): void {
     onFile(pathname, () => mkdirSync(pathname));
+  }
+  readFd(fd: K.Fd, size: number): Uint8Array {
+    const bytes = new Uint8Array(size);
+    return onFile(`descriptor ${fd}`, () => bytes.slice(0, readSync(fd, bytes)));
   }
   perfEventOpen(attr: K.PerfEventAttr): K.Fd {
     return perfEventOpen(this.#host, attr);
