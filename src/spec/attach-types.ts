@@ -9,6 +9,8 @@ export interface AttachTypeRow {
   readonly constant: string;
   /** Programs of sections with `attachBtf`: what their target is called in the kernel's BTF. */
   readonly target: BtfTarget;
+  /** PROG_TEST_RUN refuses programs for it: they run inside of maps only. */
+  readonly noTestRun: boolean;
 }
 
 /** `prefix` + the name after the section's slash, of that kind. */
@@ -18,6 +20,8 @@ export interface BtfTarget {
 }
 
 const FUNCTION: BtfTarget = { prefix: '', kind: 'func' };
+
+const IN_MAPS = new Set(['XDP_DEVMAP', 'XDP_CPUMAP']);
 
 /** Targets that are not the function of that name. */
 const TARGETS: Readonly<Record<string, BtfTarget>> = {
@@ -31,7 +35,7 @@ export const ATTACH_TYPES: readonly AttachTypeRow[] = Object.entries(BPF_ATTACH_
   .filter(([constant]) => !constant.startsWith('__'))
   .map(([constant, id]) => {
     const name = constant.replace(/^BPF_/, '');
-    return { id, name, constant, target: TARGETS[name] ?? FUNCTION };
+    return { id, name, constant, target: TARGETS[name] ?? FUNCTION, noTestRun: IN_MAPS.has(name) };
   });
 
 const BY_NAME: ReadonlyMap<string, AttachTypeRow> = new Map(ATTACH_TYPES.map((row) => [row.name, row]));

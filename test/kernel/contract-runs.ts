@@ -1,5 +1,7 @@
 /** PROG_TEST_RUN of the `Kernel` contract: what goes in, what comes out, and what is refused. */
+
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BPF_ATTACH_TYPE } from '../../src/uapi/index.ts';
 import {
   code,
   expectCode,
@@ -214,6 +216,17 @@ export function runContract(open: OpenSubject): void {
         kernel.progTestRun({ progFd: map, dataIn: frame(64) });
       });
       expectCode('EBADF', () => kernel.progTestRun({ progFd: 9999, dataIn: frame(64) }));
+    });
+
+    it('refuses programs that run inside of maps', () => {
+      for (const [expectedAttachType, expected] of [
+        [BPF_ATTACH_TYPE.BPF_XDP, 'ok'],
+        [BPF_ATTACH_TYPE.BPF_XDP_DEVMAP, 'EINVAL'],
+        [BPF_ATTACH_TYPE.BPF_XDP_CPUMAP, 'EINVAL'],
+      ] as const) {
+        const progFd = load(kernel, returns(2), 'xdp', { expectedAttachType });
+        expectCode(expected, () => kernel.progTestRun({ progFd, dataIn: frame(64) }));
+      }
     });
   });
 

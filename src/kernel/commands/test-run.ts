@@ -1,6 +1,7 @@
 /** PROG_TEST_RUN: input and output of each program type as its hook defines them; the repeat loop runs inside the engine. */
 import type { ProgTestRunAttr, ProgTestRunResult } from '../../contracts/kernel.ts';
 import { testRunHook } from '../../hooks/index.ts';
+import { attachTypeById } from '../../spec/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import type { Machine } from '../machine.ts';
 import { ProgObject } from '../objects.ts';
@@ -14,6 +15,9 @@ export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRu
   const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
   const hook = testRunHook(program.type.name);
   if (hook === undefined) throw new BpfError('ENOTSUPP', `${program.type.name} programs have no test run`);
+  const attachType = attachTypeById(program.parts.expectedAttachType);
+  if (attachType?.noTestRun)
+    throw new BpfError('EINVAL', `${program.type.name} programs for ${attachType.name} have no test run`);
   if (program.fault !== undefined)
     throw new BpfError('EFAULT', `the program faulted before: ${program.fault.message}`);
   const repeat = attr.repeat ?? 1;
