@@ -267,7 +267,6 @@ async function bundle(): Promise<Entry[]> {
       },
       ownPlaces,
     ],
-    keepNames: true,
     // The package says that its modules have no side effects; the suite's have: they describe cases.
     ignoreAnnotations: true,
     write: false,

@@ -90,10 +90,9 @@ function addCase(name: string, second: Options | Body, third: Body | number | un
   current.children.push({ name, body, timeout, skipped });
 }
 
-type AddGroup = (name: string, body: () => void) => void;
 type AddCase = (name: string, second: Options | Body, third?: Body | number) => void;
 
-function groups(skipped: boolean): AddGroup & { readonly each: unknown } {
+function groups(skipped: boolean) {
   return Object.assign((name: string, body: () => void) => addGroup(name, body, skipped), {
     each: (table: readonly unknown[]) => (name: string, body: (...row: unknown[]) => void) => {
       for (const row of rows(table)) addGroup(title(name, row), () => body(...row), skipped);
@@ -101,9 +100,17 @@ function groups(skipped: boolean): AddGroup & { readonly each: unknown } {
   });
 }
 
-function cases(skipped: boolean): AddCase & { readonly each: unknown } {
+function cases(skipped: boolean) {
   const add: AddCase = (name, second, third) => addCase(name, second, third, skipped);
   return Object.assign(add, {
+    /** As `each`, the row as one argument, with the context behind it. */
+    for:
+      (table: readonly unknown[]) =>
+      (name: string, body: (row: unknown, context: Context) => unknown, timeout?: number) => {
+        for (const row of table) {
+          add(title(name, Array.isArray(row) ? row : [row]), (context) => body(row, context), timeout);
+        }
+      },
     each:
       (table: readonly unknown[]) =>
       (name: string, body: (...row: unknown[]) => unknown, timeout?: number) => {

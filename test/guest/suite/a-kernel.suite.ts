@@ -3,4 +3,5 @@ import './boot.test.ts';
 import './kprobe.test.ts';
 import './trampoline.test.ts';
 import './events.test.ts';
+import './objects.test.ts';
 import './versions.test.ts';

@@ -18,14 +18,19 @@ export const kernel: HostKernel = await createHostKernel();
 
 let vmlinux: Btf | undefined;
 
+/** BTF of the kernel, parsed once: that takes seconds in the guest. */
+export function kernelTypes(): Btf {
+  vmlinux ??= parseBtf(kernel.kernelBtf()!);
+  return vmlinux;
+}
+
 /** Type id of a function of the kernel. */
 export function functionId(name: string): number {
   return typeId(name, 'func');
 }
 
 export function typeId(name: string, kind: 'func' | 'typedef'): number {
-  vmlinux ??= parseBtf(kernel.kernelBtf()!);
-  const id = vmlinux.find(name, kind);
+  const id = kernelTypes().find(name, kind);
   if (id === undefined) throw new Error(`the guest's kernel has no ${kind} ${name}`);
   return id;
 }
