@@ -4,9 +4,11 @@
  * Invariant: blocks start as zeros and are valid only inside of the `scope` that made them.
  */
 import { utf8 } from '../util/bytes.ts';
+import { BpfError } from '../util/errors.ts';
 import { mapAnonymous, type Native, type NativeBlock } from './native.ts';
 
 const SIZE = 1 << 18;
+const MAX_BLOCK = 2 ** 31;
 
 export interface Block {
   readonly address: number;
@@ -35,6 +37,8 @@ export class Frame {
 
   /** With its NUL. */
   text(text: string): Block {
+    // The kernel would read up to there, and take it for all.
+    if (text.includes('\0')) throw new BpfError('EINVAL', `'${text.replaceAll('\0', '\\0')}' contains a NUL`);
     return this.put(utf8(`${text}\0`));
   }
 
@@ -72,6 +76,9 @@ export class Arena {
   }
 
   allocate(size: number): Block {
+    if (!Number.isInteger(size) || size < 0) throw new BpfError('EINVAL', `${size} is no number of bytes`);
+    if (size > MAX_BLOCK)
+      throw new BpfError('ENOMEM', `${size} bytes for one call are more than ${MAX_BLOCK}`);
     if (this.#top + size > SIZE) {
       const block = mapAnonymous(this.#native, Math.max(size, 1));
       this.#large.push(block);

@@ -84,7 +84,7 @@ export class Bpf {
     let size = row.minSize;
     for (const key in values) {
       const value = values[key];
-      if (!value) continue;
+      if (value === undefined || value === 0 || value === 0n || value === '') continue;
       const field = row.fields.get(key);
       if (field === undefined) throw new InternalError(`${row.command} has no attribute ${key}`);
       writeField(view, field.layout, value);

@@ -60,11 +60,22 @@ export class FdTable {
       throw new BpfError('EBADF', `descriptor ${fd} is not open, or was not opened by this kernel`);
     this.#open.delete(fd);
     entry.onClose?.();
-    closeSync(fd);
+    try {
+      closeSync(fd);
+    } catch (error) {
+      throw new BpfError('EBADF', `descriptor ${fd} was closed by somebody else`, { cause: error });
+    }
   }
 
+  /** Closes what is still open, whatever has become of some of it. */
   closeAll(): void {
-    for (const fd of [...this.#open.keys()]) this.close(fd as Fd);
+    for (const fd of [...this.#open.keys()]) {
+      try {
+        this.close(fd as Fd);
+      } catch {
+        // Closed already: nothing of it is left.
+      }
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 /** Reading and writing structures by the generated layouts: fields by their UAPI names, bit-fields included. */
 import type { UapiField, UapiLayout } from '../uapi/index.ts';
 import { readCString, utf8 } from '../util/bytes.ts';
-import { InternalError } from '../util/errors.ts';
+import { BpfError, InternalError } from '../util/errors.ts';
 
 export type FieldValue = number | bigint | string;
 
@@ -36,14 +36,25 @@ export function writeField(view: DataView, field: UapiField, value: FieldValue):
     const place = new Uint8Array(view.buffer, view.byteOffset + field.offset, field.size).fill(0);
     place.set(utf8(value).subarray(0, field.size - 1));
   } else if (typeof value === 'number' && field.size === 4) {
+    if (value >>> 0 !== value && (value | 0) !== value) throw doesNotFit(field, value);
     view.setUint32(field.offset, value, true);
   } else if (typeof value === 'number' && field.size === 8 && value >= 0) {
     // Most values are addresses: no bigint for them.
+    if (!Number.isSafeInteger(value)) throw doesNotFit(field, value);
     view.setUint32(field.offset, value, true);
     view.setUint32(field.offset + 4, value / HIGH_HALF, true);
   } else {
-    writeUnsigned(view, field, BigInt(value));
+    if (typeof value === 'number' && !Number.isSafeInteger(value)) throw doesNotFit(field, value);
+    const wide = BigInt(value);
+    const bits = 8 * field.size;
+    if (BigInt.asUintN(bits, wide) !== wide && BigInt.asIntN(bits, wide) !== wide)
+      throw doesNotFit(field, value);
+    writeUnsigned(view, field, wide);
   }
+}
+
+function doesNotFit(field: UapiField, value: number | bigint): BpfError {
+  return new BpfError('EINVAL', `${field.name} = ${value} does not fit into ${field.size} bytes`);
 }
 
 export function readUnsigned(view: DataView, field: UapiField): bigint {

@@ -45,6 +45,7 @@ export function mapCreate(host: Host, attr: MapCreateAttr): Fd {
 export function checkName(name: string | undefined): void {
   if (name !== undefined && new TextEncoder().encode(name).length > 15)
     throw new BpfError('EINVAL', `the name '${name}' is longer than 15 bytes`);
+  if (name?.includes('\0')) throw new BpfError('EINVAL', 'a name has no NUL');
 }
 
 export function mapLookupElem(host: Host, attr: MapElemAttr): Uint8Array | null {

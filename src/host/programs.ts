@@ -3,7 +3,7 @@ import type { Fd, ProgLoadAttr, ProgTestRunAttr, ProgTestRunResult } from '../co
 import { progTypeById } from '../spec/index.ts';
 import { readCString } from '../util/bytes.ts';
 import { ERRNO, errnoName } from '../util/errno.ts';
-import type { SourceLocation } from '../util/errors.ts';
+import { BpfError, type SourceLocation } from '../util/errors.ts';
 import type { Frame } from './arena.ts';
 import type { AttrValues } from './bpf.ts';
 import type { Host } from './host.ts';
@@ -25,6 +25,8 @@ const CTX_ROOM = 256;
 /** PROG_LOAD. A program is first loaded without a log; only what is refused is verified again with one. */
 export function progLoad(host: Host, attr: ProgLoadAttr): Fd {
   checkName(attr.progName);
+  if (attr.insns.length % 8 !== 0)
+    throw new BpfError('EINVAL', `${attr.insns.length} bytes are no whole number of instructions`);
   const wanted = attr.logLevel ?? 0;
   let outcome = wanted === 0 ? attempt(host, attr, 0, 0) : withLog(host, attr, wanted);
   if (outcome.ret < 0 && wanted === 0) outcome = withLog(host, attr, 1);
