@@ -88,7 +88,7 @@ function readHeader(bytes: Uint8Array): {
     throw bad(`magic 0x${view.getUint16(0, true).toString(16)}, expected 0xeb9f`);
   }
   const version = view.getUint8(2);
-  if (version !== 1) throw bad(`version ${version}, only version 1 exists`);
+  if (version !== 1) throw new BpfError('ENOTSUPP', `BTF of version ${version}: only version 1 exists`);
   const headerSize = view.getUint32(4, little);
   if (headerSize < HEADER_SIZE || headerSize > bytes.length) throw bad(`header of ${headerSize} bytes`);
   const section = (at: number, what: string): [number, number] => {

@@ -191,14 +191,17 @@ export class EmbeddedKernel implements Kernel {
   }
   perfEventOpen(attr: PerfEventAttr): Fd {
     const machine = this.#machine;
+    if (attr.kind === 'bpf_output' && !(attr.cpu >= 0 && attr.cpu < machine.possibleCpus))
+      throw new BpfError('EINVAL', `there is no CPU ${attr.cpu}: the machine has ${machine.possibleCpus}`);
     return machine.fds.install(new PerfEventObject(attr, machine.memory, machine.perfEvents));
   }
   mapRing(fd: Fd): RingMapping {
     const machine = this.#machine;
     const object = machine.fds.object(fd);
-    if (object instanceof PerfEventObject && object.ring !== undefined) return object.ring.map();
+    if (object instanceof PerfEventObject && object.ring !== undefined)
+      return holding(object, object.ring.map());
     if (object instanceof MapObject && object.map instanceof RingBufMap) {
-      return mapRingBuffer(machine.memory, object.map.areas, machine.ringQueue(object.id));
+      return holding(object, mapRingBuffer(machine.memory, object.map.areas, machine.ringQueue(object.id)));
     }
     if (object === undefined) throw new BpfError('EBADF', `descriptor ${fd} is not open`);
     throw new BpfError('EINVAL', `descriptor ${fd} is a ${object.what} that has no ring to map`);
@@ -245,6 +248,19 @@ export class EmbeddedKernel implements Kernel {
 }
 
 const LINKABLE = new Set(['kprobe', 'tracepoint']);
+
+/** A mapping keeps what it shows alive, as mmap(2) does. */
+function holding(object: KernelObject, mapping: RingMapping): RingMapping {
+  object.get();
+  let mapped = true;
+  return {
+    ...mapping,
+    unmap: () => {
+      if (mapped) object.put();
+      mapped = false;
+    },
+  };
+}
 
 /** The descriptor of BPF_ENABLE_STATS: statistics are kept while it is open. */
 class StatsSwitch extends KernelObject {

@@ -111,6 +111,64 @@ export function objectContract(open: OpenSubject): void {
     });
   });
 
+  describe('BTF', () => {
+    /** One int of 4 bytes (id 1) and one of 8 (id 2). */
+    const btf = (change: Readonly<Record<number, number>> = {}): Uint8Array => {
+      const words = [0x1_eb9f, 24, 0, 32, 32, 5, 1, 1 << 24, 4, 0x0100_0020, 1, 1 << 24, 8, 0x0100_0040];
+      const bytes = new Uint8Array(4 * words.length + 5);
+      const view = new DataView(bytes.buffer);
+      words.forEach((word, i) => {
+        view.setUint32(4 * i, change[i] ?? word, true);
+      });
+      bytes.set([0, 105, 110, 116, 0], 4 * words.length);
+      return bytes;
+    };
+
+    it('is loaded and checked', () => {
+      const fd = kernel.btfLoad({ btf: btf() });
+      const id = idOf(kernel, fd);
+      expect(exists(kernel, 'btf', id)).toBe(true);
+      kernel.close(fd);
+      subject.eventually(() => expect(exists(kernel, 'btf', id)).toBe(false));
+      expectCode('EINVAL', () => kernel.btfLoad({ btf: btf({ 0: 0x1_eb9e }) }));
+      expectCode('ENOTSUPP', () => kernel.btfLoad({ btf: btf({ 0: 0x2_eb9f }) }));
+      expectCode('EINVAL', () => kernel.btfLoad({ btf: btf({ 3: 3200 }) }));
+      expectCode('EINVAL', () => kernel.btfLoad({ btf: btf({ 6: 99 }) }));
+      expectCode('EINVAL', () => kernel.btfLoad({ btf: new Uint8Array(8) }));
+    });
+
+    it('says the types of a map', () => {
+      const btfFd = kernel.btfLoad({ btf: btf() });
+      const types = { btfFd, btfKeyTypeId: 1, btfValueTypeId: 2 };
+      const map = makeMap(kernel, 'hash', { valueSize: 8, ...types });
+      const btfId = idOf(kernel, btfFd);
+      expect(kernel.objGetInfoByFd({ bpfFd: map })).toMatchObject({
+        btfId,
+        btfKeyTypeId: 1,
+        btfValueTypeId: 2,
+      });
+      kernel.close(btfFd);
+      // The map holds its types.
+      expect(exists(kernel, 'btf', btfId)).toBe(true);
+      kernel.close(map);
+      subject.eventually(() => expect(exists(kernel, 'btf', btfId)).toBe(false));
+    });
+
+    it('has to fit the map', () => {
+      const btfFd = kernel.btfLoad({ btf: btf() });
+      const make = (type: string, attr: object) => () =>
+        makeMap(kernel, type, { valueSize: 8, btfFd, btfKeyTypeId: 1, btfValueTypeId: 2, ...attr });
+      expectCode('EINVAL', make('hash', { valueSize: 4 }));
+      expectCode('EINVAL', make('hash', { keySize: 8 }));
+      expectCode('EINVAL', make('hash', { btfValueTypeId: 0 }));
+      expectCode('EINVAL', make('hash', { btfValueTypeId: 77 }));
+      expectCode('EBADF', make('hash', { btfFd: 9999 }));
+      expectCode('EINVAL', make('hash', { btfFd: makeMap(kernel, 'array') }));
+      expectCode('ENOTSUPP', make('perf_event_array', { valueSize: 4, btfValueTypeId: 1 }));
+      expectCode('EINVAL', make('array', { btfKeyTypeId: 2 }));
+    });
+  });
+
   describe('PROG_LOAD', () => {
     it('refuses bad attributes', () => {
       expectCode('E2BIG', () => kernel.progLoad({ progType: 1, insns: new Uint8Array(), license: 'GPL' }));

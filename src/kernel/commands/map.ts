@@ -1,8 +1,10 @@
 /** MAP_CREATE, the commands for one element, and MAP_FREEZE (bpf(2); linux/bpf.h of 6.18). */
+
+import type { Btf } from '../../btf/index.ts';
 import type { Fd, MapCreateAttr, MapElemAttr, MapUpdateAttr } from '../../contracts/kernel.ts';
 import type { MapCreateParams } from '../../contracts/maps.ts';
 import { createMap } from '../../maps/index.ts';
-import { mapCreateError, mapTypeById } from '../../spec/index.ts';
+import { type MapTypeRow, mapCreateError, mapTypeById } from '../../spec/index.ts';
 import { BPF_MAP_FLAGS, BPF_UPDATE_FLAGS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError } from '../../util/errors.ts';
@@ -21,14 +23,13 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   const name = checkObjectName(attr.mapName ?? '');
   if (attr.mapIfindex) throw new BpfError('EINVAL', 'no device of the embedded kernel takes offloaded maps');
   const flags = attr.mapFlags ?? 0;
-  const btf = btfOfMap(machine, attr);
   const refused = mapCreateError(type, {
     keySize: attr.keySize,
     valueSize: attr.valueSize,
     maxEntries: attr.maxEntries,
     flags,
     mapExtra: attr.mapExtra ?? 0n,
-    hasBtf: btf !== undefined,
+    hasBtf: Boolean(attr.btfKeyTypeId || attr.btfValueTypeId),
   });
   if (refused !== null) throw new BpfError(refused.errno, refused.message);
   if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(machine.credentials, 'bpf')) {
@@ -37,6 +38,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   if (type.capability !== undefined && !holds(machine.credentials, type.capability)) {
     throw new BpfError('EPERM', `making a ${type.name} map needs CAP_${type.capability.toUpperCase()}`);
   }
+  const btf = btfOfMap(machine, type, attr);
   const inner = type.holds === 'map' ? innerTemplate(machine, attr) : undefined;
   const id = machine.maps.reserve();
   const special =
@@ -111,10 +113,12 @@ export function mapFreeze(machine: Machine, attr: { mapFd: Fd }): void {
   object.frozen = true;
 }
 
-function btfOfMap(machine: Machine, attr: MapCreateAttr): MapParts['btf'] {
+function btfOfMap(machine: Machine, type: MapTypeRow, attr: MapCreateAttr): MapParts['btf'] {
   const keyTypeId = attr.btfKeyTypeId ?? 0;
   const valueTypeId = attr.btfValueTypeId ?? 0;
   if (keyTypeId === 0 && valueTypeId === 0) return undefined;
+  if (valueTypeId === 0)
+    throw new BpfError('EINVAL', 'a map with a BTF type for its keys needs one for its values');
   if (attr.btfFd === undefined)
     throw new BpfError('EINVAL', 'a map with BTF types needs the descriptor of the BTF');
   const object = machine.fds.expect(attr.btfFd, BtfObject, 'BTF');
@@ -131,7 +135,30 @@ function btfOfMap(machine: Machine, attr: MapCreateAttr): MapParts['btf'] {
       );
     }
   }
+  checkKeyType(type, object.btf, keyTypeId, valueTypeId, attr);
   return { object, keyTypeId, valueTypeId };
+}
+
+/** What a map type asks of the types of its keys (kernel: map_check_btf of each type). */
+function checkKeyType(
+  type: MapTypeRow,
+  btf: Btf,
+  keyTypeId: number,
+  valueTypeId: number,
+  { keySize, maxEntries }: MapCreateAttr,
+): void {
+  const refuse = (why: string): never => {
+    throw new BpfError('EINVAL', `${type.name} map: ${why}`);
+  };
+  if (keyTypeId === 0) {
+    // Without a type for the key: maps without keys, and the one value of a data section.
+    const section = type.directValue && maxEntries === 1 && btf.resolved(valueTypeId).kind === 'datasec';
+    if (keySize !== 0 && !section) refuse('its keys have no BTF type');
+    return;
+  }
+  const { kind } = btf.resolved(keyTypeId);
+  if (type.everyKeyExists && kind !== 'int') refuse(`its keys are integers, not a ${kind}`);
+  if (type.prefixKey && kind !== 'struct') refuse(`its keys are structs, not a ${kind}`);
 }
 
 function innerTemplate(machine: Machine, attr: MapCreateAttr): MapObject {
