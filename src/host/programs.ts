@@ -15,6 +15,7 @@ import { verifierError } from './verifier-log.ts';
 const FIRST_LOG = 1 << 16;
 /** As large as kernels before 5.13 allow. */
 const MAX_LOG = (1 << 24) - 1;
+const ATTEMPTS = 5;
 const FUNC_INFO_SIZE = 8;
 const LINE_INFO_SIZE = 16;
 /** More than a program may add to a packet. */
@@ -28,11 +29,13 @@ export function progLoad(host: Host, attr: ProgLoadAttr): Fd {
   if (attr.insns.length % 8 !== 0)
     throw new BpfError('EINVAL', `${attr.insns.length} bytes are no whole number of instructions`);
   const wanted = attr.logLevel ?? 0;
-  let outcome = wanted === 0 ? attempt(host, attr, 0, 0) : withLog(host, attr, wanted);
-  if (outcome.ret < 0 && wanted === 0) outcome = withLog(host, attr, 1);
+  const plain = wanted === 0 ? attempt(host, attr, 0, 0) : undefined;
+  const outcome = plain !== undefined && plain.ret >= 0 ? plain : withLog(host, attr, wanted || 1);
   if (outcome.log !== '') attr.onLog?.(outcome.log);
-  if (outcome.ret < 0) throw refusal(host, attr, outcome);
-  return host.fds.own(outcome.ret, { kind: 'prog', progType: attr.progType });
+  if (outcome.ret >= 0) return host.fds.own(outcome.ret, { kind: 'prog', progType: attr.progType });
+  // A log that does not fit is an error of its own and hides the verifier's; its end, with the reason, is there all the same.
+  const hidden = outcome.ret === -ERRNO.ENOSPC && plain !== undefined;
+  throw refusal(host, attr, hidden ? { ...outcome, ret: plain.ret } : outcome);
 }
 
 interface Outcome {
@@ -53,7 +56,15 @@ function withLog(host: Host, attr: ProgLoadAttr, level: number): Outcome {
   }
 }
 
+/** The verifier gives up when a signal comes (EAGAIN): then it is asked again, as libbpf does. */
 function attempt(host: Host, attr: ProgLoadAttr, level: number, size: number): Outcome {
+  let outcome = attemptOnce(host, attr, level, size);
+  for (let tries = 1; tries < ATTEMPTS && outcome.ret === -ERRNO.EAGAIN; tries++)
+    outcome = attemptOnce(host, attr, level, size);
+  return outcome;
+}
+
+function attemptOnce(host: Host, attr: ProgLoadAttr, level: number, size: number): Outcome {
   return host.bpf.scope((frame) => {
     const log = level === 0 ? undefined : frame.room(size);
     const values = loadValues(frame, attr, level, log?.address ?? 0, log === undefined ? 0 : size);

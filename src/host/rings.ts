@@ -164,7 +164,10 @@ function createRing(host: Host, fd: Fd, parts: Parts): RingMapping {
     data: () => data,
     header: (offset) => Atomics.load(headers, offset >>> 2) >>> 0,
     async wait(timeoutMs, signal) {
-      if (!mapped || signal?.aborted) return false;
+      // An answer would make those who read in a loop turn forever.
+      if (!mapped)
+        throw new BpfError('EBADF', 'the ring is unmapped: it was closed, or its kernel was shut down');
+      if (signal?.aborted) return false;
       if (hasData()) {
         // Nothing has moved since: the next record is still being written, and no wakeup is certain to come when it is done.
         const stuck = told[0] === Atomics.load(read, 0) && told[1] === Atomics.load(written, 0);

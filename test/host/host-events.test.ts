@@ -323,7 +323,7 @@ function rings(kernel: HostKernel): void {
     setTimeout(() => stop.abort(), 20);
     expect(await mapping.wait(5000, stop.signal)).toBe(false);
     mapping.unmap();
-    expect(await mapping.wait(5000)).toBe(false);
+    await expect(mapping.wait(5000)).rejects.toMatchObject({ code: 'EBADF' });
   });
 
   it('does nothing while it waits', async () => {
@@ -344,6 +344,13 @@ function rings(kernel: HostKernel): void {
     mapping.unmap();
     expect(data[8]).toBe(0);
     expect(mapping.producerPosition()).toBe(0n);
+  });
+
+  it('ends those who read it when its kernel is shut down', async () => {
+    const reader = new RingBufferReader(kernel, ring());
+    const reading = reader.records().next();
+    setTimeout(() => kernel.shutdown(), 20);
+    await expect(reading).rejects.toMatchObject({ code: 'EBADF' });
   });
 
   it('outlives the descriptor of its map', () => {
