@@ -5,9 +5,10 @@
 import { BpfError } from '../util/errors.ts';
 import type { KernelObject } from './fd-table.ts';
 
+/** `device`: number of the mount, which hard links cannot leave. */
 type Node =
-  | { readonly kind: 'directory'; readonly entries: Map<string, Node> }
-  | { readonly kind: 'pin'; readonly object: KernelObject; links: number }
+  | { readonly kind: 'directory'; readonly device: number; readonly entries: Map<string, Node> }
+  | { readonly kind: 'pin'; readonly device: number; readonly object: KernelObject; links: number }
   | { readonly kind: 'symlink'; readonly target: string };
 
 type Directory = Extract<Node, { kind: 'directory' }>;
@@ -17,6 +18,7 @@ const NAME_MAX = 255;
 
 export class Bpffs {
   readonly #mounts = new Map<string, Directory>();
+  #devices = 0;
 
   constructor() {
     this.mount('/sys/fs/bpf');
@@ -26,7 +28,7 @@ export class Bpffs {
   mount(path: string): void {
     const at = normalize(path);
     if (this.#mounts.has(at)) throw new BpfError('EBUSY', `a bpffs is already mounted on ${at}`);
-    this.#mounts.set(at, { kind: 'directory', entries: new Map() });
+    this.#mounts.set(at, { kind: 'directory', device: ++this.#devices, entries: new Map() });
   }
 
   /** Unmounting drops every pin of the mount. */
@@ -49,7 +51,7 @@ export class Bpffs {
     if (name.includes('.'))
       throw new BpfError('EPERM', `cannot pin to ${path}: names with a dot are reserved`);
     if (directory.entries.has(name)) throw new BpfError('EEXIST', `${path} exists already`);
-    directory.entries.set(name, { kind: 'pin', object: object.get(), links: 1 });
+    directory.entries.set(name, { kind: 'pin', device: directory.device, object: object.get(), links: 1 });
     object.addUser();
   }
 
@@ -67,6 +69,8 @@ export class Bpffs {
     const { directory, name } = this.#parent(path);
     checkName(name, path);
     if (directory.entries.has(name)) throw new BpfError('EEXIST', `${path} exists already`);
+    if (node.device !== directory.device)
+      throw new BpfError('EXDEV', `${existing} and ${path} lie on different mounts`);
     node.links++;
     directory.entries.set(name, node);
   }
@@ -93,7 +97,7 @@ export class Bpffs {
     const { directory, name } = this.#parent(path);
     checkName(name, path);
     if (directory.entries.has(name)) throw new BpfError('EEXIST', `${path} exists already`);
-    directory.entries.set(name, { kind: 'directory', entries: new Map() });
+    directory.entries.set(name, { kind: 'directory', device: directory.device, entries: new Map() });
   }
 
   readdir(path: string): string[] {

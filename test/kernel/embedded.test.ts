@@ -366,6 +366,97 @@ describe('a fault of a verified program', () => {
   });
 });
 
+describe('trace_pipe', () => {
+  const event = { kind: 'raw_tracepoint', name: 'tp', args: [], process, time: 1_500_000_000n } as const;
+  const printing = (kernel: EmbeddedKernel) => {
+    const text = [0x6968, 0];
+    const program = new ProgramBuilder()
+      .st('dw', 10, -8, text[0])
+      .add({ code: 0xbf, dst: 1, src: 10, off: 0, imm: 0 })
+      .alu64('add', R1, -8)
+      .mov64(R2, 3)
+      .callHelper('bpf_trace_printk')
+      .mov64(R0, 0)
+      .exit();
+    kernel.rawTracepointOpen({ name: 'tp', progFd: load(kernel, program, 'raw_tracepoint') });
+  };
+
+  it('gives each line once, with who, where and when', () => {
+    const kernel = new EmbeddedKernel();
+    printing(kernel);
+    kernel.simulator.fire(event);
+    expect(kernel.simulator.drainTrace()).toMatchObject([
+      { comm: 'seven', pid: 7, cpu: 0, timestamp: 1.5, message: 'bpf_trace_printk: hi' },
+    ]);
+    expect(kernel.simulator.drainTrace()).toEqual([]);
+  });
+
+  it('is a stream that ends with the signal or the kernel', async () => {
+    const kernel = new EmbeddedKernel();
+    printing(kernel);
+    const read = async (signal?: AbortSignal) => {
+      const lines: string[] = [];
+      for await (const line of kernel.tracePipe(signal === undefined ? {} : { signal }))
+        lines.push(line.message);
+      return lines;
+    };
+    const stop = new AbortController();
+    const first = read(stop.signal);
+    kernel.simulator.fire(event);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    kernel.simulator.fire(event);
+    stop.abort();
+    expect(await first).toHaveLength(2);
+    const second = read();
+    kernel.simulator.fire(event);
+    kernel.shutdown();
+    expect(await second).toHaveLength(1);
+  });
+
+  it('is bounded, and says what was lost', () => {
+    const kernel = new EmbeddedKernel();
+    printing(kernel);
+    for (let i = 0; i < 65_536 + 10; i++) kernel.simulator.fire(event);
+    const lines = kernel.simulator.drainTrace();
+    expect([lines.length, lines[0].message]).toEqual([65_537, 'CPU:0 [LOST 10 EVENTS]']);
+    expect(kernel.simulator.drainTrace()).toEqual([]);
+  });
+});
+
+describe('bpffs', () => {
+  it('has several mounts, each of its own', () => {
+    const kernel = new EmbeddedKernel();
+    const map = makeMap(kernel, 'array');
+    expectCode('EPERM', () => kernel.objPin({ pathname: '/mnt/bpf/map', bpfFd: map }));
+    kernel.mountBpffs('/mnt/bpf');
+    kernel.mountBpffs('/mnt/bpf/inner');
+    kernel.objPin({ pathname: '/mnt/bpf/map', bpfFd: map });
+    kernel.objPin({ pathname: '/mnt//bpf/./inner/../inner/map', bpfFd: map });
+    expect(kernel.readdir('/mnt/bpf')).toEqual(['map']);
+    expect(kernel.readdir('/mnt/bpf/inner')).toEqual(['map']);
+    expect(kernel.readdir('/sys/fs/bpf')).toEqual([]);
+    kernel.symlink('/mnt/bpf/inner/map', '/sys/fs/bpf/far');
+    expect(idOf(kernel, kernel.objGet({ pathname: '/sys/fs/bpf/far' }))).toBe(idOf(kernel, map));
+    expectCode('EXDEV', () => kernel.link('/mnt/bpf/map', '/sys/fs/bpf/near'));
+    expectCode('EBUSY', () => kernel.unlink('/mnt/bpf/inner'));
+    expectCode('EINVAL', () => kernel.objPin({ pathname: 'relative', bpfFd: map }));
+    expectCode('ENAMETOOLONG', () =>
+      kernel.objPin({ pathname: `/sys/fs/bpf/${'a/'.repeat(4000)}`, bpfFd: map }),
+    );
+  });
+});
+
+it('a mapped ring keeps its map alive', () => {
+  const kernel = new EmbeddedKernel();
+  const ring = makeMap(kernel, 'ringbuf', { keySize: 0, valueSize: 0, maxEntries: 4096 });
+  const mapping = kernel.mapRing(ring);
+  kernel.close(ring);
+  expect(kernel.objGetNextId({ kind: 'map', startId: 0 })).not.toBeNull();
+  mapping.unmap();
+  mapping.unmap();
+  expect(kernel.objGetNextId({ kind: 'map', startId: 0 })).toBeNull();
+});
+
 describe('shutdown', () => {
   it('ends everything, however it hangs together', () => {
     const kernel = new EmbeddedKernel();
