@@ -1,0 +1,46 @@
+/* Probes of the kernel's functions; kernels without kprobes or trampolines refuse some of them. x86-64. */
+#include <linux/types.h>
+#include <linux/ptrace.h>
+#include "watch.h"
+#include <bpf/bpf_tracing.h>
+
+#define COUNT(section, name)                    \
+	SEC(section)                            \
+	int name(struct pt_regs *ctx)           \
+	{                                       \
+		mine();                         \
+		return 0;                       \
+	}
+
+COUNT("?kprobe/do_unlinkat", kprobed)
+COUNT("?kretprobe/do_unlinkat", kretprobed)
+COUNT("?ksyscall/unlinkat", syscalled)
+COUNT("?kprobe.multi/do_unlink*", several)
+COUNT("?kretprobe.multi/do_unlink*", several_returned)
+
+SEC("?fentry/do_unlinkat")
+int BPF_PROG(before, int dfd)
+{
+	struct watch *w = mine();
+
+	if (w)
+		w->words[0] = dfd;
+	return 0;
+}
+
+SEC("?fexit/do_unlinkat")
+int BPF_PROG(after, int dfd, void *name, long ret)
+{
+	struct watch *w = mine();
+
+	if (w)
+		w->words[0] = ret;
+	return 0;
+}
+
+SEC("?lsm/path_unlink")
+int BPF_PROG(asked, void *dir, void *dentry, int ret)
+{
+	mine();
+	return ret;
+}
