@@ -31,9 +31,9 @@ export interface Outcome {
   readonly totalSeconds: number;
 }
 
-/** Silence that counts as a hang, milliseconds. A case may take 30 s. */
+/** Silence that counts as a hang, milliseconds. A case may take 60 s. */
 const BOOT_LIMIT = 120_000;
-const SILENCE_LIMIT = 90_000;
+const SILENCE_LIMIT = 150_000;
 const TOTAL_LIMIT = 540_000;
 
 const COMMAND_LINE = [

@@ -4,7 +4,7 @@ import { release } from 'node:os';
 import { CHANNEL, type GuestMessage } from '../protocol.ts';
 import { runAll } from './vitest.ts';
 
-const CASE_TIMEOUT = 30_000;
+const CASE_TIMEOUT = 60_000;
 
 /** A word of the kernel's command line: `tsbpf.only=PATTERN`. */
 function option(name: string): string | undefined {

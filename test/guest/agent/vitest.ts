@@ -216,6 +216,12 @@ const fullName = (at: Group, name: string): string =>
 
 const chain = (at: Group | null): Group[] => (at === null ? [] : [...chain(at.parent), at]);
 
+/** The program that could not be started because there is none. */
+function missingProgram(error: unknown): string | null {
+  const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown };
+  return code === 'ENOENT' ? (/^spawn(?:Sync)? (\S+)/.exec(String(syscall))?.[1] ?? null) : null;
+}
+
 async function runCase(at: Group, one: Case, options: RunOptions): Promise<void> {
   const name = fullName(at, one.name);
   if (options.only !== undefined && !options.only.test(name)) return;
@@ -264,6 +270,8 @@ async function runCase(at: Group, one: Case, options: RunOptions): Promise<void>
       });
     return;
   }
+  const missing = missingProgram(failure);
+  if (missing !== null) failure = new Skip(`the guest has no ${missing}`);
   if (failure === null) options.onResult({ name, state: 'pass', time });
   else if (failure instanceof Skip) options.onResult({ name, state: 'skip', time, message: failure.message });
   else options.onResult({ name, state: 'fail', time, message: describeError(failure) });

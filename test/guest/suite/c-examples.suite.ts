@@ -2,12 +2,9 @@
 import '../../host/host-examples.test.ts';
 import { knownDifferences } from '../agent/vitest.ts';
 
-const PYTHON = 'the guest has no python3 to send frames with';
 const STATES = 'the log of 6.1 writes the states of registers in an older way';
 
 knownDifferences({
-  'the XDP filter counts and drops real packets': PYTHON,
-  'a socket filter gives its socket what it says': PYTHON,
   'a link says where it is': 'before 6.6 the kernel does not tell what a link on a perf event hangs on',
   'the same on both kernels > unchecked_packet is refused': STATES,
   'the same on both kernels > unchecked_lookup is refused': STATES,

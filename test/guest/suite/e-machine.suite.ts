@@ -1,0 +1,2 @@
+/** What the host kernel says about its machine, on Linux 6.1. */
+import '../../host/host-machine.test.ts';
