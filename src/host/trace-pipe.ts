@@ -54,14 +54,14 @@ function readSome(fd: number, chunk: Uint8Array): number {
 }
 
 /** `            bash-1234    [001] ...21  1234.567890: bpf_trace_printk: message`; with a tgid in brackets if that is on. */
-const LINE = /^\s*(.*)-(\d+)\s+(?:\(\s*[\d-]+\)\s+)?\[(\d+)\]\s+(\S+)\s+(\d+\.\d+): (.*)$/;
+const LINE = /^(.{0,32})-(\d{1,10})\s+(?:\([\s\d-]{1,16}\)\s+)?\[(\d+)\]\s+(\S+)\s+(\d+\.\d+): (.*)$/;
 const PRINTK = 'bpf_trace_printk: ';
 
 /** A line that does not begin as lines do belongs to the message before it: programs may print newlines. */
 export function parseTraceLines(lines: readonly string[]): TraceLine[] {
   const parsed: TraceLine[] = [];
   for (const line of lines) {
-    const match = LINE.exec(line);
+    const match = LINE.exec(line.trimStart());
     if (match !== null) {
       const [, comm, pid, cpu, flags, timestamp, text] = match;
       const message = text.startsWith(PRINTK) ? text.slice(PRINTK.length) : text;

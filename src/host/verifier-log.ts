@@ -13,8 +13,9 @@ const MAX_PATH = 256;
 const INSN = /^(\d+): \(([0-9a-f]{2})\) ?([^;]*)(?:; (.*))?$/;
 /** `12: R1=ctx() R10=fp0`, `from 3 to 12: R1=…`: the state where a path starts or goes on. */
 const STATE = /^(?:from \d+ to \d+(?: \(speculative execution\))?|\d+): (?:frame\d+: )?(R\d+.*)$/;
-const SOURCE_AT = /^; (.*) @ (.*):(\d+)$/;
-const SOURCE_OLD = /^; (.*)$/;
+/** `; text @ file:line`; kernels before 6.9 do not say where the line stands. */
+const SOURCE_MARK = '; ';
+const SOURCE_PLACE = ' @ ';
 const STATISTICS =
   /^(?:processed (\d+) insns|verification time|stack depth|mark_precise|BPF program is too large)/;
 
@@ -51,7 +52,7 @@ export function parseVerifierLog(log: string): ParsedLog {
     } else if (state !== null) {
       if (line.startsWith('from')) states.clear();
       noteStates(states, state[1]);
-    } else if (line.startsWith('; ')) {
+    } else if (line.startsWith(SOURCE_MARK)) {
       source = sourceOf(line);
     } else {
       message = line;
@@ -79,12 +80,14 @@ export function verifierError(
   return new VerifierError(code, message, { log, ...details, source });
 }
 
-function sourceOf(line: string): SourceLocation | undefined {
-  const at = SOURCE_AT.exec(line);
-  if (at !== null) return { text: at[1], file: at[2], line: Number(at[3]), column: 0 };
-  // Kernels before 6.9 do not say where the line stands.
-  const old = SOURCE_OLD.exec(line);
-  return old === null ? undefined : { text: old[1], file: '', line: 0, column: 0 };
+function sourceOf(line: string): SourceLocation {
+  const at = line.lastIndexOf(SOURCE_PLACE);
+  const place = at < 0 ? '' : line.slice(at + SOURCE_PLACE.length);
+  const colon = place.lastIndexOf(':');
+  const number = Number(place.slice(colon + 1));
+  if (colon < 0 || !Number.isInteger(number))
+    return { text: line.slice(SOURCE_MARK.length), file: '', line: 0, column: 0 };
+  return { text: line.slice(SOURCE_MARK.length, at), file: place.slice(0, colon), line: number, column: 0 };
 }
 
 /** `R1_w=pkt(r=0) R10=fp0 fp-8=mmmm`: values have no spaces outside of brackets. */
