@@ -51,11 +51,14 @@ export class PacketMemory implements PacketOps {
   /** Sets all edges; offsets in the linear memory. `link`: where the link-layer header starts (default: at `data`). */
   place(buffer: number, bufferEnd: number, data: number, dataEnd: number, link = data): void {
     this.#link = link;
-    this.#set('buffer', buffer);
-    this.#set('buffer_end', bufferEnd);
-    this.#set('data_meta', data);
-    this.#set('data', data);
-    this.#set('data_end', dataEnd);
+    const { u32 } = this.#memory;
+    const ctx = this.#ctx;
+    const edges = this.#edges;
+    setEdge(u32, ctx + edges.buffer, buffer);
+    setEdge(u32, ctx + edges.buffer_end, bufferEnd);
+    setEdge(u32, ctx + edges.data_meta, data);
+    setEdge(u32, ctx + edges.data, data);
+    setEdge(u32, ctx + edges.data_end, dataEnd);
     this.#updateLength();
   }
 
@@ -117,10 +120,7 @@ export class PacketMemory implements PacketOps {
   }
 
   #set(name: keyof EdgeOffsets, offset: number): void {
-    const { u32 } = this.#memory;
-    const at = (this.#ctx + this.#edges[name]) >>> 2;
-    u32[at] = offset;
-    u32[at + 1] = KERNEL_HI;
+    setEdge(this.#memory.u32, this.#ctx + this.#edges[name], offset);
   }
 
   #tooLong(more: number): boolean {
@@ -133,6 +133,12 @@ export class PacketMemory implements PacketOps {
     if (lengthField !== 0)
       this.#memory.u32[(this.#ctx + lengthField) >>> 2] = this.edge('data_end') - this.edge('data');
   }
+}
+
+/** An edge is a guest address: the offset, and the upper half of the kernel's addresses. */
+function setEdge(u32: Uint32Array, at: number, offset: number): void {
+  u32[at >>> 2] = offset;
+  u32[(at >>> 2) + 1] = KERNEL_HI;
 }
 
 /** One modelled context with memory for its packet: used again for one packet after another. */
