@@ -14,7 +14,7 @@
 
 COUNT("?kprobe/do_unlinkat", kprobed)
 COUNT("?kretprobe/do_unlinkat", kretprobed)
-COUNT("?ksyscall/unlinkat", syscalled)
+COUNT("?ksyscall/unlink", syscalled)
 COUNT("?kprobe.multi/do_unlink*", several)
 COUNT("?kretprobe.multi/do_unlink*", several_returned)
 
