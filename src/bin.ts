@@ -2,8 +2,11 @@
 /** The `tsbpf` command: the one place that puts the command line and a kernel together. */
 import process from 'node:process';
 import { type CliSink, runCli } from './cli/index.ts';
-import { EmbeddedKernel } from './kernel/index.ts';
+import { openKernel } from './open-kernel.ts';
 import { VERSION } from './version.ts';
+
+/** Those that ask a process to end. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 function sink(stream: NodeJS.WriteStream): CliSink {
   // A reader that has seen enough (`| head`) is no error.
@@ -15,10 +18,9 @@ function sink(stream: NodeJS.WriteStream): CliSink {
 }
 
 process.exitCode = await runCli(process.argv.slice(2), {
-  createKernel: ({ possibleCpus, kernelBtf, onOops }) =>
-    new EmbeddedKernel({
-      ...(possibleCpus === undefined ? {} : { possibleCpus }),
-      ...(kernelBtf === undefined ? {} : { kernelBtf }),
+  openKernel: ({ onOops, ...options }) =>
+    openKernel({
+      ...options,
       ...(onOops === undefined ? {} : { onOops: ({ message }) => onOops(message) }),
     }),
   version: VERSION,
@@ -26,7 +28,9 @@ process.exitCode = await runCli(process.argv.slice(2), {
   stderr: sink(process.stderr),
   variables: process.env,
   onInterrupt: (listener) => {
-    process.once('SIGINT', listener);
-    return () => process.off('SIGINT', listener);
+    for (const signal of SIGNALS) process.once(signal, listener);
+    return () => {
+      for (const signal of SIGNALS) process.off(signal, listener);
+    };
   },
 });

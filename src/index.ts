@@ -28,6 +28,7 @@ export {
   type PerfSample,
   RingBufferReader,
 } from './libbpf/index.ts';
+export { type KernelChoice, type OpenedKernel, type OpenKernelOptions, openKernel } from './open-kernel.ts';
 export {
   BpfError,
   ERRNO,

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { PROG_TYPES, progTypeByName } from '../spec/index.ts';
 import { fromHex } from '../util/bytes.ts';
-import type { CliEnv } from './environment.ts';
+import type { CliEnv, KernelChoice, OpenedKernel } from './environment.ts';
 import { readBtf, readFile, readKconfig } from './files.ts';
 import type { EngineName, LoadRequest } from './load.ts';
 import type { Output } from './output.ts';
@@ -37,10 +37,33 @@ export function withExamples(command: Command, examples: readonly (readonly [str
   return command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`);
 }
 
+/** No default: the host kernel has one engine, the embedded one compiles unless told otherwise. */
 export function engineOption(): Option {
-  return new Option('--engine <engine>', 'how programs run')
-    .choices(['jit', 'interp'])
-    .default('jit' as EngineName);
+  return new Option('--engine <engine>', 'how programs run in the embedded kernel (default: jit)').choices([
+    'jit',
+    'interp',
+  ] satisfies EngineName[]);
+}
+
+export interface KernelOptions {
+  readonly kernel?: KernelChoice;
+}
+
+export function kernelOption(): Option {
+  return new Option(
+    '--kernel <kernel>',
+    "embedded: in this process; host: this machine's Linux (root); auto: the host where it may be used",
+  )
+    .choices(['embedded', 'host', 'auto'] satisfies KernelChoice[])
+    .default('embedded' satisfies KernelChoice);
+}
+
+/** For LoadRequest: says which kernel `auto` has taken. */
+export function choiceOf({ kernel }: KernelOptions, out: Output): Pick<LoadRequest, 'kernel' | 'onChosen'> {
+  return {
+    ...(kernel === undefined ? {} : { kernel }),
+    onChosen: ({ chosen, why }: OpenedKernel) => out.note(`the ${chosen} kernel was taken: ${why}`),
+  };
 }
 
 export function programTypeOption(): Option {

@@ -2,12 +2,23 @@
 import type { Btf } from '../btf/index.ts';
 import type { Kernel } from '../contracts/kernel.ts';
 
+export type KernelChoice = 'embedded' | 'host' | 'auto';
+
 export interface CliKernelOptions {
+  /** Default `embedded`; what follows is for that one. */
+  readonly kernel?: KernelChoice;
   readonly possibleCpus?: number;
   /** Types of the kernel that programs are verified against. */
   readonly kernelBtf?: Btf;
   /** Told of programs that were stopped by a fault. */
   readonly onOops?: (message: string) => void;
+}
+
+export interface OpenedKernel {
+  readonly kernel: Kernel;
+  readonly chosen: 'embedded' | 'host';
+  /** For people: why this one. */
+  readonly why: string;
 }
 
 export interface CliSink {
@@ -17,13 +28,19 @@ export interface CliSink {
 }
 
 export interface CliEnv {
-  /** A fresh kernel, at the default settings of a machine with root. */
-  createKernel(options: CliKernelOptions): Kernel;
+  /**
+   * The kernel that was chosen. The embedded one is fresh, at the default settings of a machine with root. Rejects with BpfError
+   * where the host's cannot be used: what is missing.
+   */
+  openKernel(options: CliKernelOptions): Promise<OpenedKernel>;
   readonly version: string;
   readonly stdout: CliSink;
   readonly stderr: CliSink;
   /** Environment variables: NO_COLOR, FORCE_COLOR. */
   readonly variables: Readonly<Record<string, string | undefined>>;
-  /** Calls `listener` on the next interrupt (Ctrl-C) in place of ending the process; gives the function that takes it back. */
+  /**
+   * Calls `listener` on the next interrupt (Ctrl-C) or polite signal to end, in place of ending the process; gives the function
+   * that takes it back.
+   */
   onInterrupt(listener: () => void): () => void;
 }

@@ -3,8 +3,8 @@ import type { Btf } from '../btf/index.ts';
 import type { Fd, Kernel } from '../contracts/kernel.ts';
 import type { BpfObject, BpfProgram } from '../libbpf/index.ts';
 import { BpfError } from '../util/errors.ts';
-import type { CliEnv } from './environment.ts';
-import { LOG_STATS, parseVerifierStats, type VerifierStats } from './verifier-stats.ts';
+import type { CliEnv, KernelChoice, OpenedKernel } from './environment.ts';
+import { LOG_PATH, LOG_STATS, parseVerifierStats, type VerifierStats } from './verifier-stats.ts';
 
 export type EngineName = 'jit' | 'interp';
 
@@ -12,6 +12,10 @@ export type EngineName = 'jit' | 'interp';
 export const DEFAULT_CPUS = 1;
 
 export interface LoadRequest {
+  /** Default `embedded`. */
+  readonly kernel?: KernelChoice;
+  /** Told which kernel `auto` has taken. */
+  readonly onChosen?: (opened: OpenedKernel) => void;
   readonly engine?: EngineName;
   readonly logLevel?: number;
   /** False: programs that are refused are reported, and the others are loaded. */
@@ -39,6 +43,7 @@ export interface ProgramReport {
 
 export interface LoadedObject {
   readonly kernel: Kernel;
+  readonly chosen: OpenedKernel['chosen'];
   readonly object: BpfObject;
   readonly reports: readonly ProgramReport[];
   close(): void;
@@ -47,28 +52,49 @@ export interface LoadedObject {
 /** Sysctl that says whether programs are compiled. */
 const JIT_SYSCTL = 'net.core.bpf_jit_enable';
 
-/** Makes a kernel, with the engine that was asked for. */
-export function makeKernel(env: CliEnv, request: Omit<LoadRequest, 'strict'>): Kernel {
-  const kernel = env.createKernel({
+/** The kernel that was asked for, with the engine that was asked for. */
+export async function openKernel(env: CliEnv, request: Omit<LoadRequest, 'strict'>): Promise<OpenedKernel> {
+  const opened = await env.openKernel({
+    kernel: request.kernel ?? 'embedded',
     possibleCpus: request.cpus ?? DEFAULT_CPUS,
     ...(request.onOops === undefined ? {} : { onOops: request.onOops }),
     ...(request.kernelBtf === undefined ? {} : { kernelBtf: request.kernelBtf }),
   });
+  const { kernel } = opened;
   if (request.engine !== undefined) {
-    if (kernel.simulator === null)
-      throw new BpfError('EOPNOTSUPP', 'the engine of this kernel cannot be chosen');
+    if (kernel.simulator === null) {
+      kernel.shutdown();
+      throw new BpfError('EOPNOTSUPP', 'the engine of the host kernel cannot be chosen', {
+        hint: 'leave out --engine, or take --kernel embedded',
+      });
+    }
     kernel.simulator.setSysctl(JIT_SYSCTL, request.engine === 'jit' ? 1 : 0);
   }
-  return kernel;
+  if (request.kernel === 'auto') request.onChosen?.(opened);
+  return opened;
 }
 
-export function loadObject(env: CliEnv, object: BpfObject, request: LoadRequest): LoadedObject {
-  const kernel = makeKernel(env, request);
+export async function loadObject(
+  env: CliEnv,
+  object: BpfObject,
+  request: LoadRequest,
+): Promise<LoadedObject> {
+  const { kernel, chosen } = await openKernel(env, request);
+  return loadInto(kernel, chosen, object, request);
+}
+
+/** Shuts the kernel down where the object cannot be loaded. */
+export function loadInto(
+  kernel: Kernel,
+  chosen: OpenedKernel['chosen'],
+  object: BpfObject,
+  request: Omit<LoadRequest, 'kernel' | 'engine'>,
+): LoadedObject {
   const times = new Map<Fd, number>();
   try {
-    // With level 4 the log ends with what the verifier did, in one line or two.
+    // With level 4 the log ends with what the verifier did, in one line or two. All that Linux says about a refusal is its log.
     object.load(timed(kernel, times), {
-      logLevel: (request.logLevel ?? 0) | LOG_STATS,
+      logLevel: (request.logLevel ?? 0) | LOG_STATS | (chosen === 'host' ? LOG_PATH : 0),
       strict: request.strict,
       ...(request.type === undefined ? {} : { defaultProgType: request.type }),
       ...(request.kernelBtf === undefined ? {} : { kernelBtf: request.kernelBtf }),
@@ -89,6 +115,7 @@ export function loadObject(env: CliEnv, object: BpfObject, request: LoadRequest)
     });
   return {
     kernel,
+    chosen,
     object,
     reports,
     close: () => {

@@ -11,7 +11,8 @@ export interface VerifierStats {
   readonly stackDepth: string;
 }
 
-/** Bit of log_level that asks for the statistics. */
+/** Bits of log_level that ask for the path that failed, and for the statistics. */
+export const LOG_PATH = 1;
 export const LOG_STATS = 4;
 
 const TIME = /^verification time (\d+) usec$/m;

@@ -69,6 +69,8 @@ export class XdpContexts {
     const room = Math.max(PAGE_SIZE, HEADROOM + linear + TAILROOM);
     const slot = this.#slots.take(room);
     const data = slot.buffer + HEADROOM;
+    // What a head that grows shows must not be what an earlier packet left there.
+    memory.u8.fill(0, slot.buffer, data);
     const whole = linear === frame.data.length;
     memory.write(data, whole ? frame.data : frame.data.subarray(0, linear));
     slot.packet.place(slot.buffer, slot.buffer + room - TAILROOM, data, data + linear);

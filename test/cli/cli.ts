@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import { type CliEnv, runCli } from '../../src/cli/index.ts';
-import { EmbeddedKernel } from '../../src/kernel/index.ts';
+import { type KernelChoice, type OpenedKernel, openKernel } from '../../src/open-kernel.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -18,6 +18,8 @@ export interface CliResult {
 export interface CliCircumstances {
   readonly tty?: boolean;
   readonly variables?: Record<string, string>;
+  /** What a choice other than `embedded` gives. */
+  readonly host?: (choice: KernelChoice) => Promise<OpenedKernel>;
   /** Gets the function that stands for Ctrl-C. */
   readonly interrupt?: (fire: () => void) => void;
 }
@@ -27,12 +29,14 @@ export async function cli(argv: readonly string[], circumstances: CliCircumstanc
   let stderr = '';
   const isTTY = circumstances.tty === true;
   const env: CliEnv = {
-    createKernel: ({ possibleCpus, kernelBtf, onOops }) =>
-      new EmbeddedKernel({
-        ...(possibleCpus === undefined ? {} : { possibleCpus }),
-        ...(kernelBtf === undefined ? {} : { kernelBtf }),
+    openKernel: ({ onOops, ...options }) => {
+      if (options.kernel !== 'embedded' && circumstances.host !== undefined)
+        return circumstances.host(options.kernel ?? 'embedded');
+      return openKernel({
+        ...options,
         ...(onOops === undefined ? {} : { onOops: ({ message }) => onOops(message) }),
-      }),
+      });
+    },
     version: '1.2.3',
     stdout: {
       isTTY,

@@ -1,8 +1,9 @@
 /**
- * `tsbpf map`: bpftool's map commands on an object loaded for the call. A dump shows what the maps hold after load, or after
- * a run on packets or events.
+ * `tsbpf map`: bpftool's map commands, on an object loaded for the call or on the maps that the host kernel holds. A dump shows what
+ * the maps hold now, for an object: after load, or after a run on packets or events.
  */
 import type { Command } from 'commander';
+import type { Kernel } from '../../contracts/kernel.ts';
 import type { BpfMap, BtfValue } from '../../libbpf/index.ts';
 import { alignUp } from '../../util/bytes.ts';
 import { BpfError } from '../../util/errors.ts';
@@ -10,8 +11,10 @@ import {
   type Action,
   type CommandContext,
   type CommandRow,
+  choiceOf,
   collect,
   engineOption,
+  kernelOption,
   programTypeOption,
   type Runner,
   withExamples,
@@ -23,8 +26,9 @@ import type { LoadedObject } from '../load.ts';
 import { type MapEntry, readEntries } from '../map-contents.ts';
 import type { Output } from '../output.ts';
 import { runSession } from '../session/session.ts';
+import { heldMaps, openTargetKernel, parseTarget, type Target, withObject } from '../targets.ts';
 import { assign, parseAssignment } from '../values.ts';
-import { jsonOptions, printJson, type ToolOptions, withObject } from './prog.ts';
+import { jsonOptions, printJson, type ToolOptions } from './prog.ts';
 
 interface MapOptions extends ToolOptions {
   readonly map?: readonly string[];
@@ -36,8 +40,8 @@ interface DumpOptions extends MapOptions {
   readonly set?: readonly string[];
 }
 
-function info(loaded: LoadedObject, map: BpfMap) {
-  const found = loaded.kernel.objGetInfoByFd({ bpfFd: map.fd });
+function info(kernel: Kernel, map: BpfMap) {
+  const found = kernel.objGetInfoByFd({ bpfFd: map.fd });
   if (found.kind !== 'map') throw new BpfError('EINVAL', `'${map.name}' is no map`);
   return found;
 }
@@ -46,12 +50,31 @@ function chosen({ object }: LoadedObject, names: readonly string[] | undefined):
   return names === undefined ? object.maps : names.map((name) => object.findMap(name));
 }
 
-const list: Action<[string, MapOptions]> = ({ env, out }, file, options) =>
-  withObject(env, file, options, (loaded) => {
-    const maps = chosen(loaded, options.map);
+/** The maps that the words mean, each open for as long as it is looked at. */
+async function withMaps(
+  { env, out }: CommandContext,
+  target: Target,
+  options: MapOptions,
+  use: (kernel: Kernel, maps: Iterable<BpfMap>) => number,
+): Promise<number> {
+  if (target.file !== undefined)
+    return withObject(env, out, target.file, options, (loaded) =>
+      use(loaded.kernel, chosen(loaded, options.map)),
+    );
+  const kernel = await openTargetKernel(env, out, 'map', options);
+  try {
+    return use(kernel, heldMaps(kernel, target));
+  } finally {
+    kernel.shutdown();
+  }
+}
+
+const list: Action<[string[], MapOptions]> = (context, words, options) =>
+  withMaps(context, parseTarget('map', words), options, (kernel, maps) => {
+    const { out } = context;
     if (options.json || options.pretty) {
-      const rows = maps.map((map) => {
-        const { id, mapFlags, keySize, valueSize, maxEntries, memlock, frozen, btfId } = info(loaded, map);
+      const rows = Array.from(maps, (map) => {
+        const { id, mapFlags, keySize, valueSize, maxEntries, memlock, frozen, btfId } = info(kernel, map);
         return {
           id,
           type: map.type.name,
@@ -69,7 +92,7 @@ const list: Action<[string, MapOptions]> = ({ env, out }, file, options) =>
       return EXIT.ok;
     }
     for (const map of maps) {
-      const { id, mapFlags, keySize, valueSize, maxEntries, memlock, frozen, btfId } = info(loaded, map);
+      const { id, mapFlags, keySize, valueSize, maxEntries, memlock, frozen, btfId } = info(kernel, map);
       out.line(`${id}: ${map.type.name}  name ${map.name}  flags 0x${mapFlags.toString(16)}`);
       out.line(
         `\tkey ${keySize}B  value ${valueSize}B  max_entries ${maxEntries}  memlock ${memlock}B${frozen ? '  frozen' : ''}`,
@@ -79,20 +102,33 @@ const list: Action<[string, MapOptions]> = ({ env, out }, file, options) =>
     return EXIT.ok;
   });
 
-const dump: Action<[string, DumpOptions]> = async (context, file, options) => {
+const dump: Action<[string[], DumpOptions]> = async (context, words, options) => {
+  const { out } = context;
+  const target = parseTarget('map', words);
+  const { file } = target;
+  if (file === undefined) {
+    const given = RUN_OPTIONS.find((name) => options[name] !== undefined);
+    if (given !== undefined) throw new UsageError(`--${given} is for the maps of an object file`);
+    return withMaps(context, target, options, (_kernel, maps) => {
+      for (const map of maps) print(out, map, options);
+      return EXIT.ok;
+    });
+  }
   if (options.pcap === undefined && options.replay === undefined) {
-    return withObject(context.env, file, options, (loaded) => {
+    return withObject(context.env, out, file, options, (loaded) => {
       for (const text of options.set ?? []) assign(loaded.object, parseAssignment(text));
-      return print(context.out, loaded, options);
+      return print(out, only(loaded, options), options);
     });
   }
   const loaded = await ran(context, file, options);
   try {
-    return print(context.out, loaded, options);
+    return print(out, only(loaded, options), options);
   } finally {
     loaded.close();
   }
 };
+
+const RUN_OPTIONS = ['pcap', 'replay', 'set', 'program'] as const;
 
 /** The object after a run, what it prints unheard. */
 async function ran({ env, out }: CommandContext, file: string, options: DumpOptions): Promise<LoadedObject> {
@@ -106,10 +142,10 @@ async function ran({ env, out }: CommandContext, file: string, options: DumpOpti
       log: 0,
       program: options.program ?? [],
       maps: options.map ?? [],
-      interface: 'eth0',
       set: (options.set ?? []).map(parseAssignment),
       repeat: 1,
       cpus: 1,
+      ...choiceOf(options, out),
       ...(pcap === undefined ? {} : { pcap }),
       ...(replay === undefined ? {} : { replay }),
       ...(engine === undefined ? {} : { engine }),
@@ -128,7 +164,7 @@ async function ran({ env, out }: CommandContext, file: string, options: DumpOpti
   return summary.loaded;
 }
 
-function print(out: Output, loaded: LoadedObject, options: DumpOptions): number {
+function only(loaded: LoadedObject, options: DumpOptions): BpfMap {
   const maps = chosen(loaded, options.map);
   const [map] = maps;
   if (maps.length !== 1 || map === undefined) {
@@ -136,6 +172,10 @@ function print(out: Output, loaded: LoadedObject, options: DumpOptions): number 
     if (maps.length === 0) throw new UsageError('the object has no maps');
     throw new UsageError(`the object has ${maps.length} maps`, `choose one with --map: ${names}`);
   }
+  return map;
+}
+
+function print(out: Output, map: BpfMap, options: DumpOptions): number {
   const entries = readEntries(map);
   if (entries === undefined)
     throw new BpfError('EOPNOTSUPP', `a map of type ${map.type.name} cannot be walked`);
@@ -183,29 +223,34 @@ function perCpuBytes(map: BpfMap, bytes: Uint8Array): Uint8Array[] {
   return values;
 }
 
+const TARGET = 'object file; with --kernel host also: id N, pinned PATH, name NAME';
+
 export const MAP: CommandRow = {
   name: 'map',
   declare(parent: Command, run: Runner): void {
     const map = parent
       .command('map')
-      .summary("bpftool's map commands, on an object loaded for the call")
-      .description('Shows and dumps the maps of an object, in the shape of bpftool map.');
+      .summary("bpftool's map commands, on an object or on the host kernel")
+      .description(
+        'Shows and dumps the maps of an object, in the shape of bpftool map. With --kernel host and id N, pinned PATH or name NAME: maps that the kernel of this machine holds; show with nothing: all of them.',
+      );
     const common = (command: Command) =>
       jsonOptions(command.option('--map <name>', 'this map', collect))
         .addOption(programTypeOption())
+        .addOption(kernelOption())
         .addOption(engineOption());
     common(
       map
         .command('list')
         .alias('show')
         .description('id, type, name, flags and sizes')
-        .argument('<file>', 'object file'),
+        .argument('[map...]', TARGET),
     ).action(run(list));
     common(
       map
         .command('dump')
         .description('all entries, after load or after a run')
-        .argument('<file>', 'object file')
+        .argument('<map...>', TARGET)
         .option('--pcap <file>', 'runs the programs on these packets before')
         .option('--replay <file>', 'runs the programs on this recording of strace -f -ttt before')
         .option('--program <name>', 'runs only this program; may be repeated', collect)
@@ -213,6 +258,7 @@ export const MAP: CommandRow = {
     ).action(run(dump));
     withExamples(map, [
       ['tsbpf map show prog.bpf.o', 'the maps of an object'],
+      ['tsbpf map dump id 7 -p --kernel host', 'what a map of this machine holds'],
       ['tsbpf map dump xdp_filter.bpf.o --map protocols --pcap in.pcap -j', 'what a run has counted'],
     ]);
   },

@@ -1,16 +1,17 @@
 /**
- * `tsbpf prog`: bpftool's program commands. An embedded kernel lives as long as its process, so they act on an object that is
- * loaded for the call; output and JSON have bpftool's shape.
+ * `tsbpf prog`: bpftool's program commands, on an object that is loaded for the call or on the programs that the host kernel holds
+ * (an embedded kernel lives as long as its process). Output and JSON have bpftool's shape.
  */
+import { uptime } from 'node:os';
 import type { Command } from 'commander';
 import { decodeProgram } from '../../asm/index.ts';
-import type { BpfProgram } from '../../libbpf/index.ts';
 import { progTypeById } from '../../spec/index.ts';
 import {
   type Action,
   type CommandRow,
   collect,
   engineOption,
+  kernelOption,
   parseData,
   positive,
   programTypeOption,
@@ -18,20 +19,17 @@ import {
   withExamples,
 } from '../command.ts';
 import { listXlated } from '../disassembly.ts';
-import type { CliEnv } from '../environment.ts';
 import { EXIT, UsageError } from '../errors.ts';
-import { openObject, writeFile } from '../files.ts';
+import { writeFile } from '../files.ts';
 import { hexdump } from '../hexdump.ts';
 import { toJson } from '../json.ts';
-import { type EngineName, type LoadedObject, loadObject } from '../load.ts';
 import type { Output } from '../output.ts';
+import { parseTarget, type TargetRequest, type ToolProgram, withPrograms } from '../targets.ts';
 
-export interface ToolOptions {
+export interface ToolOptions extends TargetRequest {
   readonly json?: boolean;
   readonly pretty?: boolean;
   readonly program?: readonly string[];
-  readonly progType?: string;
-  readonly engine?: EngineName;
 }
 
 /** bpftool's -j and -p. */
@@ -43,43 +41,29 @@ export function printJson(out: Output, value: unknown, options: ToolOptions): vo
   out.line(toJson(value, options.pretty ? 4 : 0));
 }
 
-/** Loads the object, all or nothing, does something with it, and takes it away again. */
-export function withObject<T>(
-  env: CliEnv,
-  file: string,
-  options: ToolOptions,
-  use: (loaded: LoadedObject) => T,
-): T {
-  const object = openObject(file);
-  const loaded = loadObject(env, object, {
-    strict: true,
-    ...(options.engine === undefined ? {} : { engine: options.engine }),
-    ...(options.progType === undefined ? {} : { type: options.progType }),
-  });
-  try {
-    return use(loaded);
-  } finally {
-    loaded.close();
-  }
-}
-
-function chosen({ object }: LoadedObject, names: readonly string[] | undefined): readonly BpfProgram[] {
-  if (names !== undefined) return names.map((name) => object.findProgram(name));
-  return object.programs.filter(({ loaded }) => loaded);
-}
-
-/** The one program that is meant: the only one, or the one that is named. */
-function only(loaded: LoadedObject, options: ToolOptions): BpfProgram {
-  const programs = chosen(loaded, options.program);
-  if (programs.length === 1) return programs[0];
-  const names = programs.map(({ name }) => name).join(', ');
+/** Uses the one program that is meant: the only one, or the one that is named. */
+function only<T>(programs: Iterable<ToolProgram>, use: (program: ToolProgram) => T): T {
+  const found = Array.from(programs, (program) => ({ name: program.name, held: isHeld(program) }));
+  // A program of the kernel is open for as long as it is looked at, so it is looked for again.
+  if (found.length === 1) for (const program of programs) return use(program);
+  const where = found[0]?.held ? 'the kernel' : 'the object';
+  const names = found.map(({ name }) => name).join(', ');
   throw new UsageError(
-    programs.length === 0 ? 'the object has no programs' : `the object has ${programs.length} programs`,
-    programs.length === 0 ? undefined : `choose with --program: ${names}`,
+    `${where} has ${found.length === 0 ? 'no' : found.length} programs${found[0]?.held ? ' of that name' : ''}`,
+    found.length === 0 ? undefined : found[0]?.held ? 'choose by id' : `choose with --program: ${names}`,
   );
 }
 
-function progJson(program: BpfProgram): Record<string, unknown> {
+/** Seconds since the epoch: a time of the kernel's clock since boot, or now where the program was loaded for this command. */
+function loadedAt(loadTime: bigint, live: boolean): number {
+  const now = Date.now() / 1000;
+  if (!live) return Math.floor(now);
+  return Math.floor(now - uptime() + Number(loadTime) / 1e9);
+}
+
+const isHeld = (program: ToolProgram): boolean => program.kernel.simulator === null;
+
+function progJson(program: ToolProgram): Record<string, unknown> {
   const info = program.info();
   return {
     id: info.id,
@@ -87,29 +71,32 @@ function progJson(program: BpfProgram): Record<string, unknown> {
     name: info.name,
     tag: info.tag,
     gpl_compatible: info.gplCompatible,
-    loaded_at: Math.floor(Date.now() / 1000),
+    loaded_at: loadedAt(info.loadTime, isHeld(program)),
     uid: info.createdByUid,
     bytes_xlated: info.xlatedInsns.length,
     jited: info.jited,
     ...(info.jited ? { bytes_jited: info.jitedProgLen } : {}),
+    ...(info.runCnt > 0n ? { run_time_ns: info.runTimeNs, run_cnt: info.runCnt } : {}),
     ...(info.mapIds.length > 0 ? { map_ids: info.mapIds } : {}),
     ...(info.btfId > 0 ? { btf_id: info.btfId } : {}),
     verified_insns: info.verifiedInsns,
   };
 }
 
-const list: Action<[string, ToolOptions]> = ({ env, out }, file, options) =>
-  withObject(env, file, options, (loaded) => {
-    const programs = chosen(loaded, options.program);
+const list: Action<[string[], ToolOptions]> = ({ env, out }, words, options) =>
+  withPrograms(env, out, parseTarget('prog', words), options, (programs) => {
     if (options.json || options.pretty) {
-      printJson(out, programs.map(progJson), options);
+      printJson(out, Array.from(programs, progJson), options);
       return EXIT.ok;
     }
     for (const program of programs) {
       const info = program.info();
       const type = progTypeById(info.type)?.name ?? `type ${info.type}`;
       out.line(`${info.id}: ${type}  name ${info.name}  tag ${info.tag}${info.gplCompatible ? '  gpl' : ''}`);
-      out.line(`\tloaded for this command  uid ${info.createdByUid}`);
+      const when = isHeld(program)
+        ? `loaded_at ${new Date(loadedAt(info.loadTime, true) * 1000).toISOString().replace('.000Z', '+0000')}`
+        : 'loaded for this command';
+      out.line(`\t${when}  uid ${info.createdByUid}`);
       const jited = info.jited ? `jited ${info.jitedProgLen}B` : 'not jited';
       const maps = info.mapIds.length > 0 ? `  map_ids ${info.mapIds.join(',')}` : '';
       out.line(`\txlated ${info.xlatedInsns.length}B  ${jited}${maps}`);
@@ -118,17 +105,17 @@ const list: Action<[string, ToolOptions]> = ({ env, out }, file, options) =>
     return EXIT.ok;
   });
 
-const dump: Action<[string, string, ToolOptions]> = ({ env, out }, what, file, options) => {
+const dump: Action<[string, string[], ToolOptions]> = ({ env, out }, what, words, options) => {
   const show = DUMPS[what];
   if (show === undefined)
     throw new UsageError(`there is no dump '${what}'`, `the dumps are ${Object.keys(DUMPS).join(' and ')}`);
-  return withObject(env, file, options, (loaded) => {
-    show(out, only(loaded, options), options);
+  return withPrograms(env, out, parseTarget('prog', words), options, (programs) => {
+    only(programs, (program) => show(out, program, options));
     return EXIT.ok;
   });
 };
 
-type Dump = (out: Output, program: BpfProgram, options: ToolOptions) => void;
+type Dump = (out: Output, program: ToolProgram, options: ToolOptions) => void;
 
 const dumpXlated: Dump = (out, program, options) => {
   const insns = listXlated(decodeProgram(program.info().xlatedInsns));
@@ -144,10 +131,13 @@ const dumpXlated: Dump = (out, program, options) => {
 };
 
 const dumpJited: Dump = (out, program, options) => {
-  const { jited, jitedDump, jitedProgLen, name } = program.info();
+  const { jited, jitedDump, jitedProgLen, jitedInsns, name } = program.info();
   if (!jited)
     throw new UsageError(`'${name}' is interpreted: there is no compiled code`, 'leave out --engine interp');
-  if (options.json || options.pretty) printJson(out, { name, bytes: jitedProgLen, text: jitedDump }, options);
+  // Linux gives machine code, which is not disassembled here.
+  const code = jitedDump === '' ? { insns: jitedInsns ?? new Uint8Array() } : { text: jitedDump };
+  if (options.json || options.pretty) printJson(out, { name, bytes: jitedProgLen, ...code }, options);
+  else if (code.insns !== undefined) out.write(hexdump(code.insns));
   else out.write(jitedDump.endsWith('\n') ? jitedDump : `${jitedDump}\n`);
 };
 
@@ -160,15 +150,15 @@ interface TestRunOptions extends ToolOptions {
   readonly repeat: number;
 }
 
-const testRun: Action<[string, TestRunOptions]> = ({ env, out }, file, options) => {
+const testRun: Action<[string[], TestRunOptions]> = ({ env, out }, words, options) => {
   const dataIn = options.data === undefined ? undefined : parseData(options.data);
   const ctxIn = options.ctx === undefined ? undefined : parseData(options.ctx);
-  return withObject(env, file, options, (loaded) => {
-    const program = only(loaded, options);
-    const type = program.spec.progType;
-    const zeros = progTypeById(program.info().type)?.testRun === 'packet' ? new Uint8Array(64) : undefined;
+  const run = (program: ToolProgram): number => {
+    const type = progTypeById(program.info().type);
+    const zeros = type?.testRun === 'packet' ? new Uint8Array(64) : undefined;
     const data = dataIn ?? zeros;
-    const result = program.testRun({
+    const result = program.kernel.progTestRun({
+      progFd: program.fd,
       repeat: options.repeat,
       ...(data === undefined ? {} : { dataIn: data }),
       ...(ctxIn === undefined ? {} : { ctxIn }),
@@ -180,43 +170,49 @@ const testRun: Action<[string, TestRunOptions]> = ({ env, out }, file, options) 
       return EXIT.ok;
     }
     if (data === zeros && zeros !== undefined)
-      out.note(`no --data was given: the ${type} program gets 64 zero bytes`);
+      out.note(`no --data was given: the ${type?.name} program gets 64 zero bytes`);
     if (dataOut.length > 0 && options.dataOut === undefined) out.write(hexdump(dataOut));
     out.line(`Return value: ${retval}, duration${options.repeat > 1 ? ' (average)' : ''}: ${duration}ns`);
     return EXIT.ok;
-  });
+  };
+  return withPrograms(env, out, parseTarget('prog', words), options, (programs) => only(programs, run));
 };
+
+const TARGET = 'object file; with --kernel host also: id N, pinned PATH, name NAME, tag TAG';
 
 export const PROG: CommandRow = {
   name: 'prog',
   declare(parent: Command, run: Runner): void {
     const prog = parent
       .command('prog')
-      .summary("bpftool's program commands, on an object loaded for the call")
-      .description('Shows, dumps and test-runs the programs of an object, in the shape of bpftool prog.');
+      .summary("bpftool's program commands, on an object or on the host kernel")
+      .description(
+        'Shows, dumps and test-runs the programs of an object, in the shape of bpftool prog. With --kernel host and id N, pinned PATH, name NAME or tag TAG: programs that the kernel of this machine holds; with nothing, all of them.',
+      );
     const common = (command: Command) =>
       jsonOptions(command.option('--program <name>', 'this program', collect))
         .addOption(programTypeOption())
+        .addOption(kernelOption())
         .addOption(engineOption());
     common(
       prog
         .command('list')
         .alias('show')
         .description('id, type, name, tag, sizes and maps')
-        .argument('<file>', 'object file'),
+        .argument('[program...]', TARGET),
     ).action(run(list));
     common(
       prog
         .command('dump')
         .description('instructions after rewriting (xlated), or what the JIT has made (jited)')
         .argument('<what>', 'xlated or jited')
-        .argument('<file>', 'object file'),
+        .argument('<program...>', TARGET),
     ).action(run(dump));
     common(
       prog
         .command('run')
         .description('test-runs a program (BPF_PROG_TEST_RUN)')
-        .argument('<file>', 'object file')
+        .argument('<program...>', TARGET)
         .option('--data <hex|@file>', 'packet, as hex or from a file')
         .option('--ctx <hex|@file>', 'context, as hex or from a file')
         .option('--data-out <file>', 'writes the packet as the program left it')
@@ -224,6 +220,8 @@ export const PROG: CommandRow = {
     ).action(run(testRun));
     withExamples(prog, [
       ['tsbpf prog show prog.bpf.o -p', 'what the kernel says of each program'],
+      ['tsbpf prog show --kernel host', 'all programs of this machine'],
+      ['tsbpf prog dump xlated id 42 --kernel host', 'the instructions of one of them'],
       ['tsbpf prog dump jited prog.bpf.o --program NAME', 'the WebAssembly that runs'],
       ['tsbpf prog run prog.bpf.o --data @packet.bin --repeat 1000000', 'return value and time of a run'],
     ]);

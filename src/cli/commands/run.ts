@@ -4,8 +4,11 @@ import {
   type Action,
   addTargetOptions,
   type CommandRow,
+  choiceOf,
   collect,
   engineOption,
+  type KernelOptions,
+  kernelOption,
   logOption,
   parseData,
   parseInteger,
@@ -22,19 +25,22 @@ import type { EngineName, LoadedObject, ProgramReport } from '../load.ts';
 import type { Output } from '../output.ts';
 import { printRejected, verdictRecord } from '../rejection.ts';
 import { outputJson, outputLine, type ProgramOutput } from '../session/output.ts';
+import type { ScopeRequest } from '../session/scope.ts';
 import { runSession, type SessionListener } from '../session/session.ts';
 import { printSummary, summaryJson } from '../session/summary.ts';
 import { parseAssignment } from '../values.ts';
 import { logAtLevel } from '../verifier-stats.ts';
 
-interface RunOptions extends TargetOptions {
+interface RunOptions extends TargetOptions, KernelOptions {
   readonly pcap?: string;
   readonly write?: string;
   readonly replay?: string;
-  readonly engine: EngineName;
+  readonly engine?: EngineName;
   readonly log: number;
   readonly program?: readonly string[];
-  readonly interface: string;
+  readonly interface?: string;
+  readonly all?: boolean;
+  readonly pid?: number;
   readonly map?: readonly string[];
   readonly set?: readonly string[];
   readonly type?: string;
@@ -46,18 +52,21 @@ interface RunOptions extends TargetOptions {
   readonly json?: boolean;
 }
 
-const action: Action<[string, RunOptions]> = async ({ env, out }, file, options) => {
+const action: Action<[string, string[], RunOptions]> = async ({ env, out }, file, argv, options) => {
   if (options.write !== undefined && options.pcap === undefined)
     throw new UsageError('--write needs packets', 'give them with --pcap');
   if (options.data !== undefined && (options.pcap !== undefined || options.replay !== undefined))
     throw new UsageError('--data is for runs without --pcap and --replay');
+  const scope = scopeOf(argv, options);
   const view = options.json ? new JsonView(out, options) : new TextView(out, options);
-  const { data, program, set, btf: _btf, kconfig: _kconfig, ...rest } = options;
+  const { data, program, set, btf: _btf, kconfig: _kconfig, kernel: _kernel, ...rest } = options;
   const summary = await runSession(
     env,
     out,
     {
       ...rest,
+      ...choiceOf(kernelFor(options), out),
+      ...(scope === undefined ? {} : { scope }),
       target: readTarget(options),
       file,
       program: program ?? [],
@@ -77,6 +86,26 @@ const action: Action<[string, RunOptions]> = async ({ env, out }, file, options)
   if (summary.packets.failure !== undefined) throw summary.packets.failure;
   return summary.oopses.length > 0 ? EXIT.failed : EXIT.ok;
 };
+
+/** Whom tracing programs on the host kernel see. */
+function scopeOf(argv: readonly string[], { kernel, all, pid }: RunOptions): ScopeRequest | undefined {
+  const scopes: ScopeRequest[] = [];
+  if (argv.length > 0) scopes.push({ kind: 'command', argv });
+  if (pid !== undefined) scopes.push({ kind: 'process', pid });
+  if (all) scopes.push({ kind: 'all' });
+  if (scopes.length > 1) throw new UsageError('--all, --pid and a command exclude each other');
+  if (scopes.length > 0 && kernel === 'embedded')
+    throw new UsageError(
+      '--all, --pid and commands are for the host kernel',
+      'add --kernel host; the embedded kernel gets its events with --replay',
+    );
+  return scopes[0];
+}
+
+/** Recordings are for the embedded kernel, which `auto` may take. */
+function kernelFor({ kernel, replay }: RunOptions): KernelOptions {
+  return { kernel: kernel === 'auto' && replay !== undefined ? 'embedded' : kernel };
+}
 
 type Summary = NonNullable<Awaited<ReturnType<typeof runSession>>>;
 
@@ -146,11 +175,15 @@ export const RUN: CommandRow = {
   declare(parent: Command, run: Runner): void {
     const command = parent
       .command('run')
-      .summary('load an object and run its programs on packets or events')
+      .summary('load an object and run its programs on packets or events, here or on the host kernel')
       .description(
-        'Loads all programs of an object into a fresh kernel, attaches them as their sections say, feeds them packets or events, and shows what they print, send and count. Without input, programs that allow it are test-run on --data or zeros.',
+        'Loads all programs of an object into a fresh kernel, attaches them as their sections say, feeds them packets or events, and shows what they print, send and count. Without input, programs that allow it are test-run on --data or zeros. With --kernel host the programs are loaded into the kernel of this machine and attached for real, until the command has ended or Ctrl-C: tracing programs to the events of a command, a process or (--all) everybody, XDP and tcx programs to --interface.',
       )
       .argument('<file>', 'object file, as clang -target bpf makes it')
+      .argument(
+        '[command...]',
+        '--kernel host: behind --, a command to start and to trace, with its children',
+      )
       .option('--pcap <file>', 'packets for XDP programs and socket filters: pcap or pcapng')
       .option('--write <file>', 'writes the packets that pass, as the programs left them, to a pcap file')
       .option('--replay <file>', 'events for tracing programs: what strace -f -ttt -o FILE wrote')
@@ -158,11 +191,14 @@ export const RUN: CommandRow = {
       .option('--map <name>', 'shows this map, all of it; may be repeated', collect)
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
-      .option('--interface <name>', 'name of the interface that receives the packets', 'eth0')
+      .option('--interface <name>', 'name of the interface that receives the packets (embedded: eth0)')
+      .addOption(kernelOption())
+      .option('--pid <n>', '--kernel host: tracing programs see this process only', positive)
+      .option('--all', '--kernel host: tracing programs see all processes of this machine')
       .option('--type <struct>', 'struct that ring and perf buffer records are')
       .option('--data <hex|@file>', 'packet or context for a run without input', undefined)
       .option('--repeat <n>', 'plays the input this many times', positive, 1)
-      .option('--duration <seconds>', 'plays the input until the time is over', seconds)
+      .option('--duration <seconds>', 'plays the input, or traces, until the time is over', seconds)
       .option(
         '--cpus <n>',
         'CPUs that per-CPU maps and perf buffers have',
@@ -178,6 +214,8 @@ export const RUN: CommandRow = {
       ['tsbpf run xdp_filter.bpf.o --pcap traffic.pcap --set blocked:10.66.0.0/16=1', 'filter packets'],
       ['tsbpf run exec_ringbuf.bpf.o --replay commands.strace', 'trace a recording of strace -f -ttt'],
       ['tsbpf run xdp_filter.bpf.o --pcap in.pcap --write out.pcap --json', 'for scripts'],
+      ['tsbpf run hello.bpf.o --kernel host -- make', 'trace a command for real'],
+      ['tsbpf run xdp_filter.bpf.o --kernel host --interface eth0', 'filter real packets until Ctrl-C'],
     ]);
   },
 };

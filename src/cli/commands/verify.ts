@@ -4,7 +4,10 @@ import {
   type Action,
   addTargetOptions,
   type CommandRow,
+  choiceOf,
   collect,
+  type KernelOptions,
+  kernelOption,
   logOption,
   programTypeOption,
   type Runner,
@@ -20,19 +23,20 @@ import { plural } from '../output.ts';
 import { printAccepted, printRejected, verdictRecord } from '../rejection.ts';
 import { logAtLevel } from '../verifier-stats.ts';
 
-interface VerifyOptions extends TargetOptions {
+interface VerifyOptions extends TargetOptions, KernelOptions {
   readonly log: number;
   readonly json?: boolean;
   readonly program?: readonly string[];
   readonly progType?: string;
 }
 
-const action: Action<[string, VerifyOptions]> = ({ env, out }, file, options) => {
+const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, options) => {
   const object = openObject(file);
   const names = new Set((options.program ?? []).map((name) => object.findProgram(name).name));
   // Programs that are only loaded when asked for are verified too.
   for (const program of object.programs) program.autoload = names.size === 0 || names.has(program.name);
-  const loaded = loadObject(env, object, {
+  const loaded = await loadObject(env, object, {
+    ...choiceOf(options, out),
     strict: false,
     logLevel: options.log,
     ...(options.progType === undefined ? {} : { type: options.progType }),
@@ -68,11 +72,12 @@ export const VERIFY: CommandRow = {
       .command('verify')
       .summary('say whether the kernel would accept the programs of an object, and why not')
       .description(
-        'Verifies every program as Linux 6.18 would. A refusal is shown with its C line, the reason, the registers that matter and what to do. Exit code 1 when a program is rejected.',
+        'Verifies every program as Linux 6.18 would, or by the kernel of this machine. A refusal is shown with its C line, the reason, the registers that matter and what to do. Exit code 1 when a program is rejected.',
       )
       .argument('<file>', 'object file')
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
+      .addOption(kernelOption())
       .addOption(logOption())
       .option(
         '--json',
@@ -84,6 +89,7 @@ export const VERIFY: CommandRow = {
       ['tsbpf verify prog.bpf.o', 'verdicts and reasons'],
       ['tsbpf verify prog.bpf.o --log 2', 'with the state before every instruction, as the kernel logs it'],
       ['tsbpf verify prog.bpf.o --json', 'for scripts and CI'],
+      ['tsbpf verify prog.bpf.o --kernel host', 'by the kernel of this machine'],
     ]);
   },
 };

@@ -1,10 +1,15 @@
-/** Where each program of an object goes when it is run: the section says it, as far as the kernel has such a place. */
+/**
+ * Where each program of an object goes when it is run: the section says it, as far as the kernel has such a place. On the host
+ * kernel programs are attached to what the caller has named, and to nothing else of the machine.
+ */
 import type { Kernel } from '../../contracts/kernel.ts';
 import type { BpfObject, BpfProgram } from '../../libbpf/index.ts';
 import { mapTypeById, type ProgTypeRow, progTypeByName } from '../../spec/index.ts';
 import { BPF_ATTACH_TYPE } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import type { Assignment } from '../values.ts';
+import { canRestrict } from './restrict.ts';
+import type { Scope } from './scope.ts';
 
 export interface Placement {
   readonly program: BpfProgram;
@@ -27,6 +32,16 @@ export interface AttachRequest {
   readonly held: ReadonlyMap<string, string>;
   /** Program type of programs whose section does not say one. */
   readonly type?: string;
+  /** On the host kernel. */
+  readonly live?: LiveRequest;
+}
+
+export interface LiveRequest {
+  /** An interface of the machine that was named. */
+  readonly interface: string | undefined;
+  readonly scope: Scope;
+  /** Packets come from a file: programs are given them by test runs. */
+  readonly packets: boolean;
 }
 
 /** Programs that a program array of the object holds from the start or is given at the command line, and the array. */
@@ -67,6 +82,7 @@ function attachOne(
   request: AttachRequest,
   taken: Taken,
 ): Placement {
+  if (request.live !== undefined) return attachLive(program, type, request.live);
   const attach = program.spec.sectionRow?.attach;
   if (attach === 'xdp' || (program.spec.sectionRow === undefined && type?.name === XDP_TYPE)) {
     if (taken.xdp !== undefined) {
@@ -94,6 +110,43 @@ function attachOne(
     return { program, type, place: 'none', what: error.message };
   }
 }
+
+function attachLive(program: BpfProgram, type: ProgTypeRow | undefined, live: LiveRequest): Placement {
+  const attach = program.spec.sectionRow?.attach;
+  const none = (what: string): Placement => ({ program, type, place: 'none', what });
+  const { scope } = live;
+  if (type?.testRun === 'packet' && live.packets)
+    return { program, type, place: 'packet', what: 'each packet, by test run' };
+  const packetSocket = attach === undefined && type?.name === SOCKET_TYPE;
+  if (packetSocket && !seesAll(scope)) return none('a packet socket sees all of the machine: --all');
+  if (!packetSocket && ON_INTERFACES.has(attach) && live.interface === undefined)
+    return none('it needs --interface NAME');
+  if (!canRestrict(type?.name) && attach === 'cgroup' && scope.cgroup === undefined)
+    return none('it needs a command, whose cgroup it is attached to');
+  try {
+    if (packetSocket) {
+      program.attachSocket();
+      return { program, type, place: 'socket', what: 'a packet socket' };
+    }
+    const link = program.attach({
+      ...(live.interface === undefined ? {} : { interface: live.interface }),
+      // A sample belongs to a thread; a process is found by the program itself.
+      ...(scope.pid === undefined || attach === 'perf_event' ? {} : { pid: scope.pid }),
+      ...(scope.cgroup === undefined ? {} : { cgroup: scope.cgroup }),
+      ...(attach === 'perf_event' ? { perfEvent: SAMPLING } : {}),
+    });
+    const what = canRestrict(type?.name) ? `${link.target}, ${scope.what}` : link.target;
+    return { program, type, place: ON_INTERFACES.has(attach) ? 'interface' : 'event', what };
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error;
+    return none(error.message);
+  }
+}
+
+const seesAll = (scope: Scope): boolean => scope.filter === undefined;
+const ON_INTERFACES: ReadonlySet<string | undefined> = new Set(['xdp', 'tcx', 'netkit']);
+/** PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CPU_CLOCK, beside the beat of other clocks. */
+const SAMPLING = { type: 1, config: 0n, frequency: 99 } as const;
 
 /** The type of programs on interfaces, for sections that do not say it. */
 const XDP_TYPE = 'xdp';

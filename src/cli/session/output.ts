@@ -1,6 +1,14 @@
 /** What programs send to user space while they run: trace_pipe, ring buffers, perf buffers, in the order of their making. */
 import type { Kernel, TraceLine } from '../../contracts/kernel.ts';
-import { type BpfObject, type BtfValue, PerfBufferReader, RingBufferReader } from '../../libbpf/index.ts';
+import {
+  type BpfObject,
+  type BpfProgram,
+  type BtfValue,
+  PerfBufferReader,
+  type PerfSample,
+  RingBufferReader,
+} from '../../libbpf/index.ts';
+import { helperByName } from '../../spec/index.ts';
 import { toHex } from '../../util/bytes.ts';
 import { toJson } from '../json.ts';
 import { cell } from '../map-contents.ts';
@@ -24,6 +32,8 @@ const RING_WRITER = 'bpf_ringbuf_output';
 interface Source {
   readonly map: string;
   poll(): void;
+  /** Hands on what comes until the signal fires. */
+  follow(signal: AbortSignal): Promise<void>;
   close(): void;
   delivered(): number;
   lost(): bigint;
@@ -34,6 +44,9 @@ export class OutputReader {
   readonly #kernel: Kernel;
   readonly #sources: readonly Source[];
   readonly #emit: (output: ProgramOutput) => void;
+  /** A program prints to trace_pipe. */
+  readonly #prints: boolean;
+  #fresh = false;
 
   constructor(
     kernel: Kernel,
@@ -43,6 +56,7 @@ export class OutputReader {
   ) {
     this.#kernel = kernel;
     this.#emit = emit;
+    this.#prints = object.programs.some((program) => program.loaded && prints(program));
     this.#sources = object.maps.flatMap((map) => {
       if (map.type.holds === 'perf_event') return [openPerf(kernel, map, decoder, emit)];
       return map.type.helpers.includes(RING_WRITER) ? [openRing(kernel, map, decoder, emit)] : [];
@@ -52,6 +66,31 @@ export class OutputReader {
   poll(): void {
     for (const line of this.#kernel.simulator?.drainTrace() ?? []) this.#emit({ kind: 'trace', ...line });
     for (const source of this.#sources) source.poll();
+  }
+
+  /**
+   * Hands on everything as it comes, until the signal fires; resolves when the last of it has been handed on. The lines of trace_pipe
+   * that were there before `ready` are somebody else's.
+   */
+  async follow(signal: AbortSignal): Promise<void> {
+    const followers = this.#sources.map((source) => source.follow(signal));
+    if (this.#prints) followers.push(this.#followTrace(signal));
+    const ended = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await Promise.all([...followers, ended]);
+  }
+
+  async ready(): Promise<void> {
+    if (!this.#prints) return;
+    await new Promise((resolve) => setTimeout(resolve, STALE_LINES));
+    this.#fresh = true;
+  }
+
+  async #followTrace(signal: AbortSignal): Promise<void> {
+    for await (const line of this.#kernel.tracePipe({ signal }))
+      if (this.#fresh) this.#emit({ kind: 'trace', ...line });
   }
 
   /** Records by map that were delivered and that found no room. */
@@ -64,6 +103,18 @@ export class OutputReader {
   }
 }
 
+/** Milliseconds in which lines are read that were printed before. */
+const STALE_LINES = 150;
+const CALL = 0x85;
+const PRINTERS: ReadonlySet<number | undefined> = new Set(
+  ['bpf_trace_printk', 'bpf_trace_vprintk'].map((name) => helperByName(name)?.id),
+);
+
+/** One of its instructions calls a helper that prints. */
+function prints({ spec }: BpfProgram): boolean {
+  return spec.insns.some(({ code, src, imm }) => code === CALL && src === 0 && PRINTERS.has(imm));
+}
+
 type Opener = (
   kernel: Kernel,
   map: BpfObject['maps'][number],
@@ -73,11 +124,15 @@ type Opener = (
 
 const openRing: Opener = (kernel, map, decoder, emit) => {
   const reader = new RingBufferReader(kernel, map.fd);
+  const give = (bytes: Uint8Array) =>
+    emit({ kind: 'event', map: map.name, cpu: undefined, record: decoder.decode(bytes, false), bytes });
   return {
     map: map.name,
     poll: () => {
-      for (const bytes of reader.consume())
-        emit({ kind: 'event', map: map.name, cpu: undefined, record: decoder.decode(bytes, false), bytes });
+      for (const bytes of reader.consume()) give(bytes);
+    },
+    follow: async (signal) => {
+      for await (const bytes of reader.records({ signal })) give(bytes);
     },
     close: () => reader.close(),
     delivered: () => reader.delivered,
@@ -90,11 +145,15 @@ const openPerf: Opener = (kernel, map, decoder, emit) => {
   const reader = new PerfBufferReader(kernel, map.fd, {
     onLost: (cpu, count) => emit({ kind: 'lost', map: map.name, cpu, count }),
   });
+  const give = ({ cpu, data }: PerfSample) =>
+    emit({ kind: 'event', map: map.name, cpu, record: decoder.decode(data, true), bytes: data });
   return {
     map: map.name,
     poll: () => {
-      for (const { cpu, data } of reader.consume())
-        emit({ kind: 'event', map: map.name, cpu, record: decoder.decode(data, true), bytes: data });
+      for (const sample of reader.consume()) give(sample);
+    },
+    follow: async (signal) => {
+      for await (const sample of reader.samples({ signal })) give(sample);
     },
     close: () => reader.close(),
     delivered: () => reader.delivered,

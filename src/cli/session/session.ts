@@ -7,17 +7,21 @@ import {
   type EngineName,
   type LoadedObject,
   type LoadRequest,
-  loadObject,
+  loadInto,
+  openKernel,
   type ProgramReport,
 } from '../load.ts';
 import type { Output } from '../output.ts';
 import { type Assignment, assign } from '../values.ts';
 import { attachAll, type Placement, tailCalled } from './attach.ts';
 import { RecordDecoder } from './decode.ts';
+import { runLive } from './live.ts';
 import { OutputReader, type ProgramOutput } from './output.ts';
 import { Pace } from './pace.ts';
 import { feedPackets, type PacketCounts, PcapWriter, type Results } from './packets.ts';
 import { type EventCounts, readRecording, replay } from './replay.ts';
+import { canRestrict, restricted } from './restrict.ts';
+import { openScope, type Scope, type ScopeRequest } from './scope.ts';
 import { testRunAll } from './test-runs.ts';
 
 export interface SessionOptions {
@@ -30,7 +34,15 @@ export interface SessionOptions {
   readonly program: readonly string[];
   /** Maps that will be shown. */
   readonly maps: readonly string[];
-  readonly interface: string;
+  /** Name of the interface; on the host one of the machine. */
+  readonly interface?: string;
+  /** Default: the embedded kernel. */
+  readonly kernel?: LoadRequest['kernel'];
+  readonly onChosen?: LoadRequest['onChosen'];
+  /** Whom tracing programs on the host kernel see. */
+  readonly scope?: ScopeRequest;
+  /** Standard output is one document. */
+  readonly json?: boolean;
   readonly set: readonly Assignment[];
   readonly type?: string;
   readonly progType?: string;
@@ -84,16 +96,24 @@ export async function runSession(
   // Read before anything is loaded: a bad recording is said at once.
   const recording = options.replay === undefined ? undefined : readRecording(options.replay);
   const oopses: string[] = [];
-  const loaded = loadObject(env, object, {
-    strict: false,
-    logLevel: options.log,
+  const { kernel, chosen } = await openKernel(env, {
     cpus: options.cpus,
     onOops: (message) => oopses.push(message),
+    ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
+    ...(options.onChosen === undefined ? {} : { onChosen: options.onChosen }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
-    ...(options.progType === undefined ? {} : { type: options.progType }),
     ...options.target,
   });
+  const scope = chosen === 'host' ? scopeFor(kernel, object, options) : undefined;
+  let loaded: LoadedObject | undefined;
   try {
+    const filter = scope?.filter;
+    loaded = loadInto(filter === undefined ? kernel : restricted(kernel, filter), chosen, object, {
+      strict: false,
+      logLevel: options.log,
+      ...(options.progType === undefined ? {} : { type: options.progType }),
+      ...options.target,
+    });
     for (const report of loaded.reports) listener.log(report);
     if (loaded.reports.some(({ error }) => error !== undefined)) {
       listener.rejected(loaded);
@@ -103,11 +123,35 @@ export async function runSession(
     // Said now, not after the input.
     for (const name of options.maps) object.findMap(name);
     for (const assignment of options.set) assign(object, assignment);
-    const feeder = new Feeder(env, out, options, loaded, { decoder, listener, recording, held });
+    const feeder = new Feeder(env, out, options, loaded, { decoder, listener, recording, held, scope });
     const elapsed = await feeder.run();
     return { ...feeder.summary(), oopses, elapsed };
   } catch (error) {
-    loaded.close();
+    if (loaded === undefined) kernel.shutdown();
+    else loaded.close();
+    throw error;
+  } finally {
+    await scope?.close();
+  }
+}
+
+/** Programs that would see every process of the machine only do so where that was said. Shuts the kernel down where it was not. */
+function scopeFor(kernel: Kernel, object: LoadedObject['object'], options: SessionOptions): Scope {
+  try {
+    if (options.replay !== undefined)
+      throw new UsageError('recordings are played to the embedded kernel', 'leave out --kernel host');
+    const sees = object.programs.find(
+      ({ autoload, spec }) => autoload && canRestrict(spec.progType ?? options.progType),
+    );
+    const { scope = sees === undefined || options.pcap !== undefined ? { kind: 'all' } : undefined } =
+      options;
+    if (scope !== undefined) return openScope(scope);
+    throw new UsageError(
+      `'${sees?.name}' would see all processes of this machine`,
+      'choose: -- COMMAND ARGS…, --pid N, or --all',
+    );
+  } catch (error) {
+    kernel.shutdown();
     throw error;
   }
 }
@@ -132,7 +176,12 @@ interface FeederParts {
   readonly listener: SessionListener;
   readonly recording: ReturnType<typeof readRecording> | undefined;
   readonly held: ReadonlyMap<string, string>;
+  /** Of the host kernel. */
+  readonly scope: Scope | undefined;
 }
+
+/** The interface of an embedded kernel. */
+const INTERFACE = 'eth0';
 
 class Feeder {
   readonly #options: SessionOptions;
@@ -142,7 +191,7 @@ class Feeder {
   readonly #env: CliEnv;
   readonly #kernel: Kernel;
   readonly #reader: OutputReader;
-  readonly #placements: readonly Placement[];
+  #placements: readonly Placement[] = [];
   readonly #results: Results = new Map();
   readonly #packets: PacketCounts = { packets: 0, skipped: 0, written: 0 };
   readonly #events: EventCounts = { events: 0, skipped: 0, runs: 0 };
@@ -156,11 +205,25 @@ class Feeder {
     this.#kernel = loaded.kernel;
     this.#kernel.enableStats({ type: 0 });
     this.#reader = new OutputReader(loaded.kernel, loaded.object, parts.decoder, parts.listener.output);
-    this.#placements = attachAll(loaded.kernel, loaded.object, {
-      interface: options.interface,
-      named: new Set(options.program),
-      held: parts.held,
-      ...(options.progType === undefined ? {} : { type: options.progType }),
+  }
+
+  /** Some programs wait for events or packets of the machine, not for input that is given. */
+  get #live(): boolean {
+    return (
+      this.#parts.scope !== undefined && this.#options.pcap === undefined && this.#options.data === undefined
+    );
+  }
+
+  #attach(): void {
+    const { scope, held } = this.#parts;
+    const { pcap, data, progType } = this.#options;
+    const given = pcap !== undefined || data !== undefined;
+    this.#placements = attachAll(this.#kernel, this.#loaded.object, {
+      interface: this.#options.interface ?? INTERFACE,
+      named: new Set(this.#options.program),
+      held,
+      ...(progType === undefined ? {} : { type: progType }),
+      ...(scope === undefined ? {} : { live: { interface: this.#options.interface, scope, packets: given } }),
     });
     for (const placement of this.#placements) this.#results.set(placement, new Map());
   }
@@ -175,7 +238,10 @@ class Feeder {
     });
     const start = performance.now();
     try {
-      if (pcap === undefined && log === undefined) this.#testRuns();
+      if (this.#live) await this.#runLive();
+      else this.#attach();
+      if (this.#live) pace.stopped = true;
+      else if (pcap === undefined && log === undefined) this.#testRuns();
       else await this.#feed(pace);
     } finally {
       release();
@@ -185,6 +251,25 @@ class Feeder {
     const elapsed = performance.now() - start;
     this.#remarks();
     return elapsed;
+  }
+
+  async #runLive(): Promise<void> {
+    const { listener, scope } = this.#parts;
+    await runLive({
+      env: this.#env,
+      reader: this.#reader,
+      scope: scope!,
+      duration: this.#options.duration,
+      json: this.#options.json === true,
+      note: listener.note,
+      attach: () => {
+        this.#attach();
+        if (this.#placements.every(({ place }) => place === 'none')) {
+          const why = this.#placements.map(({ program, what }) => `'${program.name}': ${what}`).join('; ');
+          throw new UsageError('no program is attached to anything', why);
+        }
+      },
+    });
   }
 
   summary(): Omit<SessionSummary, 'oopses' | 'elapsed'> {
@@ -198,7 +283,7 @@ class Feeder {
   }
 
   async #feed(pace: Pace): Promise<void> {
-    const { pcap, write, repeat, duration, interface: name } = this.#options;
+    const { pcap, write, repeat, duration, interface: name = INTERFACE } = this.#options;
     const after = () => this.#reader.poll();
     const writer = write === undefined ? undefined : new PcapWriter(write);
     const ifindex = this.#kernel.simulator?.addInterface(name) ?? 0;

@@ -83,14 +83,14 @@ export function mapsToShow(kernel: Kernel, object: BpfObject, names: readonly st
 export function printSummary(out: Output, summary: SessionSummary, mapNames: readonly string[]): void {
   const { dim, bold, red, yellow } = out.color;
   const { packets, events, loaded } = summary;
-  const { kernel, object } = loaded;
+  const { kernel, object, chosen } = loaded;
   for (const { map, entries } of mapsToShow(kernel, object, mapNames)) {
     const count = entries === undefined ? 'cannot be walked' : plural(entries.length, 'entry', 'entries');
     out.heading(`${map.name}  ${dim(`${map.type.name}, ${count}`)}`);
     if (entries !== undefined && entries.length > 0)
       printEntries(out, entries, mapNames.length > 0 ? Number.POSITIVE_INFINITY : MAX_ROWS);
   }
-  for (const program of summary.programs) printProgram(out, programFacts(program));
+  for (const program of summary.programs) printProgram(out, programFacts(program), chosen);
   out.line();
   const fed = [];
   if (packets.packets > 0) fed.push(plural(packets.packets, 'packet'));
@@ -100,14 +100,14 @@ export function printSummary(out: Output, summary: SessionSummary, mapNames: rea
   for (const { map, delivered } of summary.records)
     if (delivered > 0) fed.push(`${plural(delivered, 'record')} from ${map}`);
   out.line(
-    `${bold(fed.join(', ') || 'no packets or events')} ${dim(`in ${duration(summary.elapsed * 1e6)}`)}`,
+    `${bold(fed.join(', ') || (chosen === 'host' ? 'ended' : 'no packets or events'))} ${dim(`${chosen === 'host' ? 'after' : 'in'} ${duration(summary.elapsed * 1e6)}`)}`,
   );
   for (const { map, lost } of summary.records)
     if (lost > 0n) out.line(yellow(`${map}: ${lost} records lost`));
   for (const message of summary.oopses) out.line(red(`oops: ${message}`));
 }
 
-function printProgram(out: Output, facts: ProgramFacts): void {
+function printProgram(out: Output, facts: ProgramFacts, kernel: 'embedded' | 'host'): void {
   const { dim } = out.color;
   const { verifier, engine } = facts;
   out.heading(`${facts.name}  ${dim(facts.attached)}`);
@@ -116,7 +116,7 @@ function printProgram(out: Output, facts: ProgramFacts): void {
   );
   const code =
     engine.name === 'jit'
-      ? `JIT: ${plural(engine.insns, 'instruction')} to ${grouped(engine.bytes)} bytes of WebAssembly`
+      ? `JIT: ${plural(engine.insns, 'instruction')} to ${grouped(engine.bytes)} bytes of ${kernel === 'host' ? 'machine code' : 'WebAssembly'}`
       : `interpreter: ${plural(engine.insns, 'instruction')} prepared`;
   out.line(`  ${dim('engine')}    ${code}, ${duration(engine.microseconds * 1000)}`);
   if (facts.runs > 0)

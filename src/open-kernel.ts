@@ -1,0 +1,75 @@
+/**
+ * Which kernel: the embedded one, Linux itself, or whichever may be had. A composition root: with `bin.ts` and `index.ts` the one place
+ * that knows both. The host kernel is imported when it is asked for, so that nothing of it is loaded elsewhere.
+ */
+import type { Kernel } from './contracts/kernel.ts';
+import { EmbeddedKernel, type EmbeddedKernelOptions } from './kernel/index.ts';
+import type { ErrnoName } from './util/errno.ts';
+import { BpfError } from './util/errors.ts';
+
+export type KernelChoice = 'embedded' | 'host' | 'auto';
+
+/** Options beside `kernel` are those of the embedded kernel; Linux is as it is. */
+export interface OpenKernelOptions extends EmbeddedKernelOptions {
+  /** Default `embedded`. `auto`: the host where it may be used. */
+  readonly kernel?: KernelChoice;
+}
+
+export interface OpenedKernel {
+  readonly kernel: Kernel;
+  readonly chosen: 'embedded' | 'host';
+  /** For people: why this one. */
+  readonly why: string;
+}
+
+/**
+ * Opens a kernel. `host` rejects with BpfError where Linux cannot be used: ENOSYS another platform, ENOENT without koffi, EPERM
+ * without privileges; `auto` takes the embedded kernel then and says in `why` what is missing. The caller ends it with `shutdown`.
+ */
+export async function openKernel(options: OpenKernelOptions = {}): Promise<OpenedKernel> {
+  const { kernel: choice = 'embedded', ...embedded } = options;
+  if (choice === 'embedded') return openEmbedded(embedded, 'it is the default');
+  const host = await openHost();
+  if (host.kernel !== undefined) {
+    const why = choice === 'host' ? 'it was asked for' : 'this process may load programs into it';
+    return { kernel: host.kernel, chosen: 'host', why };
+  }
+  if (choice === 'auto')
+    return openEmbedded(embedded, `the host kernel cannot be used: ${host.error.message}`);
+  throw host.error;
+}
+
+function openEmbedded(options: EmbeddedKernelOptions, why: string): OpenedKernel {
+  return { kernel: new EmbeddedKernel(options), chosen: 'embedded', why };
+}
+
+type HostOpening =
+  | { readonly kernel: Kernel; readonly error?: undefined }
+  | { readonly kernel?: undefined; readonly error: BpfError };
+
+/** Asks with a map that is gone at once: ids and capabilities do not say everything (lockdown, seccomp, sysctls). */
+async function openHost(): Promise<HostOpening> {
+  let kernel: Kernel;
+  try {
+    const { createHostKernel } = await import('./host/index.ts');
+    kernel = await createHostKernel();
+  } catch (error) {
+    if (error instanceof BpfError) return { error };
+    throw error;
+  }
+  try {
+    kernel.close(kernel.mapCreate({ mapType: 2, keySize: 4, valueSize: 4, maxEntries: 1 }));
+    return { kernel };
+  } catch (error) {
+    kernel.shutdown();
+    if (!(error instanceof BpfError)) throw error;
+    const { code, hint } = error;
+    const message = `this process may not use bpf(2) of the host kernel: ${error.message}`;
+    return {
+      error: new BpfError(code as ErrnoName, message, {
+        cause: error,
+        ...(hint === undefined ? {} : { hint }),
+      }),
+    };
+  }
+}

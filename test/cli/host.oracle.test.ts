@@ -1,0 +1,228 @@
+/** The command line on the kernel of this machine: programs see a process group or packets of the test's own. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { Kernel } from '../../src/contracts/kernel.ts';
+import { BpfObject } from '../../src/libbpf/index.ts';
+import { openKernel } from '../../src/open-kernel.ts';
+import { eventually, ipFrame, ownNetwork, sendFrames, skipReason, vethPair } from '../host/host-support.ts';
+import { COMMANDS, cli, example, TRAFFIC, temporary } from './cli.ts';
+
+const opened = await openKernel({ kernel: 'auto' });
+const lines = (text: string) => text.split('\n').filter(Boolean);
+
+if (opened.chosen !== 'host') {
+  describe.skip(`host kernel: ${skipReason('the command line on the host kernel', opened.why)}`, () =>
+    it('cannot be reached here', () => {}));
+} else {
+  ownNetwork();
+  vethPair('c0', 'c1');
+  afterAll(() => opened.kernel.shutdown());
+  describe('run --kernel host', running);
+  describe('verify --kernel host', verifying);
+  describe('prog and map --kernel host', () => tools(opened.kernel));
+}
+
+function running(): void {
+  it('prints what a command and its children execute, and nothing of others', async () => {
+    const { exit, stdout, stderr } = await cli([
+      'run',
+      example('hello'),
+      '--kernel',
+      'host',
+      '--',
+      '/bin/sh',
+      '-c',
+      '/bin/true; (/bin/echo >/dev/null)',
+    ]);
+    expect(stderr).toBe('');
+    expect(exit).toBe(0);
+    const said = lines(stdout).filter((line) => line.includes('Hello'));
+    expect(said.map((line) => line.replace(/^.*runs /, ''))).toEqual(['/bin/sh', '/bin/true', '/bin/echo']);
+  });
+
+  it.each(['exec_ringbuf', 'exec_perf'])('%s delivers events, decoded', async (name) => {
+    const { exit, stdout } = await cli([
+      'run',
+      example(name),
+      '--kernel',
+      'host',
+      '--json',
+      '--',
+      '/bin/sh',
+      '-c',
+      '/bin/true',
+    ]);
+    expect(exit).toBe(0);
+    const document = JSON.parse(stdout);
+    expect(document.output.map((one: { data: { filename: string } }) => one.data.filename)).toEqual([
+      '/bin/sh',
+      '/bin/true',
+    ]);
+    expect(document.records).toEqual([{ map: 'events', delivered: 2, lost: 0 }]);
+  });
+
+  it('counts calls of the command only', async () => {
+    const { stdout } = await cli([
+      'run',
+      example('syscall_tail'),
+      '--kernel',
+      'host',
+      '--json',
+      '--',
+      '/bin/true',
+    ]);
+    const { maps } = JSON.parse(stdout);
+    const counters = maps.find(({ name }: { name: string }) => name === 'counters').entries;
+    expect(counters[0].value).toBe(1);
+  });
+
+  it('does not trace the whole machine unless told to', async () => {
+    const { exit, stderr } = await cli(['run', example('hello'), '--kernel', 'host']);
+    expect(exit).toBe(2);
+    expect(stderr).toMatch(/would see all processes(.|\n)*--pid N, or --all/);
+  });
+
+  it('sees one process with --pid, until its time is over', async () => {
+    const { exit, stdout } = await cli([
+      'run',
+      example('count_by_user'),
+      '--kernel',
+      'host',
+      '--pid',
+      String(process.pid),
+      '--duration',
+      '1',
+    ]);
+    expect(exit).toBe(0);
+    expect(stdout).toMatch(/calls_by_uid {2}hash, 1 entry/);
+    const nobody = await cli(['run', example('hello'), '--kernel', 'host', '--pid', '4194305']);
+    expect(nobody.stderr).toMatch(/there is no process 4194305/);
+  });
+
+  it('filters real packets until an interrupt', async () => {
+    let stop = () => {};
+    const run = cli(
+      [
+        'run',
+        example('xdp_filter'),
+        '--kernel',
+        'host',
+        '--interface',
+        'c0',
+        '--set',
+        'blocked:192.0.2.0/24=1',
+      ],
+      {
+        interrupt: (fire) => {
+          stop = fire;
+        },
+      },
+    );
+    eventually(() => expect(stop).not.toBe(undefined));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    sendFrames('c1', [ipFrame(6, [10, 0, 0, 1]), ipFrame(6, [192, 0, 2, 7])]);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    stop();
+    const { exit, stdout } = await run;
+    expect(exit).toBe(0);
+    expect(stdout).toMatch(/│ {3}6 │ {7}2 │ +\d+ │ {7}1 │/);
+    expect(stdout).toMatch(/XDP on interface c0/);
+    expect(execFileSync('ip', ['-d', 'link', 'show', 'c0'], { encoding: 'utf8' })).not.toMatch(/prog\/xdp/);
+  });
+
+  it('gives packets of a file to programs by test runs, with the results of the embedded kernel', async () => {
+    const results = async (kernel: string) => {
+      const { stdout } = await cli([
+        'run',
+        example('xdp_filter'),
+        '--kernel',
+        kernel,
+        '--pcap',
+        TRAFFIC,
+        '--json',
+      ]);
+      const { packets, maps } = JSON.parse(stdout);
+      return { packets, maps };
+    };
+    expect(await results('host')).toEqual(await results('embedded'));
+  });
+
+  it('refuses what only an embedded kernel can', async () => {
+    const replay = await cli(['run', example('hello'), '--kernel', 'host', '--replay', COMMANDS]);
+    expect(replay.exit).toBe(2);
+    const engine = await cli(['run', example('hello'), '--kernel', 'host', '--all', '--engine', 'interp']);
+    expect(engine.stderr).toMatch(/the engine of the host kernel cannot be chosen/);
+  });
+}
+
+function verifying(): void {
+  it('says the same as the embedded kernel', async () => {
+    const verdicts = async (kernel: string) => {
+      const { exit, stdout } = await cli(['verify', example('unchecked'), '--kernel', kernel, '--json']);
+      return { exit, records: JSON.parse(stdout) };
+    };
+    expect(await verdicts('host')).toEqual(await verdicts('embedded'));
+  });
+
+  it('auto says which kernel it took', async () => {
+    const { stderr } = await cli(['verify', example('hello'), '--kernel', 'auto']);
+    expect(stderr).toMatch(/note: the host kernel was taken: /);
+  });
+}
+
+function tools(kernel: Kernel): void {
+  const object = BpfObject.open(readFileSync(example('xdp_filter')), { name: 'xdp_filter' }).load(kernel);
+  const program = object.findProgram('xdp_filter');
+  const map = object.findMap('protocols');
+  const id = (fd: number) => {
+    const info = kernel.objGetInfoByFd({ bpfFd: fd });
+    return 'id' in info ? info.id : 0;
+  };
+  const host = async (...argv: string[]) => {
+    const { exit, stdout, stderr } = await cli([...argv, '--kernel', 'host']);
+    expect(stderr).toBe('');
+    expect(exit).toBe(0);
+    return stdout;
+  };
+  afterAll(() => object.close());
+
+  it('show programs by id, name and tag, and all of them', async () => {
+    const { tag } = program.info();
+    const wanted = { id: id(program.fd), type: 'xdp', name: 'xdp_filter', tag, jited: true };
+    for (const by of [['id', String(wanted.id)], ['tag', tag], ['name', 'xdp_filter'], []])
+      expect(JSON.parse(await host('prog', 'show', ...by, '-j'))).toContainEqual(
+        expect.objectContaining(wanted),
+      );
+    expect(await host('prog', 'show', 'id', String(wanted.id))).toMatch(
+      /^\d+: xdp {2}name xdp_filter .*\n\tloaded_at 20/,
+    );
+    expect(await host('prog', 'dump', 'xlated', 'id', String(wanted.id))).toMatch(/^ {3}0: \(/);
+    expect(await host('prog', 'dump', 'jited', 'id', String(wanted.id))).toMatch(/^0000000\t/);
+    expect(JSON.parse(await host('prog', 'run', 'id', String(wanted.id), '-j')).retval).toBe(2);
+  });
+
+  it('show and dump maps, typed', async () => {
+    map.set(7, { packets: 3n, bytes: 4n, dropped: 5n });
+    const by = ['id', String(id(map.fd))];
+    expect(JSON.parse(await host('map', 'show', ...by, '-j'))).toMatchObject(
+      [{ name: 'protocols', type: 'percpu_array' }].map(({ name }) => ({ name })),
+    );
+    const entries = JSON.parse(await host('map', 'dump', ...by, '-j'));
+    expect(entries[7].formatted.key).toBe(7);
+    expect(JSON.stringify(entries[7].formatted)).toContain('"packets":3');
+  });
+
+  it('say what there is not', async () => {
+    expect((await cli(['prog', 'show', 'name', 'no_such', '--kernel', 'host'])).stderr).toMatch(
+      /no program has name no_such/,
+    );
+    expect((await cli(['map', 'dump', 'id', '4000000000', '--kernel', 'host'])).exit).toBe(1);
+    expect((await cli(['prog', 'show', 'bogus', 'x', '--kernel', 'host'])).exit).toBe(2);
+    expect((await cli(['prog', 'show'])).stderr).toMatch(/the embedded kernel holds no programs/);
+    expect(
+      (await cli(['map', 'dump', 'id', '1', '--pcap', join(temporary('x'), 'y'), '--kernel', 'host'])).exit,
+    ).toBe(2);
+  });
+}
