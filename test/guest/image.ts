@@ -233,13 +233,24 @@ const ownPlaces: Plugin = {
   },
 };
 
+/** Suites of the host kernel that go along: those that need nothing but Node and the kernel. */
+const HOST_SUITE = /^host-(?!attr|missing).*\.test\.ts$/;
+
 /** Bundles each suite with the product's sources, shared parts once, with our runner in the place of vitest. */
 async function bundle(): Promise<Entry[]> {
-  const suites = readdirSync(join(here, 'suite')).filter((name) => name.endsWith('.suite.ts'));
+  const host = join(project, 'test/host');
+  const suites: Record<string, readonly string[]> = { '0-guest': [join(here, 'suite/guest.suite.ts')] };
+  for (const name of readdirSync(host).sort()) {
+    if (!HOST_SUITE.test(name)) continue;
+    suites[name.replace('.test.ts', '')] = [join(here, 'suite/differences.ts'), join(host, name)];
+  }
   const entry = (name: string): string =>
-    [`import './suite/${name}';`, `import { main } from './agent/main.ts';`, `await main();`].join('\n');
+    [...suites[name]!, join(here, 'agent/main.ts')]
+      .map((path) => `import ${JSON.stringify(path)};`)
+      .concat(`import { main } from './agent/main.ts';`, 'await main();')
+      .join('\n');
   const result = await build({
-    entryPoints: suites.map((name) => ({ in: `suite:${name}`, out: name.slice(0, -'.ts'.length) })),
+    entryPoints: Object.keys(suites).map((name) => ({ in: `suite:${name}`, out: `${name}.suite` })),
     outdir: APP,
     outExtension: { '.js': '.mjs' },
     chunkNames: 'shared/[hash]',

@@ -118,16 +118,26 @@ function apt(state: string, program: string, args: readonly string[], cwd: strin
   });
 }
 
+/** The package of the release that Debian's cloud images have now. An update that failed shows here: apt does not call it one. */
+function kernelPackage(state: string, cwd: string): string {
+  let answer = '';
+  try {
+    answer = apt(state, 'apt-cache', ['depends', '--important', KERNEL_PACKAGE], cwd);
+  } catch {
+    // Unknown to apt.
+  }
+  const image = /Depends: (linux-image-\S+)/.exec(answer)?.[1];
+  if (image !== undefined) return image;
+  throw new Error(`no ${KERNEL_PACKAGE} in the sources of apt: no network, or this is not Debian`);
+}
+
 /** Downloads and unpacks into `root`, an empty directory. */
 function download(root: string, log: (line: string) => void): void {
   const state = join(root, 'apt');
   mkdirSync(state);
   log('asking the Debian mirror for packages');
   apt(state, 'apt-get', ['update', '-qq'], root);
-  const image = apt(state, 'apt-cache', ['depends', '--important', KERNEL_PACKAGE], root).match(
-    /Depends: (linux-image-\S+)/,
-  )?.[1];
-  if (image === undefined) throw new Error(`${KERNEL_PACKAGE} names no kernel`);
+  const image = kernelPackage(state, root);
   const wanted = ['busybox-static', image];
   log(`downloading ${wanted.join(', ')}`);
   apt(state, 'apt-get', ['download', '-qq', ...wanted], join(state, 'archives'));

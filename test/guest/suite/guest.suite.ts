@@ -1,4 +1,4 @@
-/** What the guest is there for. Each file `*.suite.ts` runs in a process of its own, in the order of their names. */
+/** What the guest is there for: one process runs it all. The suites of the host kernel (test/host) follow, each in its own. */
 import './boot.test.ts';
 import './kprobe.test.ts';
 import './trampoline.test.ts';
