@@ -21,7 +21,15 @@ export type SyscallArg =
   /** `char *const argv[]`: user memory holding pointers to strings, NULL at the end. */
   | { readonly kind: 'strings'; readonly strings: readonly Uint8Array[]; readonly address?: bigint };
 
-export type KernelEvent =
+/** Where the code was when an event happened: addresses, the innermost first. */
+export interface EventStacks {
+  readonly kernel?: readonly bigint[];
+  readonly user?: readonly bigint[];
+}
+
+export type KernelEvent = EventBody & { readonly stacks?: EventStacks };
+
+type EventBody =
   | {
       readonly kind: 'syscall_enter';
       readonly name: string;

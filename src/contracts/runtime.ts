@@ -58,6 +58,8 @@ export interface HelperEnv {
   readonly packets: PacketOps;
   /** Name of the kernel symbol at an address for %ps, `name+0x1/0x10` for %pS and %pB; undefined where there is none. */
   symbolName?(address: bigint, kind: 's' | 'S' | 'B'): string | undefined;
+  /** The call stack of what runs, innermost address first, in the kernel or in user space; undefined where it is not known. */
+  stack?(user: boolean): readonly bigint[] | undefined;
   /** Cookie given when the program that runs was attached (bpf_get_attach_cookie). Absent: the helper is not there. */
   attachCookie?(ctx: number): bigint;
   /** Address of the traced function (bpf_get_func_ip). Absent: the helper is not there. */

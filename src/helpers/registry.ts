@@ -14,6 +14,7 @@ import { PRINT_HELPERS } from './print.ts';
 import { PROBE_HELPERS } from './probe.ts';
 import { RINGBUF_HELPERS } from './ringbuf.ts';
 import { SKB_HELPERS } from './skb.ts';
+import { STACK_HELPERS } from './stack.ts';
 import { STRING_HELPERS } from './strings.ts';
 import type { HelperContext, HelperFamily, HelperFn } from './types.ts';
 import { XDP_HELPERS } from './xdp.ts';
@@ -26,6 +27,7 @@ const FAMILIES: readonly HelperFamily[] = [
   PRINT_HELPERS,
   PROBE_HELPERS,
   STRING_HELPERS,
+  STACK_HELPERS,
   DYNPTR_HELPERS,
   XDP_HELPERS,
   SKB_HELPERS,

@@ -4,6 +4,7 @@
  */
 import type { Btf } from '../btf/index.ts';
 import type { Engine, EngineEnv } from '../contracts/engine.ts';
+import type { EventStacks } from '../contracts/events.ts';
 import type { HelperEnv, HelperTable } from '../contracts/runtime.ts';
 import type { Credentials } from '../contracts/verify.ts';
 import { createHelpers } from '../helpers/index.ts';
@@ -99,6 +100,8 @@ export class Machine {
   readonly ringWaiters = new Map<number, WaitQueue>();
   credentials: Credentials;
   current: Process;
+  /** Of the event that is being handled. */
+  stacks: EventStacks | undefined;
   #cpu = 0;
   /** Descriptors of BPF_ENABLE_STATS that are open. */
   statsUsers = 0;
@@ -192,6 +195,7 @@ export class Machine {
         redirectMap: (map, key, flags) => this.redirects.toEntry(map, key, flags),
       },
       attachCookie: () => this.cookie,
+      stack: (user) => (user ? this.stacks?.user : this.stacks?.kernel),
     };
   }
 

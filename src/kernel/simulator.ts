@@ -69,8 +69,9 @@ export class MachineSimulator implements Simulator {
       return 0;
     }
     let ran = 0;
-    const before = { current: machine.current, cpu: machine.cpu };
+    const before = { current: machine.current, cpu: machine.cpu, stacks: machine.stacks };
     machine.current = process;
+    machine.stacks = event.stacks;
     machine.cpu =
       'cpu' in event && event.cpu !== undefined && event.cpu < machine.possibleCpus ? event.cpu : 0;
     try {
@@ -86,6 +87,7 @@ export class MachineSimulator implements Simulator {
     } finally {
       machine.current = before.current;
       machine.cpu = before.cpu;
+      machine.stacks = before.stacks;
     }
     this.#leave(event);
     return ran;

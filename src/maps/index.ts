@@ -5,3 +5,4 @@ export * as MAP_HEADER from './layout.ts';
 export { createMapsModule, type MapsModule, type MapsWasm } from './module.ts';
 export { createMap, IMPLEMENTED_MAP_TYPES, programOps } from './registry.ts';
 export { type RingAreas, RingBufMap } from './ringbuf.ts';
+export { StackTraceMap } from './stack-trace.ts';

@@ -22,6 +22,7 @@ import { QUEUE } from './queue.ts';
 import { RINGBUF } from './ringbuf.ts';
 import { SHAPE_ONLY } from './shape-only.ts';
 import { STACK } from './stack.ts';
+import { STACK_TRACE } from './stack-trace.ts';
 
 /** By the name of the type's row. */
 const TYPES: Readonly<Record<string, MapTypeImpl>> = {
@@ -38,6 +39,7 @@ const TYPES: Readonly<Record<string, MapTypeImpl>> = {
   hash_of_maps: HASH_OF_MAPS,
   queue: QUEUE,
   stack: STACK,
+  stack_trace: STACK_TRACE,
   ringbuf: RINGBUF,
   devmap: DEVMAP,
   devmap_hash: DEVMAP_HASH,

@@ -76,6 +76,8 @@ const CONTRACTS: readonly MapContract[] = [
   },
   { type: 'queue', sizes: { keySize: 0 } },
   { type: 'stack', sizes: { keySize: 0 } },
+  // Programs write it: test/helpers/stack.test.ts.
+  { type: 'stack_trace', sizes: { valueSize: 80, maxEntries: 8 } },
   { type: 'ringbuf', sizes: { keySize: 0, valueSize: 0, maxEntries: 4096 } },
 ];
 
