@@ -126,6 +126,16 @@ describe('sysctls', () => {
     expect(jited()).toBe(true);
   });
 
+  it('bound the compiled code: what does not fit is interpreted', () => {
+    const kernel = new EmbeddedKernel();
+    const first = kernel.objGetInfoByFd({ bpfFd: load(kernel, returns(0)) });
+    if (first.kind !== 'prog') throw new Error('no program');
+    kernel.simulator.setSysctl('net.core.bpf_jit_limit', Math.floor(1.5 * first.jitedProgLen));
+    const over = load(kernel, returns(2));
+    expect(kernel.objGetInfoByFd({ bpfFd: over })).toMatchObject({ jited: false });
+    expect(kernel.progTestRun({ progFd: over, dataIn: new Uint8Array(64) }).retval).toBe(2);
+  });
+
   it('count runs', () => {
     const kernel = new EmbeddedKernel();
     const progFd = load(kernel, returns(0));

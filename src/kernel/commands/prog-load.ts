@@ -119,17 +119,27 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   return machine.fds.install(new ProgObject(parts, [...maps.values()], machine.programs));
 }
 
-/** Compiles where the sysctl says so. What the JIT cannot compile is interpreted, as in Linux. */
+/** Compiles where the sysctl says so. What the JIT cannot compile, or has no room for, is interpreted, as in Linux. */
 function prepare(machine: Machine, program: ExecutableProgram): PreparedProgram {
   const { interpreter, jit } = machine.engines;
   if (machine.sysctls.get('net.core.bpf_jit_enable') === 0)
     return interpreter.prepare(program, machine.engineEnv);
   try {
-    return jit.prepare(program, machine.engineEnv);
+    const compiled = jit.prepare(program, machine.engineEnv);
+    if (compiledBytes(machine) + compiled.codeSize <= machine.sysctls.get('net.core.bpf_jit_limit'))
+      return compiled;
+    compiled.release();
   } catch (error) {
     if (!(error instanceof BpfError)) throw error;
-    return interpreter.prepare(program, machine.engineEnv);
   }
+  return interpreter.prepare(program, machine.engineEnv);
+}
+
+/** Code of all loaded programs together, which net.core.bpf_jit_limit bounds. */
+function compiledBytes(machine: Machine): number {
+  let bytes = 0;
+  for (const { parts } of machine.programs.values()) bytes += parts.executable.codeSize;
+  return bytes;
 }
 
 function checkAttributes(machine: Machine, attr: ProgLoadAttr): ProgTypeRow {
