@@ -249,15 +249,31 @@ function apply(insns: Insn[], at: number, patch: Patch): boolean {
   throw bad(`${what}: opcode 0x${insn.code.toString(16)} cannot be relocated`);
 }
 
+interface Targets {
+  readonly main: Btf;
+  /** Split BTF that continues `main`, asked for only where `main` has no candidate. */
+  readonly modules: () => readonly Btf[];
+}
+
+function candidates(local: Btf, id: number, { main, modules }: Targets): [Btf, number][] {
+  const own = coreCandidates(local, id, main).map((one): [Btf, number] => [main, one]);
+  if (own.length > 0) return own;
+  return modules().flatMap((module) =>
+    coreCandidates(local, id, module)
+      .filter((one) => one >= module.firstId)
+      .map((one): [Btf, number] => [module, one]),
+  );
+}
+
 /** The one meaning that all candidates of the target agree on. */
 function resolveTarget(
   local: CoreSpec,
   relocation: BtfCoreRelocation,
-  target: Btf,
+  targets: Targets,
   what: string,
 ): { spec: CoreSpec | undefined; worth: Worth | undefined } {
   let chosen: { spec: CoreSpec; worth: Worth | undefined } | undefined;
-  for (const candidate of coreCandidates(local.btf, relocation.type, target)) {
+  for (const [target, candidate] of candidates(local.btf, relocation.type, targets)) {
     const spec = matchCoreSpec(local, relocation.kind, target, candidate);
     if (spec === undefined) continue;
     const found = worth(relocation.kind, spec);
@@ -271,7 +287,8 @@ function resolveTarget(
 }
 
 /**
- * Applies `relocations` (instruction indexes of `insns`), whose types are those of `local`, to the types of `target`.
+ * Applies `relocations` (instruction indexes of `insns`), whose types are those of `local`, to the types of `target`, or of `modules`
+ * for what `target` does not have.
  * Errors: EINVAL for a malformed or ambiguous relocation, ERANGE for an offset beyond an instruction.
  */
 export function relocateCore(
@@ -279,6 +296,7 @@ export function relocateCore(
   relocations: readonly BtfCoreRelocation[],
   local: Btf,
   target: Btf,
+  modules: () => readonly Btf[] = () => [],
 ): CoreResult {
   const result = insns.map((insn) => ({ ...insn }));
   const unresolved: { insn: number; description: string }[] = [];
@@ -296,7 +314,7 @@ export function relocateCore(
       if (before !== undefined) apply(result, at, { before, after: before, resize: undefined, what });
       continue;
     }
-    const found = resolveTarget(spec, relocation, target, what);
+    const found = resolveTarget(spec, relocation, { main: target, modules }, what);
     const after = found.worth;
     if (before === undefined || after === undefined) {
       poison(result, at);
@@ -305,7 +323,9 @@ export function relocateCore(
     }
     let resize: Patch['resize'];
     if (before.field !== undefined && after.field !== undefined && before.field.size !== after.field.size) {
-      resize = mayResize(local, before.field.type, target, after.field.type) ? 'allowed' : 'forbidden';
+      resize = mayResize(local, before.field.type, found.spec?.btf ?? target, after.field.type)
+        ? 'allowed'
+        : 'forbidden';
     }
     // An existence that is false was written as true by the compiler: what it holds is the local value.
     if (!apply(result, at, { before, after, resize, what })) {

@@ -540,6 +540,8 @@ export interface Kernel {
   features(): KernelFeatures;
   /** BTF of the kernel itself, null where it has none. */
   kernelBtf(): Uint8Array | null;
+  /** The kernel's build configuration as text (`CONFIG_HZ=250`), null where it does not tell. */
+  kernelConfig?(): string | null;
   /** The machine around an embedded kernel, which people drive: packets, events, time. Null on the host. */
   readonly simulator: Simulator | null;
   /** Closes everything that is still open; pins stay where the kernel outlives its user. */

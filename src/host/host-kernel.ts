@@ -7,6 +7,7 @@ import { FdTable } from './fds.ts';
 import { hostFeatures } from './features.ts';
 import { type Host, readPossibleCpus } from './host.ts';
 import { objGetInfoByFd } from './info.ts';
+import { readKernelConfig } from './kernel-config.ts';
 import * as links from './links.ts';
 import { createMachineFiles } from './machine-files.ts';
 import * as maps from './maps.ts';
@@ -189,6 +190,9 @@ export class HostKernel implements K.Kernel {
     } catch {
       return null;
     }
+  }
+  kernelConfig(): string | null {
+    return readKernelConfig(this.#host.native.release);
   }
   /** Nothing but pins stays: everything else hangs on descriptors, which end with the process at the latest. */
   shutdown(): void {

@@ -11,8 +11,11 @@ export {
   type SamplingOptions,
   type TcOptions,
 } from './attach/index.ts';
+export { DataSection, type Globals, type GlobalVariable } from './globals.ts';
+export { parseKernelConfig } from './kconfig.ts';
 export { BpfLink } from './link.ts';
 export { BpfMap, type MapDefinition, type MapInput } from './map.ts';
+export { MapSettings } from './map-settings.ts';
 export { BpfObject, type LoadFailure, type LoadOptions } from './object.ts';
 export { type PerfBufferOptions, PerfBufferReader, type PerfSample } from './perf-buffer.ts';
 export { BpfProgram } from './program.ts';

@@ -1,8 +1,9 @@
 /** Values of `extern … __kconfig` variables: those that libbpf itself provides, and options of the kernel's configuration. */
-import type { KernelFeatures } from '../contracts/kernel.ts';
+import type { Kernel, KernelFeatures } from '../contracts/kernel.ts';
 import type { KconfigSpec } from '../object/index.ts';
+import { BPF_FUNC } from '../uapi/index.ts';
 import { BpfError } from '../util/errors.ts';
-import { utf8 } from '../util/index.ts';
+import { fromUtf8, utf8 } from '../util/index.ts';
 
 /** libbpf's virtual externs. */
 const VIRTUAL: Readonly<Record<string, (features: KernelFeatures) => bigint>> = {
@@ -10,8 +11,12 @@ const VIRTUAL: Readonly<Record<string, (features: KernelFeatures) => bigint>> = 
     const [major = 0, minor = 0, patch = 0] = release.split(/[.-]/).map(Number);
     return BigInt((major << 16) + (minor << 8) + Math.min(Number.isNaN(patch) ? 0 : patch, 255));
   },
-  LINUX_HAS_BPF_COOKIE: () => 1n,
-  LINUX_HAS_SYSCALL_WRAPPER: () => 1n,
+  LINUX_HAS_BPF_COOKIE: ({ helpers }) => BigInt(helpers.has(BPF_FUNC.BPF_FUNC_get_attach_cookie)),
+  // System calls take struct pt_regs since 4.17.
+  LINUX_HAS_SYSCALL_WRAPPER: ({ release }) => {
+    const [major = 0, minor = 0] = release.split(/[.-]/).map(Number);
+    return BigInt(major > 4 || (major === 4 && minor >= 17));
+  },
 };
 
 /** enum libbpf_tristate */
@@ -35,11 +40,33 @@ function parseValue(variable: KconfigSpec, text: string): Uint8Array | bigint {
     const bits = variable.size * 8;
     const held = variable.signed ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value);
     if (held === value) return value;
+    throw new BpfError(
+      'ERANGE',
+      `the kernel option ${variable.name}=${text} does not fit in ${variable.signed ? 'signed ' : ''}${variable.size} bytes`,
+    );
   }
   throw new BpfError(
     'EINVAL',
     `the kernel option ${variable.name}=${text} is no ${variable.kind} of ${variable.size} bytes`,
   );
+}
+
+const parsed = (variable: KconfigSpec, text: string | undefined): Uint8Array | bigint | undefined =>
+  text === undefined ? undefined : parseValue(variable, text);
+
+function checkVirtual(variable: KconfigSpec, value: bigint): bigint {
+  const numeric = variable.kind === 'int' || variable.kind === 'char' || variable.kind === 'bool';
+  if (!numeric)
+    throw new BpfError(
+      'EINVAL',
+      `${variable.name} is a number, not a ${variable.kind} of ${variable.size} bytes`,
+    );
+  if (value >= 1n << BigInt(8 * variable.size - Number(variable.signed)))
+    throw new BpfError(
+      'ERANGE',
+      `${variable.name} is ${value}, which does not fit in ${variable.size} bytes`,
+    );
+  return value;
 }
 
 /**
@@ -55,8 +82,8 @@ export function kconfigValues(
   const bytes = new Uint8Array(size);
   for (const variable of variables) {
     const text = options.get(variable.name);
-    const value =
-      VIRTUAL[variable.name]?.(features) ?? (text === undefined ? undefined : parseValue(variable, text));
+    const virtual = Object.hasOwn(VIRTUAL, variable.name) ? VIRTUAL[variable.name](features) : undefined;
+    const value = virtual === undefined ? parsed(variable, text) : checkVirtual(variable, virtual);
     if (value === undefined) {
       if (variable.weak) continue;
       throw new BpfError('ENOENT', `the kernel option ${variable.name} is not known`, {
@@ -74,4 +101,29 @@ export function kconfigValues(
     }
   }
   return bytes;
+}
+
+/** Lines `CONFIG_X=value` of a kernel's configuration file. */
+export function parseKernelConfig(text: string): ReadonlyMap<string, string> {
+  return new Map([...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
+}
+
+/** As `kconfigValues`, with what the kernel itself tells: its whole release, and its configuration where `options` gives none. */
+export function readKernelConfig(
+  kernel: Kernel,
+  variables: readonly KconfigSpec[],
+  size: number,
+  options: ReadonlyMap<string, string> | undefined,
+): Uint8Array {
+  const features = kernel.features();
+  const whole = kernel.files?.read('/proc/sys/kernel/osrelease');
+  const release = whole == null ? features.release : fromUtf8(whole).trim();
+  const { helpers } = features;
+  const wanted = variables.some((variable) => !Object.hasOwn(VIRTUAL, variable.name));
+  return kconfigValues(
+    variables,
+    size,
+    { ...features, helpers, release },
+    options ?? (wanted ? parseKernelConfig(kernel.kernelConfig?.() ?? '') : undefined),
+  );
 }

@@ -3,67 +3,78 @@
  * The order and the rules are libbpf's: BTF first, inner maps before outer ones, `.rodata` filled and frozen before the programs
  * are verified, program arrays and map-in-map slots last. When a step fails, nothing stays behind in the kernel.
  */
-import { encodeProgram } from '../asm/index.ts';
 import { type Btf, parseBtf } from '../btf/index.ts';
-import type { Fd, Kernel, MapCreateAttr } from '../contracts/kernel.ts';
-import {
-  type MapSpec,
-  type ObjectSpec,
-  type ProgramSpec,
-  parseObject,
-  resolveCore,
-} from '../object/index.ts';
-import { attachTypeByName, mapTypeById, progTypeByName } from '../spec/index.ts';
-import type { MapTypeRow, SizeRule } from '../spec/types.ts';
-import { BPF_MACROS, BPF_MAP_FLAGS } from '../uapi/index.ts';
-import { BpfError, InternalError } from '../util/errors.ts';
-import { attachesWithObject } from './attach/index.ts';
-import { kconfigValues } from './kconfig.ts';
+import type { Fd, Kernel } from '../contracts/kernel.ts';
+import { type ObjectSpec, parseObject } from '../object/index.ts';
+import { BpfError } from '../util/errors.ts';
+import { attachesWithObject, attachStructOps } from './attach/index.ts';
+import { DataSection, type Globals, makeGlobals } from './globals.ts';
 import type { BpfLink } from './link.ts';
-import { BpfMap } from './map.ts';
+import { loadBtf } from './load/btf.ts';
+import type { LoadContext } from './load/context.ts';
+import { resizeDatasec } from './load/datasec.ts';
+import { KernelTypes } from './load/kernel-types.ts';
+import { fillMaps, type MadeMap, makeMap, setSlot } from './load/maps.ts';
+import type { LoadOptions } from './load/options.ts';
+import { loadProgram } from './load/programs.ts';
+import {
+  planStructOps,
+  type StructOpsFunction,
+  type StructOpsPlan,
+  structOpsValue,
+} from './load/struct-ops.ts';
+import type { BpfMap } from './map.ts';
+import { MapSettings } from './map-settings.ts';
 import { BpfProgram } from './program.ts';
 
-export interface LoadOptions {
-  /** Level of the verifier's log: bits 1 (path), 2 (every instruction), 4 (statistics). */
-  readonly logLevel?: number;
-  /** Program type for programs whose section does not say one. */
-  readonly defaultProgType?: string;
-  /** BTF of the kernel for CO-RE; default: what the kernel gives. */
-  readonly kernelBtf?: Btf;
-  /** Values of kernel options for `extern … __kconfig`, as the kernel's configuration file has them: `y`, `m`, `250`, `"text"`. */
-  readonly kconfig?: ReadonlyMap<string, string>;
-  /** Directory for maps with LIBBPF_PIN_BY_NAME (default /sys/fs/bpf). */
-  readonly pinRoot?: string;
-  /** `false`: a program that is refused is noted in `failures`, and the others are loaded. Default true: the first refusal throws. */
-  readonly strict?: boolean;
-}
+export type { LoadOptions } from './load/options.ts';
 
 export interface LoadFailure {
   readonly program: BpfProgram;
   readonly error: unknown;
 }
 
-const PAGE_SIZE = 4096;
-const PSEUDO_LOAD_SLOTS = 2;
+const DATA_ORIGINS: ReadonlySet<string> = new Set(['data', 'rodata', 'bss', 'kconfig']);
 
 export class BpfObject {
+  /** As the object file says. */
   readonly spec: ObjectSpec;
   readonly programs: readonly BpfProgram[];
   /** Programs that `load` with `strict: false` could not load. */
   readonly failures: LoadFailure[] = [];
   /** Why the kernel did not take the object's types; it is then loaded without them. */
   btfError: BpfError | undefined;
+  /** Global variables by name, before and after load; `data` tells sections apart. */
+  readonly globals: Globals;
+  readonly #settings: readonly MapSettings[];
+  /** By index in `spec.maps`. */
+  #made: (MadeMap | undefined)[] = [];
+  #plans: (StructOpsPlan | undefined)[] = [];
   #maps: BpfMap[] = [];
   #kernel: Kernel | undefined;
   #owned: Fd[] = [];
   /** Paths of the pins that the running load has made. */
   #pinned: string[] = [];
+  /** Types with data sections as they were resized. */
+  #btf: Btf | undefined;
+  #loadBtf: Uint8Array | undefined;
   readonly #links: BpfLink[] = [];
 
   constructor(spec: ObjectSpec) {
     this.spec = spec;
+    this.#btf = spec.btf;
+    this.#loadBtf = spec.loadBtf;
     const maps = { find: (name: string) => this.#maps.find((map) => map.name === name) };
     this.programs = spec.programs.map((program) => new BpfProgram(program, maps));
+    this.#settings = spec.maps.map(
+      (map) =>
+        new MapSettings(
+          map,
+          () => this.#kernel !== undefined,
+          (section, size) => this.#resize(section, size),
+        ),
+    );
+    this.globals = makeGlobals(() => this.sections);
   }
 
   /** Parses an ELF object; throws BpfError naming what is wrong with it. `name` gives data maps their prefix. */
@@ -71,7 +82,7 @@ export class BpfObject {
     return new BpfObject(parseObject(bytes, options));
   }
 
-  /** Maps of a loaded object, in the object's order. */
+  /** Maps of a loaded object, in the object's order, without those whose autocreate is off. */
   get maps(): readonly BpfMap[] {
     return this.#maps;
   }
@@ -84,30 +95,82 @@ export class BpfObject {
     return find(this.#maps, name, 'map');
   }
 
+  /** What is to be changed about a map before load: by its name, or by its section for data (`.rodata`). */
+  mapSettings(name: string): MapSettings {
+    const section = this.#settings.find((one) => isData(one) && one.spec.section === name);
+    return section ?? find(this.#settings, name, 'map');
+  }
+
+  /** The data sections and `.kconfig`. */
+  get sections(): readonly DataSection[] {
+    return this.#settings.flatMap((settings, index) =>
+      isData(settings) ? [this.#section(settings, index)] : [],
+    );
+  }
+
+  /** Variables of a section: `.data`, `.bss`, `.rodata`, `.data.custom`. Throws ENOENT. */
+  data(section: string): DataSection {
+    return find(this.sections, section, 'data section');
+  }
+
   /** Makes the maps and loads the programs. */
   load(kernel: Kernel, options: LoadOptions = {}): this {
     if (this.#kernel !== undefined)
       throw new BpfError('EBUSY', `object '${this.spec.name}' is loaded already`);
     this.#kernel = kernel;
+    const types = new KernelTypes(kernel, options.kernelBtf);
     try {
-      const btfFd = this.#loadBtf(kernel);
-      this.#maps = this.spec.maps.map((map) => this.#createMap(kernel, map, btfFd, options));
-      this.#fillMaps(kernel, options);
-      for (const program of this.programs)
-        if (program.autoload) this.#loadProgram(kernel, program, btfFd, options);
-      this.#fillProgramArrays(kernel);
+      this.#loadSteps(kernel, types, options);
     } catch (error) {
       // Pins that this load has made are not left behind; those that it found are.
       for (const path of this.#pinned) kernel.unlink(path);
       this.close();
       throw error;
     } finally {
+      types.close();
       this.#pinned = [];
     }
     return this;
   }
 
-  /** Attaches every loaded program whose section says to what; XDP programs where `options` name an interface. */
+  #loadSteps(kernel: Kernel, types: KernelTypes, options: LoadOptions): void {
+    const wanted = this.#settings.filter((settings) => settings.autocreate);
+    const needsBtf = wanted.some((settings) => settings.spec.structOps !== undefined);
+    const btf = loadBtf(kernel, this.#loadBtf, needsBtf);
+    this.btfError = btf.error;
+    if (btf.fd !== undefined) this.#own(btf.fd);
+    const context: LoadContext = {
+      kernel,
+      spec: { ...this.spec, btf: this.#btf },
+      options,
+      types,
+      btfFd: btf.fd,
+      own: (fd) => this.#own(fd),
+      pinned: (pathname) => {
+        this.#pinned.push(pathname);
+      },
+    };
+    this.#plans = this.#settings.map((settings) =>
+      settings.autocreate && settings.spec.structOps !== undefined
+        ? planStructOps(context, settings.current)
+        : undefined,
+    );
+    for (const [index, settings] of this.#settings.entries()) {
+      this.#made.push(settings.autocreate ? makeMap(context, settings, this.#plans[index]) : undefined);
+    }
+    this.#maps = this.#made.flatMap((made) => (made === undefined ? [] : [made.map]));
+    fillMaps(context, this.#settings, this.#made);
+    const slots = this.#structOpsSlots();
+    for (const program of this.programs) {
+      const structOps = slots.get(program.name);
+      // A function of a struct that is not made has nothing to be verified against.
+      const orphan = structOps === undefined && this.#implementsStruct(program.name);
+      if (program.autoload && !orphan) this.#loadProgram(context, program, structOps);
+    }
+    this.#fillProgramArrays(kernel);
+  }
+
+  /** Attaches every loaded program whose section says to what, XDP programs where `options` name an interface, and struct_ops maps. */
   attach(options: Parameters<BpfProgram['attach']>[0] = {}): BpfLink[] {
     const made: BpfLink[] = [];
     try {
@@ -116,6 +179,10 @@ export class BpfObject {
         if (program.loaded && attachesWithObject(sectionRow?.attach, attachTo, options))
           made.push(program.attach(options));
       }
+      this.#plans.forEach((plan, index) => {
+        const settings = this.#settings[index];
+        if (plan !== undefined && settings.autoattach) made.push(this.#attachStructOps(settings.name));
+      });
     } catch (error) {
       for (const link of made) link.destroy();
       throw error;
@@ -124,12 +191,31 @@ export class BpfObject {
     return made;
   }
 
+  /** Registers the struct that a struct_ops map holds; destroying the link takes it away again. */
+  attachStructOps(name: string): BpfLink {
+    const link = this.#attachStructOps(name);
+    this.#links.push(link);
+    return link;
+  }
+
+  #attachStructOps(name: string): BpfLink {
+    const index = this.#settings.findIndex((settings) => settings.name === name);
+    const made = this.#made[index];
+    const plan = this.#plans[index];
+    if (made === undefined || plan === undefined || this.#kernel === undefined)
+      throw new BpfError('EINVAL', `'${name}' is no struct_ops map that is loaded`);
+    const value = structOpsValue(plan, (program) => this.findProgram(program).fd);
+    return attachStructOps(this.#kernel, made.map, value);
+  }
+
   /** Detaches and closes everything that the object holds. */
   close(): void {
     for (const link of this.#links.splice(0)) link.destroy();
     for (const program of this.programs) program.close();
     for (const fd of this.#owned.splice(0).reverse()) this.#kernel?.close(fd);
     this.#maps = [];
+    this.#made = [];
+    this.#plans = [];
     this.#kernel = undefined;
   }
 
@@ -142,292 +228,78 @@ export class BpfObject {
     return fd;
   }
 
-  #loadBtf(kernel: Kernel): Fd | undefined {
-    const { loadBtf, maps } = this.spec;
-    if (loadBtf === undefined) return undefined;
-    try {
-      return this.#own(kernel.btfLoad({ btf: loadBtf }));
-    } catch (error) {
-      // Types are optional, as long as nothing is made of them (libbpf: kernel_needs_btf).
-      if (!(error instanceof BpfError) || maps.some((map) => map.origin === 'struct_ops')) throw error;
-      this.btfError = error;
-      return undefined;
-    }
+  #resize(section: string, size: number): boolean {
+    if (this.#btf === undefined || this.#loadBtf === undefined) return false;
+    const resized = resizeDatasec(this.#btf, section, size);
+    const loadable = resizeDatasec(parseBtf(this.#loadBtf), section, size);
+    if (resized === undefined || loadable === undefined) return false;
+    this.#btf = resized;
+    this.#loadBtf = loadable.bytes;
+    return true;
   }
 
-  #createMap(kernel: Kernel, given: MapSpec, btfFd: Fd | undefined, options: LoadOptions): BpfMap {
-    const spec = sized(kernel, given);
-    const path = `${options.pinRoot ?? '/sys/fs/bpf'}/${spec.name}`;
-    const reused = spec.pinning === 'by_name' ? this.#reuse(kernel, spec, path) : undefined;
-    const fd = reused ?? this.#own(this.#newMap(kernel, spec, btfFd));
-    if (spec.pinning === 'by_name' && reused === undefined) {
-      kernel.objPin({ pathname: path, bpfFd: fd });
-      this.#pinned.push(path);
-    }
-    return new BpfMap(kernel, fd, { ...spec, btf: this.spec.btf });
-  }
-
-  #newMap(kernel: Kernel, spec: MapSpec, btfFd: Fd | undefined): Fd {
-    if (spec.structOps !== undefined) {
-      const { typeName } = spec.structOps;
-      throw new BpfError(
-        'EOPNOTSUPP',
-        `map '${spec.name}' implements struct ${typeName}: struct_ops are not implemented`,
-      );
-    }
-    const inner =
-      spec.inner === undefined ? undefined : this.#newMap(kernel, sized(kernel, spec.inner), btfFd);
-    const row = mapTypeById(spec.type);
-    const described = row !== undefined && !row.noBtf && !carriesRecords(row);
-    const typed = btfFd !== undefined && described && spec.btfValueTypeId !== 0;
-    const attr: MapCreateAttr = {
-      mapType: spec.type,
-      keySize: spec.keySize,
-      valueSize: spec.valueSize,
-      maxEntries: spec.maxEntries,
-      mapFlags: spec.flags,
-      mapName: objectName(spec.name),
-      mapExtra: spec.mapExtra,
-      ...(spec.numaNode === 0 ? {} : { numaNode: spec.numaNode }),
-      ...(inner === undefined ? {} : { innerMapFd: inner }),
-    };
-    try {
-      if (typed) {
-        const { btfKeyTypeId, btfValueTypeId } = spec;
-        try {
-          return kernel.mapCreate({ ...attr, btfFd, btfKeyTypeId, btfValueTypeId });
-        } catch (error) {
-          // Once more without types, as libbpf does: some kernels take none on some maps.
-          if (!(error instanceof BpfError)) throw error;
-        }
-      }
-      return kernel.mapCreate(attr);
-    } catch (error) {
-      throw named(error, `map '${spec.name}'`);
-    } finally {
-      if (inner !== undefined) kernel.close(inner);
-    }
-  }
-
-  #reuse(kernel: Kernel, spec: MapSpec, path: string): Fd | undefined {
-    let fd: Fd;
-    try {
-      fd = this.#own(kernel.objGet({ pathname: path }));
-    } catch (error) {
-      if (error instanceof BpfError && error.code === 'ENOENT') return undefined;
-      throw named(error, `map '${spec.name}'`);
-    }
-    const info = kernel.objGetInfoByFd({ bpfFd: fd });
-    const same =
-      info.kind === 'map' &&
-      info.type === spec.type &&
-      info.keySize === spec.keySize &&
-      info.valueSize === spec.valueSize &&
-      info.maxEntries === spec.maxEntries &&
-      info.mapFlags === spec.flags;
-    if (!same)
-      throw new BpfError('EINVAL', `map '${spec.name}': what is pinned at ${path} has another shape`, {
-        hint: 'remove the pin or change the map',
-      });
-    return fd;
-  }
-
-  /** Data sections, `.kconfig` and inner maps, before the programs are verified. */
-  #fillMaps(kernel: Kernel, options: LoadOptions): void {
+  #section(settings: MapSettings, index: number): DataSection {
+    const { section } = settings.spec;
     const key = new Uint8Array(4);
-    this.spec.maps.forEach((spec, index) => {
-      const mapFd = this.#maps[index].fd;
-      const initial =
-        spec.origin === 'kconfig'
-          ? kconfigValues(this.spec.kconfig, spec.valueSize, kernel.features(), options.kconfig)
-          : spec.initial;
-      if (initial !== undefined) kernel.mapUpdateElem({ mapFd, key, value: initial, flags: 0 });
-      if (spec.flags & BPF_MAP_FLAGS.BPF_F_RDONLY_PROG && spec.origin !== 'btf' && spec.origin !== 'legacy')
-        kernel.mapFreeze({ mapFd });
-      for (const slot of spec.values) {
-        if (slot.kind === 'map') this.#setSlot(kernel, index, slot.index, this.#maps[slot.map].fd);
-      }
+    return new DataSection(section, () => this.#btf, {
+      read: () =>
+        this.#made[index]?.map.getBytes(key) ??
+        settings.current.initial?.slice() ??
+        new Uint8Array(settings.current.valueSize),
+      write: (bytes) => {
+        const made = this.#made[index];
+        if (made === undefined || this.#kernel === undefined) {
+          settings.setInitialValue(bytes);
+          return;
+        }
+        if (settings.spec.origin === 'rodata' || settings.spec.origin === 'kconfig')
+          throw new BpfError('EPERM', `section '${section}' is constant once the object is loaded`, {
+            hint: 'set its variables before load',
+          });
+        this.#kernel.mapUpdateElem({ mapFd: made.map.fd, key, value: bytes, flags: 0 });
+      },
     });
+  }
+
+  #structOpsSlots(): Map<string, StructOpsFunction> {
+    const slots = new Map<string, StructOpsFunction>();
+    for (const plan of this.#plans) {
+      for (const slot of plan?.functions ?? []) {
+        const known = slots.get(slot.program);
+        if (known !== undefined && (known.attachBtfId !== slot.attachBtfId || known.member !== slot.member))
+          throw new BpfError('EINVAL', `program '${slot.program}' fills two different members of structs`);
+        slots.set(slot.program, slot);
+      }
+    }
+    return slots;
+  }
+
+  #implementsStruct(program: string): boolean {
+    return this.spec.maps.some((map) => map.structOps?.functions.some((one) => one.program === program));
   }
 
   #fillProgramArrays(kernel: Kernel): void {
     this.spec.maps.forEach((spec, index) => {
+      const made = this.#made[index];
       for (const slot of spec.values) {
-        if (slot.kind !== 'program') continue;
+        if (slot.kind !== 'program' || made === undefined) continue;
         const program = this.findProgram(slot.program);
-        if (program.loaded) this.#setSlot(kernel, index, slot.index, program.fd);
+        if (program.loaded) setSlot(kernel, made.map.fd, slot.index, program.fd);
       }
     });
   }
 
-  #setSlot(kernel: Kernel, map: number, slot: number, fd: Fd): void {
-    const key = new Uint8Array(4);
-    const value = new Uint8Array(4);
-    new DataView(key.buffer).setUint32(0, slot, true);
-    new DataView(value.buffer).setInt32(0, fd, true);
-    kernel.mapUpdateElem({ mapFd: this.#maps[map].fd, key, value, flags: 0 });
-  }
-
-  #loadProgram(kernel: Kernel, program: BpfProgram, btfFd: Fd | undefined, options: LoadOptions): void {
+  #loadProgram(context: LoadContext, program: BpfProgram, structOps: StructOpsFunction | undefined): void {
     try {
-      program.setLoaded(kernel, this.#progLoad(kernel, program, btfFd, options));
+      program.setLoaded(context.kernel, loadProgram(context, program, { maps: this.#made, structOps }));
     } catch (error) {
-      if (options.strict !== false) throw error;
+      if (context.options.strict !== false) throw error;
       this.failures.push({ program, error });
     }
   }
-
-  #progLoad(kernel: Kernel, program: BpfProgram, btfFd: Fd | undefined, options: LoadOptions): Fd {
-    const { spec } = program;
-    const typeName = spec.progType ?? options.defaultProgType;
-    const type = typeName === undefined ? undefined : progTypeByName(typeName);
-    if (type === undefined) {
-      throw new BpfError(
-        'EINVAL',
-        `program '${spec.name}': section '${spec.section}' does not say a program type`,
-        {
-          hint: 'use a section name that libbpf knows, or give a type',
-        },
-      );
-    }
-    const attachType = spec.attachType === undefined ? undefined : attachTypeByName(spec.attachType);
-    const typed = btfFd !== undefined && spec.funcInfoRecords.length > 0;
-    return kernel.progLoad({
-      progType: type.id,
-      insns: encodeProgram(this.#relocate(kernel, spec, options)),
-      license: this.spec.license,
-      kernVersion: this.spec.version,
-      progName: objectName(spec.name),
-      logLevel: options.logLevel ?? 0,
-      progFlags:
-        (spec.sleepable ? BPF_MACROS.BPF_F_SLEEPABLE : 0) |
-        (spec.sectionRow?.xdpFrags ? BPF_MACROS.BPF_F_XDP_HAS_FRAGS : 0),
-      expectedAttachType: attachType?.id ?? 0,
-      ...(spec.sectionRow?.attachBtf ? { attachBtfId: attachTarget(kernel, spec, options) } : {}),
-      onLog: (log) => {
-        program.log = log;
-      },
-      ...(typed ? { progBtfFd: btfFd, funcInfo: spec.funcInfoRecords, lineInfo: spec.lineInfoRecords } : {}),
-    });
-  }
-
-  #relocate(
-    kernel: Kernel,
-    spec: ProgramSpec,
-    options: LoadOptions,
-  ): ReturnType<typeof resolveCore>['insns'] {
-    const target = spec.coreRelocations.length === 0 ? undefined : (options.kernelBtf ?? kernelBtf(kernel));
-    const insns = resolveCore(this.spec, spec, target).insns.map((insn) => ({ ...insn }));
-    for (const relocation of spec.relocations) {
-      const insn = insns[relocation.insn];
-      switch (relocation.kind) {
-        case 'map':
-          insn.src = BPF_MACROS.BPF_PSEUDO_MAP_FD;
-          insn.imm = this.#maps[relocation.map].fd;
-          break;
-        case 'map_value':
-          insn.src = BPF_MACROS.BPF_PSEUDO_MAP_VALUE;
-          insn.imm = this.#maps[relocation.map].fd;
-          break;
-        case 'ksym':
-        case 'kfunc':
-        case 'kfunc_address':
-          if (!relocation.weak) {
-            throw new BpfError(
-              'ENOENT',
-              `program '${spec.name}' needs the kernel symbol '${relocation.symbol}', which this kernel does not have`,
-              {
-                hint: 'declare it __weak and test for it',
-              },
-            );
-          }
-          if (relocation.kind !== 'kfunc') {
-            for (let slot = 0; slot < PSEUDO_LOAD_SLOTS; slot++) insns[relocation.insn + slot].imm = 0;
-            insn.src = 0;
-          }
-          break;
-        default:
-          throw new InternalError(`relocation ${(relocation as { kind: string }).kind}`);
-      }
-    }
-    return insns;
-  }
 }
 
-/** BTF id of what a program attaches to (libbpf: libbpf_find_attach_btf_id). */
-function attachTarget(kernel: Kernel, spec: ProgramSpec, options: LoadOptions): number {
-  if (spec.attachTo === undefined || spec.attachTo === '') {
-    throw new BpfError(
-      'EINVAL',
-      `program '${spec.name}': section '${spec.section}' does not say its target`,
-      {
-        hint: `write it behind a slash: SEC("${spec.section}/NAME")`,
-      },
-    );
-  }
-  if (spec.attachType === undefined) {
-    throw new BpfError('EINVAL', `program '${spec.name}' replaces a function of a program that is not given`);
-  }
-  const { prefix, kind } = attachTypeByName(spec.attachType)!.target;
-  const id = (options.kernelBtf ?? kernelBtf(kernel))?.find(prefix + spec.attachTo, kind);
-  if (id === undefined) {
-    throw new BpfError(
-      'ESRCH',
-      `program '${spec.name}' attaches to '${spec.attachTo}', which is not in the kernel's BTF (${kind} ${prefix}${spec.attachTo})`,
-    );
-  }
-  return id;
-}
-
-function kernelBtf(kernel: Kernel): Btf | undefined {
-  const bytes = kernel.kernelBtf();
-  return bytes === null ? undefined : parseBtf(bytes);
-}
-
-/**
- * The size of keys or values for MAP_CREATE: where the type leaves no choice, its one size stands for none given. `named`: the
- * type given is only for the readers (`__type(value, struct event)` of a ring or perf buffer).
- */
-function onlySize(rule: SizeRule, size: number, named: boolean): number {
-  const only = rule.oneOf?.length === 1 ? rule.oneOf[0] : undefined;
-  return only !== undefined && (size === 0 || named) ? only : size;
-}
-
-/** A PERF_EVENT_ARRAY without a size has one slot a CPU; a ring is as large as its pages (libbpf: adjust_ringbuf_sz). */
-function entries(kernel: Kernel, row: MapTypeRow, maxEntries: number): number {
-  if (maxEntries === 0 && row.holds === 'perf_event') return kernel.features().possibleCpus;
-  if (maxEntries === 0 || !row.maxEntries.pageAlignedPowerOfTwo) return maxEntries;
-  let size = PAGE_SIZE;
-  while (size < maxEntries) size *= 2;
-  return size <= 2 ** 31 ? size : maxEntries;
-}
-
-/** Rings and perf buffers: records go through the map, none is its value. */
-const carriesRecords = (row: MapTypeRow): boolean =>
-  row.holds === 'perf_event' || row.maxEntries.pageAlignedPowerOfTwo === true;
-
-/** The sizes for MAP_CREATE. */
-function sized(kernel: Kernel, spec: MapSpec): MapSpec {
-  const row = mapTypeById(spec.type);
-  if (row === undefined) return spec;
-  return {
-    ...spec,
-    keySize: onlySize(row.keySize, spec.keySize, row.maxEntries.pageAlignedPowerOfTwo === true),
-    valueSize: onlySize(row.valueSize, spec.valueSize, carriesRecords(row)),
-    maxEntries: entries(kernel, row, spec.maxEntries),
-  };
-}
-
-/** Object names have 15 characters of letters, digits, '_' and '.'. */
-function objectName(name: string): string {
-  return name.replace(/[^A-Za-z0-9_.]/g, '_').slice(0, 15);
-}
-
-function named(error: unknown, what: string): unknown {
-  if (!(error instanceof BpfError)) return error;
-  const hint = error.hint === undefined ? {} : { hint: error.hint };
-  return new BpfError(error.code as never, `${what}: ${error.message}`, { cause: error, ...hint });
-}
+const isData = (settings: MapSettings): boolean => DATA_ORIGINS.has(settings.spec.origin);
 
 function find<T extends { readonly name: string }>(list: readonly T[], name: string, what: string): T {
   const found = list.find((one) => one.name === name);

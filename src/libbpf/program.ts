@@ -19,6 +19,8 @@ export class BpfProgram {
   autoload: boolean;
   /** The verifier's log of the load, where one was asked for. */
   log = '';
+  /** CO-RE accesses that the kernel does not have; their instructions are poisoned. Filled in by the load. */
+  unresolved: readonly { readonly insn: number; readonly description: string }[] = [];
   #kernel: Kernel | undefined;
   #fd: Fd | undefined;
   readonly #maps: ObjectMaps | undefined;

@@ -4,10 +4,16 @@ import { objectError } from './context.ts';
 import type { ObjectSpec, ProgramSpec } from './types.ts';
 
 /**
- * The program's instructions with its CO-RE relocations applied to `target`, the types of the kernel it is to run on.
+ * The program's instructions with its CO-RE relocations applied to `target`, the types of the kernel it is to run on, or for what
+ * that does not have to those of its modules.
  * Errors: EOPNOTSUPP where the program has such relocations and no target is given; those of `relocateCore`.
  */
-export function resolveCore(spec: ObjectSpec, program: ProgramSpec, target: Btf | undefined): CoreResult {
+export function resolveCore(
+  spec: ObjectSpec,
+  program: ProgramSpec,
+  target: Btf | undefined,
+  modules?: () => readonly Btf[],
+): CoreResult {
   const first = program.coreRelocations[0];
   if (first === undefined) return { insns: program.insns, unresolved: [] };
   if (spec.btf === undefined)
@@ -21,5 +27,5 @@ export function resolveCore(spec: ObjectSpec, program: ProgramSpec, target: Btf 
       'give the BTF of the kernel to run on, such as /sys/kernel/btf/vmlinux',
     );
   }
-  return relocateCore(program.insns, program.coreRelocations, spec.btf, target);
+  return relocateCore(program.insns, program.coreRelocations, spec.btf, target, modules);
 }

@@ -64,6 +64,8 @@ export interface VerifierErrorDetails {
   readonly path?: readonly number[];
   /** Instructions processed until the refusal. */
   readonly insnsProcessed?: number;
+  /** What to do, where that is known. */
+  readonly hint?: string;
 }
 
 /** A program that the verifier refused. The message is the reason: the last line of the log. */
@@ -76,7 +78,7 @@ export class VerifierError extends BpfError implements VerifierErrorDetails {
   readonly insnsProcessed: number;
 
   constructor(code: ErrnoName, message: string, details: VerifierErrorDetails) {
-    super(code, message);
+    super(code, message, details.hint === undefined ? {} : { hint: details.hint });
     this.name = 'VerifierError';
     this.log = details.log;
     this.insn = details.insn;
