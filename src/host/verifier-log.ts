@@ -19,6 +19,9 @@ const SOURCE_PLACE = ' @ ';
 const STATISTICS =
   /^(?:processed (\d+) insns|verification time|stack depth|mark_precise|BPF program is too large)/;
 
+/** Lines that tell what the verifier does, never why it refuses. */
+const NOTE = /^(?:func '.*' arg\d+ (?:has btf_id \d+ type|type )|Func#\d+ |Validating |from \d+ to )/;
+
 export interface ParsedLog {
   /** Last line that is no statistics; '' where there is none. */
   readonly message: string;
@@ -54,7 +57,7 @@ export function parseVerifierLog(log: string): ParsedLog {
       noteStates(states, state[1]);
     } else if (line.startsWith(SOURCE_MARK)) {
       source = sourceOf(line);
-    } else {
+    } else if (!NOTE.test(line)) {
       message = line;
     }
   }
