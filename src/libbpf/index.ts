@@ -23,4 +23,5 @@ export { RingBufferReader } from './ring-buffer.ts';
 export { Executable, type FunctionSymbol } from './symbols/executable.ts';
 export { type KernelSymbol, KernelSymbols } from './symbols/kallsyms.ts';
 export { type ProcessMapping, parseProcessMaps } from './symbols/process-maps.ts';
+export { type Frame, Symbolizer } from './symbols/symbolizer.ts';
 export { type UsdtNote, usdtNotes } from './symbols/usdt-notes.ts';

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { HostKernel } from '../../src/host/index.ts';
-import { type AttachOptions, Executable } from '../../src/libbpf/index.ts';
+import { type AttachOptions, type BpfObject, Executable, Symbolizer } from '../../src/libbpf/index.ts';
 import { PERF_SW_IDS, PERF_TYPE } from '../../src/uapi/index.ts';
 import { buildVictim, openObject, Victim, Watch, withObject } from './attach-support.ts';
 import { loadedIds, openHost, skipReason } from './host-support.ts';
@@ -67,8 +67,8 @@ function probes(kernel: HostKernel): void {
   });
 
   it('uprobe by symbol and offset', async () => {
-    // Behind mov %rdi,%rax: three bytes.
-    await watched('called', { target: `${built.path}:work_multiply+0x3` }, (watch) => {
+    // Behind push %rbp: one byte.
+    await watched('called', { target: `${built.path}:work_multiply+0x1` }, (watch) => {
       expect(watch.count).toBe(3);
     });
   });
@@ -160,6 +160,29 @@ function probes(kernel: HostKernel): void {
     });
   });
 
+  it('a stack of the process: functions of the program, then of its libraries', async () => {
+    await withObject(kernel, openObject('probes', 'stacked'), async (object) => {
+      const watch = new Watch(object, victim.pid);
+      // Where the function has made its frame.
+      object.findProgram('stacked').attach({ target: `${built.path}:work_add+0x4` });
+      await victim.work();
+      const frames = new Symbolizer(kernel).stack(stackOf(object, watch), victim.pid);
+      expect(frames[0]).toMatchObject({ name: 'work_add', offset: 4n, object: built.path });
+      expect(frames.map(({ name }) => name)).toContain('main');
+      expect(frames.at(-1)!.object).not.toBe('');
+    });
+  });
+
+  it('a stack of the kernel', async () => {
+    await withObject(kernel, openObject('probes', 'stacked_kernel'), async (object) => {
+      const watch = new Watch(object, victim.pid);
+      object.attach();
+      await victim.work();
+      const names = new Symbolizer(kernel).stack(stackOf(object, watch)).map(({ name }) => name);
+      expect(names.join(' ')).toMatch(/do_syscall_64|el0_svc/);
+    });
+  });
+
   it('tracepoint by BTF', async () => {
     await withObject(kernel, openObject('typed', 'entered'), async (object) => {
       const watch = new Watch(object, victim.pid);
@@ -170,6 +193,11 @@ function probes(kernel: HostKernel): void {
       expect(watch.words[0]).toBe(0n);
     });
   });
+
+  const stackOf = (object: BpfObject, watch: Watch): Uint8Array => {
+    const key = new Uint8Array(new Uint32Array([Number(watch.words[0])]).buffer);
+    return object.findMap('stacks').getBytes(key)!;
+  };
 
   it('what is not there: an errno, and what there is', async () => {
     await withObject(kernel, openObject('probes', 'called', 'probed'), (object) => {

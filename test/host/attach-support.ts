@@ -63,7 +63,9 @@ export async function withObject(
 export function buildVictim(): { readonly path: string; remove(): void } {
   const directory = mkdtempSync(join(tmpdir(), 'tsbpf-victim-'));
   const path = join(directory, 'victim');
-  execFileSync('gcc', ['-O1', '-o', path, `${OBJECTS}victim.c`], { stdio: 'pipe' });
+  execFileSync('gcc', ['-O1', '-fno-omit-frame-pointer', '-o', path, `${OBJECTS}victim.c`], {
+    stdio: 'pipe',
+  });
   return { path, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 

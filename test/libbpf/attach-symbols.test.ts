@@ -4,10 +4,12 @@ import { globMatch, isGlob } from '../../src/libbpf/glob.ts';
 import { Executable } from '../../src/libbpf/symbols/executable.ts';
 import { KernelSymbols } from '../../src/libbpf/symbols/kallsyms.ts';
 import { parseProcessMaps } from '../../src/libbpf/symbols/process-maps.ts';
+import { Symbolizer } from '../../src/libbpf/symbols/symbolizer.ts';
 import { encodeUsdtSpec, parseUsdtArguments } from '../../src/libbpf/symbols/usdt-arguments.ts';
 import { usdtNotes } from '../../src/libbpf/symbols/usdt-notes.ts';
 import { toHex, utf8 } from '../../src/util/bytes.ts';
 import { BpfError } from '../../src/util/errors.ts';
+import { FakeKernel } from './fake-kernel.ts';
 import { BASE, CODE, CODE_OFFSET, DATA, DATA_OFFSET, type TinyElf, tinyElf } from './tiny-elf.ts';
 
 const open = (options: TinyElf) => new Executable('tiny', tinyElf(options));
@@ -211,6 +213,53 @@ describe('kallsyms', () => {
 
   it('hidden addresses find nothing', () => {
     expect(KernelSymbols.parse(utf8('0000000000000000 T _stext\n')).at(5n)).toBeUndefined();
+  });
+});
+
+describe('addresses to names', () => {
+  const contents: Record<string, Uint8Array> = {
+    '/proc/kallsyms': utf8('ffffffff81000000 T start_kernel\nffffffffc0000000 t probe\t[mod]\n'),
+    '/proc/7/maps': utf8(
+      '400000-401000 r-xp 00000000 fe:00 1 /bin/tiny\n7f0000000000-7f0000001000 rwxp 00000000 00:00 0\n' +
+        '7ff000000000-7ff000001000 r-xp 00000000 00:00 0 [vdso]\n',
+    ),
+    '/proc/7/root/bin/tiny': tinyElf({ symbols: [{ name: 'work', address: CODE, size: 16 }] }),
+    '/tmp/perf-7.map': utf8('7f0000000010 20 old\n7f0000000010 20 LazyCompile:~run file.js:1\n'),
+  };
+  const symbols = new Symbolizer(new FakeKernel({ files: { contents } }).kernel);
+
+  it('of the kernel', () => {
+    expect(symbols.kernel(0xffffffff81000004n)).toMatchObject({
+      name: 'start_kernel',
+      offset: 4n,
+      object: '',
+    });
+    expect(symbols.kernel(0xffffffffc0000000n)).toMatchObject({ name: 'probe', object: 'mod' });
+    expect(symbols.kernel(1n).name).toBeUndefined();
+  });
+
+  it('of a process: symbol tables, generated code, what has no names', () => {
+    const at = BigInt(0x400000 + CODE_OFFSET);
+    expect(symbols.user(7, at + 3n)).toMatchObject({ name: 'work', offset: 3n, object: '/bin/tiny' });
+    expect(symbols.user(7, at + 32n)).toMatchObject({ name: undefined, offset: 0x120n, object: '/bin/tiny' });
+    expect(symbols.user(7, 0x7f0000000011n)).toMatchObject({
+      name: 'LazyCompile:~run file.js:1',
+      offset: 1n,
+    });
+    expect(symbols.user(7, 0x7ff000000001n)).toMatchObject({ name: undefined, object: '[vdso]' });
+    expect(symbols.user(7, 5n)).toMatchObject({ name: undefined, object: '' });
+    expect(symbols.user(8, at)).toMatchObject({ name: undefined, object: '' });
+  });
+
+  it('stacks end at the first zero', () => {
+    const value = new Uint8Array(new BigUint64Array([0xffffffff81000004n, 0n, 5n]).buffer);
+    expect(symbols.stack(value).map(({ name }) => name)).toEqual(['start_kernel']);
+  });
+
+  it('a kernel without a machine gives addresses', () => {
+    const none = new Symbolizer(new FakeKernel({ noFiles: true }).kernel);
+    expect(none.user(7, 5n)).toEqual({ address: 5n, name: undefined, offset: 0n, object: '' });
+    expect(none.kernel(5n).name).toBeUndefined();
   });
 });
 

@@ -53,6 +53,33 @@ int each_returned(struct pt_regs *ctx)
 	return 0;
 }
 
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__uint(max_entries, 16);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, 32 * sizeof(__u64));
+} stacks SEC(".maps");
+
+SEC("?uprobe")
+int stacked(struct pt_regs *ctx)
+{
+	struct watch *w = mine();
+
+	if (w)
+		w->words[0] = bpf_get_stackid(ctx, &stacks, BPF_F_USER_STACK);
+	return 0;
+}
+
+SEC("?raw_tp/sys_enter")
+int stacked_kernel(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct watch *w = mine();
+
+	if (w)
+		w->words[0] = bpf_get_stackid(ctx, &stacks, 0);
+	return 0;
+}
+
 SEC("usdt")
 int probed(struct pt_regs *ctx)
 {
