@@ -12,8 +12,8 @@ function bad(id: number, what: string): BpfError {
   return new BpfError('EINVAL', `BTF type id ${id}: ${what}`);
 }
 
-/** Identifiers as the kernel sees them: no leading digit, no sign but `_`; data sections may also have dots. */
-const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/;
+/** Identifiers as the kernel sees them: no leading digit, no sign but `_` and `.`. */
+const IDENTIFIER = /^[A-Za-z_.][A-Za-z0-9_.]*$/;
 /** Data sections and, since 6.8, other names too may hold any printable character. */
 const SECTION = /^[\x20-\x7e]+$/;
 

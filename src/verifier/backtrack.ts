@@ -6,8 +6,9 @@
  * When the walk meets something it cannot follow, every scalar of all parent states is marked: always safe.
  */
 import { ALU_OP, ATOMIC, CLASS, insnClass, insnMode, insnOp, JMP_OP, MODE, SOURCE } from '../asm/opcodes.ts';
+import type { Insn } from '../contracts/insn.ts';
 import { InternalError } from '../util/errors.ts';
-import { isHelperCall, isPseudoCall } from './check-structure.ts';
+import { isHelperCall, isKfuncCall, isPseudoCall } from './check-structure.ts';
 import { CALLS_CALLBACK, type Env } from './env.ts';
 import { helperPrototype } from './helper-table.ts';
 import { formatRegMask, formatSlotMask } from './log.ts';
@@ -106,10 +107,17 @@ function stepAlu(env: Env, index: number): void {
   if (register && insn.src !== 10) wanted.setReg(insn.src);
 }
 
-function stepLoad(env: Env, index: number, entry: HistoryEntry | null): void {
-  const insn = env.insns[index]!;
-  if (!wanted.hasReg(insn.dst)) return;
-  wanted.clearReg(insn.dst);
+/** The register an instruction of class STX loads into; -1: it only stores. */
+function atomicallyLoaded(insn: Insn): number {
+  if (insnClass(insn.code) !== CLASS.STX || insnMode(insn.code) !== MODE.ATOMIC) return -1;
+  if (insn.imm === ATOMIC.LOAD_ACQ) return insn.dst;
+  if (insn.imm === ATOMIC.CMPXCHG) return 0;
+  return (insn.imm & ATOMIC.FETCH) !== 0 && insn.imm !== ATOMIC.STORE_REL ? insn.src : -1;
+}
+
+function stepLoad(register: number, entry: HistoryEntry | null): void {
+  if (!wanted.hasReg(register)) return;
+  wanted.clearReg(register);
   if (entry === null || (entry.flags & HIST_STACK_ACCESS) === 0) return;
   wanted.setSlot(entry.flags & 7, (entry.flags >> 3) & 63);
 }
@@ -216,18 +224,21 @@ function step(env: Env, index: number, subseq: number, entry: HistoryEntry | nul
       stepAlu(env, index);
       break;
     case CLASS.LDX:
-      stepLoad(env, index, entry);
+      stepLoad(insn.dst, entry);
       break;
     case CLASS.STX:
-    case CLASS.ST:
-      if (cls === CLASS.STX && insnMode(insn.code) === MODE.ATOMIC && insn.imm === ATOMIC.LOAD_ACQ) {
-        stepLoad(env, index, entry);
-      } else if (!stepStore(env, index, entry)) {
-        return false;
-      }
+    case CLASS.ST: {
+      // What an atomic operation leaves in memory is never a known number: only the register counts. (Linux 6.18 keeps
+      // looking for the register before the operation, and so prunes paths that it should follow.)
+      const loaded = atomicallyLoaded(insn);
+      if (loaded >= 0) stepLoad(loaded, entry);
+      else if (!stepStore(env, index, entry)) return false;
       break;
+    }
     case CLASS.JMP:
     case CLASS.JMP32:
+      // Without a function there is nothing to know; the program is refused in the end.
+      if (isKfuncCall(insn) && insn.imm === 0) return false;
       stepJump(env, index, subseq, entry);
       break;
     default: {

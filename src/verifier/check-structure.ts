@@ -54,10 +54,10 @@ function isTailCall(env: Env, insn: Insn): boolean {
 
 /** Calls of kernel functions: none is known yet. 0 stands for one that does not exist, which dead code may call. */
 function checkKfunc(env: Env, insn: Insn): void {
-  if (insn.imm === 0 && insn.off === 0) return;
   if (!env.request.gplCompatible) {
     env.fail('EINVAL', 'cannot call kernel function from non-GPL compatible program');
   }
+  if (insn.imm === 0 && insn.off === 0) return;
   const { kernelBtf } = env.request;
   const known = kernelBtf !== undefined && insn.imm > 0 && insn.imm < kernelBtf.typeCount;
   if (!known || kernelBtf.kind(insn.imm) !== 'func') {

@@ -426,13 +426,18 @@ export class Env {
     this.historyOpen = true;
   }
 
-  /** Queues a copy of the current state, to be continued at `insn`. */
-  pushPath(insn: number, prev: number, speculative: boolean): VState {
+  /** Queues a copy of the current state, to be continued at `insn`; `tooMany` is the errno when there is no room. */
+  pushPath(
+    insn: number,
+    prev: number,
+    speculative: boolean,
+    tooMany: 'EFAULT' | 'ENOMEM' = 'EFAULT',
+  ): VState {
     const state = this.cur.copy();
     if (speculative) state.speculative = true;
     this.pending.push({ state, insn, prev, logEnd: this.log.end, pathLength: this.path.length });
     if (this.pending.length > JUMP_SEQUENCE_LIMIT) {
-      this.fail('E2BIG', `The sequence of ${this.pending.length} jumps is too complex.`);
+      this.fail(tooMany, `The sequence of ${this.pending.length} jumps is too complex.`);
     }
     if (state.parent !== null) state.parent.branches++;
     return state;

@@ -9,6 +9,7 @@ import type { Env } from './env.ts';
 import {
   ADD_CONST,
   BASE_MASK,
+  baseId,
   linkMark,
   NOT_INIT,
   PTR_TO_ARENA,
@@ -127,6 +128,8 @@ function scalarSafe(env: Env, old: Reg, precise: boolean, cur: Reg, exact: Exact
     if (linkMark(old.id) !== linkMark(cur.id)) return false;
     if (old.id >= ADD_CONST && old.off !== cur.off) return false;
     if (!ids.checkScalar(old.id, cur.id)) return false;
+    // The registers they are a distance from must correspond too.
+    if (old.id >= ADD_CONST && !ids.checkScalar(baseId(old.id), baseId(cur.id))) return false;
   }
   return rangeWithin(old.v, cur.v) && tnumIn(old.v.tnum, cur.v.tnum);
 }

@@ -113,3 +113,57 @@ describe('references', () => {
     expect(verdict(text, { maps: [ringbuf] })).toBe("EACCES: R6 invalid mem access 'scalar'");
   });
 });
+
+describe('pruning', () => {
+  /** A state is remembered at every possible place (BPF_F_TEST_STATE_FREQ). */
+  const everywhere = { flags: 1 << 3 };
+
+  it('follows what an atomic operation fetched back to the stack', () => {
+    const fetch = (last: number) => `
+      r8 = 4096
+      *(u64 *)(r10 - 8) = r8
+      call bpf_get_prandom_u32#7
+      if r0 > 5 goto pc+2
+      r8 = ${last}
+      *(u64 *)(r10 - 8) = r8
+      r8 = 0
+      r2 = 0
+      r2 = atomic64_fetch_add((u64 *)(r10 - 8), r2)
+      r3 = r10
+      r3 += -16
+      r3 += r2
+      *(u8 *)(r3 + 0) = 0
+      r0 = 0
+      exit`;
+    expect(verdict(fetch(0), everywhere)).toBe('EACCES: invalid write to stack R3 off=4080 size=1');
+  });
+
+  it('does not take a distance to one register for a distance to another', () => {
+    const distance = (from: string) => `
+      call bpf_get_prandom_u32#7
+      r6 = r0
+      r6 &= 15
+      call bpf_get_prandom_u32#7
+      r7 = r0
+      r7 &= 15
+      call bpf_get_prandom_u32#7
+      r1 = r6
+      r2 = r7
+      if r0 > 9 goto pc+3
+      r8 = r6
+      r8 += 2
+      goto pc+2
+      r8 = ${from}
+      r8 += 2
+      if r8 > 5 goto pc+5
+      r3 = r10
+      r3 += -4
+      r3 += r6
+      r4 = r1
+      *(u8 *)(r3 + 0) = 0
+      r0 = r7
+      exit`;
+    expect(verdict(distance('r6'), everywhere)).toBe('accept');
+    expect(verdict(distance('r7'), everywhere)).toMatch(/invalid variable-offset write to stack R3/);
+  });
+});

@@ -166,7 +166,7 @@ function mayGoto(env: Env, explored: Explored, insn: Insn): void {
     env.fail('EINVAL', `invalid may_goto imm ${insn.imm}`);
   }
   const previous = env.cur.parent === null ? null : explored.previousEntry(env.cur.parent, env.insn);
-  const fallen = env.pushPath(env.insn + 1, env.insn, false);
+  const fallen = env.pushPath(env.insn + 1, env.insn, false, 'ENOMEM');
   fallen.mayGotoDepth++;
   if (previous !== null) widenImprecise(env, previous, fallen);
   env.insn += insn.off;

@@ -112,7 +112,7 @@ export function pushCallback(env: Env, meta: CallMeta): void {
     frame.inAsyncCallback = true;
     return;
   }
-  const state = env.pushPath(target.start, env.insn, false);
+  const state = env.pushPath(target.start, env.insn, false, 'ENOMEM');
   const frame = enterFrame(env, state, subprog, env.insn);
   setArgs(frame, rules.args(env, caller.regs, meta), rules.range);
   frame.inCallback = true;
