@@ -72,13 +72,11 @@ describe.skipIf(!hasBpftool)('kernel BTF against bpftool', () => {
 });
 
 describe.skipIf(!existsSync(VMLINUX))('kernel BTF', () => {
-  it('opens and answers by name well under a second', () => {
+  it('opens and answers by name', () => {
     const bytes = readFileSync(VMLINUX);
-    const start = performance.now();
     const btf = parseBtf(bytes);
     const task = btf.find('task_struct', 'struct')!;
     expect(btf.findPath(task, 'comm')).toBeDefined();
-    expect(performance.now() - start).toBeLessThan(1000);
   });
 
   it('is valid and can be written again', () => {

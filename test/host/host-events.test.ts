@@ -312,9 +312,7 @@ function rings(kernel: HostKernel): void {
     const waiting = mapping.wait(5000);
     const both = mapping.wait(5000);
     setTimeout(() => write(progFd, 1), 20);
-    const start = performance.now();
     expect(await Promise.all([waiting, both])).toEqual([true, true]);
-    expect(performance.now() - start).toBeLessThan(2000);
     // What was not read is still there.
     expect(await mapping.wait(5000)).toBe(true);
     expect(mapping.producerPosition() - mapping.consumerPosition()).toBe(16n);

@@ -16,15 +16,13 @@ const INT = {
   bits: 32,
 } as const;
 
-/** Runs it: BpfError or a result, within two seconds. */
+/** Runs it: BpfError or a result; what does not end runs into the test's time limit. */
 function ends(action: () => void): void {
-  const start = performance.now();
   try {
     action();
   } catch (error) {
     expect(error).toBeInstanceOf(BpfError);
   }
-  expect(performance.now() - start).toBeLessThan(2000);
 }
 
 describe('crafted BTF', () => {

@@ -133,10 +133,8 @@ for (const jit of [1, 0])
       }
       await new Promise((resolve) => setTimeout(resolve, 2));
       expect(seen).toEqual([1, 2, 3]);
-      const start = performance.now();
       reader.close();
       await all;
-      expect(performance.now() - start).toBeLessThan(500);
     });
   });
 
