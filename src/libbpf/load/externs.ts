@@ -4,10 +4,10 @@
  * reached may have it.
  */
 import { type Btf, btfName, essentialName, typesCompatible } from '../../btf/index.ts';
-import type { Fd, Kernel } from '../../contracts/kernel.ts';
+import type { Fd } from '../../contracts/kernel.ts';
 import type { ProgramRelocation } from '../../object/index.ts';
+import { fromUtf8 } from '../../util/bytes.ts';
 import { BpfError } from '../../util/errors.ts';
-import { KernelSymbols } from '../symbols/kallsyms.ts';
 import type { LoadContext } from './context.ts';
 import type { FoundType } from './kernel-types.ts';
 
@@ -24,7 +24,7 @@ const KINDS = {
   ksym: { btf: 'var', what: 'var ksym' },
 } as const;
 
-const SYMBOLS_OF = new WeakMap<LoadContext, KernelSymbols | null>();
+const SYMBOLS_OF = new WeakMap<LoadContext, string | null>();
 
 /** null: a weak symbol that this kernel does not have. Throws ENOENT, EINVAL naming the program. */
 export function resolveKsym(
@@ -72,7 +72,7 @@ function byAddress(
   { symbol, weak }: KsymRelocation,
 ): ResolvedKsym | null {
   const symbols = kernelSymbols(context);
-  const addresses = new Set(symbols?.find(symbol).map((one) => one.address));
+  const addresses = addressesOf(symbols ?? '', symbol);
   const [address] = addresses;
   if (address === undefined) {
     if (weak) return null;
@@ -91,17 +91,26 @@ function byAddress(
   return { by: 'address', address };
 }
 
-/** Read once a load: modules come and go. */
-function kernelSymbols(context: LoadContext): KernelSymbols | null {
+/** Read once a load: modules come and go. It is long, and few names of it are wanted. */
+function kernelSymbols(context: LoadContext): string | null {
   let symbols = SYMBOLS_OF.get(context);
   if (symbols === undefined) {
-    symbols = readSymbols(context.kernel);
+    const bytes = context.kernel.files?.read('/proc/kallsyms');
+    symbols = bytes == null ? null : fromUtf8(bytes);
     SYMBOLS_OF.set(context, symbols);
   }
   return symbols;
 }
 
-function readSymbols(kernel: Kernel): KernelSymbols | null {
-  const bytes = kernel.files?.read('/proc/kallsyms');
-  return bytes == null ? null : KernelSymbols.parse(bytes);
+/** Lines `ffffffff81000000 T name`, with a tab and the module's name behind those of modules. */
+function addressesOf(symbols: string, name: string): Set<bigint> {
+  const found = new Set<bigint>();
+  for (let at = symbols.indexOf(name); at >= 0; at = symbols.indexOf(name, at + 1)) {
+    const end = symbols[at + name.length];
+    if (symbols[at - 1] !== ' ' || (end !== undefined && end !== '\n' && end !== '\t')) continue;
+    const line = symbols.slice(symbols.lastIndexOf('\n', at) + 1, at);
+    const match = /^([0-9a-f]{1,16}) \S $/i.exec(line);
+    if (match !== null) found.add(BigInt(`0x${match[1]}`));
+  }
+  return found;
 }
