@@ -18,6 +18,15 @@ KEEP long work_add(long a, long b)
 	return a + b;
 }
 
+/* Between main and work_add, so that main is in the stack of a function that has no frame yet. */
+KEEP long outer(long a)
+{
+	long sum = work_add(a, 100);
+
+	__asm__ volatile("");
+	return sum;
+}
+
 /* As sys/sdt.h has it: counted up by whoever listens. */
 volatile unsigned short demo_semaphore __attribute__((section(".probes")));
 
@@ -67,7 +76,7 @@ int main(int argc, char **argv)
 			continue;
 		}
 		for (long i = 0; i < 3; i++)
-			sum += work_multiply(i + 5, 7) + work_add(i, 100);
+			sum += work_multiply(i + 5, 7) + outer(i);
 		PROBE(passed, -5, 0x123456789abcdefl, pair);
 		PROBE(passed, -5, 0x123456789abcdefl, pair);
 		sum += getppid();
