@@ -21,6 +21,7 @@ if (opened.chosen !== 'host') {
   afterAll(() => opened.kernel.shutdown());
   describe('run --kernel host', running);
   describe('verify --kernel host', verifying);
+  describe('diff', differing);
   describe('prog and map --kernel host', () => tools(opened.kernel));
 }
 
@@ -169,6 +170,28 @@ function verifying(): void {
   it('auto says which kernel it took', async () => {
     const { stderr } = await cli(['verify', example('hello'), '--kernel', 'auto']);
     expect(stderr).toMatch(/note: the host kernel was taken: /);
+  });
+}
+
+function differing(): void {
+  it.each(['hello', 'exec_ringbuf', 'xdp_filter', 'socket_sizes', 'unchecked', 'syscall_tail'])(
+    '%s is the same on both kernels',
+    async (name) => {
+      const { exit, stdout } = await cli(['diff', example(name), '--pcap', TRAFFIC]);
+      expect(stdout).toMatch(/no difference/);
+      expect(exit).toBe(0);
+    },
+  );
+
+  it('says what differs: here the time of day', async () => {
+    const object = temporary('clock.s', 'call bpf_ktime_get_ns\nexit\n');
+    const file = temporary('clock.o');
+    expect((await cli(['asm', object, '-o', file, '--section', 'xdp'])).exit).toBe(0);
+    const { exit, stdout } = await cli(['diff', file, '--json']);
+    expect(exit).toBe(1);
+    const { programs, differing: count } = JSON.parse(stdout);
+    expect(count).toBe(1);
+    expect(programs[0]).toMatchObject({ runs: 1, equalRuns: 0, differences: [{ what: 'retval', input: 1 }] });
   });
 }
 

@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { EmbeddedKernel } from '../../src/kernel/index.ts';
+import { BpfError } from '../../src/util/index.ts';
 import { VERSION } from '../../src/version.ts';
 import { BIN, cli, example, TRAFFIC, temporary } from './cli.ts';
 
@@ -235,5 +237,28 @@ describe('the command line itself', () => {
     expect(verdicts.status).toBe(1);
     expect(JSON.parse(verdicts.stdout)).toHaveLength(3);
     expect(run('run', example('xdp_filter'), '--pcap', TRAFFIC)).toMatchObject({ status: 0, stderr: '' });
+  });
+});
+
+describe('diff', () => {
+  it('says what is missing where there is no host kernel', async () => {
+    const { exit, stderr } = await cli(['diff', example('hello')], {
+      host: async () => {
+        throw new BpfError('ENOSYS', 'the host kernel needs Linux');
+      },
+    });
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(/error: the host kernel needs Linux/);
+  });
+});
+
+describe('--kernel auto', () => {
+  it('takes the embedded kernel where there is no other, and says why', async () => {
+    const { exit, stdout, stderr } = await cli(['verify', example('hello'), '--kernel', 'auto'], {
+      host: async () => ({ kernel: new EmbeddedKernel(), chosen: 'embedded', why: 'no koffi' }),
+    });
+    expect(exit).toBe(0);
+    expect(stdout).toMatch(/accepted/);
+    expect(stderr).toMatch(/note: the embedded kernel was taken: no koffi/);
   });
 });
