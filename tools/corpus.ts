@@ -3,17 +3,18 @@
  * kernel of this machine (root), and the verdicts are compared. Objects that need types of a kernel (CO-RE) get those of
  * --btf. With --run, programs that load are run on the same packets by interpreter, JIT and Linux. Ends with `agree N of M`.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync, unlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { Command } from 'commander';
 import { parseBtf } from '../src/btf/index.ts';
 import type { Kernel } from '../src/contracts/kernel.ts';
+import { createHostKernel } from '../src/host/index.ts';
 import { EmbeddedKernel } from '../src/kernel/index.ts';
 import type { BpfError } from '../src/util/index.ts';
-import { LinuxKernel } from '../test/host/linux-kernel.ts';
-import { whyNoProbe } from '../test/host/probe.ts';
-import { compareRuns } from './corpus/runs.ts';
+import { compareRuns, type LinuxMachine } from './corpus/runs.ts';
 import { loadVerdicts, type ObjectVerdicts, type Verdict } from './corpus/verdicts.ts';
 
 interface Options {
@@ -147,21 +148,19 @@ function agree(ours: Verdict, linux: Verdict | undefined): boolean {
   return ours.verdict === linux.verdict && (verified(ours) || ours.errno === linux.errno);
 }
 
-function main(directory: string, options: Options): void {
+async function main(directory: string, options: Options): Promise<void> {
+  if (options.linux && process.env[APART] === undefined) return runApart();
   const btfBytes = existsSync(options.btf) ? new Uint8Array(readFileSync(options.btf)) : undefined;
   const kernelBtf = btfBytes === undefined ? undefined : parseBtf(btfBytes);
   const kconfig = readConfig(options.kconfig);
-  const why = options.linux ? whyNoProbe() : null;
-  if (why !== null) throw new Error(`cannot compare with Linux: ${why}`);
   const [part, parts] = (options.shard ?? '0/1').split('/').map(Number) as [number, number];
-  const linux = options.linux ? new LinuxKernel() : undefined;
-  const own = new Set(linux?.readdir(linux.bpffs));
+  const linux = options.linux ? await linuxMachine() : undefined;
   const tally = new Tally();
   const embedded = (): EmbeddedKernel =>
     new EmbeddedKernel({
       randomSeed: 1,
       onOops: () => undefined,
-      possibleCpus: linux?.cpus ?? 1,
+      possibleCpus: linux?.kernel.features().possibleCpus ?? 1,
       ...(kernelBtf === undefined ? {} : { kernelBtf }),
     });
   let index = 0;
@@ -177,7 +176,7 @@ function main(directory: string, options: Options): void {
     tally.objects++;
     const kernel = embedded();
     const ours = load(kernel);
-    const theirs = linux === undefined ? undefined : load(linux as unknown as Kernel, linux.bpffs);
+    const theirs = linux === undefined ? undefined : load(linux.kernel, linux.bpffs);
     if (ours.error !== undefined || theirs?.error !== undefined) {
       const same = ours.error?.code === theirs?.error?.code;
       const reason = (describeError(ours.error) ?? `only Linux: ${describeError(theirs?.error)}`).split(
@@ -223,17 +222,17 @@ function main(directory: string, options: Options): void {
     ours.object?.close();
     kernel.shutdown();
     theirs?.object?.close();
-    if (linux !== undefined) clean(linux, own);
+    if (linux !== undefined) clean(linux);
     if (options.run) {
       const { programs, equal, differences } = compareRuns(bytes, stem, embedded, linux, loadOptions);
       tally.runs += programs;
       tally.runsEqual += equal;
       for (const text of differences)
         console.log(options.json ? JSON.stringify({ object: name, run: text }) : `${name} ${text}`);
-      if (linux !== undefined) clean(linux, own);
+      if (linux !== undefined) clean(linux);
     }
   }
-  linux?.shutdown();
+  linux?.kernel.shutdown();
   if (!options.json) tally.print();
   console.log(`agree ${tally.agree} of ${tally.compared}`);
   if (tally.agree !== tally.compared) process.exitCode = 1;
@@ -247,12 +246,34 @@ function readConfig(file: string): ReadonlyMap<string, string> {
   return new Map([...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
 }
 
-/** What objects have pinned. */
-function clean(linux: LinuxKernel, own: ReadonlySet<string>): void {
-  for (const name of linux.readdir(linux.bpffs)) if (!own.has(name)) linux.unlink(join(linux.bpffs, name));
+/** Set in the process that runs in namespaces of its own. */
+const APART = 'TSBPF_CORPUS_APART';
+
+/** Once more in network and mount namespaces of our own: programs that send or pin meet nobody. */
+function runApart(): void {
+  const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const { status, error } = spawnSync('unshare', ['--net', '--mount', ...again], {
+    stdio: 'inherit',
+    env: { ...process.env, [APART]: '1' },
+  });
+  if (error !== undefined) throw error;
+  process.exitCode = status ?? 1;
 }
 
-new Command('corpus')
+/** The kernel of this machine, with a bpffs that goes with the process. */
+async function linuxMachine(): Promise<LinuxMachine> {
+  const bpffs = mkdtempSync(join(tmpdir(), 'tsbpf-corpus-'));
+  process.on('exit', () => spawnSync('sh', ['-c', 'umount "$0"; rmdir "$0"', bpffs]));
+  execFileSync('mount', ['-t', 'bpf', 'bpf', bpffs]);
+  return { kernel: await createHostKernel(), bpffs };
+}
+
+/** What objects have pinned; the rest of a bpffs is the kernel's. */
+function clean({ bpffs }: LinuxMachine): void {
+  for (const name of readdirSync(bpffs)) if (!name.endsWith('.debug')) unlinkSync(join(bpffs, name));
+}
+
+await new Command('corpus')
   .description('verdicts on the programs of a directory of objects, compared with Linux')
   .argument('<directory>', 'objects (*.o, *.elf), searched recursively')
   .option('--linux', 'load the programs into the kernel of this machine too (root)')
@@ -264,4 +285,4 @@ new Command('corpus')
   .option('--btf <file>', 'BTF of the kernel', '/sys/kernel/btf/vmlinux')
   .option('--kconfig <file>', "the kernel's configuration", '/proc/config.gz')
   .action(main)
-  .parse();
+  .parseAsync();

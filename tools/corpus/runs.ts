@@ -7,7 +7,6 @@ import type { EmbeddedKernel } from '../../src/kernel/index.ts';
 import type { BpfMap, BpfObject, LoadOptions } from '../../src/libbpf/index.ts';
 import { mapTypeById } from '../../src/spec/index.ts';
 import { BpfError, toHex } from '../../src/util/index.ts';
-import type { LinuxKernel } from '../../test/host/linux-kernel.ts';
 import { testFrames } from './packets.ts';
 import { loadVerdicts } from './verdicts.ts';
 
@@ -35,6 +34,12 @@ export interface Runs {
   readonly differences: readonly string[];
 }
 
+/** The kernel of this machine, and a bpffs of our own. */
+export interface LinuxMachine {
+  readonly kernel: Kernel;
+  readonly bpffs: string;
+}
+
 interface Side {
   readonly name: string;
   readonly kernel: Kernel;
@@ -48,7 +53,7 @@ export function compareRuns(
   bytes: Uint8Array,
   name: string,
   embedded: () => EmbeddedKernel,
-  linux: LinuxKernel | undefined,
+  linux: LinuxMachine | undefined,
   options: LoadOptions,
 ): Runs {
   const sides: Side[] = [];
@@ -66,7 +71,7 @@ export function compareRuns(
     kernel.simulator.setTime(1_000_000_000n, 1_700_000_000_000_000_000n);
     add(side, kernel, options);
   }
-  if (linux !== undefined) add('Linux', linux as unknown as Kernel, { ...options, pinRoot: linux.bpffs });
+  if (linux !== undefined) add('Linux', linux.kernel, { ...options, pinRoot: linux.bpffs });
   try {
     return sides.length < 2 ? { programs: 0, equal: 0, differences: [] } : compareSides(sides);
   } finally {

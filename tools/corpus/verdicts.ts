@@ -83,7 +83,10 @@ const STATISTICS = /^(processed \d+ insns|verification time|stack depth|max_stat
 
 /** The last line that is not statistics, and the count of instructions. */
 export function readLog(log: string): { message: string; insns: number | undefined } {
-  const lines = log.replace(/(?<=.)verification time/g, '\nverification time').split('\n').filter((line) => line !== '');
+  const lines = log
+    .replace(/(?<=.)verification time/g, '\nverification time')
+    .split('\n')
+    .filter((line) => line !== '');
   const processed = /^processed (\d+) insns/m.exec(log)?.[1];
   return {
     message: lines.filter((line) => !STATISTICS.test(line)).at(-1) ?? '',
