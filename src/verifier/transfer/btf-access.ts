@@ -12,8 +12,10 @@ import {
   MAYBE_NULL,
   MEM_PERCPU,
   MEM_RCU,
+  MEM_RDONLY,
   MEM_USER,
   PTR_TO_BTF_ID,
+  PTR_TO_MEM,
   PTR_TRUSTED,
   PTR_UNTRUSTED,
   pointerReg,
@@ -24,8 +26,10 @@ import {
 import { inRcuSection } from './map-value.ts';
 
 export interface Walked {
-  /** The struct that the loaded pointer points to; null for a scalar. */
+  /** The struct that the loaded pointer points to; null for other pointers and for scalars. */
   readonly struct: StructRef | null;
+  /** A pointer to something else than a struct: loads through it are probed, whatever their offset. */
+  readonly pointer: boolean;
   readonly flags: number;
   readonly field: string;
   /** The struct the member belongs to. */
@@ -79,12 +83,12 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
       if (tail === null || tail.kind !== 'array' || tail.count !== 0) {
         env.fail('EACCES', `access beyond struct ${owner} at off ${off} size ${size}`);
       }
-      return { struct: null, flags: 0, field: last!.name, owner };
+      return { struct: null, pointer: false, flags: 0, field: last!.name, owner };
     }
     // Of the members of a union a pointer counts first: the kernel takes the first member that fits.
     const member = type.members.find((m) => m.bitOffset >> 3 < off + size && off < memberEnd(btf, m));
     if (member === undefined) env.fail('EACCES', `access beyond the end of member of struct:${owner}`);
-    if (member.bitSize !== 0) return { struct: null, flags: 0, field: member.name, owner };
+    if (member.bitSize !== 0) return { struct: null, pointer: false, flags: 0, field: member.name, owner };
     const start = member.bitOffset >> 3;
     let inner = btf.resolve(member.type);
     let innerOff = off - start;
@@ -114,8 +118,11 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
       }
       const target = btf.resolve(innerType.type);
       const kind = btf.kind(target);
-      if (kind !== 'struct' && kind !== 'union') return { struct: null, flags: 0, field: member.name, owner };
+      if (kind !== 'struct' && kind !== 'union') {
+        return { struct: null, pointer: true, flags: 0, field: member.name, owner };
+      }
       return {
+        pointer: true,
         struct: kernelStructById(env, btf, target),
         flags: tagFlags(btf, innerType.type) | untrusted,
         field: member.name,
@@ -129,9 +136,14 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
         `access beyond the end of member ${member.name} (mend:${start + memberSize}) in struct ${owner} with off ${off} size ${size}`,
       );
     }
-    return { struct: null, flags: 0, field: member.name, owner };
+    return { struct: null, pointer: false, flags: 0, field: member.name, owner };
   }
   return env.fail('EINVAL', `Type '${btf.name(at)}' is not a struct`);
+}
+
+/** What a load gives that is no pointer to a struct. */
+function loadedValue(walked: Walked): Reg {
+  return walked.pointer ? pointerReg(PTR_TO_MEM | MEM_RDONLY | PTR_UNTRUSTED, {}) : UNKNOWN_REG;
 }
 
 /** Members that keep the trust of the struct they are loaded from. */
@@ -214,7 +226,7 @@ export function accessKernelStruct(
   env.factsOf(env.insn).probeMem = true;
   if (value < 0) return;
   if (walked.struct === null) {
-    env.setReg(value, UNKNOWN_REG);
+    env.setReg(value, loadedValue(walked));
     return;
   }
   const flags = flagsOf(env, reg, walked);
@@ -252,7 +264,7 @@ export function accessMapObject(
   env.setReg(
     value,
     walked.struct === null
-      ? UNKNOWN_REG
+      ? loadedValue(walked)
       : pointerReg(PTR_TO_BTF_ID | (walked.flags & (MEM_USER | MEM_PERCPU)), { struct: walked.struct }),
   );
 }
