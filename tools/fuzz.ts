@@ -3,22 +3,24 @@
  *
  * Each program is loaded into two embedded kernels, one that interprets and one that compiles; results, packets and maps
  * must be equal, no accepted program may fault. With --linux the same programs also go to the kernel of this machine
- * (root), whose verdict and results are compared. Ends with status 1 where anything disagrees.
+ * (root), whose verdict and results are compared; --shrink makes what disagrees small, --keep makes a regression test of it.
+ * Ends with status 1 where anything disagrees.
  */
 import { Worker } from 'node:worker_threads';
 import { Command } from 'commander';
-import { disassemble, encodeProgram } from '../src/asm/index.ts';
+import { disassemble } from '../src/asm/index.ts';
+import type { Kernel } from '../src/contracts/kernel.ts';
 import { EmbeddedKernel } from '../src/kernel/index.ts';
-import { errnoName, toHex } from '../src/util/index.ts';
+import { compare, KINDS, type Outcomes, type Report } from '../test/generator/compare.ts';
 import { type GeneratedProgram, generateProgram } from '../test/generator/generate.ts';
-import { type Oracle, type OracleAnswer, openOracle } from '../test/generator/linux-oracle.ts';
-import { describeOutcome, difference, type Outcome, runProgram } from '../test/generator/run.ts';
+import { openOracle } from '../test/generator/linux-oracle.ts';
+import { writeRegression } from '../test/generator/regressions.ts';
+import { describeOutcome, runProgram } from '../test/generator/run.ts';
+import { shrink } from '../test/generator/shrink.ts';
 
 const JIT_SYSCTL = 'net.core.bpf_jit_enable';
 /** Programs between two pairs of fresh kernels: memory of a run stays bounded. */
 const KERNEL_LIFE = 1000;
-/** Programs that go to Linux at once. */
-const LINUX_BATCH = 200;
 
 /** A program of this many milliseconds hangs: the verifier bounds what a run may do. */
 const HANG = 60_000;
@@ -50,10 +52,13 @@ function watchdog(): { at(seed: number): void; stop(): void } {
 
 interface Options {
   readonly count: number;
+  readonly seconds?: number;
   readonly seed: number;
   readonly damage: number;
   readonly size: number;
   readonly linux?: boolean;
+  readonly shrink?: boolean;
+  readonly keep?: boolean;
   readonly show?: boolean;
   readonly json?: boolean;
   readonly limit: number;
@@ -74,78 +79,31 @@ function kernels(): Pair {
   return { interpreter: make(0), jit: make(1) };
 }
 
-interface Report {
-  readonly seed: number;
-  readonly kind:
-    | 'fault'
-    | 'crash'
-    | 'engines differ'
-    | 'too lax'
-    | 'too strict'
-    | 'other message'
-    | 'linux differs';
-  readonly text: string;
-}
-
-/** What one program showed. `too strict` and `other message` are no failures: the verifier may know less than Linux's. */
-function compare(p: GeneratedProgram, interpreter: Outcome, jit: Outcome): Report[] {
-  const reports: Report[] = [];
-  for (const o of [interpreter, jit]) {
-    if (o.verdict === 'fault' || o.verdict === 'crash')
-      reports.push({ seed: p.seed, kind: o.verdict, text: describeOutcome(o) });
-  }
-  const text = difference(interpreter, jit);
-  if (text !== '')
-    reports.push({ seed: p.seed, kind: 'engines differ', text: `interpreter and JIT: ${text}` });
-  return reports;
-}
-
-function askLinux(oracle: Oracle, programs: readonly GeneratedProgram[]): OracleAnswer[] {
-  return oracle.ask(
-    programs.map((p) => ({
-      progType: p.progType,
-      logLevel: 1,
-      run: toHex(p.input),
-      maps: p.maps.map((m) => ({
-        ...m,
-        elements: m.elements.map((e) => ({ key: toHex(e.key), value: toHex(e.value) })),
-      })),
-      fixes: p.fixes,
-      insns: toHex(encodeProgram(p.insns)),
-    })),
-  );
-}
-
-const reason = (log: readonly string[]): string =>
-  log.filter((line) => !/^(processed|stack depth|verification time)/.test(line)).at(-1) ?? '';
-
-function compareLinux(p: GeneratedProgram, ours: Outcome, linux: OracleAnswer): Report[] {
-  const report = (kind: Report['kind'], text: string): Report[] => [{ seed: p.seed, kind, text }];
-  const accepted = linux.loadErrno === 0;
-  if (ours.verdict === 'reject') {
-    if (accepted) return report('too strict', describeOutcome(ours));
-    const theirs = `${errnoName(linux.loadErrno)}: ${reason(linux.log)}`;
-    const same = `${ours.code}: ${ours.message.split('\n').at(-1)}` === theirs;
-    // ENOSPC: the log was longer than the oracle's buffer.
-    return same || errnoName(linux.loadErrno) === 'ENOSPC'
-      ? []
-      : report('other message', `${describeOutcome(ours)}; Linux: ${theirs}`);
-  }
-  if (!accepted) return report('too lax', `Linux: ${errnoName(linux.loadErrno)}: ${reason(linux.log)}`);
-  // A damaged program may have let an address into its results.
-  if (ours.verdict !== 'accept' || p.damaged || linux.runErrno !== 0) return [];
-  const elements = (lines: readonly string[]) =>
-    lines
-      .filter((line) => !/^(percpu|queue|stack|prog)/.test(p.maps[Number(line.split(' ')[0])]!.kind))
-      .sort();
-  const theirs: Outcome = {
-    verdict: 'accept',
-    retval: linux.retval,
-    data: p.progKind === 'socket_filter' ? ours.data : linux.dataOut,
-    elements: elements(linux.elements.map((e) => `${e.map} ${e.key} ${e.value}`)),
+function outcomesOf(pair: Pair, linux: Kernel | undefined, program: GeneratedProgram): Outcomes {
+  return {
+    interpreter: runProgram(pair.interpreter, program),
+    jit: runProgram(pair.jit, program),
+    ...(linux === undefined ? {} : { linux: runProgram(linux, program) }),
   };
-  const text = difference({ ...ours, elements: elements(ours.elements) }, theirs);
-  return text === '' ? [] : report('linux differs', `embedded and Linux: ${text}`);
+}
+
+/** The program with that report made small; undefined where it does not show it alone, in fresh kernels. */
+function minimise(
+  program: GeneratedProgram,
+  { cause }: Report,
+  linux: Kernel | undefined,
+): { readonly program: GeneratedProgram; readonly outcomes: Outcomes } | undefined {
+  const pair = kernels();
+  const shows = (candidate: GeneratedProgram): boolean =>
+    compare(candidate, outcomesOf(pair, linux, candidate)).some((report) => report.cause === cause);
+  try {
+    if (!shows(program)) return undefined;
+    const small = shrink(program, shows);
+    return { program: small, outcomes: outcomesOf(pair, linux, small) };
+  } finally {
+    pair.interpreter.shutdown();
+    pair.jit.shutdown();
+  }
 }
 
 function show(p: GeneratedProgram): void {
@@ -163,92 +121,128 @@ function show(p: GeneratedProgram): void {
   }
 }
 
-function run(options: Options): void {
-  const oracle = options.linux === true ? openOracle() : undefined;
-  if (oracle !== undefined && 'reason' in oracle) {
-    console.error(`--linux is not possible: ${oracle.reason}`);
+/** Reports by cause: how many, and the first. */
+class Causes {
+  readonly #found = new Map<string, { count: number; readonly first: Report }>();
+
+  /** True for the first of its cause. */
+  add(report: Report): boolean {
+    const before = this.#found.get(report.cause);
+    if (before !== undefined) before.count++;
+    else this.#found.set(report.cause, { count: 1, first: report });
+    return before === undefined;
+  }
+
+  print(): void {
+    const rows = [...this.#found.entries()].sort((a, b) => b[1].count - a[1].count);
+    if (rows.length > 0) console.log('\ncauses:');
+    for (const [cause, { count, first }] of rows)
+      console.log(`${String(count).padStart(6)}  ${cause} (seed ${first.seed})`);
+  }
+}
+
+async function run(options: Options): Promise<void> {
+  const asked = options.linux === true ? await openOracle() : undefined;
+  if (asked !== undefined && 'reason' in asked) {
+    console.error(`--linux is not possible: ${asked.reason}`);
     process.exitCode = 2;
     return;
   }
+  const linux = asked?.kernel;
   const generate = (seed: number) => generateProgram(seed, { damage: options.damage, size: options.size });
   if (options.show === true) {
     show(generate(options.seed));
-    oracle?.close();
+    linux?.shutdown();
     return;
   }
   const counts = new Map<string, number>();
   const count = (what: string, n = 1) => counts.set(what, (counts.get(what) ?? 0) + n);
+  const causes = new Causes();
   const start = performance.now();
+  const seconds = () => (performance.now() - start) / 1000;
   let pair = kernels();
   let printed = 0;
   const watch = watchdog();
-  const print = (r: Report) => {
-    count(r.kind);
-    if (printed++ >= options.limit) return;
-    if (options.json === true) console.log(JSON.stringify(r));
-    else console.log(`seed ${r.seed}: ${r.kind}: ${r.text}`);
-  };
-  let batch: { program: GeneratedProgram; outcome: Outcome }[] = [];
-  const flush = () => {
-    if (oracle === undefined) return;
-    const answers = askLinux(
-      oracle,
-      batch.map((b) => b.program),
-    );
-    batch.forEach(({ program, outcome }, i) => {
-      for (const r of compareLinux(program, outcome, answers[i]!)) print(r);
+  const note = (program: GeneratedProgram, report: Report) => {
+    count(report.kind);
+    const first = causes.add(report);
+    if (printed++ < options.limit) {
+      if (options.json === true) console.log(JSON.stringify(report));
+      else console.log(`seed ${report.seed}: ${report.kind}: ${report.text}`);
+    }
+    if (!first || !(options.shrink || options.keep)) return;
+    const small = minimise(program, report, linux);
+    if (small === undefined) {
+      console.log(`seed ${report.seed}: it does not show alone`);
+      return;
+    }
+    console.log(disassemble(small.program.insns, { index: true, opcode: true }));
+    for (const [who, outcome] of Object.entries(small.outcomes))
+      console.log(`${who}: ${describeOutcome(outcome)}`);
+    if (!options.keep || small.outcomes.linux === undefined) return;
+    const path = writeRegression({
+      name: `${report.kind.replaceAll(' ', '-')}-${report.seed}`,
+      found: report.cause,
+      kernel: linux!.features().release,
+      program: small.program,
+      expected: small.outcomes.linux,
     });
-    batch = [];
+    console.log(`kept as ${path}`);
   };
-  for (let i = 0; i < options.count; i++) {
-    if (i > 0 && i % KERNEL_LIFE === 0) {
+  let done = 0;
+  const limit = options.seconds === undefined ? options.count : Number.POSITIVE_INFINITY;
+  for (; done < limit && (options.seconds === undefined || seconds() < options.seconds); done++) {
+    if (done > 0 && done % KERNEL_LIFE === 0) {
       pair.interpreter.shutdown();
       pair.jit.shutdown();
       pair = kernels();
-      if (process.stderr.isTTY) process.stderr.write(`\r${i} of ${options.count} `);
+      if (process.stderr.isTTY) process.stderr.write(`\r${done} programs `);
     }
-    watch.at(options.seed + i);
-    const program = generate(options.seed + i);
-    const interpreter = runProgram(pair.interpreter, program);
-    const jit = runProgram(pair.jit, program);
-    count(interpreter.verdict === 'reject' ? 'rejected' : 'accepted');
-    for (const r of compare(program, interpreter, jit)) print(r);
-    if (oracle !== undefined) {
-      batch.push({ program, outcome: interpreter });
-      if (batch.length >= LINUX_BATCH) flush();
-    }
+    watch.at(options.seed + done);
+    const program = generate(options.seed + done);
+    const outcomes = outcomesOf(pair, linux, program);
+    count(outcomes.interpreter.verdict === 'reject' ? 'rejected' : 'accepted');
+    for (const report of compare(program, outcomes)) note(program, report);
   }
-  flush();
   watch.stop();
-  oracle?.close();
+  linux?.shutdown();
   const of = (what: string) => counts.get(what) ?? 0;
-  const seconds = (performance.now() - start) / 1000;
-  const bad = of('fault') + of('crash') + of('engines differ') + of('too lax') + of('linux differs');
+  const kinds = Object.entries(KINDS);
+  const sum = (wanted: (kind: (typeof kinds)[number][1]) => boolean) =>
+    kinds.reduce((total, [name, kind]) => total + (wanted(kind) ? of(name) : 0), 0);
+  const bad = sum((kind) => kind.bad);
+  const verdicts = sum((kind) => kind.verdict);
   const summary = {
-    programs: options.count,
+    programs: done,
     firstSeed: options.seed,
     accepted: of('accepted'),
     rejected: of('rejected'),
     faults: of('fault'),
     crashes: of('crash'),
     enginesDiffer: of('engines differ'),
-    ...(oracle === undefined
+    ...(linux === undefined
       ? {}
       : {
           tooLax: of('too lax'),
           tooStrict: of('too strict'),
           otherMessage: of('other message'),
           linuxDiffers: of('linux differs'),
+          verdictDifferencesPercent: Math.round((verdicts / Math.max(1, done)) * 1e5) / 1e3,
         }),
-    seconds: Math.round(seconds * 10) / 10,
+    seconds: Math.round(seconds() * 10) / 10,
   };
   if (options.json === true) console.log(JSON.stringify(summary));
   else {
+    causes.print();
     console.log(
       Object.entries(summary)
         .map(([name, value]) => `${name} ${value}`)
         .join(', '),
     );
+    if (linux !== undefined)
+      console.log(
+        `verdicts differ on ${verdicts} of ${done} programs (${((100 * verdicts) / Math.max(1, done)).toFixed(3)} %)`,
+      );
     console.log(bad === 0 ? 'agree' : `${bad} disagreements; look at one with --show --seed SEED`);
   }
   if (bad > 0) process.exitCode = 1;
@@ -260,15 +254,18 @@ const number = (text: string): number => {
   return value;
 };
 
-new Command('fuzz')
+const command = new Command('fuzz')
   .description('random programs through verifier, interpreter and JIT')
   .option('--count <n>', 'how many programs', number, 1000)
   .option('--seed <n>', 'seed of the first one', number, 1)
   .option('--damage <share>', 'share of programs that are damaged on purpose', number, 0.25)
   .option('--size <n>', 'most pieces of a program', number, 40)
   .option('--limit <n>', 'reports to print', number, 50)
+  .option('--seconds <n>', 'as many as this time allows, instead of --count', number)
   .option('--linux', "compare with this machine's kernel too (root)")
+  .option('--shrink', 'print the smallest program of each kind of disagreement')
+  .option('--keep', 'also keep it as a test, with what Linux says (test/generator/regressions)')
   .option('--show', 'print the program of --seed with its log and results')
   .option('--json', 'one record a report, and a last one with the counts')
-  .action((options: Options) => run(options))
-  .parse();
+  .action((options: Options) => run(options));
+await command.parseAsync();

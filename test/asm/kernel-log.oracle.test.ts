@@ -18,7 +18,7 @@ import { openOracle } from '../generator/linux-oracle.ts';
 import { Random } from '../generator/random.ts';
 import { randomInsn } from './rows.ts';
 
-const oracle = openOracle();
+const oracle = await openOracle();
 if ('reason' in oracle) console.log(`skipped: comparison with the kernel's log: ${oracle.reason}`);
 
 const SOCKET_FILTER = 1;

@@ -4,7 +4,7 @@ import { toHex } from '../../src/util/index.ts';
 import { type GeneratedProgram, generateProgram } from './generate.ts';
 import { type OracleAnswer, type OracleRequest, openOracle } from './linux-oracle.ts';
 
-const oracle = openOracle();
+const oracle = await openOracle();
 if ('reason' in oracle) console.log(`skipped: generated programs on the kernel: ${oracle.reason}`);
 afterAll(() => {
   if (!('reason' in oracle)) oracle.close();

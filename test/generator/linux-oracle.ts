@@ -1,13 +1,12 @@
 /**
- * Runs programs on the Linux kernel of this machine by way of `linux-oracle.c`: what it says of a load (errno, log) and
- * of one run (return value, packet, maps). Where there is no compiler, no Linux or no privilege, `reason` says so and
- * callers skip. Touches nothing but the programs and maps that it makes.
+ * Runs programs on the Linux kernel of this machine: what it says of a load (errno, log) and of one run (return value, packet, maps).
+ * Where the kernel cannot be reached, `reason` says why and callers skip. Touches nothing but the programs and maps that it makes.
  */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { decodeProgram, encodeProgram } from '../../src/asm/index.ts';
+import type { Fd, Kernel } from '../../src/contracts/kernel.ts';
+import { createHostKernel, whyNoHostKernel } from '../../src/host/index.ts';
+import { BpfError, fromHex, toHex } from '../../src/util/index.ts';
+import { type MapShape, readMap, userValue } from './run.ts';
 
 export interface OracleMap {
   /** Number of `enum bpf_map_type`. */
@@ -42,75 +41,74 @@ export interface OracleAnswer {
 }
 
 export interface Oracle {
+  readonly kernel: Kernel;
   ask(requests: readonly OracleRequest[]): OracleAnswer[];
   close(): void;
 }
 
-const SOURCE = fileURLToPath(new URL('./linux-oracle.c', import.meta.url));
-
-/** Compiles the oracle and loads one program with it. */
-export function openOracle(): Oracle | { readonly reason: string } {
-  if (process.platform !== 'linux') return { reason: 'not Linux' };
-  const dir = mkdtempSync(join(tmpdir(), 'tsbpf-oracle-'));
-  const program = join(dir, 'linux-oracle');
-  const close = () => rmSync(dir, { recursive: true, force: true });
-  const cc = spawnSync('cc', ['-O2', '-w', '-o', program, SOURCE], { encoding: 'utf8' });
-  if (cc.status !== 0) {
-    close();
-    return { reason: `no C compiler with linux/bpf.h (${cc.error?.message ?? cc.stderr.split('\n')[0]})` };
-  }
-  const oracle = { ask: (requests: readonly OracleRequest[]) => ask(program, requests), close };
-  const probe = oracle.ask([
-    { progType: 1, logLevel: 0, maps: [], fixes: [], insns: 'b7000000000000009500000000000000' },
-  ])[0];
-  if (probe?.loadErrno === 0) return oracle;
-  close();
-  return { reason: `bpf(2) refuses to load programs (errno ${probe?.loadErrno ?? 'unknown'}): needs root` };
+export async function openOracle(): Promise<Oracle | { readonly reason: string }> {
+  const reason = await whyNoHostKernel();
+  if (reason !== null) return { reason };
+  const kernel = await createHostKernel();
+  return {
+    kernel,
+    ask: (requests) => requests.map((request) => ask(kernel, request)),
+    close: () => kernel.shutdown(),
+  };
 }
 
-function requestLine(r: OracleRequest): string {
-  const words: (string | number)[] = [
-    r.progType,
-    r.logLevel,
-    r.run === undefined ? 0 : 1,
-    r.run || '-',
-    r.maps.length,
-  ];
-  for (const m of r.maps) {
-    words.push(m.type, m.keySize, m.valueSize, m.maxEntries, m.elements.length);
-    for (const e of m.elements) words.push(e.key || '-', e.value);
-  }
-  words.push(r.fixes.length);
-  for (const f of r.fixes) words.push(f.slot, f.map);
-  return [...words, r.insns].join(' ');
-}
+const bytesOf = (hex: string): Uint8Array => fromHex(hex) ?? new Uint8Array();
+const errnoOf = (error: unknown): number => {
+  if (error instanceof BpfError) return error.errno;
+  throw error;
+};
 
-function ask(program: string, requests: readonly OracleRequest[]): OracleAnswer[] {
-  const input = `${requests.map(requestLine).join('\n')}\n`;
-  const run = spawnSync(program, { input, encoding: 'latin1', maxBuffer: 1 << 30, timeout: 300_000 });
-  if (run.error !== undefined) throw run.error;
-  const answers: OracleAnswer[] = [];
-  let log: string[] = [];
-  let elements: { map: number; key: string; value: string }[] = [];
-  for (const line of run.stdout.split('\n')) {
-    const rest = line.slice(2);
-    if (line.startsWith('L ')) log.push(rest);
-    else if (line.startsWith('M ')) {
-      const [map, key, value] = rest.split(' ');
-      elements.push({ map: Number(map), key: key!, value: value! });
-    } else if (line.startsWith('R ')) {
-      const [loadErrno, runErrno, retval, data] = rest.split(' ');
-      answers.push({
-        loadErrno: Number(loadErrno),
-        runErrno: Number(runErrno),
-        retval: Number(retval),
-        dataOut: data === '-' ? '' : data!,
-        log,
-        elements,
-      });
-      log = [];
-      elements = [];
+function ask(kernel: Kernel, request: OracleRequest): OracleAnswer {
+  const open: Fd[] = [];
+  const cpus = kernel.features().possibleCpus;
+  let log = '';
+  const answer = { loadErrno: 0, runErrno: 0, retval: 0, dataOut: '', elements: [] };
+  const logged = () => log.split('\n').filter((line) => line !== '');
+  try {
+    const maps = request.maps.map((map): MapShape & { readonly fd: Fd } => {
+      const { type: mapType, keySize, valueSize, maxEntries, elements } = map;
+      const fd = kernel.mapCreate({ mapType, keySize, valueSize, maxEntries });
+      open.push(fd);
+      for (const { key, value } of elements)
+        kernel.mapUpdateElem({ mapFd: fd, key: bytesOf(key), value: userValue(map, bytesOf(value), cpus) });
+      return { ...map, fd };
+    });
+    const insns = decodeProgram(bytesOf(request.insns)).map((insn) => ({ ...insn }));
+    for (const { slot, map } of request.fixes) insns[slot]!.imm = maps[map]!.fd;
+    try {
+      open.push(
+        kernel.progLoad({
+          progType: request.progType,
+          insns: encodeProgram(insns),
+          license: 'GPL',
+          logLevel: request.logLevel,
+          onLog: (text) => {
+            log = text;
+          },
+        }),
+      );
+    } catch (error) {
+      return { ...answer, loadErrno: errnoOf(error), log: logged() };
     }
+    if (request.run === undefined) return { ...answer, log: logged() };
+    try {
+      const { retval, dataOut } = kernel.progTestRun({
+        progFd: open.at(-1)!,
+        dataIn: bytesOf(request.run),
+      });
+      const elements = maps.flatMap((map, index) =>
+        readMap(kernel, map.fd, map).map((element) => ({ map: index, ...element })),
+      );
+      return { ...answer, retval, dataOut: toHex(dataOut), elements, log: logged() };
+    } catch (error) {
+      return { ...answer, runErrno: errnoOf(error), log: logged() };
+    }
+  } finally {
+    for (const fd of open.reverse()) kernel.close(fd);
   }
-  return answers;
 }

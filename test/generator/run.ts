@@ -1,6 +1,7 @@
 /** Runs a generated program on a kernel: maps made and filled, program loaded, run once, everything read back and closed. */
 import { encodeProgram } from '../../src/asm/index.ts';
 import type { Fd, Kernel } from '../../src/contracts/kernel.ts';
+import { mapTypeById } from '../../src/spec/index.ts';
 import { BpfError, concatBytes, toHex } from '../../src/util/index.ts';
 import type { GeneratedProgram, MapSpec } from './generate.ts';
 
@@ -21,36 +22,57 @@ export type Outcome =
   /** An error that is no BpfError: a bug. */
   | { readonly verdict: 'crash'; readonly stage: string; readonly message: string };
 
+/** What reading and filling a map needs to know of it. */
+export interface MapShape {
+  /** Number of `enum bpf_map_type`. */
+  readonly type: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+}
+
 /** User space gives and gets one value a CPU, each rounded up to 8 bytes. */
-function userValue(m: MapSpec, value: Uint8Array, cpus: number): Uint8Array {
-  if (!m.kind.startsWith('percpu')) return value;
+export function userValue(m: MapShape, value: Uint8Array, cpus: number): Uint8Array {
+  if (!mapTypeById(m.type)?.perCpu) return value;
   const one = new Uint8Array(Math.ceil(m.valueSize / 8) * 8);
   one.set(value);
   return concatBytes(Array.from({ length: cpus }, () => one));
 }
 
-function readMap(kernel: Kernel, mapFd: Fd, m: MapSpec, index: number): string[] {
-  const lines: string[] = [];
-  if (m.kind === 'prog_array') return lines;
+export interface MapElement {
+  /** `-` where elements have none. */
+  readonly key: string;
+  readonly value: string;
+}
+
+/** All elements, hex, in the kernel's order; queues and stacks are empty afterwards. Program arrays hold nothing to compare. */
+export function readMap(kernel: Kernel, mapFd: Fd, m: MapShape): MapElement[] {
+  const elements: MapElement[] = [];
+  if (mapTypeById(m.type)?.holds !== undefined) return elements;
   if (m.keySize === 0) {
     for (;;) {
       let value: Uint8Array | null;
       try {
         value = kernel.mapLookupAndDeleteElem({ mapFd, key: new Uint8Array() });
       } catch (error) {
-        if (error instanceof BpfError && error.code === 'ENOENT') return lines;
+        if (error instanceof BpfError && error.code === 'ENOENT') return elements;
         throw error;
       }
-      if (value === null) return lines;
-      lines.push(`${index} - ${toHex(value)}`);
+      if (value === null) return elements;
+      elements.push({ key: '-', value: toHex(value) });
     }
   }
   for (let key = kernel.mapGetNextKey({ mapFd, key: null }); key !== null; ) {
     const value = kernel.mapLookupElem({ mapFd, key });
-    if (value !== null) lines.push(`${index} ${toHex(key)} ${toHex(value)}`);
+    if (value !== null) elements.push({ key: toHex(key), value: toHex(value) });
     key = kernel.mapGetNextKey({ mapFd, key });
   }
-  return lines.sort();
+  return elements;
+}
+
+/** `map key value`; those with keys in order of them. */
+function linesOf(kernel: Kernel, mapFd: Fd, m: MapSpec, index: number): string[] {
+  const lines = readMap(kernel, mapFd, m).map(({ key, value }) => `${index} ${key} ${value}`);
+  return m.keySize === 0 ? lines : lines.sort();
 }
 
 const codeOf = (error: unknown): string => (error instanceof BpfError ? error.code : 'bug');
@@ -92,7 +114,7 @@ export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: st
     stage = 'run';
     const { retval, dataOut } = kernel.progTestRun({ progFd, dataIn: p.input });
     stage = 'results';
-    const elements = p.maps.flatMap((m, i) => readMap(kernel, fds[i]!, m, i));
+    const elements = p.maps.flatMap((m, i) => linesOf(kernel, fds[i]!, m, i));
     return { verdict: 'accept', retval, data: toHex(dataOut), elements };
   } catch (error) {
     const code = codeOf(error);

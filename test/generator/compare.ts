@@ -1,0 +1,87 @@
+/** What one program shows when its outcomes on interpreter, JIT and Linux are laid side by side. */
+import type { GeneratedProgram } from './generate.ts';
+import { describeOutcome, difference, type Outcome } from './run.ts';
+
+/** `too strict` and `other message` are no failures: the verifier may know less than Linux's. */
+export const KINDS = {
+  fault: { bad: true, verdict: false },
+  crash: { bad: true, verdict: false },
+  'engines differ': { bad: true, verdict: false },
+  'too lax': { bad: true, verdict: true },
+  'too strict': { bad: false, verdict: true },
+  'other message': { bad: false, verdict: false },
+  'linux differs': { bad: true, verdict: false },
+} as const;
+
+export type Kind = keyof typeof KINDS;
+
+export interface Report {
+  readonly seed: number;
+  readonly kind: Kind;
+  readonly text: string;
+  /** The same for what has the same cause, as far as words tell: without numbers and registers. */
+  readonly cause: string;
+}
+
+export interface Outcomes {
+  readonly interpreter: Outcome;
+  readonly jit: Outcome;
+  /** Absent where Linux was not asked. */
+  readonly linux?: Outcome;
+}
+
+export function compare(p: GeneratedProgram, { interpreter, jit, linux }: Outcomes): Report[] {
+  const reports: Report[] = [];
+  const report = (kind: Kind, text: string, cause: string) =>
+    reports.push({ seed: p.seed, kind, text, cause: `${kind}: ${causeOf(cause)}` });
+  for (const outcome of [interpreter, jit]) {
+    const { verdict } = outcome;
+    if (verdict === 'fault' || verdict === 'crash')
+      report(verdict, describeOutcome(outcome), outcome.message.split('\n')[0]!);
+  }
+  const engines = difference(interpreter, jit);
+  if (engines !== '') report('engines differ', `interpreter and JIT: ${engines}`, subject(engines));
+  if (linux !== undefined) compareLinux(p, interpreter, linux, report);
+  return reports;
+}
+
+type Add = (kind: Kind, text: string, cause: string) => void;
+
+function compareLinux(p: GeneratedProgram, ours: Outcome, linux: Outcome, add: Add): void {
+  if (ours.verdict === 'reject') {
+    if (linux.verdict !== 'reject') add('too strict', describeOutcome(ours), lastLine(ours.message));
+    else if (describeOutcome(ours) !== describeOutcome(linux))
+      add(
+        'other message',
+        `${describeOutcome(ours)}; Linux: ${describeOutcome(linux)}`,
+        `${lastLine(ours.message)} / ${lastLine(linux.message)}`,
+      );
+    return;
+  }
+  if (linux.verdict === 'reject') {
+    add('too lax', `Linux: ${describeOutcome(linux)}`, lastLine(linux.message));
+    return;
+  }
+  // A damaged program may have let an address into its results.
+  if (ours.verdict !== 'accept' || linux.verdict !== 'accept' || p.damaged) return;
+  const text = difference(comparableRun(p, ours), comparableRun(p, linux));
+  if (text !== '') add('linux differs', `embedded and Linux: ${text}`, subject(text));
+}
+
+/** Without what may differ: which CPU ran it, the order of queues that were drained, what a socket filter's packet is afterwards. */
+export function comparableRun(p: Pick<GeneratedProgram, 'progKind' | 'maps'>, outcome: Outcome): Outcome {
+  if (outcome.verdict !== 'accept') return outcome;
+  return {
+    ...outcome,
+    data: p.progKind === 'socket_filter' ? '' : outcome.data,
+    elements: outcome.elements.filter(
+      (line) => !/^(percpu|queue|stack|prog)/.test(p.maps[Number(line.split(' ')[0])]!.kind),
+    ),
+  };
+}
+
+const lastLine = (text: string): string => text.split('\n').at(-1) ?? '';
+/** `r0`, `the packet`, `map elements` */
+const subject = (text: string): string => /^(r0|the packet|map elements|\w+)/.exec(text)?.[0] ?? text;
+const causeOf = (text: string): string =>
+  text.replace(/\bR\d+\b/g, 'R').replace(/-?\b(0x)?[0-9a-f]*\d[0-9a-f]*\b/g, 'N');
