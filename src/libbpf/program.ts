@@ -4,6 +4,7 @@ import type { ProgramSpec } from '../object/index.ts';
 import { BpfError } from '../util/errors.ts';
 import {
   type Attachable,
+  type AttachKind,
   type AttachOptions,
   attachProgram,
   attachTc,
@@ -21,6 +22,11 @@ export class BpfProgram {
   log = '';
   /** CO-RE accesses that the kernel does not have; their instructions are poisoned. Filled in by the load. */
   unresolved: readonly { readonly insn: number; readonly description: string }[] = [];
+  /**
+   * What fentry, fexit, freplace, LSM and the like attach to, in place of what the section says (bpf_program__set_attach_target):
+   * a function of the kernel, or with `program` of a loaded program. Set it before load.
+   */
+  attachTarget: { readonly name: string; readonly program?: { readonly fd: Fd } } | undefined;
   #kernel: Kernel | undefined;
   #fd: Fd | undefined;
   readonly #maps: ObjectMaps | undefined;
@@ -59,13 +65,19 @@ export class BpfProgram {
     return attachProgram(this.kernel, this.spec.sectionRow?.attach, this.#attachable(), options);
   }
 
+  /** Attaches as one kind, whatever the section says: `program.attachAs('uprobe', { target: '/bin/bash:readline' })`. */
+  attachAs(kind: AttachKind, options: AttachOptions = {}): BpfLink {
+    return attachProgram(this.kernel, kind, this.#attachable(), options);
+  }
+
   /** The older tc (sections `tc`, `classifier`): on the clsact qdisc of an interface, which is made where there is none. */
   attachTc(options: TcOptions): BpfLink {
     return attachTc(this.kernel, this.#attachable(), options);
   }
 
   #attachable(): Attachable {
-    const { attachTo, attachType } = this.spec;
+    const { attachType } = this.spec;
+    const attachTo = this.attachTarget?.name ?? this.spec.attachTo;
     return { name: this.name, fd: this.fd, attachTo, attachType, maps: this.#maps };
   }
 

@@ -49,6 +49,22 @@ export function kernelProbes(kernel: Kernel, open: typeof openObject = openObjec
         }
       });
     }
+
+    it('freplace: a function of another program', (context) => {
+      const target = open('kernel-probes', 'asks');
+      const object = open('kernel-probes', 'replacement');
+      try {
+        const asks = target.load(kernel).findProgram('asks');
+        const frame = { dataIn: new Uint8Array(64) };
+        expect(asks.testRun(frame).retval).toBe(2);
+        object.findProgram('replacement').attachTarget = { program: asks, name: 'verdict' };
+        if (!attached(kernel, object, 'freplace', context)) return;
+        expect(asks.testRun(frame).retval).toBe(1);
+      } finally {
+        object.close();
+        target.close();
+      }
+    });
   });
 }
 

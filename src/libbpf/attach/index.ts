@@ -40,7 +40,7 @@ export function attachProgram(
     throw new BpfError(
       'EOPNOTSUPP',
       `program '${program.name}': its section does not say what to attach it to`,
-      { hint: 'attach it to a socket, a map or an event by hand' },
+      { hint: 'attachSocket, attachTc and attachAs do it by hand' },
     );
   }
   return ATTACHERS[kind].attach(kernel, program, options);

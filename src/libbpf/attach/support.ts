@@ -19,7 +19,11 @@ export function targetOf(program: Attachable, options: AttachOptions, what: stri
 
 export function machineFiles(kernel: Kernel, what: string): MachineFiles {
   if (kernel.files === undefined)
-    throw new BpfError('EOPNOTSUPP', `${what}: the ${kernel.features().kind} kernel has no files to look in`);
+    throw new BpfError(
+      'EOPNOTSUPP',
+      `${what}: the ${kernel.features().kind} kernel runs on no machine with files to look in`,
+      { hint: 'attach it on the host kernel' },
+    );
   return kernel.files;
 }
 

@@ -2,11 +2,9 @@
  * tp_btf, fentry, fexit, fmod_ret, LSM, freplace: what they attach to was said at load (attach_btf_id), or, for freplace, is said
  * here. RAW_TRACEPOINT_OPEN without a name serves every kernel since 5.5; LINK_CREATE is for what came later (cookies: 5.19).
  */
-import type { Btf } from '../../btf/index.ts';
-import { parseBtf } from '../../btf/index.ts';
-import type { Fd, Kernel } from '../../contracts/kernel.ts';
 import { BpfError } from '../../util/errors.ts';
 import { BpfLink } from '../link.ts';
+import { programFunction } from '../symbols/program-functions.ts';
 import { attachTypeOf, byTarget } from './support.ts';
 import type { AttachRow } from './types.ts';
 
@@ -42,29 +40,8 @@ export const FREPLACE: AttachRow = {
       progFd: program.fd,
       targetFd: replaced.fd,
       attachType: 0,
-      targetBtfId: functionOf(kernel, replaced.fd, name),
+      targetBtfId: programFunction(kernel, replaced.fd, name),
     });
     return new BpfLink(kernel, fd, `function ${name}`);
   },
 };
-
-/** BTF id of a function of a loaded program (libbpf: libbpf_find_prog_btf_id). */
-export function functionOf(kernel: Kernel, progFd: Fd, name: string): number {
-  const id = programBtf(kernel, progFd)?.find(name, 'func');
-  if (id !== undefined) return id;
-  throw new BpfError('ESRCH', `the program to be replaced has no function '${name}' in its types`, {
-    hint: 'it needs BTF, and the function must be global',
-  });
-}
-
-function programBtf(kernel: Kernel, progFd: Fd): Btf | undefined {
-  const info = kernel.objGetInfoByFd({ bpfFd: progFd });
-  if (info.kind !== 'prog' || info.btfId === 0) return undefined;
-  const fd = kernel.objGetFdById({ kind: 'btf', id: info.btfId });
-  try {
-    const btf = kernel.objGetInfoByFd({ bpfFd: fd });
-    return btf.kind === 'btf' ? parseBtf(btf.data) : undefined;
-  } finally {
-    kernel.close(fd);
-  }
-}

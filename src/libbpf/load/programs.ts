@@ -7,6 +7,7 @@ import { attachTypeByName, progTypeByName } from '../../spec/index.ts';
 import { BPF_MACROS } from '../../uapi/index.ts';
 import { BpfError, InternalError, VerifierError } from '../../util/errors.ts';
 import type { BpfProgram } from '../program.ts';
+import { programFunction } from '../symbols/program-functions.ts';
 import { type LoadContext, objectName } from './context.ts';
 import { type KsymRelocation, resolveKsym } from './externs.ts';
 import type { MadeMap } from './maps.ts';
@@ -42,7 +43,7 @@ export function loadProgram(context: LoadContext, program: BpfProgram, around: S
       (spec.sleepable ? BPF_MACROS.BPF_F_SLEEPABLE : 0) |
       (spec.sectionRow?.xdpFrags ? BPF_MACROS.BPF_F_XDP_HAS_FRAGS : 0),
     expectedAttachType: attachType?.id ?? 0,
-    ...attachTarget(context, spec, around.structOps),
+    ...attachTarget(context, program, around.structOps),
     ...(ready.fdArray.length === 0 ? {} : { fdArray: ready.fdArray }),
     onLog: (log) => {
       program.log = log;
@@ -94,7 +95,7 @@ function progType(context: LoadContext, spec: ProgramSpec): number {
 /** BTF id of what a program attaches to (libbpf: libbpf_find_attach_btf_id). */
 function attachTarget(
   context: LoadContext,
-  spec: ProgramSpec,
+  { spec, attachTarget: given }: BpfProgram,
   structOps: StructOpsFunction | undefined,
 ): Partial<ProgLoadAttr> {
   if (structOps !== undefined) {
@@ -106,18 +107,29 @@ function attachTarget(
     };
   }
   if (!spec.sectionRow?.attachBtf) return {};
-  if (spec.attachTo === undefined || spec.attachTo === '') {
+  const name = given?.name ?? spec.attachTo;
+  if (name === undefined || name === '') {
     throw new BpfError(
       'EINVAL',
       `program '${spec.name}': section '${spec.section}' does not say its target`,
       { hint: `write it behind a slash: SEC("${spec.section}/NAME")` },
     );
   }
+  if (given?.program !== undefined) {
+    const attachProgFd = given.program.fd;
+    return { attachProgFd, attachBtfId: programFunction(context.kernel, attachProgFd, name) };
+  }
   if (spec.attachType === undefined) {
-    throw new BpfError('EINVAL', `program '${spec.name}' replaces a function of a program that is not given`);
+    throw new BpfError(
+      'EINVAL',
+      `program '${spec.name}' replaces a function of a program that is not given`,
+      {
+        hint: `say which before load: attachTarget = { program, name: '${name}' }`,
+      },
+    );
   }
   const { prefix, kind } = attachTypeByName(spec.attachType)!.target;
-  const found = context.types.find(prefix + spec.attachTo, kind);
+  const found = context.types.find(prefix + name, kind);
   if (found !== undefined)
     return {
       attachBtfId: found.id,
@@ -125,7 +137,7 @@ function attachTarget(
     };
   throw new BpfError(
     'ESRCH',
-    `program '${spec.name}' attaches to '${spec.attachTo}', which is not in the kernel's BTF (${kind} ${prefix}${spec.attachTo})`,
+    `program '${spec.name}' attaches to '${name}', which is not in the kernel's BTF (${kind} ${prefix}${name})`,
   );
 }
 

@@ -44,3 +44,23 @@ int BPF_PROG(asked, void *dir, void *dentry, int ret)
 	mine();
 	return ret;
 }
+
+/* Not inlined and not static: it may be replaced. */
+__attribute__((noinline)) int verdict(struct xdp_md *ctx)
+{
+	volatile int pass = XDP_PASS;
+
+	return pass;
+}
+
+SEC("?xdp")
+int asks(struct xdp_md *ctx)
+{
+	return verdict(ctx);
+}
+
+SEC("?freplace/verdict")
+int replacement(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
