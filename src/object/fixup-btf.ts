@@ -13,7 +13,8 @@ const DUMMY = 'dummy_ksym';
 /** Sizes and offsets of the variables in one data section, from the symbol table. */
 function layOut(context: ObjectContext, btf: Btf, datasec: BtfDatasec): BtfDatasec {
   const section = context.elf.section(datasec.name);
-  if (section === undefined) return datasec;
+  // A linker has laid it out, where names need not tell variables apart.
+  if (section === undefined || (datasec.size === section.size && datasec.size !== 0)) return datasec;
   const offsets = new Map<string, number>();
   for (const symbol of context.symbolsOf(section.index)) {
     if (symbol.name !== '') offsets.set(symbol.name, symbol.value);

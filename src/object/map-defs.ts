@@ -209,6 +209,16 @@ export function finishMap(map: MutableMap): MapSpec {
   return spec;
 }
 
+/** What a BTF type says as the definition of a map. */
+export function mapDefinition(btf: Btf, name: string, typeId: number): MapSpec {
+  const type = btf.resolved(typeId);
+  if (type.kind !== 'struct')
+    throw objectError('EINVAL', `map '${name}': its type is a ${type.kind}, not a struct`);
+  const map = newMap(name, '.maps', -1, 0, 0);
+  new DefinitionReader(btf, map, 0).read(type);
+  return finishMap(map);
+}
+
 /** All maps of section `.maps`, in the order of the BTF's data section. */
 export function readBtfMaps(context: ObjectContext, section: ElfSection): MutableMap[] {
   const { btf } = context;
