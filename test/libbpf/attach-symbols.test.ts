@@ -96,7 +96,9 @@ describe('functions of one name', () => {
       { name: 'f@@V2', address: CODE + 0x10 },
     ];
     const file = open({ symbols });
+    expect(file.functionOffset('f')).toBe(CODE_OFFSET + 0x10);
     expect(file.functionOffset('f@V1')).toBe(CODE_OFFSET);
+    expect(() => file.functionOffset('f@@V1')).toThrow(refused('ENOENT'));
     expect(file.functionOffset('f@V2')).toBe(CODE_OFFSET + 0x10);
     expect(file.functionOffset('f@@V2')).toBe(CODE_OFFSET + 0x10);
     expect(() => file.functionOffset('f@V3')).toThrow(refused('ENOENT'));

@@ -49,6 +49,8 @@ export interface FunctionSymbol {
   readonly name: string;
   /** `GLIBC_2.2.5`, undefined where there is none. */
   readonly version: string | undefined;
+  /** Of several versions the one that programs are linked with now: `name@@VERSION`. */
+  readonly isDefault: boolean;
   /** Virtual address as the file has it. */
   readonly address: number;
   readonly size: number;
@@ -111,8 +113,8 @@ export class Executable {
   }
 
   /**
-   * Offset in the file of `name`, `name@VERSION` or `name@@VERSION`: the one definition that is not weak, else a weak one.
-   * Throws ENOENT, or ENOTUNIQ where several different functions have the name.
+   * Offset in the file of `name`, `name@VERSION` or `name@@VERSION`: the default version goes before older ones, a definition before
+   * weak ones. Throws ENOENT, or ENOTUNIQ where several different functions have the name.
    */
   functionOffset(name: string): number {
     const [plain, version, defaultOnly] = splitVersion(name);
@@ -120,9 +122,10 @@ export class Executable {
     for (const symbol of this.functions()) {
       if (symbol.name !== plain) continue;
       if (version !== undefined && symbol.version !== version) continue;
-      if (defaultOnly && symbol.version === undefined) continue;
-      if (found === undefined || (found.weak && !symbol.weak)) found = symbol;
-      else if (found.weak === symbol.weak && found.offset !== symbol.offset)
+      if (defaultOnly && !symbol.isDefault) continue;
+      const better = found === undefined ? 1 : rank(symbol) - rank(found);
+      if (better > 0) found = symbol;
+      else if (better === 0 && found !== undefined && found.offset !== symbol.offset)
         throw new BpfError('ENOTUNIQ', `${this.path} has several functions '${name}'`, {
           hint: `take one by its offset in the file: 0x${found.offset.toString(16)}, 0x${symbol.offset.toString(16)}`,
         });
@@ -291,16 +294,15 @@ export class Executable {
 
   #readFunctions(): FunctionSymbol[] {
     const functions: FunctionSymbol[] = [];
-    const seen = new Set<string>();
+    // The full table says what the dynamic one says once more, without versions.
+    const dynamic = new Set<string>();
     for (const type of [SHT_DYNSYM, SHT_SYMTAB]) {
       this.#sections.forEach((section, index) => {
         if (section.type !== type) return;
         for (const symbol of this.#symbolsOf(section, index)) {
-          const key = `${symbol.name} ${symbol.version ?? ''} ${symbol.address}`;
-          if (seen.has(key) || seen.has(`${symbol.name}  ${symbol.address}`)) continue;
-          seen.add(key);
-          // The full table says the same once more without its version.
-          seen.add(`${symbol.name}  ${symbol.address}`);
+          const key = `${symbol.name} ${symbol.address}`;
+          if (type === SHT_DYNSYM) dynamic.add(key);
+          else if (dynamic.has(key)) continue;
           functions.push(symbol);
         }
       });
@@ -321,11 +323,13 @@ export class Executable {
       const offset = this.offsetOf(address, { executable: true });
       if (offset === undefined) continue;
       const full = text(strings, view.getUint32(at, this.littleEndian));
-      const [name, version] = splitVersion(full);
+      const [name, version, isDefault] = splitVersion(full);
       if (name === '') continue;
+      const listed = version === undefined ? versions?.(number) : undefined;
       yield {
         name,
-        version: version ?? versions?.(number),
+        version: version ?? listed?.name,
+        isDefault: version === undefined ? listed === undefined || !listed.hidden : isDefault,
         address,
         size: this.wide ? this.address(table.bytes, at + 16) : view.getUint32(at + 8, this.littleEndian),
         offset,
@@ -335,14 +339,18 @@ export class Executable {
   }
 
   /** Versions of the symbols of one table by number. */
-  #versionsOf(table: number): ((symbol: number) => string | undefined) | undefined {
+  #versionsOf(
+    table: number,
+  ): ((symbol: number) => { readonly name: string; readonly hidden: boolean } | undefined) | undefined {
     const index = this.#sections.find(({ type, link }) => type === SHT_GNU_VERSYM && link === table);
     const names = this.#versionNames();
     if (index === undefined || names.size === 0) return undefined;
     const view = new DataView(index.bytes.buffer, index.bytes.byteOffset, index.bytes.length);
     return (symbol) => {
       if (2 * symbol + 2 > index.bytes.length) return undefined;
-      return names.get(view.getUint16(2 * symbol, this.littleEndian) & ~VERSYM_HIDDEN);
+      const word = view.getUint16(2 * symbol, this.littleEndian);
+      const name = names.get(word & ~VERSYM_HIDDEN);
+      return name === undefined ? undefined : { name, hidden: (word & VERSYM_HIDDEN) !== 0 };
     };
   }
 
@@ -378,6 +386,9 @@ export class Executable {
     return [...found];
   }
 }
+
+/** Which of several definitions is meant by the name alone. */
+const rank = (symbol: FunctionSymbol): number => (symbol.isDefault ? 2 : 0) + (symbol.weak ? 0 : 1);
 
 /** `name@V` → name, V; `name@@V` → name, V, true. */
 function splitVersion(name: string): [string, string | undefined, boolean] {
