@@ -2,68 +2,12 @@
  * Compares what this package reads from an object with what libbpf hands to the kernel: bpftool loads the object under
  * strace, and the arguments of its bpf(2) calls are the expected values. Needs root, bpftool, strace and clang.
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseBtf } from '../../src/btf/index.ts';
 import { parseObject, resolveCore } from '../../src/object/index.ts';
-import { compileText, fixtureSource, skipReason } from './compile.ts';
-
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'not root';
-  for (const [command, flag] of [
-    ['bpftool', 'version'],
-    ['strace', '-V'],
-  ] as const) {
-    if (spawnSync(command, [flag], { stdio: 'ignore' }).status !== 0) return `no ${command} on this machine`;
-  }
-  return skipReason();
-}
-
-/** The bpf(2) calls of `bpftool prog loadall`, as strace prints them with raw numbers. */
-function traceLoad(object: Uint8Array, name: string): string[] {
-  const directory = mkdtempSync(join(tmpdir(), 'tsbpf-oracle-'));
-  const mount = join(directory, 'bpffs');
-  mkdirSync(mount);
-  const file = join(directory, name);
-  writeFileSync(file, object);
-  if (spawnSync('mount', ['-t', 'bpf', 'bpf', mount]).status !== 0) {
-    rmSync(directory, { recursive: true });
-    return [];
-  }
-  try {
-    const args = [
-      '-e',
-      'trace=bpf',
-      '-v',
-      '-X',
-      'raw',
-      '-s',
-      '64',
-      'bpftool',
-      'prog',
-      'loadall',
-      file,
-      join(mount, 'p'),
-    ];
-    const result = spawnSync('strace', args, { encoding: 'utf8', maxBuffer: 1 << 28 });
-    return result.stderr.split('\n').filter((line) => line.startsWith('bpf('));
-  } finally {
-    spawnSync('umount', [mount]);
-    rmSync(directory, { recursive: true, force: true });
-  }
-}
-
-/** A number in strace's form: `0x1|0|0x60`. */
-function number(text: string): number {
-  return text.split('|').reduce((sum, part) => sum | Number(part), 0);
-}
-
-function field(line: string, name: string): number {
-  return number(new RegExp(`[{ ]${name}=([0-9a-fx|]+)`).exec(line)?.[1] ?? '0') >>> 0;
-}
+import { compileText, fixtureSource } from './compile.ts';
+import { field, instructions, missing, traceLoad } from './libbpf-calls.ts';
 
 const reason = missing();
 if (reason !== undefined) console.log(`comparison with libbpf skipped: ${reason}`);
@@ -115,9 +59,7 @@ describe.skipIf(reason !== undefined || vmlinux === undefined)('agrees with libb
       if (!program.autoload) continue;
       const line = calls.find((call) => call.includes(`prog_name="${program.name}"`));
       expect(line, program.name).toBeDefined();
-      const insns = [
-        ...line!.matchAll(/\{code=([^,]*), dst_reg=([^,]*), src_reg=([^,]*), off=([^,]*), imm=([^}]*)\}/g),
-      ];
+      const insns = instructions(line!);
       const relocated = resolveCore(spec, program, vmlinux).insns;
       // File descriptors and kernel symbols are the loader's.
       const fds = new Set<number>();
@@ -127,19 +69,9 @@ describe.skipIf(reason !== undefined || vmlinux === undefined)('agrees with libb
         else symbols.add(at).add(kind === 'kfunc' ? at : at + 1);
       }
       expect(insns.length, program.name).toBe(relocated.length);
-      insns.forEach((match, i) => {
-        const [code, dst, src, off, imm] = match.slice(1).map(number) as [
-          number,
-          number,
-          number,
-          number,
-          number,
-        ];
+      insns.forEach((insn, i) => {
         if (symbols.has(i)) return;
-        expect(
-          { code, dst, src, off: (off << 16) >> 16, imm: fds.has(i) ? 0 : imm | 0 },
-          `${program.name}:${i}`,
-        ).toEqual(relocated[i]);
+        expect({ ...insn, imm: fds.has(i) ? 0 : insn.imm }, `${program.name}:${i}`).toEqual(relocated[i]);
       });
       expect(field(line!, 'func_info_cnt') * 8, program.name).toBe(program.funcInfoRecords.length);
       expect(field(line!, 'line_info_cnt') * 16, program.name).toBe(program.lineInfoRecords.length);
