@@ -58,10 +58,20 @@ function checkKfunc(env: Env, insn: Insn): void {
     env.fail('EINVAL', 'cannot call kernel function from non-GPL compatible program');
   }
   if (insn.imm === 0 && insn.off === 0) return;
+  // The offset says which module has the function: none is loaded.
+  if (insn.off !== 0) {
+    const negative = insn.off < 0;
+    env.verbose(
+      negative
+        ? 'negative offset disallowed for kernel module function call\n'
+        : 'kfunc offset > 0 without fd_array is invalid\n',
+    );
+    env.fail(negative ? 'EINVAL' : 'EPROTO', 'failed to find BTF for kernel function');
+  }
   const { kernelBtf } = env.request;
   const known = kernelBtf !== undefined && insn.imm > 0 && insn.imm < kernelBtf.typeCount;
   if (!known || kernelBtf.kind(insn.imm) !== 'func') {
-    env.fail('EINVAL', `kernel btf_id ${insn.imm} is not a function`);
+    env.fail('EINVAL', `kernel btf_id ${insn.imm >>> 0} is not a function`);
   }
 }
 

@@ -1,4 +1,5 @@
 /** Which helper prototype a program gets for an id: the table's row, its variant for the program type, privileges. */
+import { helperNameById } from '../asm/index.ts';
 import { attachTypeById, helperAllowed, helperById, helperFor } from '../spec/index.ts';
 import type { Capability, HelperRow } from '../spec/types.ts';
 import type { Env } from './env.ts';
@@ -58,5 +59,5 @@ export function helperPrototype(env: Env, id: number): HelperRow | null {
 }
 
 export function helperName(id: number): string {
-  return helperById(id)?.name ?? 'unknown';
+  return helperNameById(id) ?? 'unknown';
 }
