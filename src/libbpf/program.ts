@@ -9,6 +9,7 @@ import {
   attachProgram,
   attachTc,
   type ObjectMaps,
+  sectionAttachType,
   type TcOptions,
 } from './attach/index.ts';
 import type { BpfLink } from './link.ts';
@@ -76,7 +77,7 @@ export class BpfProgram {
   }
 
   #attachable(): Attachable {
-    const { attachType } = this.spec;
+    const attachType = sectionAttachType(this.kernel, this.spec);
     const attachTo = this.attachTarget?.name ?? this.spec.attachTo;
     return { name: this.name, fd: this.fd, attachTo, attachType, maps: this.#maps };
   }

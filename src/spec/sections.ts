@@ -4,6 +4,9 @@
  */
 import type { SectionRow } from './types.ts';
 
+/** One link on all places of a probe. */
+const UPROBE_MULTI = { name: 'TRACE_UPROBE_MULTI', since: '6.6' } as const;
+
 export const SECTIONS: readonly SectionRow[] = [
   { name: 'socket', extra: 'exact', progType: 'socket_filter' },
   {
@@ -87,8 +90,15 @@ export const SECTIONS: readonly SectionRow[] = [
   },
   { name: 'ksyscall', extra: 'optional', progType: 'kprobe', attach: 'ksyscall' },
   { name: 'kretsyscall', extra: 'optional', progType: 'kprobe', attach: 'kretsyscall' },
-  { name: 'usdt', extra: 'optional', progType: 'kprobe', attach: 'usdt' },
-  { name: 'usdt.s', extra: 'optional', progType: 'kprobe', sleepable: true, attach: 'usdt' },
+  { name: 'usdt', extra: 'optional', progType: 'kprobe', newerAttachType: UPROBE_MULTI, attach: 'usdt' },
+  {
+    name: 'usdt.s',
+    extra: 'optional',
+    progType: 'kprobe',
+    newerAttachType: UPROBE_MULTI,
+    sleepable: true,
+    attach: 'usdt',
+  },
   { name: 'tc/ingress', extra: 'exact', progType: 'sched_cls', attachType: 'TCX_INGRESS', attach: 'tcx' },
   { name: 'tc/egress', extra: 'exact', progType: 'sched_cls', attachType: 'TCX_EGRESS', attach: 'tcx' },
   { name: 'tcx/ingress', extra: 'exact', progType: 'sched_cls', attachType: 'TCX_INGRESS', attach: 'tcx' },

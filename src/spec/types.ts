@@ -408,6 +408,8 @@ export interface SectionRow {
   readonly sleepable?: true;
   /** expected_attach_type may be left 0 on kernels that do not know it (SEC_EXP_ATTACH_OPT). */
   readonly attachTypeOptional?: true;
+  /** Expected attach type on kernels from that release on, because they attach it in a better way. */
+  readonly newerAttachType?: { readonly name: string; readonly since: string };
   /** How the front end attaches a program of this section without being told more. */
   readonly attach?:
     | 'kprobe'

@@ -295,7 +295,7 @@ describe('multi-kprobe by pattern', () => {
 });
 
 describe('USDT', () => {
-  const made = (kernel: FakeOptions = {}) => {
+  const made = (kernel: FakeOptions = {}, attachType?: string) => {
     const fake = new FakeKernel({ files: { contents: CONTENTS }, ...kernel });
     const map = (name: string, fd: number, keySize: number, valueSize: number) =>
       new BpfMap(fake.kernel, fd as Fd, {
@@ -311,7 +311,7 @@ describe('USDT', () => {
       });
     const all = [map('__bpf_usdt_specs', 30, 4, 208), map('__bpf_usdt_ip_to_spec_id', 31, 8, 4)];
     const maps = { find: (name: string) => all.find((one) => one.name === name) };
-    const program: Attachable = { name: 'prog', fd: PROGRAM, attachTo: '/bin/tiny:p:n', maps };
+    const program: Attachable = { name: 'prog', fd: PROGRAM, attachTo: '/bin/tiny:p:n', attachType, maps };
     return {
       fake,
       attach: (options: AttachOptions = {}) => attachProgram(fake.kernel, 'usdt', program, options),
@@ -330,6 +330,25 @@ describe('USDT', () => {
       { kind: 'uprobe', path: '/bin/tiny', offset: 0x10cn, pid: 4 },
     ]);
     expect(of(fake, 'linkCreate').map(({ bpfCookie }) => bpfCookie)).toEqual([0n, 1n, 0n]);
+    link.destroy();
+    expect(fake.open.size).toBe(0);
+  });
+
+  it('programs for it have all places in one link', () => {
+    const { fake, attach } = made({}, 'TRACE_UPROBE_MULTI');
+    const link = attach();
+    expect(of(fake, 'linkCreate')).toEqual([
+      {
+        progFd: PROGRAM,
+        attachType: A.BPF_TRACE_UPROBE_MULTI,
+        uprobeMulti: {
+          path: '/bin/tiny',
+          offsets: [0x104n, 0x108n, 0x10cn],
+          refCtrOffsets: [BigInt(DATA_OFFSET), BigInt(DATA_OFFSET), 0n],
+          cookies: [0n, 1n, 0n],
+        },
+      },
+    ]);
     link.destroy();
     expect(fake.open.size).toBe(0);
   });

@@ -15,7 +15,7 @@ export const SOCKMAP: AttachRow = {
     const targetFd: Fd = options.map.fd;
     const attachType = attachTypeOf(program, options);
     const target = `sockmap ${'name' in options.map ? options.map.name : targetFd}`;
-    if (!isOlderThan(kernel, 6, 10)) {
+    if (!isOlderThan(kernel, '6.10')) {
       const fd = kernel.linkCreate({ progFd: program.fd, targetFd, attachType });
       return new BpfLink(kernel, fd, target);
     }

@@ -1,6 +1,6 @@
 /** What several attachers need: the target, the files of the machine, descriptors by path, a program on a perf event. */
 import type { Fd, Kernel, MachineFiles, PerfEventAttr } from '../../contracts/kernel.ts';
-import { attachTypeByName } from '../../spec/index.ts';
+import { attachTypeByName, type SectionRow } from '../../spec/index.ts';
 import { BPF_ATTACH_TYPE } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import { BpfLink } from '../link.ts';
@@ -109,7 +109,19 @@ export function parseOffset(text: string, where: string): bigint {
 }
 
 /** By the kernel's own word: distributions bring features back, so ask only where nothing else tells. */
-export function isOlderThan(kernel: Kernel, major: number, minor: number): boolean {
+export function isOlderThan(kernel: Kernel, since: string): boolean {
+  const [major = 0, minor = 0] = since.split('.').map(Number);
   const [a = 0, b = 0] = kernel.features().release.split(/[.-]/).map(Number);
   return a < major || (a === major && b < minor);
+}
+
+/** Name of the expected attach type of a section's programs on this kernel. */
+export function sectionAttachType(kernel: Kernel, spec: SectionAttachType): string | undefined {
+  const newer = spec.sectionRow?.newerAttachType;
+  return newer === undefined || isOlderThan(kernel, newer.since) ? spec.attachType : newer.name;
+}
+
+interface SectionAttachType {
+  readonly attachType: string | undefined;
+  readonly sectionRow: SectionRow | undefined;
 }

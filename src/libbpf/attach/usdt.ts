@@ -1,9 +1,10 @@
 /**
- * USDT probes: `binary:provider:name`. Each place of the probe gets a uprobe; where its arguments are stands in the object's map
+ * USDT probes: `binary:provider:name`. Each place of the probe gets a uprobe, all in one link since Linux 6.6; where its arguments are stands in the object's map
  * `__bpf_usdt_specs` (usdt.bpf.h), and which entry is whose the program learns from the cookie of its uprobe, or before Linux 5.15
  * from the address in `__bpf_usdt_ip_to_spec_id`. Semaphores are counted up by the kernel (ref_ctr_offset).
  */
-import type { Kernel } from '../../contracts/kernel.ts';
+import type { Fd, Kernel } from '../../contracts/kernel.ts';
+import { BPF_ATTACH_TYPE } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import { BpfLink, linkParts } from '../link.ts';
 import type { BpfMap } from '../map.ts';
@@ -15,6 +16,8 @@ import { byTarget, isOlderThan, machineFiles, onPerfEvent, targetOf } from './su
 import type { Attachable, AttachOptions, AttachRow, ObjectMaps } from './types.ts';
 import { binaryPath, openExecutable, splitBinary } from './uprobe.ts';
 
+/** Programs that were loaded for it (Linux 6.6). */
+const MULTI = 'TRACE_UPROBE_MULTI';
 const SPECS = '__bpf_usdt_specs';
 const IP_TO_SPEC = '__bpf_usdt_ip_to_spec_id';
 
@@ -84,7 +87,11 @@ export const USDT: AttachRow = {
       manager.slots.give(made.used);
     };
     try {
-      const cookies = !isOlderThan(kernel, 5, 15);
+      if (program.attachType === MULTI) {
+        const fd = onAllPlaces(kernel, program, path, notes, made, options);
+        return new BpfLink(kernel, fd, `usdt ${target}`, { onDestroy });
+      }
+      const cookies = !isOlderThan(kernel, '5.15');
       if (!cookies) addresses.push(...mapAddresses(kernel, manager, executable, notes, made, options));
       const parts = linkParts(notes, (note) =>
         onPerfEvent(
@@ -108,6 +115,28 @@ export const USDT: AttachRow = {
     }
   },
 };
+
+/** A multi-uprobe: attached and taken away in one step, however many places there are. */
+function onAllPlaces(
+  kernel: Kernel,
+  program: Attachable,
+  path: string,
+  notes: readonly UsdtNote[],
+  specs: Specs,
+  { pid }: AttachOptions,
+): Fd {
+  return kernel.linkCreate({
+    progFd: program.fd,
+    attachType: BPF_ATTACH_TYPE.BPF_TRACE_UPROBE_MULTI,
+    uprobeMulti: {
+      path,
+      offsets: notes.map(({ offset }) => BigInt(offset)),
+      refCtrOffsets: notes.map(({ semaphoreOffset }) => BigInt(semaphoreOffset ?? 0)),
+      cookies: notes.map((note) => BigInt(specs.slotOf(note))),
+      ...(pid === undefined ? {} : { pid }),
+    },
+  });
+}
 
 function findNotes(executable: Executable, provider: string, name: string): UsdtNote[] {
   const all = usdtNotes(executable);

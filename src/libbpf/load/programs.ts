@@ -6,6 +6,7 @@ import { type ProgramSpec, resolveCore } from '../../object/index.ts';
 import { attachTypeByName, progTypeByName } from '../../spec/index.ts';
 import { BPF_MACROS } from '../../uapi/index.ts';
 import { BpfError, InternalError, VerifierError } from '../../util/errors.ts';
+import { sectionAttachType } from '../attach/support.ts';
 import type { BpfProgram } from '../program.ts';
 import { programFunction } from '../symbols/program-functions.ts';
 import { type LoadContext, objectName } from './context.ts';
@@ -30,7 +31,8 @@ export function loadProgram(context: LoadContext, program: BpfProgram, around: S
   const { kernel, spec: object, options } = context;
   const { spec } = program;
   const ready = new Relocation(context, program, around).run();
-  const attachType = spec.attachType === undefined ? undefined : attachTypeByName(spec.attachType);
+  const attachTypeName = sectionAttachType(kernel, spec);
+  const attachType = attachTypeName === undefined ? undefined : attachTypeByName(attachTypeName);
   const typed = context.btfFd !== undefined && spec.funcInfoRecords.length > 0;
   const attr: ProgLoadAttr = {
     progType: progType(context, spec),
