@@ -118,12 +118,12 @@ export function readKernelConfig(
   const features = kernel.features();
   const whole = kernel.files?.read('/proc/sys/kernel/osrelease');
   const release = whole == null ? features.release : fromUtf8(whole).trim();
-  const { helpers } = features;
   const wanted = variables.some((variable) => !Object.hasOwn(VIRTUAL, variable.name));
   return kconfigValues(
     variables,
     size,
-    { ...features, helpers, release },
+    // Sets of features are asked of the kernel when they are read, so they are not copied.
+    Object.create(features, { release: { value: release } }) as KernelFeatures,
     options ?? (wanted ? parseKernelConfig(kernel.kernelConfig?.() ?? '') : undefined),
   );
 }

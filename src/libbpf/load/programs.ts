@@ -61,9 +61,27 @@ export function loadProgram(context: LoadContext, program: BpfProgram, around: S
     // Kernels before 4.17 know no attach type; where it only says more than the type does, it may be left out.
     const optional = spec.sectionRow?.attachTypeOptional === true && attachType !== undefined;
     if (optional && isShapeRefusal(error)) return load({ ...attr, expectedAttachType: 0 });
-    const explained = explainPoison(error, ready.notes);
-    if (explained instanceof VerifierError) program.log = explained.log;
-    throw explained;
+    return withLog(load, attr, error, (refusal) => {
+      const explained = explainPoison(refusal, ready.notes);
+      if (explained instanceof VerifierError) program.log = explained.log;
+      return explained;
+    });
+  }
+}
+
+/** What was refused without a log is loaded once more to get one, as libbpf does. */
+function withLog(
+  load: (attr: ProgLoadAttr) => Fd,
+  attr: ProgLoadAttr,
+  first: unknown,
+  explain: (error: unknown) => unknown,
+): Fd {
+  const silent = first instanceof VerifierError && first.log === '' && attr.logLevel === 0;
+  if (!silent) throw explain(first);
+  try {
+    return load({ ...attr, logLevel: 1 });
+  } catch (error) {
+    throw explain(error);
   }
 }
 
