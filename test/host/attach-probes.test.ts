@@ -193,7 +193,9 @@ function probes(kernel: HostKernel): void {
   });
 
   const stackOf = (object: BpfObject, watch: Watch): Uint8Array => {
-    const key = new Uint8Array(new Uint32Array([Number(watch.words[0])]).buffer);
+    const id = Number(watch.words[0]);
+    expect(id).toBeGreaterThanOrEqual(0);
+    const key = new Uint8Array(new Uint32Array([id]).buffer);
     return object.findMap('stacks').getBytes(key)!;
   };
 

@@ -66,7 +66,7 @@ int stacked(struct pt_regs *ctx)
 	struct watch *w = mine();
 
 	if (w)
-		w->words[0] = bpf_get_stackid(ctx, &stacks, BPF_F_USER_STACK);
+		w->words[0] = bpf_get_stackid(ctx, &stacks, BPF_F_USER_STACK | BPF_F_REUSE_STACKID);
 	return 0;
 }
 
@@ -76,7 +76,7 @@ int stacked_kernel(struct bpf_raw_tracepoint_args *ctx)
 	struct watch *w = mine();
 
 	if (w)
-		w->words[0] = bpf_get_stackid(ctx, &stacks, 0);
+		w->words[0] = bpf_get_stackid(ctx, &stacks, BPF_F_REUSE_STACKID);
 	return 0;
 }
 
