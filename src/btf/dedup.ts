@@ -7,8 +7,8 @@
 import { mapReferences } from './references.ts';
 import type { BtfType } from './types.ts';
 
-/** Rounds are bounded by the longest chain that tells two types apart; beyond this nothing is merged. */
-const MAX_ROUNDS = 512;
+/** Rounds are as many as the longest chain that tells two types apart; where they take more than this, nothing is merged. */
+const MAX_VISITS = 4_000_000;
 
 const APART: ReadonlySet<BtfType['kind']> = new Set(['var', 'datasec', 'func']);
 
@@ -20,7 +20,8 @@ export function dedupTypes(types: readonly BtfType[]): { types: BtfType[]; ids: 
     APART.has(type.kind) ? `#${at}` : stringify(mapReferences(type, () => 0));
   let classes = number(types.map(first));
   for (let round = 0; ; round++) {
-    if (round === MAX_ROUNDS) return { types: [...types], ids: [0, ...types.map((_, i) => i + 1)] };
+    if (round * types.length > MAX_VISITS)
+      return { types: [...types], ids: [0, ...types.map((_, i) => i + 1)] };
     const current = classes;
     const refined = number(
       types.map((type, at) => {

@@ -4,16 +4,7 @@
  * further, loaded, or written to disk.
  */
 import { CLASS, JMP_OP } from '../asm/index.ts';
-import {
-  type ElfRelocation,
-  type ElfSymbol,
-  ElfWriter,
-  R_BPF,
-  relocationName,
-  SHT,
-  STB,
-  STT,
-} from '../elf/index.ts';
+import { type ElfRelocation, ElfWriter, R_BPF, relocationName, SHT, STB, STT } from '../elf/index.ts';
 import type { BpfError } from '../util/index.ts';
 import { objectError } from './context.ts';
 import { isGlobal, type LinkInput, readInput } from './linker/input.ts';
@@ -22,6 +13,8 @@ import { placeSections } from './linker/sections.ts';
 import { type GlobalSymbol, resolveSymbols } from './linker/symbols.ts';
 import { type LinkedTypes, linkTypes } from './linker/types.ts';
 
+/** Section numbers above stand for something else; the tables of the file itself take some. */
+const MAX_SECTIONS = 20_000;
 const CALL_CODE = CLASS.JMP | JMP_OP.CALL;
 
 /**
@@ -36,9 +29,46 @@ export function linkObjects(objects: readonly Uint8Array[]): Uint8Array {
   if (other !== undefined)
     throw objectError('EINVAL', `${other.name} has another byte order than those before it`);
   const sections = placeSections(inputs);
+  if (sections.length > MAX_SECTIONS)
+    throw objectError('E2BIG', `${sections.length} sections do not fit in one object`);
   const symbols = resolveSymbols(inputs);
   const types = linkTypes(inputs, symbols, sections);
   return new Output(littleEndian, sections, symbols).write(inputs, types);
+}
+
+/** Ranges of bytes, which may overlap. */
+class Ranges {
+  #ranges: { readonly start: number; end: number }[] = [];
+  #sorted = true;
+
+  add(start: number, end: number): this {
+    this.#ranges.push({ start, end });
+    this.#sorted = false;
+    return this;
+  }
+
+  has(offset: number): boolean {
+    if (!this.#sorted) this.#sort();
+    let low = 0;
+    let high = this.#ranges.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#ranges[middle]!.start <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low > 0 && offset < this.#ranges[low - 1]!.end;
+  }
+
+  #sort(): void {
+    const joined: { readonly start: number; end: number }[] = [];
+    for (const range of this.#ranges.sort((a, b) => a.start - b.start)) {
+      const last = joined.at(-1);
+      if (last !== undefined && range.start <= last.end) last.end = Math.max(last.end, range.end);
+      else joined.push(range);
+    }
+    this.#ranges = joined;
+    this.#sorted = true;
+  }
 }
 
 class Output {
@@ -101,25 +131,22 @@ class Output {
     for (const [index, { section, offset }] of input.placed) {
       for (const relocation of input.elf.relocations(index)) {
         if (relocation.type === R_BPF.NONE) continue;
-        const isLost = lost.some(
-          (one) =>
-            one.section === index &&
-            relocation.offset >= one.value &&
-            relocation.offset < one.value + one.size,
-        );
+        const isLost = lost.get(index)?.has(relocation.offset) === true;
         if (!isLost) this.#relocate(input, relocation, { section, offset }, locals);
       }
     }
   }
 
-  /** Weak definitions that another object's stands for: nothing refers to them any more. */
-  #lostDefinitions(input: LinkInput): ElfSymbol[] {
-    return input.elf.symbols.filter(
-      (symbol) =>
-        isGlobal(symbol) &&
-        input.placed.has(symbol.section) &&
-        this.#symbols.get(symbol.name)?.symbol !== symbol,
-    );
+  /** Weak definitions that another object's stands for, by section: nothing refers to them any more. */
+  #lostDefinitions(input: LinkInput): ReadonlyMap<number, Ranges> {
+    const found = new Map<number, Ranges>();
+    for (const symbol of input.elf.symbols) {
+      if (!isGlobal(symbol) || !input.placed.has(symbol.section)) continue;
+      if (this.#symbols.get(symbol.name)?.symbol === symbol) continue;
+      const ranges = found.get(symbol.section) ?? new Ranges();
+      found.set(symbol.section, ranges.add(symbol.value, symbol.value + symbol.size));
+    }
+    return found;
   }
 
   #relocate(

@@ -12,6 +12,7 @@ import { parseElf } from '../../src/elf/index.ts';
 import { EmbeddedKernel } from '../../src/kernel/index.ts';
 import { BpfObject } from '../../src/libbpf/index.ts';
 import { linkObjects, parseObject } from '../../src/object/index.ts';
+import { BpfError } from '../../src/util/index.ts';
 import { compileText, skipReason } from './compile.ts';
 
 const reason = skipReason();
@@ -170,6 +171,40 @@ SEC("socket") int ${name}(void *ctx) {
     expect(() => linkObjects([plain, compileText(HEAD, { target: 'bpfeb' })])).toThrow(/byte order/);
     expect(() => linkObjects([plain, new Uint8Array(10)])).toThrow();
     expect(() => linkObjects([])).toThrow(/nothing to link/);
+  });
+
+  it('damaged objects are refused or linked, nothing else', () => {
+    const good = object(`static int n; ${MAP} m SEC(".maps");
+SEC("socket") int f(void *ctx) { n++; return bpf_map_delete_elem(&m, &n); }`);
+    const other = object('SEC("socket") int g(void *ctx) { return 1; } int n = 4;');
+    let seed = 1;
+    const random = (limit: number): number => {
+      seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+      return seed % limit;
+    };
+    let refused = 0;
+    for (let round = 0; round < 600; round++) {
+      const bad = good.slice();
+      for (let i = random(4); i >= 0; i--) bad[random(bad.length)] = random(256);
+      try {
+        const linked = linkObjects(random(2) === 0 ? [bad, other] : [other, bad]);
+        parseObject(linked);
+      } catch (error) {
+        if (!(error instanceof BpfError)) throw error;
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(50);
+    expect(refused).toBeLessThan(600);
+  });
+
+  it('a weak definition that is not taken needs nothing', () => {
+    const weak = (value: string): string => `static int values[4] = { 1, 2, 3, 4 };
+__weak __attribute__((noinline)) int pick(int i) { volatile int v = values[i & 3]; return v + ${value}; }
+SEC("socket") int use_${value}(void *ctx) { return pick(2) + values[1]; }`;
+    const loaded = load(link(weak('100'), weak('200')));
+    expect([run(loaded, 'use_100'), run(loaded, 'use_200')]).toEqual([105, 105]);
+    loaded.close();
   });
 
   it('what is written of .BTF.ext reads the same', () => {

@@ -100,11 +100,12 @@ function dataSections(
   };
   for (const input of inputs) {
     const btf = input.btf!;
+    const locals = localOffsets(input);
     for (const [, datasec] of btf.types()) {
       if (datasec.kind !== 'datasec') continue;
       const section = input.elf.section(datasec.name);
       const place = section === undefined ? undefined : input.placed.get(section.index);
-      const offsets = localOffsets(input, section?.index ?? -1);
+      const offsets = locals.get(section?.index ?? -1);
       for (const item of datasec.vars) {
         const type = btf.type(item.type);
         if (type.kind !== 'var' && type.kind !== 'func')
@@ -113,7 +114,7 @@ function dataSections(
         const symbol = type.linkage === 'static' ? undefined : symbols.get(type.name);
         if (symbol === undefined) {
           if (place === undefined) continue;
-          const offset = place.offset + (offsets.get(type.name) ?? item.offset);
+          const offset = place.offset + (offsets?.get(type.name) ?? item.offset);
           add(datasec.name, { type: id, offset, size: item.size });
         } else if (!listed.has(symbol) && (symbol.definition === undefined || symbol.input === input)) {
           listed.add(symbol);
@@ -130,12 +131,16 @@ function dataSections(
   return found;
 }
 
-function localOffsets(input: LinkInput, section: number): ReadonlyMap<string, number> {
-  return new Map(
-    input.elf.symbols
-      .filter((symbol) => symbol.section === section && symbol.name !== '')
-      .map((symbol) => [symbol.name, symbol.value]),
-  );
+/** Where the symbols of each section are. */
+function localOffsets(input: LinkInput): ReadonlyMap<number, ReadonlyMap<string, number>> {
+  const found = new Map<number, Map<string, number>>();
+  for (const symbol of input.elf.symbols) {
+    if (symbol.name === '' || !input.placed.has(symbol.section)) continue;
+    const known = found.get(symbol.section);
+    if (known === undefined) found.set(symbol.section, new Map([[symbol.name, symbol.value]]));
+    else known.set(symbol.name, symbol.value);
+  }
+  return found;
 }
 
 type Shift = { readonly name: string; readonly by: number };
