@@ -1,13 +1,16 @@
 /** The command line on the kernel of this machine: programs see a process group or packets of the test's own. */
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { encodeProgram, ProgramBuilder, R0, R1 } from '../../src/asm/index.ts';
+import { restricted } from '../../src/cli/session/restrict.ts';
 import type { Kernel } from '../../src/contracts/kernel.ts';
 import { BpfObject } from '../../src/libbpf/index.ts';
 import { openKernel } from '../../src/open-kernel.ts';
+import type { VerifierError } from '../../src/util/index.ts';
 import { eventually, ipFrame, ownNetwork, sendFrames, skipReason, vethPair } from '../host/host-support.ts';
-import { COMMANDS, cli, example, TRAFFIC, temporary } from './cli.ts';
+import { BIN, COMMANDS, cli, example, TRAFFIC, temporary } from './cli.ts';
 
 const opened = await openKernel({ kernel: 'auto' });
 const lines = (text: string) => text.split('\n').filter(Boolean);
@@ -20,6 +23,9 @@ if (opened.chosen !== 'host') {
   vethPair('c0', 'c1');
   afterAll(() => opened.kernel.shutdown());
   describe('run --kernel host', running);
+  describe('restricted programs', () => restricting(opened.kernel));
+  describe('without privileges', unprivileged);
+  describe('signals', signalled);
   describe('verify --kernel host', verifying);
   describe('diff', differing);
   describe('prog and map --kernel host', () => tools(opened.kernel));
@@ -155,6 +161,83 @@ function running(): void {
     expect(replay.exit).toBe(2);
     const engine = await cli(['run', example('hello'), '--kernel', 'host', '--all', '--engine', 'interp']);
     expect(engine.stderr).toMatch(/the engine of the host kernel cannot be chosen/);
+  });
+}
+
+function restricting(kernel: Kernel): void {
+  it.each([false, true])('programs see one process, in its pid namespace: %s', (inNamespace) => {
+    const { dev, ino } = statSync('/proc/self/ns/pid', { bigint: true });
+    const count = (pid: number): number => {
+      const filter = { kind: 'process', pid, ...(inNamespace ? { namespace: { dev, ino } } : {}) } as const;
+      const object = BpfObject.open(readFileSync(example('count_by_user'))).load(restricted(kernel, filter));
+      try {
+        object.attach();
+        statSync('/');
+        return [...object.findMap('calls_by_uid')].length;
+      } finally {
+        object.close();
+      }
+    };
+    expect(count(process.pid)).toBe(1);
+    expect(count(process.pid + 1_000_000)).toBe(0);
+  });
+
+  it('a refusal names the instructions of the object', () => {
+    const reject = (on: Kernel) => {
+      const code = new ProgramBuilder().mov64(R0, 1).stx('dw', R1, R0, 0).exit();
+      try {
+        on.progLoad({ progType: 5, insns: encodeProgram(code.build()), license: 'GPL' });
+      } catch (error) {
+        return { insn: (error as VerifierError).insn, message: (error as VerifierError).message };
+      }
+      return undefined;
+    };
+    expect(reject(restricted(kernel, { kind: 'process', pid: 1 }))).toEqual(reject(kernel));
+  });
+}
+
+function unprivileged(): void {
+  const run = (...argv: string[]) =>
+    spawnSync('setpriv', ['--reuid', '65534', '--clear-groups', process.execPath, BIN, ...argv], {
+      encoding: 'utf8',
+    });
+
+  it.skipIf(!existsSync(BIN))('says what is missing, and auto goes on', () => {
+    const host = run('verify', example('hello'), '--kernel', 'host');
+    expect(host.stderr).toMatch(/may not use bpf\(2\)(.|\n)*hint: run as root/);
+    expect(host.status).toBe(1);
+    const auto = run('verify', example('hello'), '--kernel', 'auto');
+    expect(auto.stderr).toMatch(/the embedded kernel was taken/);
+    expect(auto.status).toBe(0);
+  });
+}
+
+function signalled(): void {
+  it.skipIf(!existsSync(BIN))('a session that is asked to end leaves nothing', async () => {
+    const child = spawn(process.execPath, [
+      BIN,
+      'run',
+      example('exec_ringbuf'),
+      '--kernel',
+      'host',
+      '--',
+      '/bin/sh',
+      '-c',
+      '/bin/true; sleep 60',
+    ]);
+    let stdout = '';
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    await new Promise<void>((resolve) => {
+      child.stdout.on('data', (text) => {
+        stdout += text;
+        if (/sleep/.test(stdout)) resolve();
+      });
+    });
+    child.kill('SIGTERM');
+    expect(await ended).toBe(0);
+    expect(stdout).toMatch(/records from events/);
+    const mount = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))![1];
+    expect(readdirSync(mount).filter((name) => name === `tsbpf-${child.pid}`)).toEqual([]);
   });
 }
 
