@@ -1,5 +1,5 @@
 /** Programs of network places on the host kernel: in a network namespace and a cgroup of the test's own. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { HostKernel } from '../../src/host/index.ts';
@@ -51,6 +51,25 @@ function older(kernel: HostKernel, major: number, minor: number): boolean {
   return a < major || (a === major && b < minor);
 }
 
+/** Sends packets from another process, a few at a time. */
+function sendMany(device: string, count: number): Promise<void> {
+  const script = `
+import socket, sys, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind((sys.argv[1], 0))
+frame = bytes.fromhex(sys.argv[2])
+for i in range(int(sys.argv[3])):
+    s.send(frame)
+    if i % 10 == 0: time.sleep(0.001)
+`;
+  const frame = Buffer.from(ipFrame(17, [10, 99, 0, 9])).toString('hex');
+  return new Promise((resolve, reject) => {
+    execFile('python3', ['-c', script, device, frame, String(count)], (error) =>
+      error === null ? resolve() : reject(error),
+    );
+  });
+}
+
 const frames = (count: number) => Array.from({ length: count }, () => ipFrame(17, [10, 99, 0, 9]));
 
 function interfaces(kernel: HostKernel): void {
@@ -81,6 +100,33 @@ function interfaces(kernel: HostKernel): void {
         expect.objectContaining({ code: 'ESTALE' }),
       );
       first.destroy();
+    });
+  });
+
+  it('a program that is replaced while packets go loses none', async (context) => {
+    if (older(kernel, 6, 6)) context.skip('tcx needs Linux 6.6');
+    const PACKETS = 3000;
+    await withObject(kernel, openObject('network', 'tcx_out'), async (one) => {
+      await withObject(kernel, openObject('network', 'tcx_out'), async (two) => {
+        const watches = [new Watch(one), new Watch(two)];
+        const programs = [one, two].map((object) => object.findProgram('tcx_out'));
+        const link = programs[0]!.attach({ interface: 'n0' });
+        let sending = true;
+        const sender = sendMany('n0', PACKETS).finally(() => {
+          sending = false;
+        });
+        for (let turn = 1; sending; turn++) {
+          link.update(programs[turn % 2]!, { expect: programs[(turn + 1) % 2]! });
+          await new Promise((done) => setTimeout(done, 1));
+        }
+        await sender;
+        link.destroy();
+        const counts = watches.map(({ count }) => count);
+        for (const count of counts) expect(count).toBeGreaterThan(0);
+        expect(counts[0]! + counts[1]!).toBeGreaterThanOrEqual(PACKETS);
+        // Packets of the interface's own.
+        expect(counts[0]! + counts[1]!).toBeLessThan(PACKETS + 20);
+      });
     });
   });
 

@@ -17,7 +17,8 @@ const RETURN = 1;
 
 function multi(what: string, attachType: number, flags: number): AttachRow {
   return {
-    ready: (options, target) => Boolean(target) || options.symbols !== undefined,
+    ready: (options, target) =>
+      Boolean(target) || options.symbols !== undefined || options.addresses !== undefined,
     attach(kernel, program, options) {
       const given = options.symbols !== undefined || options.addresses !== undefined;
       const pattern = given ? undefined : targetOf(program, options, 'functions');

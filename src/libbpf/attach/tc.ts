@@ -15,7 +15,10 @@ export interface TcOptions {
   readonly replace?: boolean;
 }
 
-/** Makes the qdisc where there is none; the qdisc goes with the link that made it. */
+/**
+ * Makes the qdisc where there is none; the qdisc goes with the link that made it. There is no link in the kernel: a process that dies
+ * leaves filter and qdisc in place (tcx, Linux 6.6, does not).
+ */
 export function attachTc(kernel: Kernel, program: Attachable, options: TcOptions): BpfLink {
   const { tc } = kernel;
   if (tc === undefined)
