@@ -335,6 +335,8 @@ export interface KernelFeatures {
   readonly release: string;
   readonly arch: 'x86_64' | 'aarch64';
   readonly possibleCpus: number;
+  /** Bytes of a page, where it is not 4096. */
+  readonly pageSize?: number;
   readonly progTypes: ReadonlySet<number>;
   readonly mapTypes: ReadonlySet<number>;
   readonly helpers: ReadonlySet<number>;

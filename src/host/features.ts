@@ -42,6 +42,7 @@ export function hostFeatures(host: Host): KernelFeatures {
     release: /^\d+\.\d+/.exec(host.native.release)?.[0] ?? host.native.release,
     arch: host.native.arch,
     possibleCpus: host.possibleCpus(),
+    pageSize: host.native.pageSize,
     get progTypes() {
       return progTypes();
     },

@@ -347,6 +347,31 @@ SEC("xdp") int g(void *ctx) { return 2; }`);
     expect(() => open(`SEC("xdp") int f(void *ctx) { return 1; }`).load(moody)).toThrow(/a signal/);
   });
 
+  it('a function of a loaded program as the target', () => {
+    const kernel = new EmbeddedKernel();
+    const first = open(`__attribute__((noinline)) int part(int a) { return a; }
+SEC("xdp") int whole(void *ctx) { return part(2); }`).load(kernel);
+    const loaded: ProgLoadAttr[] = [];
+    const looking = changed(
+      {
+        progLoad: (attr) => {
+          loaded.push(attr);
+          throw new BpfError('EPERM', 'only looked at');
+        },
+      },
+      kernel,
+    );
+    const second = open(`SEC("freplace/part") int mine(int a) { return a + 1; }`);
+    expect(() => second.load(looking)).toThrow(/of a program that is not given/);
+    second.programs[0].attachTarget = { program: first.findProgram('whole'), name: 'part' };
+    expect(() => second.load(looking)).toThrow(/only looked at/);
+    expect(loaded[0].attachProgFd).toBe(first.findProgram('whole').fd);
+    expect(first.spec.btf?.name(loaded[0].attachBtfId ?? 0)).toBe('part');
+    second.programs[0].attachTarget = { program: first.findProgram('whole'), name: 'none' };
+    expect(() => second.load(looking)).toThrow(/none/);
+    first.close();
+  });
+
   it('globals, before load and after', () => {
     const object =
       open(`const volatile int limit = 3; static volatile int calls; char text[8] = "abc"; int none;

@@ -222,7 +222,7 @@ function onlySize(rule: SizeRule, size: number, named: boolean): number {
 function entries(kernel: Kernel, row: MapTypeRow, maxEntries: number): number {
   if (maxEntries === 0 && row.holds === 'perf_event') return kernel.features().possibleCpus;
   if (maxEntries === 0 || !row.maxEntries.pageAlignedPowerOfTwo) return maxEntries;
-  let size = PAGE_SIZE;
+  let size = kernel.features().pageSize ?? PAGE_SIZE;
   while (size < maxEntries) size *= 2;
   return size <= 2 ** 31 ? size : maxEntries;
 }
