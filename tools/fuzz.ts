@@ -69,9 +69,10 @@ interface Pair {
   readonly jit: EmbeddedKernel;
 }
 
-function kernels(): Pair {
+/** With as many CPUs as Linux has: the verifier knows the range of their numbers. */
+function kernels(possibleCpus = 1): Pair {
   const make = (jit: 0 | 1): EmbeddedKernel => {
-    const kernel = new EmbeddedKernel({ randomSeed: 1, onOops: () => undefined });
+    const kernel = new EmbeddedKernel({ randomSeed: 1, possibleCpus, onOops: () => undefined });
     kernel.simulator.setSysctl(JIT_SYSCTL, jit);
     kernel.simulator.setTime(1_000_000_000n, 1_700_000_000_000_000_000n);
     return kernel;
@@ -93,7 +94,7 @@ function minimise(
   { cause }: Report,
   linux: Kernel | undefined,
 ): { readonly program: GeneratedProgram; readonly outcomes: Outcomes } | undefined {
-  const pair = kernels();
+  const pair = kernels(linux?.features().possibleCpus);
   const shows = (candidate: GeneratedProgram): boolean =>
     compare(candidate, outcomesOf(pair, linux, candidate)).some((report) => report.cause === cause);
   try {
@@ -160,7 +161,8 @@ async function run(options: Options): Promise<void> {
   const causes = new Causes();
   const start = performance.now();
   const seconds = () => (performance.now() - start) / 1000;
-  let pair = kernels();
+  const cpus = linux?.features().possibleCpus;
+  let pair = kernels(cpus);
   let printed = 0;
   const watch = watchdog();
   const note = (program: GeneratedProgram, report: Report) => {
@@ -195,7 +197,7 @@ async function run(options: Options): Promise<void> {
     if (done > 0 && done % KERNEL_LIFE === 0) {
       pair.interpreter.shutdown();
       pair.jit.shutdown();
-      pair = kernels();
+      pair = kernels(cpus);
       if (process.stderr.isTTY) process.stderr.write(`\r${done} programs `);
     }
     watch.at(options.seed + done);
