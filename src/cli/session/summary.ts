@@ -71,7 +71,7 @@ export function programFacts({ report, placement, results }: ProgramSummary): Pr
 export function mapsToShow(kernel: Kernel, object: BpfObject, names: readonly string[]): ShownMap[] {
   const chosen = names.length > 0 ? names.map((name) => object.findMap(name)) : object.maps;
   return chosen.flatMap((map) => {
-    const origin = object.spec.maps[object.maps.indexOf(map)]?.origin;
+    const origin = object.spec.maps.find(({ name }) => name === map.name)?.origin;
     if (names.length === 0 && (origin === 'rodata' || origin === 'kconfig' || map.type.holds !== undefined))
       return [];
     const entries = readEntries(map, namerFor(kernel, object, map))?.filter(({ zero }) => !zero);

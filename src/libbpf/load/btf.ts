@@ -16,7 +16,9 @@ export function loadBtf(kernel: Kernel, btf: Uint8Array | undefined, required: b
   if (btf === undefined) return { fd: undefined, error: undefined };
   const first = attempt(kernel, btf);
   if (first.fd !== undefined) return first;
-  const sanitized = sanitizeBtf(btf, btfSupport(kernel));
+  // Who may load no BTF at all learns nothing from trying.
+  const forbidden = first.error?.code === 'EPERM' || first.error?.code === 'EACCES';
+  const sanitized = forbidden ? undefined : sanitizeBtf(btf, btfSupport(kernel));
   const last = sanitized === undefined ? first : attempt(kernel, sanitized);
   if (last.error !== undefined && required) throw last.error;
   return last;
