@@ -16,7 +16,7 @@ export async function runCli(argv: readonly string[], env: CliEnv): Promise<numb
   const output = () => new Output(env, { color: program.opts<{ color?: boolean }>().color !== false });
   program
     .description(
-      'The eBPF system in TypeScript: verify, run, disassemble and inspect eBPF programs without root and without Linux.',
+      'The eBPF system in TypeScript: verify, run, disassemble and inspect eBPF programs without root and without Linux, or on the Linux of this machine (--kernel host).',
     )
     .version(env.version, '-V, --version')
     .option('--no-color', 'no colours (also: NO_COLOR)')

@@ -102,9 +102,10 @@ function scopeOf(argv: readonly string[], { kernel, all, pid }: RunOptions): Sco
   return scopes[0];
 }
 
-/** Recordings are for the embedded kernel, which `auto` may take. */
-function kernelFor({ kernel, replay }: RunOptions): KernelOptions {
-  return { kernel: kernel === 'auto' && replay !== undefined ? 'embedded' : kernel };
+/** Recordings and the packets that pass are for the embedded kernel, which `auto` may take. */
+function kernelFor({ kernel, replay, write }: RunOptions): KernelOptions {
+  const given = replay !== undefined || write !== undefined;
+  return { kernel: kernel === 'auto' && given ? 'embedded' : kernel };
 }
 
 type Summary = NonNullable<Awaited<ReturnType<typeof runSession>>>;

@@ -38,6 +38,7 @@ const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, optio
   const loaded = await loadObject(env, object, {
     ...choiceOf(options, out),
     strict: false,
+    cpus: CPUS,
     logLevel: options.log,
     ...(options.progType === undefined ? {} : { type: options.progType }),
     ...readTarget(options),
@@ -64,6 +65,9 @@ const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, optio
     loaded.close();
   }
 };
+
+/** With one CPU its number would be known, and programs pass that other machines refuse. */
+const CPUS = 2;
 
 export const VERIFY: CommandRow = {
   name: 'verify',

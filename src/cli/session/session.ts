@@ -140,6 +140,8 @@ function scopeFor(kernel: Kernel, object: LoadedObject['object'], options: Sessi
   try {
     if (options.replay !== undefined)
       throw new UsageError('recordings are played to the embedded kernel', 'leave out --kernel host');
+    if (options.write !== undefined)
+      throw new UsageError('test runs let no packets pass: --write is for the embedded kernel');
     const sees = object.programs.find(
       ({ autoload, spec }) => autoload && canRestrict(spec.progType ?? options.progType),
     );
