@@ -20,8 +20,8 @@ const SECTION = /^[\x20-\x7e]+$/;
 /** KSYM_NAME_LEN */
 const MAX_NAME = 512;
 
-/** Kinds that must have a name, must not, or may. */
-const NAMES: Readonly<Record<BtfType['kind'], 'must' | 'may' | 'none' | 'section'>> = {
+/** Kinds that must have a name, must not, or may; tags hold any text. */
+const NAMES: Readonly<Record<BtfType['kind'], 'must' | 'may' | 'none' | 'section' | 'text'>> = {
   void: 'none',
   int: 'may',
   ptr: 'none',
@@ -39,8 +39,8 @@ const NAMES: Readonly<Record<BtfType['kind'], 'must' | 'may' | 'none' | 'section
   var: 'must',
   datasec: 'section',
   float: 'may',
-  decl_tag: 'section',
-  type_tag: 'section',
+  decl_tag: 'text',
+  type_tag: 'text',
   enum64: 'may',
 };
 
@@ -49,13 +49,13 @@ function checkName(id: number, type: BtfType): void {
   const name = 'name' in type ? type.name : '';
   if (rule === 'none' || (name === '' && rule === 'may')) return;
   if (name === '') throw bad(id, `a ${type.kind} without name`);
+  if (rule === 'text') return;
   if (name.length >= MAX_NAME)
     throw bad(id, `a name of ${name.length} bytes, shorter than ${MAX_NAME} are taken`);
   const form = type.kind === 'int' || type.kind === 'float' || rule === 'section' ? SECTION : IDENTIFIER;
   if (!form.test(name)) throw bad(id, `'${name.slice(0, 64)}' is not a valid name`);
 }
 
-/** Checks one type by itself and the kinds it refers to. */
 /** A function, other than a mere prototype, has names for its parameters (kernel: btf_func_check). */
 function checkParams(btf: Btf, id: number, func: BtfTypeOf<'func'>): void {
   const proto = btf.type(func.type);
@@ -64,6 +64,7 @@ function checkParams(btf: Btf, id: number, func: BtfTypeOf<'func'>): void {
   if (unnamed >= 0) throw bad(id, `function '${func.name}' does not name its argument ${unnamed + 1}`);
 }
 
+/** Checks one type by itself and the kinds it refers to. */
 function checkType(btf: Btf, id: number, type: BtfType): void {
   checkName(id, type);
   switch (type.kind) {

@@ -163,6 +163,48 @@ describe('C', () => {
   });
 });
 
+describe('what the kernel takes', () => {
+  const check = (make: (b: BtfBuilder) => void): void => {
+    const builder = new BtfBuilder();
+    make(builder);
+    checkBtf(builder.build());
+  };
+  const func = (b: BtfBuilder, name: string, param: string): number => {
+    const int = b.add({
+      kind: 'int',
+      name: 'int',
+      size: 4,
+      signed: true,
+      char: false,
+      bool: false,
+      bitOffset: 0,
+      bits: 32,
+    });
+    const type = b.add({ kind: 'func_proto', returnType: int, params: [{ name: param, type: int }] });
+    return b.add({ kind: 'func', name, type, linkage: 'static' });
+  };
+
+  it('tags hold any text, but some', () => {
+    for (const name of ['comment:test_jited=0=\tmovabsq\t$0x{{.*}}, %r9', 'a', '\u00e9'])
+      expect(() =>
+        check((b) =>
+          b.add({ kind: 'decl_tag', name, type: func(b, 'f', 'a'), componentIndex: -1, attribute: false }),
+        ),
+      ).not.toThrow();
+    expect(() =>
+      check((b) =>
+        b.add({ kind: 'decl_tag', name: '', type: func(b, 'f', 'a'), componentIndex: -1, attribute: false }),
+      ),
+    ).toThrow(/without name/);
+  });
+
+  it('functions name their arguments', () => {
+    expect(() => check((b) => func(b, 'f', 'a'))).not.toThrow();
+    expect(() => check((b) => func(b, 'f', ''))).toThrow(/'f' does not name its argument 1/);
+    expect(() => check((b) => func(b, 'f\t', 'a'))).toThrow(/not a valid name/);
+  });
+});
+
 describe('hostile BTF', () => {
   const { builder } = sampleBuilder();
   const whole = builder.bytes();

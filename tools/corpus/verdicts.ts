@@ -126,7 +126,8 @@ function oldType(object: BpfObject): string {
 }
 
 /** Sizes that the object's user space would have set before it loads the object: any will do. */
-function sized(map: MapSpec): MapSpec {
+function sized(given: MapSpec): MapSpec {
+  const map = given.inner === undefined ? given : { ...given, inner: sized(given.inner) };
   const row = mapTypeById(map.type);
   const entries = row?.maxEntries.pageAlignedPowerOfTwo ? 4096 : 1;
   const unset = map.maxEntries === 0 && row?.holds !== 'perf_event' && row?.maxEntries.min !== undefined;
