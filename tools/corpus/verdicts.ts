@@ -140,6 +140,14 @@ function sized(given: MapSpec): MapSpec {
   };
 }
 
+/** Whether an error is `outer` itself or what it explains. */
+function isBehind(error: unknown, outer: unknown): boolean {
+  if (error === undefined) return false;
+  for (let at = outer; at !== undefined; at = at instanceof Error ? at.cause : undefined)
+    if (at === error) return true;
+  return false;
+}
+
 /** Loads all programs of an object, whatever its sections say about loading. */
 export function loadVerdicts(
   bytes: Uint8Array,
@@ -162,12 +170,17 @@ export function loadVerdicts(
   } catch (error) {
     return { error: asBpfError(error), programs: new Map(), object: undefined };
   }
+  // Refusals that the loader has put into its own words: in the order of the programs, as the loads are.
+  const reworded = loads.filter(
+    ({ error }) => error !== undefined && !object.failures.some((one) => isBehind(error, one.error)),
+  );
   const programs = new Map<string, Verdict>();
   for (const program of object.programs) {
     const failure = object.failures.find((one) => one.program === program);
-    const load = loads.find((one) =>
-      failure === undefined ? one.fd === program.fd : one.error === failure.error,
+    let load = loads.find((one) =>
+      failure === undefined ? one.fd === program.fd : isBehind(one.error, failure.error),
     );
+    if (load === undefined && failure?.error instanceof VerifierError) load = reworded.shift();
     programs.set(program.name, verdictOf(load, failure?.error));
   }
   return { error: undefined, programs, object };
