@@ -86,17 +86,25 @@ const action: Action<[string, DiffOptions]> = async ({ env, out }, file, options
       ...(options.progType === undefined ? {} : { type: options.progType }),
     };
     const embedded = await embeddedLike(env, host, btf);
-    const load = (kernel: Kernel, chosen: Side): LoadedObject => {
-      const one = loadInto(kernel, chosen, unpinned(file, options.program ?? []), {
-        ...target,
-        strict: false,
-      });
-      loaded.push(one);
-      for (const text of options.set ?? []) assign(one.object, parseAssignment(text));
-      return one;
+    const load = (kernel: Kernel, chosen: Side): LoadedObject | BpfError => {
+      try {
+        const object = unpinned(file, options.program ?? []);
+        const one = loadInto(kernel, chosen, object, { ...target, strict: false });
+        loaded.push(one);
+        return one;
+      } catch (error) {
+        if (error instanceof BpfError) return error;
+        throw error;
+      }
     };
+    // What is wrong with the file, or with the command line, is no matter of kernels.
+    unpinned(file, options.program ?? []);
     const onHost = load(host, 'host');
     const onEmbedded = load(embedded, 'embedded');
+    if (onHost instanceof BpfError || onEmbedded instanceof BpfError)
+      return refused(out, file, options, { embedded: onEmbedded, host: onHost });
+    for (const text of options.set ?? [])
+      for (const { object } of [onHost, onEmbedded]) assign(object, parseAssignment(text));
     const programs = compareObjects(onEmbedded, onHost, inputs);
     const differing = programs.filter(({ differences }) => differences.length > 0);
     const release = { embedded: embedded.features().release, host: host.features().release };
@@ -108,6 +116,31 @@ const action: Action<[string, DiffOptions]> = async ({ env, out }, file, options
     host.shutdown();
   }
 };
+
+/** A kernel does not take the object's maps or types, so that there is nothing to run. Both may: then they agree if the errno is the same. */
+function refused(
+  out: Output,
+  file: string,
+  options: DiffOptions,
+  sides: Readonly<Record<Side, LoadedObject | BpfError>>,
+): number {
+  const said = (side: Side) => {
+    const one = sides[side];
+    return one instanceof BpfError ? { errno: one.errno, message: one.message } : { errno: 0, message: '' };
+  };
+  const [embedded, host] = [said('embedded'), said('host')];
+  const same = embedded.errno === host.errno;
+  if (options.json)
+    out.line(toJson({ object: file, refused: { embedded, host }, differing: same ? 0 : 1 }, 2));
+  else {
+    const shown = ({ errno, message }: typeof host) =>
+      errno === 0 ? 'loads the object' : `refuses it: ${errnoName(errno)}: ${message}`;
+    out.line(`${out.color.bold('embedded')}  ${shown(embedded)}`);
+    out.line(`${out.color.bold('host')}      ${shown(host)}`);
+    out.line(out.color.dim(same ? 'no difference' : 'the kernels differ before the first program'));
+  }
+  return same ? EXIT.ok : EXIT.failed;
+}
 
 function btfOf(kernel: Kernel): Btf | undefined {
   const bytes = kernel.kernelBtf();
@@ -354,6 +387,8 @@ function printDifference(out: Output, name: string, difference: Difference): voi
   }
   out.line(`  ${bold('embedded')}  ${embedded}`);
   out.line(`  ${bold('host')}      ${host}`);
+  if (!(VERDICT_FIELDS as readonly string[]).includes(what))
+    out.line(dim("  clocks, random numbers and CPU numbers are each kernel's own"));
 }
 
 export const DIFF: CommandRow = {
