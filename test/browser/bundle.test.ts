@@ -29,6 +29,8 @@ async function bundle(entry: string): Promise<string> {
   return result.outputFiles[0].text;
 }
 
+if (CHROMIUM === undefined) console.log('runs in Chromium skipped: no Chromium in /usr/bin');
+
 describe('bundles for the browser', () => {
   it.each(['asm', 'btf', 'object', 'verifier', 'jit', 'interpreter', 'maps', 'kernel', 'libbpf', 'capture'])(
     '%s needs no module of Node',
@@ -45,7 +47,6 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
   let url: string;
 
   beforeAll(async () => {
-    if (CHROMIUM === undefined) console.log('skipped: no Chromium in /usr/bin');
     const script = await bundle(`
       export { EmbeddedKernel } from './src/kernel/index.ts';
       export { BpfObject } from './src/libbpf/index.ts';
