@@ -1,0 +1,217 @@
+/**
+ * What the compiler has to say: errors, warnings and the notes under them, collected in a sink that knows about `-W` options, the
+ * limit of errors, and `#pragma GCC diagnostic`. Printing is `print.ts`.
+ */
+import { type Location, NO_LOCATION, type SourceRange } from './location.ts';
+import type { SourceManager } from './manager.ts';
+
+export type Severity = 'note' | 'warning' | 'error' | 'fatal';
+
+/** Replace the tokens of `range` by `text`; an empty `range.end` (0) inserts before `range.begin`. */
+export interface FixIt {
+  readonly range: SourceRange;
+  readonly text: string;
+}
+
+export interface Note {
+  readonly message: string;
+  readonly location: Location;
+  readonly ranges?: readonly SourceRange[];
+  readonly fixits?: readonly FixIt[];
+}
+
+export interface Diagnostic {
+  readonly severity: Severity;
+  /**
+   * What it is, stable for tests and editors: for warnings the name of the `-W` option that turns it on and off
+   * (`unused-variable`, as clang names them), for errors a word of our own (`undeclared-identifier`).
+   */
+  readonly code: string;
+  /** Without position and severity, as clang words it where clang has it: `use of undeclared identifier 'x'`. */
+  readonly message: string;
+  readonly location: Location;
+  readonly ranges: readonly SourceRange[];
+  readonly notes: readonly Note[];
+  readonly fixits: readonly FixIt[];
+}
+
+export interface DiagnosticDetails {
+  readonly ranges?: readonly SourceRange[];
+  readonly notes?: readonly Note[];
+  readonly fixits?: readonly FixIt[];
+}
+
+export interface DiagnosticOptions {
+  /** Errors after which nothing more is reported; 0: no limit. clang: -ferror-limit, default 20. */
+  readonly errorLimit?: number;
+  /** `-w` */
+  readonly noWarnings?: boolean;
+  /** What stood behind `-W`, in order: `all`, `no-unused-variable`, `error`, `error=unused-variable`, `no-error`. */
+  readonly warnings?: readonly string[];
+}
+
+/** Warnings that are off until `-Wall`, `-Wextra` or their own name turns them on. */
+const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  all: [
+    'unused-variable',
+    'unused-function',
+    'unused-label',
+    'unused-but-set-variable',
+    'uninitialized',
+    'sometimes-uninitialized',
+    'parentheses',
+    'missing-braces',
+    'switch',
+    'unknown-pragmas',
+    'self-assign',
+    'misleading-indentation',
+  ],
+  extra: ['unused-parameter', 'sign-compare', 'missing-field-initializers'],
+  unused: ['unused-variable', 'unused-function', 'unused-label', 'unused-but-set-variable', 'unused-value'],
+  pedantic: ['empty-translation-unit', 'gnu-statement-expression', 'macro-redefined'],
+  implicit: ['implicit-function-declaration', 'implicit-int'],
+  conversion: ['sign-conversion', 'shorten-64-to-32', 'implicit-int-conversion'],
+};
+/** Off until turned on: the members of these groups. */
+const DEFAULT_OFF: ReadonlySet<string> = new Set(
+  ['all', 'extra', 'conversion']
+    .flatMap((group) => GROUPS[group] ?? [])
+    .concat('undef', 'unused-macros', 'gnu-statement-expression', 'shadow', 'expansion-to-defined')
+    .filter((name) => name !== 'parentheses' && name !== 'switch'),
+);
+
+type Level = 'ignored' | 'warning' | 'error';
+
+interface Settings {
+  readonly levels: ReadonlyMap<string, Level>;
+  readonly allErrors: boolean;
+}
+
+export class DiagnosticSink {
+  readonly sources: SourceManager;
+  readonly diagnostics: Diagnostic[] = [];
+  errors = 0;
+  warnings = 0;
+  /** Set after a fatal error or at the limit: readers of tokens get an end of file and finish by themselves. */
+  stopped = false;
+  private readonly errorLimit: number;
+  private readonly noWarnings: boolean;
+  private settings: Settings;
+  private readonly saved: Settings[] = [];
+
+  constructor(sources: SourceManager, options: DiagnosticOptions = {}) {
+    this.sources = sources;
+    this.errorLimit = options.errorLimit ?? 20;
+    this.noWarnings = options.noWarnings ?? false;
+    this.settings = commandLineSettings(options.warnings ?? []);
+  }
+
+  error(code: string, message: string, location: Location, details: DiagnosticDetails = {}): void {
+    this.report('error', code, message, location, details);
+  }
+
+  warning(code: string, message: string, location: Location, details: DiagnosticDetails = {}): void {
+    this.report('warning', code, message, location, details);
+  }
+
+  /** An error after which going on makes no sense: nothing is reported any more. */
+  fatal(code: string, message: string, location: Location, details: DiagnosticDetails = {}): void {
+    this.report('fatal', code, message, location, details);
+  }
+
+  get hasErrors(): boolean {
+    return this.errors > 0;
+  }
+
+  report(
+    severity: Severity,
+    code: string,
+    message: string,
+    location: Location,
+    details: DiagnosticDetails = {},
+  ): void {
+    if (this.stopped) return;
+    let shown = severity;
+    if (severity === 'warning') {
+      const level = this.noWarnings || this.sources.isSystem(location) ? 'ignored' : this.level(code);
+      if (level === 'ignored') return;
+      if (level === 'error') shown = 'error';
+    }
+    this.diagnostics.push({
+      severity: shown,
+      code,
+      message,
+      location,
+      ranges: details.ranges ?? [],
+      notes: details.notes ?? [],
+      fixits: details.fixits ?? [],
+    });
+    if (shown === 'warning') this.warnings++;
+    if (shown === 'error' || shown === 'fatal') this.errors++;
+    if (shown === 'fatal') this.stopped = true;
+    else if (shown === 'error' && this.errorLimit > 0 && this.errors >= this.errorLimit) this.stop();
+  }
+
+  private stop(): void {
+    this.diagnostics.push({
+      severity: 'fatal',
+      code: 'too-many-errors',
+      message: 'too many errors emitted, stopping now [-ferror-limit=]',
+      location: NO_LOCATION,
+      ranges: [],
+      notes: [],
+      fixits: [],
+    });
+    this.errors++;
+    this.stopped = true;
+  }
+
+  /** Whether a warning of this name would be shown now: for passes that would have to work for it. */
+  isEnabled(code: string): boolean {
+    return !this.noWarnings && this.level(code) !== 'ignored';
+  }
+
+  private level(code: string): Level {
+    const own = this.settings.levels.get(code);
+    if (own !== undefined) return own === 'warning' && this.settings.allErrors ? 'error' : own;
+    if (DEFAULT_OFF.has(code)) return 'ignored';
+    return this.settings.allErrors ? 'error' : 'warning';
+  }
+
+  /** `#pragma GCC diagnostic push` and `pop`. False when there is nothing to pop. */
+  push(): void {
+    this.saved.push(this.settings);
+  }
+
+  pop(): boolean {
+    const settings = this.saved.pop();
+    if (settings === undefined) return false;
+    this.settings = settings;
+    return true;
+  }
+
+  /** `#pragma GCC diagnostic ignored "-Wname"` and its sisters. */
+  setLevel(name: string, level: Level): void {
+    const levels = new Map(this.settings.levels);
+    for (const member of GROUPS[name] ?? [name]) levels.set(member, level);
+    this.settings = { levels, allErrors: this.settings.allErrors };
+  }
+}
+
+function commandLineSettings(options: readonly string[]): Settings {
+  const levels = new Map<string, Level>();
+  let allErrors = false;
+  for (const option of options) {
+    if (option === 'error') allErrors = true;
+    else if (option === 'no-error') allErrors = false;
+    else if (option.startsWith('error=')) setAll(levels, option.slice(6), 'error');
+    else if (option.startsWith('no-error=')) setAll(levels, option.slice(9), 'warning');
+    else if (option.startsWith('no-')) setAll(levels, option.slice(3), 'ignored');
+    else setAll(levels, option, 'warning');
+  }
+  return { levels, allErrors };
+}
+
+function setAll(levels: Map<string, Level>, name: string, level: Level): void {
+  for (const member of GROUPS[name] ?? [name]) levels.set(member, level);
+}

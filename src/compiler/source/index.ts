@@ -1,0 +1,26 @@
+/** Source text, places in it, and what is said about them. */
+export {
+  type Diagnostic,
+  type DiagnosticDetails,
+  type DiagnosticOptions,
+  DiagnosticSink,
+  type FixIt,
+  type Note,
+  type Severity,
+} from './diagnostic.ts';
+export {
+  FIRST_MACRO_LOCATION,
+  isMacroLocation,
+  type Location,
+  NO_LOCATION,
+  type Position,
+  type SourceRange,
+} from './location.ts';
+export {
+  lineStarts,
+  makeSourceText,
+  type SourceFile,
+  SourceManager,
+  type SourceText,
+  tokenLength,
+} from './manager.ts';
