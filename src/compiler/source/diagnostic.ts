@@ -27,6 +27,9 @@ export interface Diagnostic {
    * (`unused-variable`, as clang names them), for errors a word of our own (`undeclared-identifier`).
    */
   readonly code: string;
+  /** The `-W` option behind it, where there is one; `upgraded`: `-Werror` made an error of the warning. */
+  readonly flag: string | null;
+  readonly upgraded: boolean;
   /** Without position and severity, as clang words it where clang has it: `use of undeclared identifier 'x'`. */
   readonly message: string;
   readonly location: Location;
@@ -80,6 +83,15 @@ const DEFAULT_OFF: ReadonlySet<string> = new Set(
     .filter((name) => name !== 'parentheses' && name !== 'switch'),
 );
 
+/** Reported as warnings, shown as errors unless turned down: what C99 and later forbid, as clang has it. */
+const DEFAULT_ERROR: ReadonlySet<string> = new Set([
+  'implicit-function-declaration',
+  'implicit-int',
+  'int-conversion',
+  'incompatible-function-pointer-types',
+  'return-mismatch',
+]);
+
 type Level = 'ignored' | 'warning' | 'error';
 
 interface Settings {
@@ -132,14 +144,20 @@ export class DiagnosticSink {
   ): void {
     if (this.stopped) return;
     let shown = severity;
+    let upgraded = false;
     if (severity === 'warning') {
-      const level = this.noWarnings || this.sources.isSystem(location) ? 'ignored' : this.level(code);
+      const level = this.shownLevel(code, location);
       if (level === 'ignored') return;
-      if (level === 'error') shown = 'error';
+      if (level === 'error') {
+        shown = 'error';
+        upgraded = !DEFAULT_ERROR.has(code) || this.settings.levels.has(code);
+      }
     }
     this.diagnostics.push({
       severity: shown,
       code,
+      flag: severity === 'warning' ? code : null,
+      upgraded,
       message,
       location,
       ranges: details.ranges ?? [],
@@ -152,10 +170,19 @@ export class DiagnosticSink {
     else if (shown === 'error' && this.errorLimit > 0 && this.errors >= this.errorLimit) this.stop();
   }
 
+  /** A system header's warnings are not shown, unless they are errors by default. */
+  private shownLevel(code: string, location: Location): Level {
+    const level = this.level(code);
+    if (DEFAULT_ERROR.has(code) && level === 'error') return level;
+    return this.noWarnings || this.sources.isSystem(location) ? 'ignored' : level;
+  }
+
   private stop(): void {
     this.diagnostics.push({
       severity: 'fatal',
       code: 'too-many-errors',
+      flag: null,
+      upgraded: false,
       message: 'too many errors emitted, stopping now [-ferror-limit=]',
       location: NO_LOCATION,
       ranges: [],
@@ -174,6 +201,7 @@ export class DiagnosticSink {
   private level(code: string): Level {
     const own = this.settings.levels.get(code);
     if (own !== undefined) return own === 'warning' && this.settings.allErrors ? 'error' : own;
+    if (DEFAULT_ERROR.has(code)) return 'error';
     if (DEFAULT_OFF.has(code)) return 'ignored';
     return this.settings.allErrors ? 'error' : 'warning';
   }

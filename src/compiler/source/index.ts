@@ -24,3 +24,4 @@ export {
   type SourceText,
   tokenLength,
 } from './manager.ts';
+export { formatDiagnostic, formatDiagnostics, type PrintOptions } from './print.ts';
