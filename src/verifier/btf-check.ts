@@ -16,6 +16,9 @@ function typeOrNull(btf: Btf, id: number): BtfType | null {
 }
 
 /** Records in order, each with the BTF of a function. Runs before subprograms are known. */
+/** A prototype that says nothing about the arguments. */
+const UNFIT = { kind: 'global_function' } as const;
+
 export function checkFuncInfoEarly(env: Env): void {
   const { btf, funcInfo } = env.request;
   if (btf === undefined || funcInfo === undefined) return;
@@ -23,23 +26,35 @@ export function checkFuncInfoEarly(env: Env): void {
   funcInfo.forEach((record, i) => {
     if (i === 0) {
       if (record.insn !== 0)
-        env.fail('EINVAL', `nonzero insn_off ${record.insn} for the first func info record`);
+        env.fail('EINVAL', `nonzero insn_off ${record.insn} for the first func info record`, {
+          kind: 'debug_info',
+        });
     } else if (record.insn <= previous) {
       env.fail(
         'EINVAL',
         `same or smaller insn offset (${record.insn}) than previous func info record (${previous})`,
+        { kind: 'debug_info' },
       );
     }
     const type = typeOrNull(btf, record.typeId);
-    if (type?.kind !== 'func') env.fail('EINVAL', `invalid type id ${record.typeId} in func info`);
+    if (type?.kind !== 'func')
+      env.fail('EINVAL', `invalid type id ${record.typeId} in func info`, { kind: 'debug_info' });
     previous = record.insn;
   });
 }
 
 function checkWithoutBtf(env: Env): void {
   for (const subprog of env.subprogs.slice(1)) {
-    if (subprog.hasLdAbs) env.fail('EINVAL', 'LD_ABS is not allowed in subprogs without BTF');
-    if (subprog.hasTailCall) env.fail('EINVAL', 'tail_call is not allowed in subprogs without BTF');
+    if (subprog.hasLdAbs)
+      env.fail('EINVAL', 'LD_ABS is not allowed in subprogs without BTF', {
+        kind: 'debug_info',
+        detail: 'functions',
+      });
+    if (subprog.hasTailCall)
+      env.fail('EINVAL', 'tail_call is not allowed in subprogs without BTF', {
+        kind: 'debug_info',
+        detail: 'functions',
+      });
   }
 }
 
@@ -58,12 +73,16 @@ export function checkFuncInfo(env: Env): void {
     return;
   }
   if (funcInfo.length !== env.subprogs.length) {
-    env.fail('EINVAL', "number of funcs in func_info doesn't match number of subprogs");
+    env.fail('EINVAL', "number of funcs in func_info doesn't match number of subprogs", {
+      kind: 'debug_info',
+    });
   }
   funcInfo.forEach((record, i) => {
     const subprog = env.subprogs[i]!;
     if (record.insn !== subprog.start) {
-      env.fail('EINVAL', "func_info BTF section doesn't match subprog layout in BPF program");
+      env.fail('EINVAL', "func_info BTF section doesn't match subprog layout in BPF program", {
+        kind: 'debug_info',
+      });
     }
     const type = btf.type(record.typeId);
     if (type.kind !== 'func') return;
@@ -71,8 +90,16 @@ export function checkFuncInfo(env: Env): void {
     subprog.name = type.name;
     subprog.linkage = type.linkage === 'global' ? 'global' : 'static';
     if (i === 0 || returnsScalar(btf, type.type)) return;
-    if (subprog.hasLdAbs) env.fail('EINVAL', "LD_ABS is only allowed in functions that return 'int'.");
-    if (subprog.hasTailCall) env.fail('EINVAL', "tail_call is only allowed in functions that return 'int'.");
+    if (subprog.hasLdAbs)
+      env.fail('EINVAL', "LD_ABS is only allowed in functions that return 'int'.", {
+        kind: 'debug_info',
+        detail: 'functions',
+      });
+    if (subprog.hasTailCall)
+      env.fail('EINVAL', "tail_call is only allowed in functions that return 'int'.", {
+        kind: 'debug_info',
+        detail: 'functions',
+      });
   });
 }
 
@@ -87,13 +114,16 @@ export function checkLineInfo(env: Env): void {
       env.fail(
         'EINVAL',
         `Invalid line_info[${i}].insn_off:${line.insn} (prev_offset:${previous} prog->len:${env.count})`,
+        { kind: 'debug_info' },
       );
     }
-    if (env.insns[line.insn]!.code === 0) env.fail('EINVAL', `Invalid insn code at line_info[${i}].insn_off`);
+    if (env.insns[line.insn]!.code === 0)
+      env.fail('EINVAL', `Invalid insn code at line_info[${i}].insn_off`, { kind: 'debug_info' });
     const subprog = env.subprogs[next];
     if (subprog !== undefined) {
       if (line.insn === subprog.start) next++;
-      else if (subprog.start < line.insn) env.fail('EINVAL', `missing bpf_line_info for func#${next}`);
+      else if (subprog.start < line.insn)
+        env.fail('EINVAL', `missing bpf_line_info for func#${next}`, { kind: 'debug_info' });
     }
     previous = line.insn;
   });
@@ -101,6 +131,7 @@ export function checkLineInfo(env: Env): void {
     env.fail(
       'EINVAL',
       `missing bpf_line_info for ${env.subprogs.length - next} funcs starting from func#${next}`,
+      { kind: 'debug_info' },
     );
   }
 }
@@ -176,7 +207,10 @@ function pointerArg(c: ArgContext, pointee: number, index: number, tags: Readonl
   if (tags.has('ctx') || names.some((name) => isCtxName(env, name))) return { kind: 'ctx' };
   if (names.includes('bpf_dynptr') || names.includes('bpf_dynptr_kern')) return { kind: 'dynptr' };
   if (tags.has('untrusted')) {
-    if (tags.size > 1) env.fail('EINVAL', `arg#${index} untrusted cannot be combined with any other tags`);
+    if (tags.size > 1)
+      env.fail('EINVAL', `arg#${index} untrusted cannot be combined with any other tags`, {
+        kind: 'global_function',
+      });
     const target = pointee === 0 ? 0 : btf.resolve(pointee);
     const kind = target === 0 ? 'void' : btf.kind(target);
     if (kind === 'void' || kind === 'int' || kind === 'enum' || kind === 'enum64' || kind === 'float') {
@@ -199,12 +233,12 @@ function pointerArg(c: ArgContext, pointee: number, index: number, tags: Readonl
       env.verbose(
         `arg#${index} reference type('${typeText(btf, pointee)}') size cannot be determined: -22\n`,
       );
-      throw new Refusal('EINVAL');
+      throw new Refusal('EINVAL', UNFIT);
     }
     return { kind: 'mem', nullable: !tags.has('nonnull'), memSize: size };
   }
   // Static functions are followed with what they are given: their BTF need not say more.
-  throw new Refusal('EINVAL');
+  throw new Refusal('EINVAL', UNFIT);
 }
 
 function typeText(btf: Btf, id: number): string {
@@ -220,32 +254,37 @@ export function prepareArgs(env: Env, index: number): readonly SubprogArg[] {
   const subprog = env.subprogs[index]!;
   if (subprog.args !== undefined) return subprog.args;
   const { btf } = env.request;
-  if (btf === undefined || subprog.typeId === 0) throw new Refusal('EINVAL');
+  if (btf === undefined || subprog.typeId === 0) throw new Refusal('EINVAL', UNFIT);
   const func = btf.type(subprog.typeId);
   const proto = func.kind === 'func' ? btf.type(func.type) : null;
-  if (proto?.kind !== 'func_proto') throw new Refusal('EFAULT');
+  if (proto?.kind !== 'func_proto') throw new Refusal('EFAULT', UNFIT);
   const isGlobal = subprog.linkage === 'global';
   if (proto.params.length > 5) {
-    if (!isGlobal) throw new Refusal('EINVAL');
+    if (!isGlobal) throw new Refusal('EINVAL', UNFIT);
     env.fail(
       'EINVAL',
       `Global function ${subprog.name}() with ${proto.params.length} > 5 args. Buggy compiler.`,
+      { kind: 'global_function', function: subprog.name },
     );
   }
   const c: ArgContext = { env, btf, isGlobal, function: subprog.name };
   if (!returnsScalar(btf, func.kind === 'func' ? func.type : 0)) {
-    if (!isGlobal) throw new Refusal('EINVAL');
-    env.fail('EINVAL', `Global function ${subprog.name}() doesn't return scalar. Only those are supported.`);
+    if (!isGlobal) throw new Refusal('EINVAL', UNFIT);
+    env.fail('EINVAL', `Global function ${subprog.name}() doesn't return scalar. Only those are supported.`, {
+      kind: 'global_function',
+      function: subprog.name,
+    });
   }
   const args = proto.params.map((param, i): SubprogArg => {
-    if (param.type === 0) throw new Refusal('EINVAL');
+    if (param.type === 0) throw new Refusal('EINVAL', UNFIT);
     const type = btf.resolved(param.type);
     if (type.kind === 'ptr') return pointerArg(c, type.type, i, argTags(btf, subprog.typeId, i));
     if (type.kind === 'int' || type.kind === 'enum' || type.kind === 'enum64') return { kind: 'scalar' };
-    if (!isGlobal) throw new Refusal('EINVAL');
+    if (!isGlobal) throw new Refusal('EINVAL', UNFIT);
     return env.fail(
       'EINVAL',
       `Arg#${i} type ${type.kind.toUpperCase()} in ${subprog.name}() is not supported yet.`,
+      { kind: 'global_function', function: subprog.name },
     );
   });
   subprog.args = args;

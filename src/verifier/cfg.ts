@@ -62,13 +62,13 @@ class Walk {
     if (state[t]! >= (DISCOVERED | edge)) return false;
     if (w < 0 || w >= env.count) {
       env.verboseLine(t, `${t}: `);
-      env.fail('EINVAL', `jump out of range from insn ${t} to ${w}`);
+      env.fail('EINVAL', `jump out of range from insn ${t} to ${w}`, { kind: 'jump_out_of_range', insn: w });
     }
     if (edge === BRANCH) this.mark(w, PRUNE_POINT | JUMP_POINT);
     if (state[w] === 0) {
       state[t] = DISCOVERED | edge;
       state[w] = DISCOVERED;
-      if (this.stack.length >= env.count) env.refuse('E2BIG');
+      if (this.stack.length >= env.count) env.refuse('E2BIG', { kind: 'internal' });
       this.stack.push(w);
       return true;
     }
@@ -76,7 +76,7 @@ class Walk {
       if (env.bpfCapable) return false;
       env.verboseLine(t, `${t}: `);
       env.verboseLine(w, `${w}: `);
-      env.fail('EINVAL', `back-edge from insn ${t} to ${w}`);
+      env.fail('EINVAL', `back-edge from insn ${t} to ${w}`, { kind: 'back_edge', insn: w });
     }
     state[t] = DISCOVERED | edge;
     return false;
@@ -125,7 +125,7 @@ class Walk {
         if (isHelperCall(insn)) this.visitHelperCall(t, insn.imm);
         return this.visitCall(t, isPseudoCall(insn));
       case JMP_OP.JA: {
-        if ((insn.code & SOURCE.X) !== 0) env.refuse('EINVAL');
+        if ((insn.code & SOURCE.X) !== 0) env.refuse('EINVAL', { kind: 'encoding' });
         const target = t + (cls === CLASS.JMP ? insn.off : insn.imm) + 1;
         if (this.push(t, target, FALLTHROUGH)) return true;
         this.mark(target, PRUNE_POINT | JUMP_POINT);
@@ -151,9 +151,10 @@ export function checkCfg(env: Env): void {
     stack.pop();
   }
   for (let i = 0; i < env.count; i++) {
-    if (state[i] !== EXPLORED) env.fail('EINVAL', `unreachable insn ${i}`);
+    if (state[i] !== EXPLORED) env.fail('EINVAL', `unreachable insn ${i}`, { kind: 'unreachable_code' });
     if (env.insns[i]!.code === LD_IMM64) {
-      if (state[i + 1] !== 0) env.fail('EINVAL', `jump into the middle of ldimm64 insn ${i}`);
+      if (state[i + 1] !== 0)
+        env.fail('EINVAL', `jump into the middle of ldimm64 insn ${i}`, { kind: 'jump_into_constant' });
       i++;
     }
   }

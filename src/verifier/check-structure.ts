@@ -55,7 +55,10 @@ function isTailCall(env: Env, insn: Insn): boolean {
 /** Calls of kernel functions: none is known yet. 0 stands for one that does not exist, which dead code may call. */
 function checkKfunc(env: Env, insn: Insn): void {
   if (!env.request.gplCompatible) {
-    env.fail('EINVAL', 'cannot call kernel function from non-GPL compatible program');
+    env.fail('EINVAL', 'cannot call kernel function from non-GPL compatible program', {
+      kind: 'licence',
+      detail: 'kernel function',
+    });
   }
   if (insn.imm === 0 && insn.off === 0) return;
   // The offset says which module has the function: none is loaded.
@@ -66,12 +69,14 @@ function checkKfunc(env: Env, insn: Insn): void {
         ? 'negative offset disallowed for kernel module function call\n'
         : 'kfunc offset > 0 without fd_array is invalid\n',
     );
-    env.fail(negative ? 'EINVAL' : 'EPROTO', 'failed to find BTF for kernel function');
+    env.fail(negative ? 'EINVAL' : 'EPROTO', 'failed to find BTF for kernel function', {
+      kind: 'function_unknown',
+    });
   }
   const { kernelBtf } = env.request;
   const known = kernelBtf !== undefined && insn.imm > 0 && insn.imm < kernelBtf.typeCount;
   if (!known || kernelBtf.kind(insn.imm) !== 'func') {
-    env.fail('EINVAL', `kernel btf_id ${insn.imm >>> 0} is not a function`);
+    env.fail('EINVAL', `kernel btf_id ${insn.imm >>> 0} is not a function`, { kind: 'function_unknown' });
   }
 }
 
@@ -85,6 +90,7 @@ export function findSubprogs(env: Env): void {
       env.fail(
         'EPERM',
         'loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN',
+        { kind: 'capability', expected: 'CAP_BPF', detail: 'functions' },
       );
     }
     if (!local) {
@@ -92,9 +98,11 @@ export function findSubprogs(env: Env): void {
       return;
     }
     const start = i + insn.imm + 1;
-    if (start < 0 || start >= env.count) env.fail('EINVAL', 'call to invalid destination');
+    if (start < 0 || start >= env.count)
+      env.fail('EINVAL', 'call to invalid destination', { kind: 'call_out_of_range', insn: start });
     starts.add(start);
-    if (starts.size > MAX_SUBPROGS) env.fail('E2BIG', 'too many subprograms');
+    if (starts.size > MAX_SUBPROGS)
+      env.fail('E2BIG', 'too many subprograms', { kind: 'too_many_subprograms', limit: MAX_SUBPROGS });
   });
   env.subprogs = [...starts].sort((a, b) => a - b).map(makeSubprog);
   env.subprogs.forEach((subprog, i) => {
@@ -123,7 +131,10 @@ export function checkSubprogs(env: Env): void {
         if (op !== JMP_OP.EXIT && op !== JMP_OP.CALL) {
           const target = i + jumpDistance(insn) + 1;
           if (target < subprog.start || target >= subprog.end) {
-            env.fail('EINVAL', `jump out of range from insn ${i} to ${target}`);
+            env.fail('EINVAL', `jump out of range from insn ${i} to ${target}`, {
+              kind: 'jump_out_of_range',
+              insn: target,
+            });
           }
         }
       }
@@ -133,7 +144,7 @@ export function checkSubprogs(env: Env): void {
         insn.code !== (CLASS.JMP32 | JMP_OP.JA) &&
         insn.code !== (CLASS.JMP | JMP_OP.JA)
       ) {
-        env.fail('EINVAL', 'last insn is not an exit or jmp');
+        env.fail('EINVAL', 'last insn is not an exit or jmp', { kind: 'falls_off_end' });
       }
     }
   }
@@ -151,13 +162,30 @@ function checkMapForProgram(env: Env, map: MapInfo): void {
   for (const [kinds, what] of TRACING_FIELDS) {
     if (!hasSpecialField(map, ...kinds)) continue;
     if (kinds.includes('spin_lock') && progType.noSpinLock) {
-      env.fail('EINVAL', 'socket filter progs cannot use bpf_spin_lock yet');
+      env.fail('EINVAL', 'socket filter progs cannot use bpf_spin_lock yet', {
+        kind: 'map_not_for_program',
+        map: map.name,
+        field: 'bpf_spin_lock',
+      });
     }
-    if (progType.tracing) env.fail('EINVAL', `tracing progs cannot use ${what} yet`);
+    if (progType.tracing)
+      env.fail('EINVAL', `tracing progs cannot use ${what} yet`, {
+        kind: 'map_not_for_program',
+        map: map.name,
+        field: what,
+      });
   }
-  if (map.type.notInPrograms) env.fail('EINVAL', 'bpf_struct_ops map cannot be used in prog');
+  if (map.type.notInPrograms)
+    env.fail('EINVAL', 'bpf_struct_ops map cannot be used in prog', {
+      kind: 'map_not_for_program',
+      map: map.name,
+    });
   if ((env.request.flags & F_SLEEPABLE) !== 0 && !map.type.sleepable) {
-    env.fail('EINVAL', 'Sleepable programs can only use array, hash, ringbuf and local storage maps');
+    env.fail('EINVAL', 'Sleepable programs can only use array, hash, ringbuf and local storage maps', {
+      kind: 'map_not_for_program',
+      map: map.name,
+      detail: 'sleepable',
+    });
   }
   if (map.type.oncePerProgram) {
     if (env.cgroupStorages.has(map.type.id)) {
@@ -166,6 +194,7 @@ function checkMapForProgram(env: Env, map: MapInfo): void {
         map.type.directValue
           ? 'Only one arena per program'
           : 'only one cgroup storage of each type is allowed',
+        { kind: 'map_limit', map: map.name, limit: 1 },
       );
     }
     env.cgroupStorages.add(map.type.id);
@@ -175,11 +204,17 @@ function checkMapForProgram(env: Env, map: MapInfo): void {
 
 function useMap(env: Env, found: MapInfo | number, fd: number): MapInfo {
   if (typeof found === 'number') {
-    return env.fail(errnoName(Math.abs(found)), `fd ${fd} is not pointing to valid bpf_map`);
+    return env.fail(errnoName(Math.abs(found)), `fd ${fd} is not pointing to valid bpf_map`, {
+      kind: 'map_unknown',
+      actual: fd,
+    });
   }
   if (env.usedMaps.includes(found)) return found;
   if (env.usedMaps.length >= MAX_USED_MAPS) {
-    env.fail('E2BIG', `The total number of maps per program has reached the limit of ${MAX_USED_MAPS}`);
+    env.fail('E2BIG', `The total number of maps per program has reached the limit of ${MAX_USED_MAPS}`, {
+      kind: 'map_limit',
+      limit: MAX_USED_MAPS,
+    });
   }
   checkMapForProgram(env, found);
   env.usedMaps.push(found);
@@ -191,10 +226,11 @@ function resolveMapLoad(env: Env, i: number): void {
   const high = env.insns[i + 1]!;
   const value = low.src === PSEUDO.MAP_VALUE || low.src === PSEUDO.MAP_IDX_VALUE;
   const whole = low.src === PSEUDO.MAP_FD || low.src === PSEUDO.MAP_IDX;
-  if (!value && !(whole && high.imm === 0)) env.fail('EINVAL', 'unrecognized bpf_ld_imm64 insn');
+  if (!value && !(whole && high.imm === 0))
+    env.fail('EINVAL', 'unrecognized bpf_ld_imm64 insn', { kind: 'encoding' });
   const byIndex = low.src === PSEUDO.MAP_IDX || low.src === PSEUDO.MAP_IDX_VALUE;
   if (byIndex && env.request.mapByIndex === undefined) {
-    env.fail('EPROTO', 'fd_idx without fd_array is invalid');
+    env.fail('EPROTO', 'fd_idx without fd_array is invalid', { kind: 'encoding' });
   }
   const found = byIndex ? env.request.mapByIndex!(low.imm) : env.request.mapByFd(low.imm);
   const map = useMap(env, found, low.imm);
@@ -203,16 +239,30 @@ function resolveMapLoad(env: Env, i: number): void {
   facts.map = map;
   if (whole) return;
   const offset = high.imm >>> 0;
-  if (offset >= MAX_VAR_OFF) env.fail('EINVAL', `direct value offset of ${offset} is not allowed`);
-  if (!map.type.directValue) env.fail('EINVAL', 'no direct value access support for this map type');
+  if (offset >= MAX_VAR_OFF)
+    env.fail('EINVAL', `direct value offset of ${offset} is not allowed`, {
+      kind: 'map_direct_offset',
+      map: map.name,
+      offset,
+    });
+  if (!map.type.directValue)
+    env.fail('EINVAL', 'no direct value access support for this map type', {
+      kind: 'map_no_direct_value',
+      map: map.name,
+    });
   // Arrays: only of one element; the arena has no values and takes any offset below its size.
   const size = map.valueSize === 0 ? map.maxEntries * 4096 : map.valueSize;
   if (map.valueSize !== 0 && map.maxEntries !== 1) {
     env.verbose(`invalid access to map value pointer, value_size=${map.valueSize} off=${offset}\n`);
-    env.refuse('ENOTSUPP');
+    env.refuse('ENOTSUPP', { kind: 'map_direct_offset', map: map.name, offset });
   }
   if (offset >= size) {
-    env.fail('EINVAL', `invalid access to map value pointer, value_size=${map.valueSize} off=${offset}`);
+    env.fail('EINVAL', `invalid access to map value pointer, value_size=${map.valueSize} off=${offset}`, {
+      kind: 'map_direct_offset',
+      map: map.name,
+      offset,
+      limit: size,
+    });
   }
   facts.mapValueOffset = offset;
 }
@@ -231,17 +281,18 @@ export function resolveImmediates(env: Env): void {
       insnClass(insn.code) === CLASS.LDX &&
       ((mode !== MODE.MEM && mode !== MODE.MEMSX) || insn.imm !== 0)
     ) {
-      env.fail('EINVAL', 'BPF_LDX uses reserved fields');
+      env.fail('EINVAL', 'BPF_LDX uses reserved fields', { kind: 'encoding' });
     }
     if (insn.code === LD_IMM64) {
       const high = env.insns[i + 1];
       if (high === undefined || high.code !== 0 || high.dst !== 0 || high.src !== 0 || high.off !== 0) {
-        env.fail('EINVAL', 'invalid bpf_ld_imm64 insn');
+        env.fail('EINVAL', 'invalid bpf_ld_imm64 insn', { kind: 'encoding' });
       }
       if (insn.src === PSEUDO.BTF_ID) {
         env.fail(
           'EINVAL',
           'kernel is missing BTF, make sure CONFIG_DEBUG_INFO_BTF=y is specified in Kconfig.',
+          { kind: 'missing_kernel_types' },
         );
       } else if (insn.src !== PSEUDO.NONE && insn.src !== PSEUDO.FUNC) {
         resolveMapLoad(env, i);
@@ -250,7 +301,7 @@ export function resolveImmediates(env: Env): void {
       continue;
     }
     if (!isKnownOpcode(insn.code)) {
-      env.fail('EINVAL', `unknown opcode ${insn.code.toString(16).padStart(2, '0')}`);
+      env.fail('EINVAL', `unknown opcode ${insn.code.toString(16).padStart(2, '0')}`, { kind: 'encoding' });
     }
   }
 }

@@ -28,12 +28,15 @@ function checkCall(env: Env, explored: Explored, insn: Insn): void {
     insn.dst !== 0 ||
     insnClass(insn.code) === CLASS.JMP32
   ) {
-    env.fail('EINVAL', 'BPF_CALL uses reserved fields');
+    env.fail('EINVAL', 'BPF_CALL uses reserved fields', { kind: 'encoding' });
   }
   if (env.cur.activeLocks > 0) {
     const releases = insn.src === CALL.HELPER && helperPrototype(env, insn.imm)?.lock === 'release';
     if (insn.src !== CALL.LOCAL && !releases) {
-      env.fail('EINVAL', 'function calls are not allowed while holding a lock');
+      env.fail('EINVAL', 'function calls are not allowed while holding a lock', {
+        kind: 'lock_held',
+        detail: 'call',
+      });
     }
   }
   if (insn.src === CALL.LOCAL) {
@@ -41,7 +44,9 @@ function checkCall(env: Env, explored: Explored, insn: Insn): void {
   } else if (insn.src === CALL.KFUNC) {
     // 0 stands for a function that does not exist: such calls must be dead code, see verify.ts.
     if (insn.imm !== 0) {
-      env.fail('EACCES', `calling kernel function ${env.request.kernelBtf?.name(insn.imm)} is not allowed`);
+      env.fail('EACCES', `calling kernel function ${env.request.kernelBtf?.name(insn.imm)} is not allowed`, {
+        kind: 'function_not_allowed',
+      });
     }
   } else {
     checkHelperCall(env, explored, insn);
@@ -62,7 +67,7 @@ function checkJump(env: Env, explored: Explored, insn: Insn): Outcome {
       insn.dst !== 0 ||
       (cls === CLASS.JMP ? insn.imm : insn.off) !== 0
     ) {
-      env.fail('EINVAL', 'BPF_JA uses reserved fields');
+      env.fail('EINVAL', 'BPF_JA uses reserved fields', { kind: 'encoding' });
     }
     env.insn += cls === CLASS.JMP ? insn.off : insn.imm;
   } else if (op === JMP_OP.EXIT) {
@@ -73,7 +78,7 @@ function checkJump(env: Env, explored: Explored, insn: Insn): Outcome {
       insn.dst !== 0 ||
       cls === CLASS.JMP32
     ) {
-      env.fail('EINVAL', 'BPF_EXIT uses reserved fields');
+      env.fail('EINVAL', 'BPF_EXIT uses reserved fields', { kind: 'encoding' });
     }
     return checkExit(env, explored) ? 'end' : 'returned';
   } else {
@@ -112,7 +117,7 @@ function checkInsn(env: Env, explored: Explored, insn: Insn): Outcome {
         env.insn++;
         if (!env.cur.speculative) env.seen[env.insn] = 1;
       } else {
-        env.fail('EINVAL', 'invalid BPF_LD mode');
+        env.fail('EINVAL', 'invalid BPF_LD mode', { kind: 'encoding' });
       }
     }
   }
@@ -156,9 +161,13 @@ export function exploreAll(env: Env, explored: Explored): void {
   for (;;) {
     env.startInsn();
     env.prevInsn = prev;
-    if (env.insn >= env.count) env.fail('EFAULT', `invalid insn idx ${env.insn} insn_cnt ${env.count}`);
+    if (env.insn >= env.count)
+      env.fail('EFAULT', `invalid insn idx ${env.insn} insn_cnt ${env.count}`, { kind: 'falls_off_end' });
     if (++env.insnsProcessed > COMPLEXITY_LIMIT_INSNS) {
-      env.fail('E2BIG', `BPF program is too large. Processed ${env.insnsProcessed} insn`);
+      env.fail('E2BIG', `BPF program is too large. Processed ${env.insnsProcessed} insn`, {
+        kind: 'too_complex',
+        limit: COMPLEXITY_LIMIT_INSNS,
+      });
     }
     const { cur } = env;
     cur.lastInsn = prev;

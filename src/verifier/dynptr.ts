@@ -60,7 +60,8 @@ export function destroyDynptrAt(env: Env, frameno: number, spi: number): void {
     first = spi + 1;
     slot = env.cur.frames[frameno]!.stack[first]!;
   }
-  if (slot.reg.dynptr?.type === 'ringbuf') env.fail('EINVAL', 'cannot overwrite referenced dynptr');
+  if (slot.reg.dynptr?.type === 'ringbuf')
+    env.fail('EINVAL', 'cannot overwrite referenced dynptr', { kind: 'dynptr_overwritten' });
   env.scratched.markSlot(first);
   env.scratched.markSlot(first - 1);
   const { id } = slot.reg;
@@ -73,7 +74,7 @@ export function destroyDynptrAt(env: Env, frameno: number, spi: number): void {
 
 function makeDynptr(env: Env, reg: Reg, type: DynptrType): void {
   const spi = dynptrSlot(env, reg);
-  if (typeof spi === 'string') env.refuse('EINVAL');
+  if (typeof spi === 'string') env.refuse('EINVAL', { kind: 'dynptr_place' });
   destroyDynptrAt(env, reg.frameno, spi);
   destroyDynptrAt(env, reg.frameno, spi - 1);
   const id = env.nextId();
@@ -141,24 +142,46 @@ export function checkDynptrArg(
 ): void {
   const reg = env.reg(regno);
   if (reg.type !== PTR_TO_STACK && reg.type !== CONST_PTR_TO_DYNPTR) {
-    env.fail('EINVAL', `arg#${regno - 1} expected pointer to stack or const struct bpf_dynptr`);
+    env.fail('EINVAL', `arg#${regno - 1} expected pointer to stack or const struct bpf_dynptr`, {
+      kind: 'dynptr_place',
+      register: regno,
+      argument: regno,
+    });
   }
   if (arg.uninit) {
     if (reg.type === CONST_PTR_TO_DYNPTR || dynptrSlot(env, reg) === 'invalid') {
-      env.fail('EINVAL', 'Dynptr has to be an uninitialized dynptr');
+      env.fail('EINVAL', 'Dynptr has to be an uninitialized dynptr', {
+        kind: 'dynptr_initialised',
+        register: regno,
+        argument: regno,
+      });
     }
     for (let i = 0; i < DYNPTR_SIZE; i += 8) write(i);
     makeDynptr(env, env.reg(regno), arg.dynptr ?? 'local');
     return;
   }
   if (reg.type === CONST_PTR_TO_DYNPTR && !arg.rdonly) {
-    env.fail('EINVAL', 'cannot pass pointer to const bpf_dynptr, the helper mutates it');
+    env.fail('EINVAL', 'cannot pass pointer to const bpf_dynptr, the helper mutates it', {
+      kind: 'read_only',
+      register: regno,
+      argument: regno,
+      detail: 'dynptr',
+    });
   }
   if (!isInitialised(env, reg)) {
-    env.fail('EINVAL', `Expected an initialized dynptr as arg #${regno - 1}`);
+    env.fail('EINVAL', `Expected an initialized dynptr as arg #${regno - 1}`, {
+      kind: 'dynptr_uninitialised',
+      register: regno,
+      argument: regno,
+    });
   }
   if (arg.dynptr !== undefined && dynptrOf(env, reg).dynptr?.type !== arg.dynptr) {
-    env.fail('EINVAL', `Expected a dynptr of type ${arg.dynptr} as arg #${regno - 1}`);
+    env.fail('EINVAL', `Expected a dynptr of type ${arg.dynptr} as arg #${regno - 1}`, {
+      kind: 'dynptr_type',
+      register: regno,
+      argument: regno,
+      expected: arg.dynptr,
+    });
   }
   if (reg.type === PTR_TO_STACK) {
     const spi = slotIndex(reg.off + Number(reg.v.tnum.value));

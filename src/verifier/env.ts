@@ -6,6 +6,7 @@ import { type FormatOptions, formatInsn, KERNEL_LOG } from '../asm/disasm.ts';
 import { CALL, CLASS, JMP_OP } from '../asm/opcodes.ts';
 import type { Insn } from '../contracts/insn.ts';
 import type { MapInfo } from '../contracts/maps.ts';
+import type { RefusalReason } from '../contracts/refusal.ts';
 import type { InsnFacts, LineInfo, VerifyRequest } from '../contracts/verify.ts';
 import type { HelperRow } from '../spec/types.ts';
 import type { ErrnoName } from '../util/errno.ts';
@@ -37,6 +38,8 @@ export const CALLS_CALLBACK = 8;
 /** Speculative paths stop before this instruction, or after it. */
 export const NOSPEC = 16;
 export const NOSPEC_RESULT = 32;
+/** The call advances an iterator: loops around it converge by the iterator's state. */
+export const ITER_NEXT = 64;
 
 /** What a parameter of a global function must be, from its BTF. */
 export interface SubprogArg {
@@ -224,14 +227,14 @@ export class Env {
   // Refusals and the log
 
   /** Adds a line to the log and ends the verification (or the speculative path). */
-  fail(errno: ErrnoName, message: string): never {
+  fail(errno: ErrnoName, message: string, reason: RefusalReason): never {
     this.log.write(`${message}\n`);
-    throw new Refusal(errno);
+    throw new Refusal(errno, reason);
   }
 
-  /** Ends the verification; the reason is in the log already, or there is none. */
-  refuse(errno: ErrnoName): never {
-    throw new Refusal(errno);
+  /** Ends the verification; the text is in the log already, or there is none. */
+  refuse(errno: ErrnoName, reason: RefusalReason): never {
+    throw new Refusal(errno, reason);
   }
 
   verbose(text: string): void {
@@ -325,18 +328,20 @@ export class Env {
 
   /** The register as a source operand: it must have been written. */
   readReg(n: number): Reg {
-    if (n > 10) this.fail('EINVAL', `R${n} is invalid`);
+    if (n > 10) this.fail('EINVAL', `R${n} is invalid`, { kind: 'register_unknown', register: n });
     this.scratched.regs |= 1 << n;
     const reg = this.reg(n);
-    if (reg.type === NOT_INIT) this.fail('EACCES', `R${n} !read_ok`);
+    if (reg.type === NOT_INIT)
+      this.fail('EACCES', `R${n} !read_ok`, { kind: 'register_unwritten', register: n });
     return reg;
   }
 
   /** The register as a destination: it may be written. */
   checkWritable(n: number): void {
-    if (n > 10) this.fail('EINVAL', `R${n} is invalid`);
+    if (n > 10) this.fail('EINVAL', `R${n} is invalid`, { kind: 'register_unknown', register: n });
     this.scratched.regs |= 1 << n;
-    if (n === 10) this.fail('EACCES', 'frame pointer is read only');
+    if (n === 10)
+      this.fail('EACCES', 'frame pointer is read only', { kind: 'frame_pointer_written', register: n });
   }
 
   setUnknown(n: number): void {
@@ -437,7 +442,10 @@ export class Env {
     if (speculative) state.speculative = true;
     this.pending.push({ state, insn, prev, logEnd: this.log.end, pathLength: this.path.length });
     if (this.pending.length > JUMP_SEQUENCE_LIMIT) {
-      this.fail(tooMany, `The sequence of ${this.pending.length} jumps is too complex.`);
+      this.fail(tooMany, `The sequence of ${this.pending.length} jumps is too complex.`, {
+        kind: 'too_many_paths',
+        limit: JUMP_SEQUENCE_LIMIT,
+      });
     }
     if (state.parent !== null) state.parent.branches++;
     return state;
@@ -450,7 +458,10 @@ export class Env {
     state.frames.push(new Frame(state.owner, MAIN_CALLSITE, 0, subprog));
     this.pending.push({ state, insn, prev, logEnd: this.log.end, pathLength: this.path.length });
     if (this.pending.length > JUMP_SEQUENCE_LIMIT) {
-      this.fail('EFAULT', `The sequence of ${this.pending.length} jumps is too complex for async cb.`);
+      this.fail('EFAULT', `The sequence of ${this.pending.length} jumps is too complex for async cb.`, {
+        kind: 'too_many_paths',
+        limit: JUMP_SEQUENCE_LIMIT,
+      });
     }
     this.scratched.markAll();
     return state;

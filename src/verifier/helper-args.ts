@@ -138,7 +138,8 @@ export function newCallMeta(helper: HelperRow): CallMeta {
 /** Kinds that a socket map's value argument has instead: a socket. */
 function effectiveKind(env: Env, arg: HelperArg, meta: CallMeta): ArgKind {
   if (arg.kind !== 'map_value' || meta.map?.type.holds !== 'socket') return arg.kind;
-  if (arg.nullable || arg.uninit) env.fail('EINVAL', 'invalid arg_type for sockmap/sockhash');
+  if (arg.nullable || arg.uninit)
+    env.fail('EINVAL', 'invalid arg_type for sockmap/sockhash', { kind: 'internal' });
   return 'btf_id_sock_common';
 }
 
@@ -162,7 +163,14 @@ export function checkRegType(env: Env, n: number, rules: ArgRules): void {
   if (rules.nullable) type &= ~MAYBE_NULL;
   if (rules.kptr) type &= ~(MEM_ALLOC | MEM_PERCPU);
   if (!accepted.includes(type)) {
-    env.fail('EACCES', `R${n} type=${typeName(reg.type)} expected=${accepted.map(typeName).join(', ')}`);
+    env.fail('EACCES', `R${n} type=${typeName(reg.type)} expected=${accepted.map(typeName).join(', ')}`, {
+      kind: 'argument_type',
+      register: n,
+      argument: n,
+      given: typeName(reg.type),
+      expected: accepted.map(typeName).join(', '),
+      function: rules.helperName ?? '',
+    });
   }
   if (reg.base !== PTR_TO_BTF_ID) return;
   if (accepted === MEMORY) {
@@ -170,13 +178,19 @@ export function checkRegType(env: Env, n: number, rules: ArgRules): void {
       env.fail(
         'EACCES',
         `${rules.helperName ?? ''}() may write into memory pointed by R${n} type=${typeName(reg.type)}`,
+        { kind: 'read_only', register: n, argument: n, function: rules.helperName ?? '' },
       );
     }
     return;
   }
   if ((reg.type & (MEM_PERCPU | MEM_ALLOC)) !== 0) return;
   if (reg.maybeNull && (!rules.nullable || rules.release)) {
-    env.fail('EACCES', `Possibly NULL pointer passed to helper arg${n}`);
+    env.fail('EACCES', `Possibly NULL pointer passed to helper arg${n}`, {
+      kind: 'argument_null',
+      register: n,
+      argument: n,
+      function: rules.helperName ?? '',
+    });
   }
   if (rules.kptr) {
     checkKptrType(env, rules.kptr, reg, n);
@@ -185,7 +199,14 @@ export function checkRegType(env: Env, n: number, rules: ArgRules): void {
   const wanted = rules.btfType ?? 'sock_common';
   const strict = rules.release === true && wanted !== 'sock_common';
   if (!structMatches(env, reg.struct, reg.off, wanted, strict)) {
-    env.fail('EACCES', `R${n} is of type ${reg.struct?.name ?? '?'} but ${wanted} is expected`);
+    env.fail('EACCES', `R${n} is of type ${reg.struct?.name ?? '?'} but ${wanted} is expected`, {
+      kind: 'argument_type',
+      register: n,
+      argument: n,
+      given: reg.struct?.name ?? '?',
+      expected: wanted,
+      function: rules.helperName ?? '',
+    });
   }
 }
 
@@ -196,7 +217,12 @@ export function checkArgOffset(env: Env, n: number, release: boolean, dynptr: bo
   if (release) {
     if (dynptr && type === PTR_TO_STACK) return;
     if (reg.off !== 0) {
-      env.fail('EINVAL', `R${n} must have zero offset when passed to release func or trusted arg to kfunc`);
+      env.fail('EINVAL', `R${n} must have zero offset when passed to release func or trusted arg to kfunc`, {
+        kind: 'argument_offset',
+        register: n,
+        argument: n,
+        offset: reg.off,
+      });
     }
     checkUnmodified(env, reg, n, false);
     return;
@@ -247,7 +273,13 @@ export function checkHelperMemory(env: Env, n: number, size: number, access: Hel
   const reg = env.reg(n);
   const { zeroSize, write } = access;
   const refuseWrite = (): void => {
-    if (write) env.fail('EACCES', `R${n} cannot write into ${typeName(reg.type)}`);
+    if (write)
+      env.fail('EACCES', `R${n} cannot write into ${typeName(reg.type)}`, {
+        kind: 'read_only',
+        register: n,
+        argument: n,
+        given: typeName(reg.type),
+      });
   };
   switch (reg.base) {
     case PTR_TO_PACKET:
@@ -290,13 +322,19 @@ export function checkHelperMemory(env: Env, n: number, size: number, access: Hel
       if (reg.base === PTR_TO_CTX && isPlainContext(env)) {
         if (size === 0) {
           if (zeroSize) return;
-          env.refuse('EACCES');
+          env.refuse('EACCES', { kind: 'argument_zero_size', register: n, argument: n });
         }
         accessMemory(env, { ptr: n, off: size - 1, size: 1, write, value: -1 });
         return;
       }
       if (zeroSize && size === 0 && isNull(reg)) return;
-      env.fail('EACCES', `R${n} type=${typeName(reg.type)} expected=${typeName(PTR_TO_STACK)}`);
+      env.fail('EACCES', `R${n} type=${typeName(reg.type)} expected=${typeName(PTR_TO_STACK)}`, {
+        kind: 'argument_type',
+        register: n,
+        argument: n,
+        given: typeName(reg.type),
+        expected: typeName(PTR_TO_STACK),
+      });
   }
 }
 
@@ -310,16 +348,25 @@ export function checkSizeArg(
   const reg = env.reg(n);
   meta.maxSize = reg.v.umax;
   if (reg.v.smin < 0n) {
-    env.fail('EACCES', `R${n} min value is negative, either use unsigned or 'var &= const'`);
+    env.fail('EACCES', `R${n} min value is negative, either use unsigned or 'var &= const'`, {
+      kind: 'argument_negative_size',
+      register: n,
+      argument: n,
+    });
   }
   if (reg.v.umin === 0n && !access.zeroSize) {
     env.fail(
       'EACCES',
       `R${n} invalid zero-sized read: u64=[${BigInt.asIntN(64, reg.v.umin)},${BigInt.asIntN(64, reg.v.umax)}]`,
+      { kind: 'argument_zero_size', register: n, argument: n },
     );
   }
   if (reg.v.umax >= BigInt(MAX_VAR_SIZE)) {
-    env.fail('EACCES', `R${n} unbounded memory access, use 'var &= const' or 'if (var < const)'`);
+    env.fail('EACCES', `R${n} unbounded memory access, use 'var &= const' or 'if (var < const)'`, {
+      kind: 'argument_unbounded_size',
+      register: n,
+      argument: n,
+    });
   }
   // Of a size that is not known only part may be filled: then all must be initialised.
   const known = reg.v.tnum.mask === 0n;
@@ -356,61 +403,175 @@ function checkFieldPointer(env: Env, n: number, kind: 'timer' | 'workqueue'): vo
   const map = reg.map!;
   const what = fieldName(kind);
   if (reg.v.tnum.mask !== 0n) {
-    env.fail('EINVAL', `R${n} doesn't have constant offset. ${what} has to be at the constant offset`);
+    env.fail('EINVAL', `R${n} doesn't have constant offset. ${what} has to be at the constant offset`, {
+      kind: 'argument_offset',
+      register: n,
+      argument: n,
+      field: what,
+      detail: 'variable',
+    });
   }
-  if (!map.hasBtf) env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use ${what}`);
+  if (!map.hasBtf)
+    env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use ${what}`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      map: map.name,
+      field: what,
+      detail: 'no types',
+    });
   const field = map.specialFields?.find((f) => f.kind === kind);
-  if (field === undefined) env.fail('EINVAL', `map '${map.name}' has no valid ${what}`);
+  if (field === undefined)
+    env.fail('EINVAL', `map '${map.name}' has no valid ${what}`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      map: map.name,
+      field: what,
+    });
   const at = BigInt.asIntN(64, reg.v.tnum.value) + BigInt(reg.off);
   if (BigInt(field.offset) !== at) {
-    env.fail('EINVAL', `off ${at} doesn't point to 'struct ${what}' that is at ${field.offset}`);
+    env.fail('EINVAL', `off ${at} doesn't point to 'struct ${what}' that is at ${field.offset}`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      map: map.name,
+      field: what,
+      offset: Number(at),
+      limit: field.offset,
+      detail: 'other place',
+    });
   }
 }
 
 function checkSpinLock(env: Env, n: number, acquire: boolean): void {
   const reg = env.reg(n);
   if (reg.v.tnum.mask !== 0n) {
-    env.fail('EINVAL', `R${n} doesn't have constant offset. bpf_spin_lock has to be at the constant offset`);
+    env.fail('EINVAL', `R${n} doesn't have constant offset. bpf_spin_lock has to be at the constant offset`, {
+      kind: 'argument_offset',
+      register: n,
+      argument: n,
+      field: 'bpf_spin_lock',
+      detail: 'variable',
+    });
   }
   const { map } = reg;
-  if (map === null) env.fail('EINVAL', `local 'kptr' has no valid bpf_spin_lock`);
-  if (!map.hasBtf) env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use bpf_spin_lock`);
+  if (map === null)
+    env.fail('EINVAL', `local 'kptr' has no valid bpf_spin_lock`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      field: 'bpf_spin_lock',
+    });
+  if (!map.hasBtf)
+    env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use bpf_spin_lock`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      map: map.name,
+      field: 'bpf_spin_lock',
+      detail: 'no types',
+    });
   const field = map.specialFields?.find((f) => f.kind === 'spin_lock');
-  if (field === undefined) env.fail('EINVAL', `map '${map.name}' has no valid bpf_spin_lock`);
+  if (field === undefined)
+    env.fail('EINVAL', `map '${map.name}' has no valid bpf_spin_lock`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      map: map.name,
+      field: 'bpf_spin_lock',
+    });
   const at = BigInt.asIntN(64, reg.v.tnum.value) + BigInt(reg.off);
   if (BigInt(field.offset) !== at) {
-    env.fail('EINVAL', `off ${at} doesn't point to 'struct bpf_spin_lock' that is at ${field.offset}`);
+    env.fail('EINVAL', `off ${at} doesn't point to 'struct bpf_spin_lock' that is at ${field.offset}`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      map: map.name,
+      field: 'bpf_spin_lock',
+      offset: Number(at),
+      limit: field.offset,
+      detail: 'other place',
+    });
   }
   const { cur } = env;
   if (acquire) {
-    if (cur.activeLocks > 0) env.fail('EINVAL', 'Locking two bpf_spin_locks are not allowed');
-    acquireLock(env, reg.id, map);
+    if (cur.activeLocks > 0)
+      env.fail('EINVAL', 'Locking two bpf_spin_locks are not allowed', { kind: 'lock_twice' });
+    acquireLock(env, 'lock', reg.id, map);
     return;
   }
-  if (cur.activeLocks === 0) env.fail('EINVAL', 'bpf_spin_unlock without taking a lock');
-  if (findLock(cur, reg.id, map) === undefined) env.fail('EINVAL', 'bpf_spin_unlock of different lock');
+  if (cur.activeLocks === 0)
+    env.fail('EINVAL', 'bpf_spin_unlock without taking a lock', {
+      kind: 'lock_mismatch',
+      detail: 'none is held',
+    });
+  if (findLock(cur, ['lock'], reg.id, map) === undefined)
+    env.fail('EINVAL', 'bpf_spin_unlock of different lock', {
+      kind: 'lock_mismatch',
+      detail: 'another lock is held',
+    });
   if (reg.id !== cur.activeLockId || map !== cur.activeLockObject) {
-    env.fail('EINVAL', 'bpf_spin_unlock cannot be out of order');
+    env.fail('EINVAL', 'bpf_spin_unlock cannot be out of order', {
+      kind: 'lock_mismatch',
+      detail: 'another lock was taken later',
+    });
   }
-  releaseLock(cur, reg.id, map);
+  releaseLock(cur, 'lock', reg.id, map);
 }
 
 function checkKptrDest(env: Env, n: number, meta: CallMeta): void {
   const reg = env.reg(n);
   const { map } = reg;
   if (map !== null) {
-    if (!map.hasBtf) env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use bpf_kptr_xchg`);
+    if (!map.hasBtf)
+      env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use bpf_kptr_xchg`, {
+        kind: 'argument_field',
+        register: n,
+        argument: n,
+        map: map.name,
+        field: 'kptr',
+        detail: 'no types',
+      });
     meta.map = map;
   }
   if (reg.v.tnum.mask !== 0n) {
-    env.fail('EINVAL', `R${n} doesn't have constant offset. kptr has to be at the constant offset`);
+    env.fail('EINVAL', `R${n} doesn't have constant offset. kptr has to be at the constant offset`, {
+      kind: 'argument_offset',
+      register: n,
+      argument: n,
+      field: 'kptr',
+      detail: 'variable',
+    });
   }
   const fields = map?.specialFields?.filter(isKptr) ?? [];
-  if (fields.length === 0) env.fail('EINVAL', `R${n} has no valid kptr`);
+  if (fields.length === 0)
+    env.fail('EINVAL', `R${n} has no valid kptr`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      field: 'kptr',
+    });
   const at = reg.off + Number(BigInt.asIntN(64, reg.v.tnum.value));
   const field = fields.find((f) => f.offset === at);
-  if (field === undefined) env.fail('EACCES', `off=${at} doesn't point to kptr`);
-  if (field.kind === 'kptr_untrusted') env.fail('EACCES', `off=${at} kptr isn't referenced kptr`);
+  if (field === undefined)
+    env.fail('EACCES', `off=${at} doesn't point to kptr`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      field: 'kptr',
+      offset: at,
+      detail: 'other place',
+    });
+  if (field.kind === 'kptr_untrusted')
+    env.fail('EACCES', `off=${at} kptr isn't referenced kptr`, {
+      kind: 'argument_field',
+      register: n,
+      argument: n,
+      field: 'kptr',
+      offset: at,
+      detail: 'not referenced',
+    });
   meta.kptr = field;
 }
 
@@ -419,26 +580,63 @@ function checkConstString(env: Env, n: number): void {
   const reg = env.reg(n);
   const map = reg.map!;
   if ((map.flags & BPF_F_RDONLY_PROG) === 0 || !map.frozen) {
-    env.fail('EACCES', `R${n} does not point to a readonly map'`);
+    env.fail('EACCES', `R${n} does not point to a readonly map'`, {
+      kind: 'argument_string',
+      register: n,
+      argument: n,
+      map: map.name,
+      detail: 'map not read-only',
+    });
   }
-  if (reg.v.tnum.mask !== 0n) env.fail('EACCES', `R${n} is not a constant address'`);
+  if (reg.v.tnum.mask !== 0n)
+    env.fail('EACCES', `R${n} is not a constant address'`, {
+      kind: 'argument_string',
+      register: n,
+      argument: n,
+      detail: 'address not constant',
+    });
   if (!map.type.directValue || map.constant === undefined) {
-    env.fail('EACCES', 'no direct value access support for this map type');
+    env.fail('EACCES', 'no direct value access support for this map type', {
+      kind: 'argument_string',
+      register: n,
+      argument: n,
+      map: map.name,
+      detail: 'map without direct values',
+    });
   }
   checkMapValue(env, n, reg.off, map.valueSize - reg.off, false, false);
   for (let at = reg.off + Number(reg.v.tnum.value); at < map.valueSize; at++) {
     if (map.constant(at, 1) === 0n) return;
   }
-  env.fail('EINVAL', 'string is not zero-terminated');
+  env.fail('EINVAL', 'string is not zero-terminated', {
+    kind: 'argument_string',
+    register: n,
+    argument: n,
+    detail: 'no end',
+  });
 }
 
 function noteRelease(env: Env, n: number, arg: HelperArg, meta: CallMeta): void {
   const reg = env.reg(n);
   if (arg.kind === 'dynptr') {
-    if (reg.type !== PTR_TO_STACK) env.fail('EINVAL', 'cannot release unowned const bpf_dynptr');
-    if (!dynptrHoldsReference(env, reg)) env.fail('EINVAL', `arg ${n} is an unacquired reference`);
+    if (reg.type !== PTR_TO_STACK)
+      env.fail('EINVAL', 'cannot release unowned const bpf_dynptr', {
+        kind: 'release_unowned',
+        register: n,
+        argument: n,
+      });
+    if (!dynptrHoldsReference(env, reg))
+      env.fail('EINVAL', `arg ${n} is an unacquired reference`, {
+        kind: 'release_unowned',
+        register: n,
+        argument: n,
+      });
   } else if (reg.refObjId === 0 && !isNull(reg)) {
-    env.fail('EINVAL', `R${n} must be referenced when passed to release function`);
+    env.fail('EINVAL', `R${n} must be referenced when passed to release function`, {
+      kind: 'release_unowned',
+      register: n,
+      argument: n,
+    });
   }
   meta.releaseReg = n;
 }
@@ -450,11 +648,22 @@ export function checkHelperArg(env: Env, index: number, meta: CallMeta): void {
   env.readReg(n);
   const reg = env.reg(n);
   if (arg.kind === 'anything') {
-    if (env.isLeak(reg)) env.fail('EACCES', `R${n} leaks addr into helper function`);
+    if (env.isLeak(reg))
+      env.fail('EACCES', `R${n} leaks addr into helper function`, {
+        kind: 'pointer_leak',
+        register: n,
+        argument: n,
+        detail: 'helper',
+      });
     return;
   }
   if (isPacketPointer(reg.type) && !mayPassPacket(env, meta.helper)) {
-    env.fail('EACCES', 'helper access to the packet is not allowed');
+    env.fail('EACCES', 'helper access to the packet is not allowed', {
+      kind: 'argument_packet',
+      register: n,
+      argument: n,
+      function: meta.helper.name,
+    });
   }
   const kind = effectiveKind(env, arg, meta);
   if (!(isNull(reg) && arg.nullable)) {
@@ -473,7 +682,11 @@ export function checkHelperArg(env: Env, index: number, meta: CallMeta): void {
   if (arg.release) noteRelease(env, n, arg, meta);
   if (reg.refObjId !== 0 && kind !== 'kptr_xchg_dest') {
     if (meta.refObjId !== 0) {
-      env.fail('EACCES', `more than one arg with ref_obj_id R${n} ${reg.refObjId} ${meta.refObjId}`);
+      env.fail('EACCES', `more than one arg with ref_obj_id R${n} ${reg.refObjId} ${meta.refObjId}`, {
+        kind: 'argument_reference',
+        register: n,
+        argument: n,
+      });
     }
     meta.refObjId = reg.refObjId;
   }
@@ -500,6 +713,7 @@ function checkKind(env: Env, n: number, kind: ArgKind, arg: HelperArg, meta: Cal
         env.fail(
           'EINVAL',
           `timer pointer in R1 map_uid=${meta.mapUid} doesn't match map pointer in R2 map_uid=${reg.mapUid}`,
+          { kind: 'argument_map', register: n, argument: n, detail: 'another map' },
         );
       }
       meta.map = reg.map;
@@ -523,7 +737,12 @@ function checkKind(env: Env, n: number, kind: ArgKind, arg: HelperArg, meta: Cal
       );
       break;
     case 'percpu_btf_id':
-      if (reg.struct === null) env.fail('EACCES', `Helper has invalid btf_id in R${n}`);
+      if (reg.struct === null)
+        env.fail('EACCES', `Helper has invalid btf_id in R${n}`, {
+          kind: 'argument_type',
+          register: n,
+          argument: n,
+        });
       meta.struct = reg.struct;
       break;
     case 'spin_lock':
@@ -561,7 +780,12 @@ function checkKind(env: Env, n: number, kind: ArgKind, arg: HelperArg, meta: Cal
       );
       break;
     case 'const_alloc_size_or_zero':
-      if (reg.v.tnum.mask !== 0n) env.fail('EACCES', `R${n} is not a known constant'`);
+      if (reg.v.tnum.mask !== 0n)
+        env.fail('EACCES', `R${n} is not a known constant'`, {
+          kind: 'argument_constant',
+          register: n,
+          argument: n,
+        });
       meta.memSize = reg.v.tnum.value;
       markPrecise(env, n);
       break;

@@ -4,11 +4,12 @@
  */
 import { propagatePrecision } from './backtrack.ts';
 import { isMayGoto } from './cfg.ts';
-import { CALLS_CALLBACK, type Env, FORCE_CHECKPOINT, JUMP_POINT } from './env.ts';
+import { CALLS_CALLBACK, type Env, FORCE_CHECKPOINT, ITER_NEXT, JUMP_POINT } from './env.ts';
 import { type Explored, sameCallsites } from './explored.ts';
 import { COMPLEXITY_LIMIT_STATES } from './limits.ts';
 import { NOT_INIT, NOT_INIT_REG, type Reg, SCALAR, UNKNOWN_REG } from './registers.ts';
-import { EMPTY_SLOT, isSpilled, type VState } from './state.ts';
+import { ITER_ACTIVE, iterDepthsDiffer, iterState } from './slot-objects.ts';
+import { EMPTY_SLOT, isSpilled, slotIndex, type VState } from './state.ts';
 import {
   EXACT,
   maybeLooping,
@@ -55,16 +56,27 @@ function refuseEndlessLoop(env: Env, old: VState, insn: number): never {
   env.printState(cur, cur.curframe, true);
   env.verbose('old state:');
   env.printState(old, cur.curframe, true);
-  env.refuse('EINVAL');
+  env.refuse('EINVAL', { kind: 'endless_loop', insn });
 }
 
 type Match = 'hit' | 'miss' | 'miss-in-loop' | 'hit-in-loop';
+
+/** Whether the iterator that R1 points to may have more elements; the state is known to be valid. */
+function advancesActive(state: VState): boolean {
+  const r1 = state.frame.regs[1]!;
+  const spi = slotIndex(r1.off + Number(BigInt.asIntN(64, r1.v.tnum.value)));
+  return iterState(state.frames[r1.frameno]!.stack[spi]!.reg) === ITER_ACTIVE;
+}
 
 /** Compares with a state on the current path: its paths are not finished, so it proves nothing by itself. */
 function matchOpen(env: Env, old: VState, insn: number): Match {
   const { cur } = env;
   const inner = old.frame;
   if (inner.inAsyncCallback && inner.asyncEntryCount !== cur.frame.asyncEntryCount) return 'miss-in-loop';
+  if ((env.marks[insn]! & ITER_NEXT) !== 0) {
+    const converged = statesEqual(env, old, cur, RANGE_WITHIN) && advancesActive(cur);
+    return converged ? 'hit-in-loop' : 'miss-in-loop';
+  }
   if (
     isMayGoto(env.insns[insn]!) &&
     old.mayGotoDepth !== cur.mayGotoDepth &&
@@ -78,6 +90,7 @@ function matchOpen(env: Env, old: VState, insn: number): Match {
   if (
     maybeLooping(old, cur) &&
     statesEqual(env, old, cur, EXACT) &&
+    !iterDepthsDiffer(old, cur) &&
     old.mayGotoDepth === cur.mayGotoDepth &&
     old.callbackUnrollDepth === cur.callbackUnrollDepth
   ) {

@@ -38,16 +38,26 @@ function refuse(env: Env, insn: Insn, reason: Reason, offIsDst: boolean): never 
       return env.fail(
         'EACCES',
         `R${offIsDst ? dst : src} has unknown scalar with mixed signed bounds, ${suffix}`,
+        { kind: 'speculation', register: offIsDst ? dst : src, detail: 'bounds' },
       );
     case 'type':
       return env.fail(
         'EACCES',
         `R${offIsDst ? src : dst} has pointer with unsupported alu operation, ${suffix}`,
+        { kind: 'speculation', register: offIsDst ? src : dst, detail: 'type' },
       );
     case 'paths':
-      return env.fail('EACCES', `R${dst} tried to ${op} from different maps, paths or scalars, ${suffix}`);
+      return env.fail('EACCES', `R${dst} tried to ${op} from different maps, paths or scalars, ${suffix}`, {
+        kind: 'speculation',
+        register: dst,
+        detail: 'paths',
+      });
     case 'limit':
-      return env.fail('EACCES', `R${dst} tried to ${op} beyond pointer bounds, ${suffix}`);
+      return env.fail('EACCES', `R${dst} tried to ${op} beyond pointer bounds, ${suffix}`, {
+        kind: 'speculation',
+        register: dst,
+        detail: 'limit',
+      });
   }
 }
 

@@ -35,17 +35,28 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
       env.fail(
         'EACCES',
         `tail_calls are not allowed when call stack of previous frames is ${depth} bytes. Too large`,
+        { kind: 'stack_tail_call', actual: depth, limit: 256 },
       );
     }
     const size = rounded(subprog.stackDepth);
     if (privateAllowed && modes[index] === UNKNOWN && size >= PRIVATE_STACK_MIN) modes[index] = PRIVATE;
     if (modes[index] === PRIVATE) {
-      if (size > STACK_LIMIT) env.fail('EACCES', `stack size of subprog ${index} is ${size}. Too large`);
+      if (size > STACK_LIMIT)
+        env.fail('EACCES', `stack size of subprog ${index} is ${size}. Too large`, {
+          kind: 'stack_frame',
+          actual: size,
+          limit: STACK_LIMIT,
+          insn: env.subprogs[index]!.start,
+        });
       return;
     }
     depth += size;
     if (depth > STACK_LIMIT) {
-      env.fail('EACCES', `combined stack size of ${returns.length + 1} calls is ${depth}. Too large`);
+      env.fail('EACCES', `combined stack size of ${returns.length + 1} calls is ${depth}. Too large`, {
+        kind: 'stack_combined',
+        actual: depth,
+        limit: STACK_LIMIT,
+      });
     }
   };
 
@@ -66,7 +77,11 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
       index = callee;
       if (subprogs[index]!.hasTailCall) tailCallBelow = true;
       if (returns.length >= MAX_FRAMES) {
-        env.fail('E2BIG', `the call stack of ${returns.length} frames is too deep !`);
+        env.fail('E2BIG', `the call stack of ${returns.length} frames is too deep !`, {
+          kind: 'call_depth',
+          actual: returns.length,
+          limit: 8,
+        });
       }
       enter();
       called = true;

@@ -8,7 +8,7 @@ import { checkDynptrArg } from './dynptr.ts';
 import type { Env, SubprogArg } from './env.ts';
 import { checkArgOffset, checkHelperMemory, checkRegType } from './helper-args.ts';
 import { Refusal } from './refusal.ts';
-import { isNull, MAYBE_NULL, PTR_TO_ARENA, PTR_TO_CTX, SCALAR } from './registers.ts';
+import { isNull, MAYBE_NULL, PTR_TO_ARENA, PTR_TO_CTX, SCALAR, typeName } from './registers.ts';
 import { accessMemory } from './transfer/memory.ts';
 import { notNull } from './transfer/not-null.ts';
 
@@ -21,7 +21,7 @@ function checkMemArg(env: Env, n: number, size: number): void {
     checkHelperMemory(env, n, size, { write: false, zeroSize: true });
     checkHelperMemory(env, n, size, { write: true, zeroSize: true });
   } catch (refusal) {
-    if (refusal instanceof Refusal) env.refuse('EINVAL');
+    if (refusal instanceof Refusal) env.refuse('EINVAL', refusal.reason);
     throw refusal;
   } finally {
     if (reg.maybeNull) env.setReg(n, reg);
@@ -34,22 +34,46 @@ function checkArg(env: Env, index: number, arg: SubprogArg): void {
   if (arg.untrusted) return;
   switch (arg.kind) {
     case 'scalar':
-      if (reg.type !== SCALAR) env.fail('EINVAL', `R${n} is not a scalar`);
+      if (reg.type !== SCALAR)
+        env.fail('EINVAL', `R${n} is not a scalar`, {
+          kind: 'argument_type',
+          register: n,
+          argument: n,
+          given: typeName(reg.type),
+          expected: 'scalar',
+        });
       return;
     case 'ctx':
       checkArgOffset(env, n, false, false);
-      if (reg.type !== PTR_TO_CTX) env.fail('EINVAL', `arg#${index} expects pointer to ctx`);
+      if (reg.type !== PTR_TO_CTX)
+        env.fail('EINVAL', `arg#${index} expects pointer to ctx`, {
+          kind: 'argument_type',
+          register: n,
+          argument: n,
+          given: typeName(reg.type),
+          expected: 'ctx',
+        });
       return;
     case 'mem':
       checkArgOffset(env, n, false, false);
       checkMemArg(env, n, arg.memSize ?? 0);
       if (!arg.nullable && (reg.type & MAYBE_NULL) !== 0) {
-        env.fail('EINVAL', `arg#${index} is expected to be non-NULL`);
+        env.fail('EINVAL', `arg#${index} is expected to be non-NULL`, {
+          kind: 'argument_null',
+          register: n,
+          argument: n,
+        });
       }
       return;
     case 'arena':
       if (reg.type !== PTR_TO_ARENA && reg.type !== SCALAR) {
-        env.fail('EINVAL', `R${n} is not a pointer to arena or scalar.`);
+        env.fail('EINVAL', `R${n} is not a pointer to arena or scalar.`, {
+          kind: 'argument_type',
+          register: n,
+          argument: n,
+          given: typeName(reg.type),
+          expected: 'arena',
+        });
       }
       return;
     case 'dynptr':
@@ -72,7 +96,8 @@ function checkArg(env: Env, index: number, arg: SubprogArg): void {
 /** Checks R1–R5 against the BTF of the function; null where they fit, else why the call is refused. */
 export function checkSubprogArgs(env: Env, index: number): Refusal | null {
   const subprog = env.subprogs[index]!;
-  if (subprog.typeId === 0 || subprog.unreliable) return new Refusal('EINVAL');
+  if (subprog.typeId === 0 || subprog.unreliable)
+    return new Refusal('EINVAL', { kind: 'global_function', function: subprog.name });
   try {
     const args = prepareArgs(env, index);
     args.forEach((arg, i) => {

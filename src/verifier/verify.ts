@@ -122,7 +122,11 @@ function checkGlobals(env: Env): void {
 function checkLength(env: Env): void {
   const limit = env.bpfCapable ? MAX_INSNS_CAPABLE : MAX_INSNS;
   if (env.count === 0 || env.count > limit) {
-    env.fail('E2BIG', `a program has 1 to ${limit} instructions, this one has ${env.count}`);
+    env.fail('E2BIG', `a program has 1 to ${limit} instructions, this one has ${env.count}`, {
+      kind: 'program_length',
+      limit,
+      actual: env.count,
+    });
   }
 }
 
@@ -149,7 +153,9 @@ function runPhases(env: Env): void {
 function checkMissingKfuncs(env: Env): void {
   const { insns, seen } = env;
   if (insns.some((insn, i) => seen[i] !== 0 && isKfuncCall(insn) && insn.imm === 0)) {
-    env.fail('EINVAL', 'invalid kernel function call not eliminated in verifier pass');
+    env.fail('EINVAL', 'invalid kernel function call not eliminated in verifier pass', {
+      kind: 'function_unknown',
+    });
   }
 }
 

@@ -93,17 +93,33 @@ function checkSane(env: Env, v: Scalar, off: number, type: number): void {
   if (v.tnum.mask === 0n) {
     const value = BigInt.asIntN(64, v.tnum.value);
     if (value >= MAX_OFF || value <= -MAX_OFF) {
-      env.fail('EINVAL', `math between ${name} pointer and ${value} is not allowed`);
+      env.fail('EINVAL', `math between ${name} pointer and ${value} is not allowed`, {
+        kind: 'pointer_offset',
+        given: name,
+        detail: 'huge',
+      });
     }
   }
   if (off >= MAX_VAR_OFF || off <= -MAX_VAR_OFF) {
-    env.fail('EINVAL', `${name} pointer offset ${off} is not allowed`);
+    env.fail('EINVAL', `${name} pointer offset ${off} is not allowed`, {
+      kind: 'pointer_offset',
+      given: name,
+      detail: 'huge',
+    });
   }
   if (v.smin === -0x8000_0000_0000_0000n) {
-    env.fail('EINVAL', `math between ${name} pointer and register with unbounded min value is not allowed`);
+    env.fail('EINVAL', `math between ${name} pointer and register with unbounded min value is not allowed`, {
+      kind: 'pointer_offset',
+      given: name,
+      detail: 'unbounded',
+    });
   }
   if (v.smin >= MAX_OFF || v.smin <= -MAX_OFF) {
-    env.fail('EINVAL', `value ${v.smin} makes ${name} pointer be out of bounds`);
+    env.fail('EINVAL', `value ${v.smin} makes ${name} pointer be out of bounds`, {
+      kind: 'pointer_offset',
+      given: name,
+      detail: 'huge',
+    });
   }
 }
 
@@ -117,12 +133,14 @@ function checkResultInBounds(env: Env, insn: Insn, result: Reg): void {
       env.fail(
         'EACCES',
         `R${dst} variable stack access prohibited for !root, var_off=${formatVarOff(result.v.tnum)} off=${off}`,
+        { kind: 'stack_variable', register: dst, detail: 'unprivileged' },
       );
     }
     if (off >= 0 || off < -STACK_LIMIT) {
       env.fail(
         'EACCES',
         `R${dst} stack pointer arithmetic goes out of range, prohibited for !root; off=${off}`,
+        { kind: 'stack_bounds', register: dst, offset: off, detail: 'unprivileged' },
       );
     }
   } else if (result.type === PTR_TO_MAP_VALUE) {
@@ -149,7 +167,11 @@ function checkMovable(env: Env, insn: Insn, ptr: Reg, off: Reg): void {
   ) {
     return;
   }
-  env.fail('EACCES', `R${insn.dst} pointer arithmetic on ${typeName(ptr.type)} prohibited`);
+  env.fail('EACCES', `R${insn.dst} pointer arithmetic on ${typeName(ptr.type)} prohibited`, {
+    kind: 'pointer_arithmetic',
+    register: insn.dst,
+    given: typeName(ptr.type),
+  });
 }
 
 function fitsS32(n: bigint): boolean {
@@ -165,9 +187,18 @@ function added(env: Env, ptr: Reg, off: Reg): Reg {
 }
 
 function subtracted(env: Env, insn: Insn, ptr: Reg, off: Reg, offIsDst: boolean): Reg {
-  if (offIsDst) env.fail('EACCES', `R${insn.dst} tried to subtract pointer from scalar`);
+  if (offIsDst)
+    env.fail('EACCES', `R${insn.dst} tried to subtract pointer from scalar`, {
+      kind: 'pointer_subtraction',
+      register: insn.dst,
+      detail: 'from a number',
+    });
   if (ptr.type === PTR_TO_STACK) {
-    env.fail('EACCES', `R${insn.dst} subtraction from stack pointer prohibited`);
+    env.fail('EACCES', `R${insn.dst} subtraction from stack pointer prohibited`, {
+      kind: 'pointer_subtraction',
+      register: insn.dst,
+      detail: 'from a stack pointer',
+    });
   }
   const fixed = BigInt(ptr.off) - off.v.smin;
   if (off.v.tnum.mask === 0n && fitsS32(fixed)) return ptr.with({ off: Number(fixed) });
@@ -195,10 +226,17 @@ function pointerAlu(env: Env, insn: Insn, ptr: Reg, off: Reg, offIsDst: boolean)
       env.setUnknown(dst);
       return;
     }
-    env.fail('EACCES', `R${dst} 32-bit pointer arithmetic prohibited`);
+    env.fail('EACCES', `R${dst} 32-bit pointer arithmetic prohibited`, {
+      kind: 'pointer_32bit',
+      register: dst,
+    });
   }
   if (ptr.maybeNull) {
-    env.fail('EACCES', `R${dst} pointer arithmetic on ${typeName(ptr.type)} prohibited, null-check it first`);
+    env.fail(
+      'EACCES',
+      `R${dst} pointer arithmetic on ${typeName(ptr.type)} prohibited, null-check it first`,
+      { kind: 'pointer_null_arithmetic', register: dst, given: typeName(ptr.type) },
+    );
   }
   // Accesses through it are probed: its offset does not matter.
   if (ptr.base === PTR_TO_MEM && (ptr.type & PTR_UNTRUSTED) !== 0) return;
@@ -208,9 +246,18 @@ function pointerAlu(env: Env, insn: Insn, ptr: Reg, off: Reg, offIsDst: boolean)
   const sanitized = op === ALU_OP.ADD || op === ALU_OP.SUB;
   const window = sanitized ? openAluWindow(env, insn, ptr, off, offIsDst) : null;
   if (op === ALU_OP.AND || op === ALU_OP.OR || op === ALU_OP.XOR) {
-    env.fail('EACCES', `R${dst} bitwise operator ${SIGNS[op >> 4]} on pointer prohibited`);
+    env.fail('EACCES', `R${dst} bitwise operator ${SIGNS[op >> 4]} on pointer prohibited`, {
+      kind: 'pointer_operator',
+      register: dst,
+      detail: SIGNS[op >> 4] ?? '',
+    });
   }
-  if (!sanitized) env.fail('EACCES', `R${dst} pointer arithmetic with ${SIGNS[op >> 4]} operator prohibited`);
+  if (!sanitized)
+    env.fail('EACCES', `R${dst} pointer arithmetic with ${SIGNS[op >> 4]} operator prohibited`, {
+      kind: 'pointer_operator',
+      register: dst,
+      detail: SIGNS[op >> 4] ?? '',
+    });
   const result = op === ALU_OP.ADD ? added(env, ptr, off) : subtracted(env, insn, ptr, off, offIsDst);
   checkSane(env, result.v, result.off, ptr.type);
   env.setReg(dst, result);
@@ -254,7 +301,12 @@ function binary(env: Env, insn: Insn): void {
         env.setUnknown(insn.dst);
         return;
       }
-      env.fail('EACCES', `R${insn.dst} pointer ${SIGNS[op >> 4]} pointer prohibited`);
+      env.fail('EACCES', `R${insn.dst} pointer ${SIGNS[op >> 4]} pointer prohibited`, {
+        kind: 'pointer_operator',
+        register: insn.dst,
+        detail: SIGNS[op >> 4] ?? '',
+        given: 'two pointers',
+      });
     }
     markPrecise(env, insn.dst);
     pointerAlu(env, insn, src, dst, true);
@@ -272,7 +324,7 @@ function checkUnary(env: Env, insn: Insn): void {
   const register = (insn.code & SOURCE.X) !== 0;
   if (op === ALU_OP.NEG) {
     if (register || insn.src !== 0 || insn.off !== 0 || insn.imm !== 0) {
-      env.fail('EINVAL', 'BPF_NEG uses reserved fields');
+      env.fail('EINVAL', 'BPF_NEG uses reserved fields', { kind: 'encoding' });
     }
   } else if (
     insn.src !== 0 ||
@@ -280,10 +332,14 @@ function checkUnary(env: Env, insn: Insn): void {
     (insn.imm !== 16 && insn.imm !== 32 && insn.imm !== 64) ||
     (is64 && register)
   ) {
-    env.fail('EINVAL', 'BPF_END uses reserved fields');
+    env.fail('EINVAL', 'BPF_END uses reserved fields', { kind: 'encoding' });
   }
   const reg = env.readReg(insn.dst);
-  if (env.isLeak(reg)) env.fail('EACCES', `R${insn.dst} pointer arithmetic prohibited`);
+  if (env.isLeak(reg))
+    env.fail('EACCES', `R${insn.dst} pointer arithmetic prohibited`, {
+      kind: 'pointer_operator',
+      register: insn.dst,
+    });
   env.checkWritable(insn.dst);
   if (reg.type !== SCALAR) {
     env.setUnknown(insn.dst);
@@ -299,20 +355,27 @@ function checkUnary(env: Env, insn: Insn): void {
 
 function checkMovFields(env: Env, insn: Insn, is64: boolean): void {
   if ((insn.code & SOURCE.X) === 0) {
-    if (insn.src !== 0 || insn.off !== 0) env.fail('EINVAL', 'BPF_MOV uses reserved fields');
+    if (insn.src !== 0 || insn.off !== 0)
+      env.fail('EINVAL', 'BPF_MOV uses reserved fields', { kind: 'encoding' });
     return;
   }
   if (is64 && insn.off === MOV_OFF.ADDR_SPACE_CAST) {
     if (insn.imm !== 1 && insn.imm !== 1 << 16) {
-      env.fail('EINVAL', 'addr_space_cast insn can only convert between address space 1 and 0');
+      env.fail('EINVAL', 'addr_space_cast insn can only convert between address space 1 and 0', {
+        kind: 'encoding',
+      });
     }
     if (env.arena === null) {
-      env.fail('EINVAL', 'addr_space_cast insn can only be used in a program that has an associated arena');
+      env.fail('EINVAL', 'addr_space_cast insn can only be used in a program that has an associated arena', {
+        kind: 'map_not_for_program',
+        detail: 'no arena',
+      });
     }
     return;
   }
   const widths = is64 ? [0, 8, 16, 32] : [0, 8, 16];
-  if (!widths.includes(insn.off) || insn.imm !== 0) env.fail('EINVAL', 'BPF_MOV uses reserved fields');
+  if (!widths.includes(insn.off) || insn.imm !== 0)
+    env.fail('EINVAL', 'BPF_MOV uses reserved fields', { kind: 'encoding' });
 }
 
 /** `dst = (sN)src`: a copy of the number only where the sign cannot be set. */
@@ -331,7 +394,11 @@ function moveRegister(env: Env, insn: Insn, is64: boolean): void {
     } else if (insn.off === 0) {
       env.setReg(insn.dst, linkBeforeCopy(env, insn.src));
     } else if (env.isLeak(src)) {
-      env.fail('EACCES', `R${insn.src} sign-extension part of pointer`);
+      env.fail('EACCES', `R${insn.src} sign-extension part of pointer`, {
+        kind: 'pointer_leak',
+        register: insn.src,
+        detail: 'part of it',
+      });
     } else if (src.type === SCALAR) {
       moveSignExtended(env, insn, src, true);
     } else {
@@ -339,7 +406,12 @@ function moveRegister(env: Env, insn: Insn, is64: boolean): void {
     }
     return;
   }
-  if (env.isLeak(src)) env.fail('EACCES', `R${insn.src} partial copy of pointer`);
+  if (env.isLeak(src))
+    env.fail('EACCES', `R${insn.src} partial copy of pointer`, {
+      kind: 'pointer_leak',
+      register: insn.src,
+      detail: 'part of it',
+    });
   if (src.type !== SCALAR) {
     env.setReg(insn.dst, scalarReg(zext32(UNKNOWN_REG.v)));
   } else if (insn.off === 0) {
@@ -370,15 +442,22 @@ function checkBinary(env: Env, insn: Insn): void {
   const division = op === ALU_OP.DIV || op === ALU_OP.MOD;
   const badOff = insn.off !== 0 && !(insn.off === 1 && division);
   if (badOff || (register ? insn.imm !== 0 : insn.src !== 0)) {
-    env.fail('EINVAL', 'BPF_ALU uses reserved fields');
+    env.fail('EINVAL', 'BPF_ALU uses reserved fields', { kind: 'encoding' });
   }
   if (register) env.readReg(insn.src);
   env.readReg(insn.dst);
-  if (division && !register && insn.imm === 0) env.fail('EINVAL', 'div by zero');
+  if (division && !register && insn.imm === 0)
+    env.fail('EINVAL', 'div by zero', { kind: 'division_by_zero', register: insn.dst });
   const shift = op === ALU_OP.LSH || op === ALU_OP.RSH || op === ALU_OP.ARSH;
   if (shift && !register) {
     const bits = insnClass(insn.code) === CLASS.ALU64 ? 64 : 32;
-    if (insn.imm < 0 || insn.imm >= bits) env.fail('EINVAL', `invalid shift ${insn.imm}`);
+    if (insn.imm < 0 || insn.imm >= bits)
+      env.fail('EINVAL', `invalid shift ${insn.imm}`, {
+        kind: 'shift_too_wide',
+        register: insn.dst,
+        limit: bits - 1,
+        actual: insn.imm,
+      });
   }
   env.checkWritable(insn.dst);
   binary(env, insn);
@@ -388,7 +467,8 @@ export function checkAlu(env: Env, insn: Insn): void {
   const op = insnOp(insn.code);
   if (op === ALU_OP.END || op === ALU_OP.NEG) checkUnary(env, insn);
   else if (op === ALU_OP.MOV) checkMov(env, insn);
-  else if (op > ALU_OP.END) env.fail('EINVAL', `invalid BPF_ALU opcode ${op.toString(16)}`);
+  else if (op > ALU_OP.END)
+    env.fail('EINVAL', `invalid BPF_ALU opcode ${op.toString(16)}`, { kind: 'encoding' });
   else checkBinary(env, insn);
   sanityCheck(env, insn.dst, 'alu');
 }

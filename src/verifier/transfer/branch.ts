@@ -124,7 +124,7 @@ function syncLinked(state: VState, known: Reg, linked: readonly LinkedReg[]): vo
 
 function refined(env: Env, reg: Reg, v: Scalar, context: string): Reg {
   const sane = checkInvariants(v, context, (line) => {
-    if (env.testRegInvariants) env.fail('EFAULT', line);
+    if (env.testRegInvariants) env.fail('EFAULT', line, { kind: 'bounds_violated' });
     env.verbose(`${line}\n`);
   });
   return sane === reg.v ? reg : scalarReg(sane, reg.id, reg.off);
@@ -163,7 +163,7 @@ function learnNotNull(env: Env, insn: Insn, dst: Reg, src: Reg, taken: VState): 
 
 function mayGoto(env: Env, explored: Explored, insn: Insn): void {
   if (insn.code !== MAY_GOTO_CODE || insn.src !== 0 || insn.dst !== 0 || insn.imm !== 0) {
-    env.fail('EINVAL', `invalid may_goto imm ${insn.imm}`);
+    env.fail('EINVAL', `invalid may_goto imm ${insn.imm}`, { kind: 'encoding' });
   }
   const previous = env.cur.parent === null ? null : explored.previousEntry(env.cur.parent, env.insn);
   const fallen = env.pushPath(env.insn + 1, env.insn, false, 'ENOMEM');
@@ -176,13 +176,16 @@ function mayGoto(env: Env, explored: Explored, insn: Insn): void {
 function operands(env: Env, insn: Insn): { dst: Reg; src: Reg } {
   const dst = env.readReg(insn.dst);
   if ((insn.code & SOURCE.X) === 0) {
-    if (insn.src !== 0) env.fail('EINVAL', 'BPF_JMP/JMP32 uses reserved fields');
+    if (insn.src !== 0) env.fail('EINVAL', 'BPF_JMP/JMP32 uses reserved fields', { kind: 'encoding' });
     return { dst, src: scalarReg(constantFromNumber(insn.imm)) };
   }
-  if (insn.imm !== 0) env.fail('EINVAL', 'BPF_JMP/JMP32 uses reserved fields');
+  if (insn.imm !== 0) env.fail('EINVAL', 'BPF_JMP/JMP32 uses reserved fields', { kind: 'encoding' });
   const src = env.readReg(insn.src);
   if (!(isPacketPointerOrEnd(dst.type) && isPacketPointerOrEnd(src.type)) && env.isLeak(src)) {
-    env.fail('EACCES', `R${insn.src} pointer comparison prohibited`);
+    env.fail('EACCES', `R${insn.src} pointer comparison prohibited`, {
+      kind: 'pointer_comparison',
+      register: insn.src,
+    });
   }
   return { dst, src };
 }
@@ -198,7 +201,7 @@ function follow(env: Env, insn: Insn, taken: boolean): void {
 export function checkCondJump(env: Env, explored: Explored, insn: Insn): void {
   const op = insnOp(insn.code);
   if (op === JMP_OP.JA || op > JMP_OP.JCOND) {
-    env.fail('EINVAL', `invalid BPF_JMP/JMP32 opcode ${op.toString(16)}`);
+    env.fail('EINVAL', `invalid BPF_JMP/JMP32 opcode ${op.toString(16)}`, { kind: 'encoding' });
   }
   if (op === JMP_OP.JCOND) {
     mayGoto(env, explored, insn);
@@ -247,7 +250,10 @@ export function checkCondJump(env: Env, explored: Explored, insn: Insn): void {
     !learnPacketRange(insn, current, register ? env.reg(insn.src) : null, env.cur, taken) &&
     env.isLeak(current)
   ) {
-    env.fail('EACCES', `R${insn.dst} pointer comparison prohibited`);
+    env.fail('EACCES', `R${insn.dst} pointer comparison prohibited`, {
+      kind: 'pointer_comparison',
+      register: insn.dst,
+    });
   }
   if (env.logsInsns) env.printInsnState(env.cur, env.cur.curframe);
 }

@@ -81,13 +81,28 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
       const last = type.members[type.members.length - 1];
       const tail = last === undefined ? null : btf.resolved(last.type);
       if (tail === null || tail.kind !== 'array' || tail.count !== 0) {
-        env.fail('EACCES', `access beyond struct ${owner} at off ${off} size ${size}`);
+        env.fail('EACCES', `access beyond struct ${owner} at off ${off} size ${size}`, {
+          kind: 'struct_access',
+          region: 'struct',
+          struct: owner,
+          offset: off,
+          size,
+          detail: 'beyond its end',
+        });
       }
       return { struct: null, pointer: false, flags: 0, field: last!.name, owner };
     }
     // Of the members of a union a pointer counts first: the kernel takes the first member that fits.
     const member = type.members.find((m) => m.bitOffset >> 3 < off + size && off < memberEnd(btf, m));
-    if (member === undefined) env.fail('EACCES', `access beyond the end of member of struct:${owner}`);
+    if (member === undefined)
+      env.fail('EACCES', `access beyond the end of member of struct:${owner}`, {
+        kind: 'struct_access',
+        region: 'struct',
+        struct: owner,
+        offset: off,
+        size,
+        detail: 'beyond its end',
+      });
     if (member.bitSize !== 0) return { struct: null, pointer: false, flags: 0, field: member.name, owner };
     const start = member.bitOffset >> 3;
     let inner = btf.resolve(member.type);
@@ -110,10 +125,28 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
           env.fail(
             'EACCES',
             `access beyond the end of member ${member.name} (mend:${start + 8}) in struct ${owner} with off ${off} size ${size}`,
+            {
+              kind: 'struct_access',
+              region: 'struct',
+              struct: owner,
+              field: member.name,
+              offset: off,
+              size,
+              detail: 'beyond the member',
+            },
           );
         env.fail(
           'EACCES',
           `cannot access ptr member ${member.name} with moff ${start} in struct ${owner} with off ${off} size ${size}`,
+          {
+            kind: 'struct_access',
+            region: 'struct',
+            struct: owner,
+            field: member.name,
+            offset: off,
+            size,
+            detail: 'part of a pointer',
+          },
         );
       }
       const target = btf.resolve(innerType.type);
@@ -134,11 +167,25 @@ function walkStruct(env: Env, btf: Btf, id: number, offset: number, size: number
       env.fail(
         'EACCES',
         `access beyond the end of member ${member.name} (mend:${start + memberSize}) in struct ${owner} with off ${off} size ${size}`,
+        {
+          kind: 'struct_access',
+          region: 'struct',
+          struct: owner,
+          field: member.name,
+          offset: off,
+          size,
+          detail: 'beyond the member',
+        },
       );
     }
     return { struct: null, pointer: false, flags: 0, field: member.name, owner };
   }
-  return env.fail('EINVAL', `Type '${btf.name(at)}' is not a struct`);
+  return env.fail('EINVAL', `Type '${btf.name(at)}' is not a struct`, {
+    kind: 'struct_access',
+    region: 'struct',
+    struct: btf.name(at),
+    detail: 'no struct',
+  });
 }
 
 /** What a load gives that is no pointer to a struct. */
@@ -200,27 +247,70 @@ export function accessKernelStruct(
   const reg = env.reg(n);
   const struct = reg.struct!;
   if (!env.allowPtrLeaks) {
-    env.fail('EPERM', `'struct ${struct.name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
+    env.fail('EPERM', `'struct ${struct.name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`, {
+      kind: 'capability',
+      expected: 'CAP_PERFMON',
+      struct: struct.name,
+    });
   }
   if (!env.request.gplCompatible && struct.kernel) {
-    env.fail('EINVAL', `Cannot access kernel 'struct ${struct.name}' from non-GPL compatible program`);
+    env.fail('EINVAL', `Cannot access kernel 'struct ${struct.name}' from non-GPL compatible program`, {
+      kind: 'licence',
+      struct: struct.name,
+    });
   }
-  if (off < 0) env.fail('EACCES', `R${n} is ptr_${struct.name} invalid negative access: off=${off}`);
+  if (off < 0)
+    env.fail('EACCES', `R${n} is ptr_${struct.name} invalid negative access: off=${off}`, {
+      kind: 'struct_access',
+      register: n,
+      region: 'struct',
+      struct: struct.name,
+      offset: off,
+      size,
+      detail: 'before its start',
+    });
   if (reg.v.tnum.mask !== 0n || reg.v.tnum.value !== 0n) {
     env.fail(
       'EACCES',
       `R${n} is ptr_${struct.name} invalid variable offset: off=${off}, var_off=${formatVarOff(reg.v.tnum)}`,
+      { kind: 'variable_offset', register: n, region: 'struct', struct: struct.name },
     );
   }
   if ((reg.type & MEM_USER) !== 0) {
-    env.fail('EACCES', `R${n} is ptr_${struct.name} access user memory: off=${off}`);
+    env.fail('EACCES', `R${n} is ptr_${struct.name} access user memory: off=${off}`, {
+      kind: 'struct_access',
+      register: n,
+      region: 'struct',
+      struct: struct.name,
+      offset: off,
+      size,
+      detail: 'user memory',
+    });
   }
   if ((reg.type & MEM_PERCPU) !== 0) {
-    env.fail('EACCES', `R${n} is ptr_${struct.name} access percpu memory: off=${off}`);
+    env.fail('EACCES', `R${n} is ptr_${struct.name} access percpu memory: off=${off}`, {
+      kind: 'struct_access',
+      register: n,
+      region: 'struct',
+      struct: struct.name,
+      offset: off,
+      size,
+      detail: 'per-CPU memory',
+    });
   }
-  if (write) env.fail('EACCES', 'only read is supported');
+  if (write)
+    env.fail('EACCES', 'only read is supported', {
+      kind: 'read_only',
+      register: n,
+      region: 'struct',
+      struct: struct.name,
+      write: true,
+    });
   if (struct.btf === undefined) {
-    env.fail('EACCES', `access to struct ${struct.name} needs the kernel's BTF`);
+    env.fail('EACCES', `access to struct ${struct.name} needs the kernel's BTF`, {
+      kind: 'missing_kernel_types',
+      struct: struct.name,
+    });
   }
   const walked = walkStruct(env, struct.btf, struct.id, off, size);
   env.factsOf(env.insn).probeMem = true;
@@ -250,13 +340,36 @@ export function accessMapObject(
 ): void {
   const name = env.reg(n).map?.type.kernelStruct ?? 'bpf_map';
   if (!env.allowPtrLeaks) {
-    env.fail('EPERM', `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`);
+    env.fail('EPERM', `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN`, {
+      kind: 'capability',
+      expected: 'CAP_PERFMON',
+      struct: name,
+    });
   }
-  if (off < 0) env.fail('EACCES', `R${n} is ${name} invalid negative access: off=${off}`);
-  if (write) env.fail('EACCES', `only read from ${name} is supported`);
+  if (off < 0)
+    env.fail('EACCES', `R${n} is ${name} invalid negative access: off=${off}`, {
+      kind: 'struct_access',
+      register: n,
+      region: 'struct',
+      struct: name,
+      offset: off,
+      size,
+      detail: 'before its start',
+    });
+  if (write)
+    env.fail('EACCES', `only read from ${name} is supported`, {
+      kind: 'read_only',
+      register: n,
+      region: 'struct',
+      struct: name,
+      write: true,
+    });
   const struct = kernelStruct(env, name);
   if (struct.btf === undefined) {
-    env.fail('ENOTSUPP', 'map_ptr access not supported without CONFIG_DEBUG_INFO_BTF');
+    env.fail('ENOTSUPP', 'map_ptr access not supported without CONFIG_DEBUG_INFO_BTF', {
+      kind: 'missing_kernel_types',
+      struct: name,
+    });
   }
   const walked = walkStruct(env, struct.btf, struct.id, off, size);
   env.factsOf(env.insn).probeMem = true;

@@ -44,16 +44,29 @@ import { accessMemory } from './memory.ts';
 import { clearPacketPointers } from './packet.ts';
 
 function findHelper(env: Env, id: number): HelperRow {
-  if (helperIdUnknown(id)) env.fail('EINVAL', `invalid func ${helperName(id)}#${id}`);
+  if (helperIdUnknown(id))
+    env.fail('EINVAL', `invalid func ${helperName(id)}#${id}`, {
+      kind: 'function_unknown',
+      function: helperName(id),
+    });
   const row = helperPrototype(env, id);
   if (row === null) {
-    return env.fail('EINVAL', `program of this type cannot use helper ${helperName(id)}#${id}`);
+    return env.fail('EINVAL', `program of this type cannot use helper ${helperName(id)}#${id}`, {
+      kind: 'function_not_allowed',
+      function: helperName(id),
+    });
   }
   if (row.gplOnly && !env.request.gplCompatible) {
-    env.fail('EINVAL', 'cannot call GPL-restricted function from non-GPL compatible program');
+    env.fail('EINVAL', 'cannot call GPL-restricted function from non-GPL compatible program', {
+      kind: 'licence',
+      function: row.name,
+    });
   }
   if (row.mightSleep && !env.cur.sleepable) {
-    env.fail('EINVAL', 'helper call might sleep in a non-sleepable prog');
+    env.fail('EINVAL', 'helper call might sleep in a non-sleepable prog', {
+      kind: 'function_sleeps',
+      function: row.name,
+    });
   }
   return row;
 }
@@ -67,7 +80,14 @@ function recordCall(env: Env, meta: CallMeta): void {
     helper.mapAccess !== undefined &&
     helper.mapAccess !== 'read'
   ) {
-    env.fail('EACCES', 'write into map forbidden');
+    env.fail('EACCES', 'write into map forbidden', {
+      kind: 'read_only',
+      map: map.name,
+      region: 'map_value',
+      register: 1,
+      argument: 1,
+      write: true,
+    });
   }
   const facts = env.factsOf(env.insn);
   // An inner map is known only by what it looks like.
@@ -93,7 +113,13 @@ function recordKey(env: Env, key: bigint | null): void {
 
 /** The index of a tail call, where it is known and in the array. */
 function recordTailCallIndex(env: Env, meta: CallMeta): void {
-  if (meta.map?.type.holds !== 'prog') env.fail('EINVAL', 'expected prog array map for tail call');
+  if (meta.map?.type.holds !== 'prog')
+    env.fail('EINVAL', 'expected prog array map for tail call', {
+      kind: 'argument_map',
+      register: 2,
+      argument: 2,
+      expected: 'prog_array',
+    });
   const index = env.reg(3);
   const max = BigInt(meta.map?.maxEntries ?? 0);
   if (index.type === SCALAR && index.v.tnum.mask === 0n && index.v.tnum.value < max) {
@@ -111,7 +137,7 @@ function checkFormat(env: Env, helper: HelperRow): void {
   );
   if (at < 0) return;
   const size = Number(env.reg(at + 3).v.tnum.value);
-  if (size % 8 !== 0) env.refuse('EINVAL');
+  if (size % 8 !== 0) env.refuse('EINVAL', { kind: 'format_string', function: helper.name });
   const fmt = env.reg(at + 1);
   const { valueSize, constant } = fmt.map!;
   let text = '';
@@ -120,7 +146,8 @@ function checkFormat(env: Env, helper: HelperRow): void {
     if (byte === 0) break;
     text += String.fromCharCode(byte);
   }
-  if (!isValidFormat(text, size / 8)) env.fail('EINVAL', 'Invalid format string');
+  if (!isValidFormat(text, size / 8))
+    env.fail('EINVAL', 'Invalid format string', { kind: 'format_string', function: helper.name });
 }
 
 function release(env: Env, meta: CallMeta): void {
@@ -131,7 +158,13 @@ function release(env: Env, meta: CallMeta): void {
   if (helper.args[n - 1]!.kind === 'dynptr') done = releaseDynptr(env, env.reg(n));
   else if (meta.refObjId !== 0) done = releaseReference(env, meta.refObjId);
   else done = isNull(env.reg(n));
-  if (!done) env.fail('EINVAL', `func ${helper.name}#${helper.id} reference has not been acquired before`);
+  if (!done)
+    env.fail('EINVAL', `func ${helper.name}#${helper.id} reference has not been acquired before`, {
+      kind: 'release_unowned',
+      register: n,
+      argument: n,
+      function: helper.name,
+    });
 }
 
 /** Whether the loop could be inlined: flags 0 and one callback on every path. Looking at the flags makes them matter. */
@@ -153,7 +186,12 @@ function runEffects(env: Env, meta: CallMeta): { packet: boolean; dynptr: Reg | 
   let dynptr: Reg | null = null;
   if (helper.tailCall) checkResourceLeak(env, true, 'tail_call');
   if (helper.zeroFlagsArg !== undefined && !isNull(env.reg(helper.zeroFlagsArg + 1))) {
-    env.fail('EINVAL', `${helper.name.replace(/^bpf_/, '')}() doesn't support non-zero flags`);
+    env.fail('EINVAL', `${helper.name.replace(/^bpf_/, '')}() doesn't support non-zero flags`, {
+      kind: 'function_flags',
+      function: helper.name,
+      register: 4,
+      argument: 4,
+    });
   }
   if (helper.callbackShape === 'loop') {
     noteInlineLoop(env, meta.subprog);
@@ -174,7 +212,13 @@ function runEffects(env: Env, meta: CallMeta): { packet: boolean; dynptr: Reg | 
     const first = helper.args[0]!;
     const type = env.reg(1).type;
     if (first.kind === 'mem' && at > 0 && type !== PTR_TO_MAP_VALUE) {
-      env.fail('EACCES', `Unsupported reg type ${typeName(type)} for bpf_dynptr_from_mem data`);
+      env.fail('EACCES', `Unsupported reg type ${typeName(type)} for bpf_dynptr_from_mem data`, {
+        kind: 'argument_type',
+        given: typeName(type),
+        function: helper.name,
+        register: 1,
+        argument: 1,
+      });
     }
   } else if (at >= 0) {
     dynptr = dynptrOf(env, env.reg(at + 1));
@@ -291,7 +335,14 @@ function checkMapHelper(env: Env, meta: CallMeta): void {
   }
   if (allowed && helper.mapTypes !== undefined) allowed = helper.mapTypes.includes(map.type.name);
   if (!allowed)
-    env.fail('EINVAL', `cannot pass map_type ${map.type.id} into func ${helper.name}#${helper.id}`);
+    env.fail('EINVAL', `cannot pass map_type ${map.type.id} into func ${helper.name}#${helper.id}`, {
+      kind: 'argument_map',
+      function: helper.name,
+      map: map.name,
+      given: map.type.name,
+      register: 1,
+      argument: 1,
+    });
 }
 
 /** In a function, a tail call that fails returns to the caller as if with an unknown result. */

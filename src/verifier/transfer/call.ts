@@ -23,6 +23,7 @@ function callGlobal(env: Env, index: number): void {
     env.fail(
       'EINVAL',
       'global function calls are not allowed while holding a lock,\nuse static function instead',
+      { kind: 'lock_held', function: subprog.name, detail: 'global function' },
     );
   }
   if (subprog.mightSleep && !env.cur.sleepable) {
@@ -30,10 +31,14 @@ function callGlobal(env: Env, index: number): void {
       'EINVAL',
       'global functions that may sleep are not allowed in non-sleepable context,\n' +
         'i.e., in a RCU/IRQ/preempt-disabled section, or in\na non-sleepable BPF program context',
+      { kind: 'function_sleeps', function: subprog.name },
     );
   }
   if (refusal !== null) {
-    env.fail(refusal.errno, `Caller passes invalid args into func#${index} ('${subprog.name}')`);
+    env.fail(refusal.errno, `Caller passes invalid args into func#${index} ('${subprog.name}')`, {
+      ...refusal.reason,
+      function: subprog.name,
+    });
   }
   env.verbose(`Func#${index} ('${subprog.name}') is global and assumed valid.\n`);
   if (subprog.changesPacket) clearPacketPointers(env);
@@ -75,7 +80,13 @@ function failRange(env: Env, reg: Reg, range: RetvalRange, when: string): never 
   if (reg.v.smin > -0x8000_0000_0000_0000n) known.push(` smin=${reg.v.smin}`);
   if (reg.v.smax < 0x7fff_ffff_ffff_ffffn) known.push(` smax=${reg.v.smax}`);
   text += known.length === 0 ? ' unknown scalar value' : known.join('');
-  env.fail('EINVAL', `${text} should have been in [${range.min}, ${range.max}]`);
+  env.fail('EINVAL', `${text} should have been in [${range.min}, ${range.max}]`, {
+    kind: 'return_range',
+    register: 0,
+    min: range.min,
+    max: range.max,
+    detail: when,
+  });
 }
 
 function within(range: RetvalRange, reg: Reg): boolean {
@@ -88,9 +99,19 @@ export function returnToCaller(env: Env, explored: Explored): void {
   env.liveStack.update();
   const callee = cur.frame;
   const r0 = callee.regs[0]!;
-  if (r0.type === PTR_TO_STACK) env.fail('EINVAL', 'cannot return stack pointer to the caller');
+  if (r0.type === PTR_TO_STACK)
+    env.fail('EINVAL', 'cannot return stack pointer to the caller', {
+      kind: 'return_pointer',
+      register: 0,
+      given: typeName(r0.type),
+    });
   if (callee.inCallback) {
-    if (r0.type !== SCALAR) env.fail('EACCES', 'R0 not a scalar value');
+    if (r0.type !== SCALAR)
+      env.fail('EACCES', 'R0 not a scalar value', {
+        kind: 'return_pointer',
+        register: 0,
+        given: typeName(r0.type),
+      });
     markPrecise(env, 0);
     if (!within(callee.callbackRange, r0)) failRange(env, r0, callee.callbackRange, 'At callback return');
     // The helper decides again whether there is another round.
@@ -126,7 +147,12 @@ function checkReturnCode(env: Env): void {
   const frame = env.cur.frames[0]!;
   const isSubprog = frame.subprog !== 0;
   const r0 = env.readReg(0);
-  if (env.isLeak(r0)) env.fail('EACCES', 'R0 leaks addr as return value');
+  if (env.isLeak(r0))
+    env.fail('EACCES', 'R0 leaks addr as return value', {
+      kind: 'pointer_leak',
+      register: 0,
+      detail: 'return value',
+    });
   let when = 'At program exit';
   let range: RetvalRange | null;
   if (frame.inAsyncCallback) {
@@ -134,7 +160,11 @@ function checkReturnCode(env: Env): void {
     range = frame.callbackRange;
   } else if (isSubprog) {
     if (r0.type !== SCALAR) {
-      env.fail('EINVAL', `At subprogram exit the register R0 is not a scalar value (${typeName(r0.type)})`);
+      env.fail('EINVAL', `At subprogram exit the register R0 is not a scalar value (${typeName(r0.type)})`, {
+        kind: 'return_pointer',
+        register: 0,
+        given: typeName(r0.type),
+      });
     }
     return;
   } else {
@@ -142,7 +172,13 @@ function checkReturnCode(env: Env): void {
   }
   if (range === null) return;
   if (r0.type !== SCALAR)
-    env.fail('EINVAL', `${when} the register R0 is not a known value (${typeName(r0.type)})`);
+    env.fail('EINVAL', `${when} the register R0 is not a known value (${typeName(r0.type)})`, {
+      kind: 'return_pointer',
+      register: 0,
+      given: typeName(r0.type),
+      min: range.min,
+      max: range.max,
+    });
   markPrecise(env, 0);
   if (!within(range, r0)) failRange(env, r0, range, when);
 }

@@ -39,7 +39,12 @@ const SHAPES: Readonly<Record<Shape, ShapeRules>> = {
   for_each_map_elem: {
     args: (env, caller, meta) => {
       const map = meta.map!;
-      if (!map.type.forEach) env.fail('ENOTSUPP', 'callback function not allowed for map');
+      if (!map.type.forEach)
+        env.fail('ENOTSUPP', 'callback function not allowed for map', {
+          kind: 'callback',
+          map: map.name,
+          detail: 'map',
+        });
       return [
         caller[1]!,
         pointerReg(PTR_TO_MAP_KEY, { map }),
@@ -85,7 +90,11 @@ function setArgs(frame: Frame, args: readonly Reg[], range: RetvalRange): void {
 /** Adds a frame for `subprog` to a state; refuses calls that are nested too deep. */
 export function enterFrame(env: Env, state: VState, subprog: number, callsite: number): Frame {
   if (state.frames.length >= MAX_FRAMES) {
-    env.fail('E2BIG', `the call stack of ${state.frames.length + 1} frames is too deep`);
+    env.fail('E2BIG', `the call stack of ${state.frames.length + 1} frames is too deep`, {
+      kind: 'call_depth',
+      actual: state.frames.length + 1,
+      limit: 8,
+    });
   }
   const frame = new Frame(state.owner, callsite, state.frames.length, subprog);
   env.scratched.markAll();

@@ -100,7 +100,14 @@ function loadPointer(env: Env, arg: Argument, value: number, off: number): void 
   }
   if (kind !== 'struct' && kind !== 'union') {
     env.verbose(`func '${name}' arg${arg.index} type ${kind.toUpperCase()} is not a struct\n`);
-    env.fail('EACCES', `invalid bpf_context access off=${off} size=8`);
+    env.fail('EACCES', `invalid bpf_context access off=${off} size=8`, {
+      kind: 'context_access',
+      register: 1,
+      region: 'context',
+      offset: off,
+      size: 8,
+      detail: 'pointer of unknown type',
+    });
   }
   const listed =
     attachType === 'TRACE_ITER' && ITER_ARGS[name.replace(/^bpf_iter_/, '')]?.[arg.name] !== undefined;
@@ -121,7 +128,14 @@ function loadPointer(env: Env, arg: Argument, value: number, off: number): void 
 /** Loads argument `off / 8` into register `value`. */
 export function accessBtfArgument(env: Env, off: number, size: number, value: number): void {
   const target = targetOf(env);
-  if (target === null) env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`);
+  if (target === null)
+    env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`, {
+      kind: 'context_access',
+      region: 'context',
+      offset: off,
+      size,
+      detail: 'argument',
+    });
   const { btf, proto, name, skip } = target;
   const index = off >> 3;
   const params = proto.params.slice(skip);
@@ -130,14 +144,26 @@ export function accessBtfArgument(env: Env, off: number, size: number, value: nu
   const param = returned ? { name: '', type: proto.returnType } : params[index];
   if (param === undefined) {
     env.verbose(`func '${name}' doesn't have ${index + 1}-th argument\n`);
-    env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`);
+    env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`, {
+      kind: 'context_access',
+      region: 'context',
+      offset: off,
+      size,
+      detail: 'argument',
+    });
   }
   const id = param.type === 0 ? 0 : btf.resolve(param.type);
   const type = id === 0 ? null : btf.type(id);
   if (type?.kind === 'ptr') {
     if (size !== 8) {
       env.verbose(`func '${name}' size ${size} must be 8\n`);
-      env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`);
+      env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`, {
+        kind: 'context_access',
+        region: 'context',
+        offset: off,
+        size,
+        detail: 'argument',
+      });
     }
     loadPointer(env, { target, index, name: param.name, pointee: type.type }, value, off);
     return;
@@ -146,7 +172,13 @@ export function accessBtfArgument(env: Env, off: number, size: number, value: nu
     env.verbose(
       `func '${name}' arg${index} '' has type ${type.kind.toUpperCase()}. Only pointer access is allowed\n`,
     );
-    env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`);
+    env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`, {
+      kind: 'context_access',
+      region: 'context',
+      offset: off,
+      size,
+      detail: 'argument',
+    });
   }
   env.setReg(value, UNKNOWN_REG);
 }

@@ -68,13 +68,25 @@ export function accessCtx(
   signed: boolean,
 ): void {
   const { ctx } = env.request.progType;
-  if (write && value >= 0 && env.isLeak(env.reg(value))) env.fail('EACCES', `R${value} leaks addr into ctx`);
+  if (write && value >= 0 && env.isLeak(env.reg(value)))
+    env.fail('EACCES', `R${value} leaks addr into ctx`, {
+      kind: 'pointer_leak',
+      register: value,
+      detail: 'context',
+    });
   checkUnmodified(env, env.reg(n), n, false);
   const access = ctxAccess(ctx, { offset: off, size, write, signed, attachType: attachTypeName(env) });
   if (access === null || !holdsCapability(env, access.capability)) {
     env.verbose(`invalid bpf_context access off=${off} size=${size}\n`);
     env.verboseLine(env.insn, '; ');
-    env.refuse('EACCES');
+    env.refuse('EACCES', {
+      kind: 'context_access',
+      register: n,
+      region: 'context',
+      offset: off,
+      size,
+      write,
+    });
   }
   const facts = env.factsOf(env.insn);
   facts.ctxOffset = off;

@@ -20,8 +20,8 @@ import { returnToCaller } from './call.ts';
 import { checkUnmodified } from './pointer-checks.ts';
 
 export function checkLdImm(env: Env, insn: Insn): void {
-  if (insn.code !== LD_IMM64) env.fail('EINVAL', 'invalid BPF_LD_IMM insn');
-  if (insn.off !== 0) env.fail('EINVAL', 'BPF_LD_IMM64 uses reserved fields');
+  if (insn.code !== LD_IMM64) env.fail('EINVAL', 'invalid BPF_LD_IMM insn', { kind: 'encoding' });
+  if (insn.off !== 0) env.fail('EINVAL', 'BPF_LD_IMM64 uses reserved fields', { kind: 'encoding' });
   env.checkWritable(insn.dst);
   const { dst } = insn;
   if (insn.src === PSEUDO.NONE) {
@@ -31,8 +31,14 @@ export function checkLdImm(env: Env, insn: Insn): void {
   if (insn.src === PSEUDO.FUNC) {
     const index = env.subprogStartingAt(env.insn + insn.imm + 1);
     const subprog = env.subprogs[index]!;
-    if (subprog.typeId === 0) env.fail('EINVAL', 'missing btf func_info');
-    if (subprog.linkage !== 'static') env.fail('EINVAL', 'callback function not static');
+    if (subprog.typeId === 0)
+      env.fail('EINVAL', 'missing btf func_info', { kind: 'callback', detail: 'no types' });
+    if (subprog.linkage !== 'static')
+      env.fail('EINVAL', 'callback function not static', {
+        kind: 'callback',
+        function: subprog.name,
+        detail: 'not static',
+      });
     env.factsOf(env.insn).subprog = index;
     env.setReg(dst, pointerReg(PTR_TO_FUNC, { raw: index }));
     return;
@@ -56,7 +62,10 @@ const CTX_REG = 6;
  */
 export function checkLdAbs(env: Env, explored: Explored, insn: Insn): void {
   if (!env.request.progType.legacyPacketLoads) {
-    env.fail('EINVAL', 'BPF_LD_[ABS|IND] instructions not allowed for this program type');
+    env.fail('EINVAL', 'BPF_LD_[ABS|IND] instructions not allowed for this program type', {
+      kind: 'packet_load',
+      detail: 'program type',
+    });
   }
   const mode = insnMode(insn.code);
   if (
@@ -65,13 +74,17 @@ export function checkLdAbs(env: Env, explored: Explored, insn: Insn): void {
     insnSize(insn.code) === SIZE.DW ||
     (mode === MODE.ABS && insn.src !== 0)
   ) {
-    env.fail('EINVAL', 'BPF_LD_[ABS|IND] uses reserved fields');
+    env.fail('EINVAL', 'BPF_LD_[ABS|IND] uses reserved fields', { kind: 'encoding' });
   }
   env.readReg(CTX_REG);
   // The load may end the program.
   checkResourceLeak(env, true, 'BPF_LD_[ABS|IND]');
   if (env.reg(CTX_REG).type !== PTR_TO_CTX) {
-    env.fail('EINVAL', 'at the time of BPF_LD_ABS|IND R6 != pointer to skb');
+    env.fail('EINVAL', 'at the time of BPF_LD_ABS|IND R6 != pointer to skb', {
+      kind: 'packet_load',
+      register: 6,
+      detail: 'R6',
+    });
   }
   if (mode === MODE.IND) env.readReg(insn.src);
   checkUnmodified(env, env.reg(CTX_REG), CTX_REG, false);

@@ -54,7 +54,7 @@ export function savePointerType(env: Env, type: number, trustMayDiffer: boolean)
     env.ptrType[env.insn] = base | ((type | previous) & (PTR_UNTRUSTED | MEM_RDONLY));
     return;
   }
-  env.fail('EINVAL', 'same insn cannot be used with different pointers');
+  env.fail('EINVAL', 'same insn cannot be used with different pointers', { kind: 'mixed_pointers' });
 }
 
 /** Bounds that contradict themselves are forgotten (or, when that is tested for, refused). */
@@ -62,7 +62,7 @@ export function sanityCheck(env: Env, n: number, context: string): void {
   const reg = env.reg(n);
   if (reg.type !== SCALAR) return;
   const v = checkInvariants(reg.v, context, (line) => {
-    if (env.testRegInvariants) env.fail('EFAULT', line);
+    if (env.testRegInvariants) env.fail('EFAULT', line, { kind: 'bounds_violated' });
     env.verbose(`${line}\n`);
   });
   if (v !== reg.v) env.setReg(n, scalarReg(v, reg.id, reg.off));
@@ -112,12 +112,14 @@ function store(env: Env, insn: Insn, strict: boolean): void {
 }
 
 export function checkStoreReg(env: Env, insn: Insn): void {
-  if (insnMode(insn.code) !== MODE.MEM || insn.imm !== 0) env.fail('EINVAL', 'BPF_STX uses reserved fields');
+  if (insnMode(insn.code) !== MODE.MEM || insn.imm !== 0)
+    env.fail('EINVAL', 'BPF_STX uses reserved fields', { kind: 'encoding' });
   store(env, insn, false);
 }
 
 export function checkStoreImm(env: Env, insn: Insn): void {
-  if (insnMode(insn.code) !== MODE.MEM || insn.src !== 0) env.fail('EINVAL', 'BPF_ST uses reserved fields');
+  if (insnMode(insn.code) !== MODE.MEM || insn.src !== 0)
+    env.fail('EINVAL', 'BPF_ST uses reserved fields', { kind: 'encoding' });
   env.readReg(insn.dst);
   const { type } = env.reg(insn.dst);
   accessMemory(env, { ptr: insn.dst, off: insn.off, size: accessBytes(insn.code), write: true, value: -1 });
@@ -132,20 +134,31 @@ function atomicAllowed(type: number): boolean {
 function refuseAtomic(env: Env, what: string, n: number): void {
   const { type } = env.reg(n);
   if (!atomicAllowed(type)) {
-    env.fail('EACCES', `BPF_ATOMIC ${what} R${n} ${typeName(type)} is not allowed`);
+    env.fail('EACCES', `BPF_ATOMIC ${what} R${n} ${typeName(type)} is not allowed`, {
+      kind: 'atomic_target',
+      register: n,
+      given: typeName(type),
+    });
   }
 }
 
 function readModifyWrite(env: Env, insn: Insn): void {
   const sizeBits = insn.code & 0x18;
-  if (sizeBits !== SIZE.W && sizeBits !== SIZE.DW) env.fail('EINVAL', 'invalid atomic operand size');
+  if (sizeBits !== SIZE.W && sizeBits !== SIZE.DW)
+    env.fail('EINVAL', 'invalid atomic operand size', { kind: 'encoding' });
   const size = accessBytes(insn.code);
   env.readReg(insn.src);
   env.readReg(insn.dst);
   if (insn.imm === ATOMIC.CMPXCHG) {
-    if (env.isLeak(env.readReg(0))) env.fail('EACCES', 'R0 leaks addr into mem');
+    if (env.isLeak(env.readReg(0)))
+      env.fail('EACCES', 'R0 leaks addr into mem', { kind: 'pointer_leak', register: 0, detail: 'memory' });
   }
-  if (env.isLeak(env.reg(insn.src))) env.fail('EACCES', `R${insn.src} leaks addr into mem`);
+  if (env.isLeak(env.reg(insn.src)))
+    env.fail('EACCES', `R${insn.src} leaks addr into mem`, {
+      kind: 'pointer_leak',
+      register: insn.src,
+      detail: 'memory',
+    });
   refuseAtomic(env, 'stores into', insn.dst);
   let loaded = -1;
   if ((insn.imm & ATOMIC.FETCH) !== 0) {
@@ -179,6 +192,7 @@ export function checkAtomic(env: Env, insn: Insn): void {
     env.fail(
       'EINVAL',
       `BPF_ATOMIC uses invalid atomic opcode ${(insn.imm >>> 0).toString(16).padStart(2, '0')}`,
+      { kind: 'encoding' },
     );
   }
 }

@@ -49,10 +49,23 @@ export function isKptr(field: SpecialField): boolean {
 /** Loads or stores that the map's flags forbid. */
 export function checkMapFlags(env: Env, map: MapInfo, off: number, size: number, write: boolean): void {
   if (write && (map.flags & BPF_F_RDONLY_PROG) !== 0) {
-    env.fail('EACCES', `write into map forbidden, value_size=${map.valueSize} off=${off} size=${size}`);
+    env.fail('EACCES', `write into map forbidden, value_size=${map.valueSize} off=${off} size=${size}`, {
+      kind: 'read_only',
+      map: map.name,
+      region: 'map_value',
+      offset: off,
+      size,
+      write: true,
+    });
   }
   if (!write && (map.flags & BPF_F_WRONLY_PROG) !== 0) {
-    env.fail('EACCES', `read from map forbidden, value_size=${map.valueSize} off=${off} size=${size}`);
+    env.fail('EACCES', `read from map forbidden, value_size=${map.valueSize} off=${off} size=${size}`, {
+      kind: 'write_only',
+      map: map.name,
+      region: 'map_value',
+      offset: off,
+      size,
+    });
   }
 }
 
@@ -73,19 +86,63 @@ export function checkMapValue(
     const max = reg.v.umax + BigInt(off + size);
     if (min >= BigInt(field.offset + field.size) || BigInt(field.offset) >= max) continue;
     const name = FIELD_NAMES[field.kind];
-    if (!isKptr(field)) env.fail('EACCES', `${name} cannot be accessed directly by load/store`);
-    if (!direct) env.fail('EACCES', `${name} cannot be accessed indirectly by helper`);
-    if (reg.v.tnum.mask !== 0n) env.fail('EACCES', `${name} access cannot have variable offset`);
+    if (!isKptr(field))
+      env.fail('EACCES', `${name} cannot be accessed directly by load/store`, {
+        kind: 'special_field',
+        register: n,
+        map: map.name,
+        region: 'map_value',
+        field: name,
+        offset: off,
+        size,
+      });
+    if (!direct)
+      env.fail('EACCES', `${name} cannot be accessed indirectly by helper`, {
+        kind: 'special_field',
+        register: n,
+        map: map.name,
+        region: 'map_value',
+        field: name,
+        offset: off,
+        size,
+      });
+    if (reg.v.tnum.mask !== 0n)
+      env.fail('EACCES', `${name} access cannot have variable offset`, {
+        kind: 'special_field',
+        register: n,
+        map: map.name,
+        region: 'map_value',
+        field: name,
+        offset: off,
+        size,
+      });
     const at = BigInt(off) + reg.v.tnum.value;
     if (BigInt(field.offset) !== at) {
-      env.fail('EACCES', `${name} access misaligned expected=${field.offset} off=${at}`);
+      env.fail('EACCES', `${name} access misaligned expected=${field.offset} off=${at}`, {
+        kind: 'special_field',
+        register: n,
+        map: map.name,
+        region: 'map_value',
+        field: name,
+        offset: off,
+        size,
+      });
     }
-    if (size !== 8) env.fail('EACCES', `${name} access size must be BPF_DW`);
+    if (size !== 8)
+      env.fail('EACCES', `${name} access size must be BPF_DW`, {
+        kind: 'special_field',
+        register: n,
+        map: map.name,
+        region: 'map_value',
+        field: name,
+        offset: off,
+        size,
+      });
   }
 }
 
 export function inRcuSection(env: Env): boolean {
-  return env.cur.activeLocks > 0 || !env.cur.sleepable;
+  return env.cur.activeRcuLock || env.cur.activeLocks > 0 || !env.cur.sleepable;
 }
 
 /** Structs whose objects are freed after an RCU grace period, so that a loaded kptr may be used inside of one. */
@@ -121,17 +178,30 @@ export function checkKptrType(env: Env, field: SpecialField, reg: Reg, n: number
   env.verbose(
     `invalid kptr access, R${n} type=${typeName(reg.type)}${name} expected=${plain}${target}${untrusted}\n`,
   );
-  env.refuse('EACCES');
+  env.refuse('EACCES', {
+    kind: 'argument_type',
+    register: n,
+    given: typeName(reg.type) + name,
+    expected: plain + target,
+    field: 'kptr',
+  });
 }
 
 function accessKptr(env: Env, field: SpecialField, value: number): void {
   const insn = env.insns[env.insn]!;
   const cls = insnClass(insn.code);
   if (insnMode(insn.code) !== MODE.MEM) {
-    env.fail('EACCES', 'kptr in map can only be accessed using BPF_MEM instruction mode');
+    env.fail('EACCES', 'kptr in map can only be accessed using BPF_MEM instruction mode', {
+      kind: 'kptr_access',
+      detail: 'instruction',
+    });
   }
   if (cls !== CLASS.LDX && field.kind !== 'kptr_untrusted') {
-    env.fail('EACCES', 'store to referenced kptr disallowed');
+    env.fail('EACCES', 'store to referenced kptr disallowed', {
+      kind: 'kptr_access',
+      write: true,
+      detail: 'store',
+    });
   }
   if (cls === CLASS.LDX) {
     const flags = loadedKptrFlags(env, field);
@@ -144,10 +214,17 @@ function accessKptr(env: Env, field: SpecialField, value: number): void {
     if (!isNull(reg)) checkKptrType(env, field, reg, value);
   } else if (cls === CLASS.ST) {
     if (insn.imm !== 0) {
-      env.fail('EACCES', `BPF_ST imm must be 0 when storing to kptr at off=${field.offset}`);
+      env.fail('EACCES', `BPF_ST imm must be 0 when storing to kptr at off=${field.offset}`, {
+        kind: 'kptr_access',
+        write: true,
+        detail: 'not zero',
+      });
     }
   } else {
-    env.fail('EACCES', 'kptr in map can only be accessed using BPF_LDX/BPF_STX/BPF_ST');
+    env.fail('EACCES', 'kptr in map can only be accessed using BPF_LDX/BPF_STX/BPF_ST', {
+      kind: 'kptr_access',
+      detail: 'instruction',
+    });
   }
 }
 
@@ -171,7 +248,12 @@ export function accessMapValue(
 ): void {
   const reg = env.reg(n);
   const map = reg.map!;
-  if (write && value >= 0 && env.isLeak(env.reg(value))) env.fail('EACCES', `R${value} leaks addr into map`);
+  if (write && value >= 0 && env.isLeak(env.reg(value)))
+    env.fail('EACCES', `R${value} leaks addr into map`, {
+      kind: 'pointer_leak',
+      register: value,
+      detail: 'map',
+    });
   checkMapFlags(env, map, off, size, write);
   checkMapValue(env, n, off, size, false, true);
   const known = reg.v.tnum.mask === 0n;

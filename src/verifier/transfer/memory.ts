@@ -2,6 +2,7 @@
  * A load or store of 1, 2, 4 or 8 bytes through a pointer of any kind: dispatches to the rules of what it points to.
  * Kernel 6.18: check_mem_access.
  */
+import type { RefusalReason } from '../../contracts/refusal.ts';
 import { UAPI_LAYOUTS } from '../../uapi/index.ts';
 import { coerceToSize, coerceToSizeSx, formatVarOff } from '../domain/index.ts';
 import type { Env } from '../env.ts';
@@ -53,18 +54,35 @@ export interface Access {
   readonly signed?: boolean;
 }
 
+/** Why the register cannot be dereferenced. */
+function pointerReason(n: number, reg: Reg): RefusalReason {
+  if (reg.type === SCALAR) return { kind: 'not_a_pointer', register: n };
+  return { kind: reg.maybeNull ? 'null_pointer' : 'not_accessible', register: n, given: typeName(reg.type) };
+}
+
 function invalidAccess(env: Env, n: number, reg: Reg): never {
-  env.fail('EACCES', `R${n} invalid mem access '${typeName(reg.type)}'`);
+  env.fail('EACCES', `R${n} invalid mem access '${typeName(reg.type)}'`, pointerReason(n, reg));
 }
 
 function refuseLeak(env: Env, value: number, where: string): void {
-  if (value >= 0 && env.isLeak(env.reg(value))) env.fail('EACCES', `R${value} leaks addr into ${where}`);
+  if (value >= 0 && env.isLeak(env.reg(value)))
+    env.fail('EACCES', `R${value} leaks addr into ${where}`, {
+      kind: 'pointer_leak',
+      register: value,
+      detail: where,
+    });
 }
 
 function accessMem(env: Env, n: number, reg: Reg, off: number, a: Access): void {
   const rdonly = (reg.type & MEM_RDONLY) !== 0;
   if (reg.maybeNull) invalidAccess(env, n, reg);
-  if (a.write && rdonly) env.fail('EACCES', `R${n} cannot write into ${typeName(reg.type)}`);
+  if (a.write && rdonly)
+    env.fail('EACCES', `R${n} cannot write into ${typeName(reg.type)}`, {
+      kind: 'read_only',
+      register: n,
+      given: typeName(reg.type),
+      write: true,
+    });
   if (a.write) refuseLeak(env, a.value, 'mem');
   if (!(rdonly && (reg.type & PTR_UNTRUSTED) !== 0)) checkRegion(env, n, off, a.size, reg.raw, false);
   else env.factsOf(env.insn).probeMem = true;
@@ -73,18 +91,32 @@ function accessMem(env: Env, n: number, reg: Reg, off: number, a: Access): void 
 
 /** Buffers have no size that is known at load: only constant offsets from 0 up. */
 export function checkBuffer(env: Env, n: number, reg: Reg, off: number, size: number, what: string): void {
-  if (off < 0) env.fail('EACCES', `R${n} invalid ${what} buffer access: off=${off}, size=${size}`);
+  if (off < 0)
+    env.fail('EACCES', `R${n} invalid ${what} buffer access: off=${off}, size=${size}`, {
+      kind: 'negative_offset',
+      register: n,
+      region: 'buffer',
+      offset: off,
+      size,
+    });
   if (reg.v.tnum.mask !== 0n || reg.v.tnum.value !== 0n) {
     env.fail(
       'EACCES',
       `R${n} invalid variable buffer offset: off=${off}, var_off=${formatVarOff(reg.v.tnum)}`,
+      { kind: 'variable_offset', register: n, region: 'buffer' },
     );
   }
 }
 
 function accessBuf(env: Env, n: number, reg: Reg, off: number, a: Access): void {
   const rdonly = (reg.type & MEM_RDONLY) !== 0;
-  if (rdonly && a.write) env.fail('EACCES', `R${n} cannot write into ${typeName(reg.type)}`);
+  if (rdonly && a.write)
+    env.fail('EACCES', `R${n} cannot write into ${typeName(reg.type)}`, {
+      kind: 'read_only',
+      register: n,
+      given: typeName(reg.type),
+      write: true,
+    });
   checkBuffer(env, n, reg, off, a.size, rdonly ? 'rdonly' : 'rdwr');
   if (a.value >= 0 && !a.write) env.setUnknown(a.value);
 }
@@ -92,20 +124,38 @@ function accessBuf(env: Env, n: number, reg: Reg, off: number, a: Access): void 
 function accessFlowKeys(env: Env, off: number, a: Access): void {
   if (a.write) refuseLeak(env, a.value, 'flow keys');
   if (off < 0 || off + a.size > FLOW_KEYS_SIZE) {
-    env.fail('EACCES', `invalid access to flow keys off=${off} size=${a.size}`);
+    env.fail('EACCES', `invalid access to flow keys off=${off} size=${a.size}`, {
+      kind: 'region_bounds',
+      region: 'flow_keys',
+      offset: off,
+      size: a.size,
+      limit: FLOW_KEYS_SIZE,
+    });
   }
   if (!a.write && a.value >= 0) env.setUnknown(a.value);
 }
 
 function accessPacket(env: Env, n: number, off: number, a: Access): void {
-  if (a.write && !mayWritePacket(env)) env.fail('EACCES', 'cannot write into packet');
+  if (a.write && !mayWritePacket(env))
+    env.fail('EACCES', 'cannot write into packet', {
+      kind: 'packet_read_only',
+      register: n,
+      region: 'packet',
+      write: true,
+    });
   if (a.write) refuseLeak(env, a.value, 'packet');
   checkPacket(env, n, off, a.size, false);
   if (!a.write && a.value >= 0) env.setUnknown(a.value);
 }
 
 function accessMapKey(env: Env, n: number, reg: Reg, off: number, a: Access): void {
-  if (a.write) env.fail('EACCES', `write to change key R${n} not allowed`);
+  if (a.write)
+    env.fail('EACCES', `write to change key R${n} not allowed`, {
+      kind: 'read_only',
+      register: n,
+      region: 'map_key',
+      write: true,
+    });
   checkRegion(env, n, off, a.size, reg.map!.keySize, false);
   if (a.value >= 0) env.setUnknown(a.value);
 }

@@ -39,9 +39,24 @@ export function mayPassPacket(env: Env, helper: HelperRow): boolean {
 export function checkPacket(env: Env, n: number, off: number, size: number, zeroSize: boolean): void {
   const reg = env.reg(n);
   if (reg.v.smin < 0n) failNegativeIndex(env, n);
-  if (reg.raw < 0) env.fail('EINVAL', `R${n} offset is outside of the packet`);
+  if (reg.raw < 0)
+    env.fail('EINVAL', `R${n} offset is outside of the packet`, {
+      kind: 'packet_bounds',
+      register: n,
+      region: 'packet',
+      offset: off,
+      size,
+      limit: Math.max(0, reg.raw),
+    });
   if (!inRegion(env, n, off, size, reg.raw, zeroSize)) {
-    env.fail('EACCES', `R${n} offset is outside of the packet`);
+    env.fail('EACCES', `R${n} offset is outside of the packet`, {
+      kind: 'packet_bounds',
+      register: n,
+      region: 'packet',
+      offset: off,
+      size,
+      limit: Math.max(0, reg.raw),
+    });
   }
 }
 

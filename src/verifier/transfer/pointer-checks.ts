@@ -2,6 +2,7 @@
  * Rules about a pointer that do not depend on what is done through it: alignment, modified pointers, regions of known size.
  * Kernel 6.18: check_ptr_alignment, __check_ptr_off_reg, check_mem_region_access.
  */
+import type { RegionKind } from '../../contracts/refusal.ts';
 import { constant, formatVarOff, tnumAdd, tnumIsAligned } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import { MAX_VAR_OFF } from '../limits.ts';
@@ -49,26 +50,43 @@ export function checkAlignment(env: Env, reg: Reg, off: number, size: number, st
   if (sum === null ? fixed % size === 0 : tnumIsAligned(sum, BigInt(size))) return;
   const varOff = formatVarOff(tnum);
   if (packet) {
-    env.fail('EACCES', `misaligned packet access off ${IP_ALIGN}+${varOff}+${reg.off}+${off} size ${size}`);
+    env.fail('EACCES', `misaligned packet access off ${IP_ALIGN}+${varOff}+${reg.off}+${off} size ${size}`, {
+      kind: 'misaligned',
+      region: 'packet',
+      offset: reg.off + off,
+      size,
+    });
   }
   env.fail(
     'EACCES',
     `misaligned ${DESCRIPTIONS[reg.type] ?? ''}access off ${varOff}+${reg.off}+${off} size ${size}`,
+    { kind: 'misaligned', given: typeName(reg.type), offset: reg.off + off, size },
   );
 }
 
 /** The pointer must be as it was given: no variable part, and no fixed offset unless `fixedOk`. */
 export function checkUnmodified(env: Env, reg: Reg, n: number, fixedOk: boolean): void {
   if (reg.off < 0) {
-    env.fail('EACCES', `negative offset ${typeName(reg.type)} ptr R${n} off=${reg.off} disallowed`);
+    env.fail('EACCES', `negative offset ${typeName(reg.type)} ptr R${n} off=${reg.off} disallowed`, {
+      kind: 'negative_pointer',
+      register: n,
+      given: typeName(reg.type),
+      offset: reg.off,
+    });
   }
   if (!fixedOk && reg.off !== 0) {
-    env.fail('EACCES', `dereference of modified ${typeName(reg.type)} ptr R${n} off=${reg.off} disallowed`);
+    env.fail('EACCES', `dereference of modified ${typeName(reg.type)} ptr R${n} off=${reg.off} disallowed`, {
+      kind: 'modified_pointer',
+      register: n,
+      given: typeName(reg.type),
+      offset: reg.off,
+    });
   }
   if (reg.v.tnum.mask !== 0n || reg.v.tnum.value !== 0n) {
     env.fail(
       'EACCES',
       `variable ${typeName(reg.type)} access var_off=${formatVarOff(reg.v.tnum)} disallowed`,
+      { kind: 'variable_offset', register: n, given: typeName(reg.type) },
     );
   }
 }
@@ -99,7 +117,21 @@ export function inRegion(
 }
 
 export function failNegativeIndex(env: Env, n: number): never {
-  env.fail('EACCES', `R${n} min value is negative, either use unsigned index or do a if (index >=0) check.`);
+  env.fail('EACCES', `R${n} min value is negative, either use unsigned index or do a if (index >=0) check.`, {
+    kind: 'negative_offset',
+    register: n,
+  });
+}
+
+/** What the pointer points into. */
+function regionOf(reg: Reg): RegionKind {
+  if (reg.type === PTR_TO_MAP_VALUE) return 'map_value';
+  if (reg.type === PTR_TO_MAP_KEY) return 'map_key';
+  return isPacketPointerOrEnd(reg.type) ? 'packet' : 'memory';
+}
+
+function mapName(reg: Reg): { readonly map?: string } {
+  return reg.map === null ? {} : { map: reg.map.name };
 }
 
 /** The access stays inside a region of `regionSize` bytes for every value of the variable offset. */
@@ -111,16 +143,43 @@ export function checkRegion(
   regionSize: number,
   zeroSize: boolean,
 ): void {
-  const { v } = env.reg(n);
+  const reg = env.reg(n);
+  const { v } = reg;
   const sum = v.smin + BigInt(off);
   if (v.smin < 0n && (sum < 0n || sum > 0x7fff_ffffn)) failNegativeIndex(env, n);
   if (!inRegion(env, n, Number(BigInt.asIntN(32, sum)), size, regionSize, zeroSize)) {
-    env.fail('EACCES', `R${n} min value is outside of the allowed memory range`);
+    env.fail('EACCES', `R${n} min value is outside of the allowed memory range`, {
+      kind: 'region_bounds',
+      register: n,
+      region: regionOf(reg),
+      offset: off,
+      size,
+      limit: regionSize,
+      ...mapName(reg),
+      detail: 'below',
+    });
   }
   if (v.umax >= BigInt(MAX_VAR_OFF)) {
-    env.fail('EACCES', `R${n} unbounded memory access, make sure to bounds check any such access`);
+    env.fail('EACCES', `R${n} unbounded memory access, make sure to bounds check any such access`, {
+      kind: 'unbounded_offset',
+      register: n,
+      region: regionOf(reg),
+      offset: off,
+      size,
+      limit: regionSize,
+      ...mapName(reg),
+    });
   }
   if (!inRegion(env, n, Number(v.umax) + off, size, regionSize, zeroSize)) {
-    env.fail('EACCES', `R${n} max value is outside of the allowed memory range`);
+    env.fail('EACCES', `R${n} max value is outside of the allowed memory range`, {
+      kind: 'region_bounds',
+      register: n,
+      region: regionOf(reg),
+      offset: off,
+      size,
+      limit: regionSize,
+      ...mapName(reg),
+      actual: Number(v.umax) + off + size,
+    });
   }
 }

@@ -38,13 +38,26 @@ export function accessSock(
   value: number,
 ): void {
   const reg = env.reg(n);
-  if (write) env.fail('EACCES', `R${n} cannot write into ${typeName(reg.type)}`);
+  if (write)
+    env.fail('EACCES', `R${n} cannot write into ${typeName(reg.type)}`, {
+      kind: 'read_only',
+      register: n,
+      given: typeName(reg.type),
+      write: true,
+    });
   if (reg.v.smin < 0n) failNegativeIndex(env, n);
   const layout = FACADES[reg.type]!;
   const access = ctxAccess(layout, { offset: off, size, write: false });
   const fullOnly = reg.type === PTR_TO_SOCK_COMMON && FULL_SOCKET_ONLY.includes(access?.field?.name ?? '');
   if (access === null || fullOnly) {
-    env.fail('EACCES', `R${n} invalid ${typeName(reg.type)} access off=${off} size=${size}`);
+    env.fail('EACCES', `R${n} invalid ${typeName(reg.type)} access off=${off} size=${size}`, {
+      kind: 'context_access',
+      register: n,
+      given: typeName(reg.type),
+      offset: off,
+      size,
+      struct: layout.struct,
+    });
   }
   env.factsOf(env.insn).facade = { struct: layout.struct, offset: off };
   if (value >= 0) env.setReg(value, UNKNOWN_REG);

@@ -73,7 +73,13 @@ export function checkStackBounds(env: Env, n: number, off: number, size: number,
     max = min + size;
   } else {
     if (reg.v.smax >= BigInt(MAX_VAR_OFF) || reg.v.smin <= BigInt(-MAX_VAR_OFF)) {
-      env.fail('EACCES', `invalid unbounded variable-offset${extra} stack R${n}`);
+      env.fail('EACCES', `invalid unbounded variable-offset${extra} stack R${n}`, {
+        kind: 'stack_unbounded',
+        register: n,
+        region: 'stack',
+        offset: off,
+        size,
+      });
     }
     min = Number(reg.v.smin) + off;
     max = Number(reg.v.smax) + off + size;
@@ -82,10 +88,19 @@ export function checkStackBounds(env: Env, n: number, off: number, size: number,
   const lowest = write || env.allowUninitStack ? -STACK_LIMIT : -allocated;
   const bad = min < lowest || min > -1 ? 'EACCES' : max > 0 ? 'EINVAL' : size < 0 ? 'EFAULT' : null;
   if (bad !== null) {
-    if (known) env.fail(bad, `invalid${extra} stack R${n} off=${off} size=${size}`);
+    if (known)
+      env.fail(bad, `invalid${extra} stack R${n} off=${off} size=${size}`, {
+        kind: 'stack_bounds',
+        register: n,
+        region: 'stack',
+        offset: min,
+        size,
+        limit: 512,
+      });
     env.fail(
       bad,
       `invalid variable-offset${extra} stack R${n} var_off=${formatVarOff(reg.v.tnum)} off=${off} size=${size}`,
+      { kind: 'stack_bounds', register: n, region: 'stack', offset: off, size, min, max, limit: 512 },
     );
   }
   env.growStack(reg.frameno, -min);
@@ -113,7 +128,7 @@ function scrub(types: number): number {
 
 function isSpecial(slot: Slot): boolean {
   const type = slotType(slot.types, 7);
-  return type === STACK_SPILL || type === STACK_DYNPTR;
+  return type === STACK_SPILL || type >= STACK_DYNPTR;
 }
 
 function isStoreImm(env: Env): boolean {
@@ -127,7 +142,10 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
   const spi = byte >> 3;
   let slot = env.cur.frames[frameno]!.stack[spi]!;
   if (!env.allowPtrLeaks && isSpilled(slot) && !isSpilledScalar(slot) && size !== 8) {
-    env.fail('EACCES', 'attempt to corrupt spilled pointer on stack');
+    env.fail('EACCES', 'attempt to corrupt spilled pointer on stack', {
+      kind: 'stack_spill',
+      detail: 'partly overwritten',
+    });
   }
   let reg = value >= 0 ? env.reg(value) : null;
   if (!env.bypassSpecV4) {
@@ -156,10 +174,18 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
   } else if (reg !== null && isSpillable(reg.type)) {
     if (size !== 8) {
       env.verboseLine(env.insn, '; ');
-      env.fail('EACCES', 'invalid size of register spill');
+      env.fail('EACCES', 'invalid size of register spill', {
+        kind: 'stack_spill',
+        register: value,
+        detail: 'part of a pointer',
+      });
     }
     if (frameno !== env.cur.curframe && reg.type === PTR_TO_STACK) {
-      env.fail('EINVAL', 'cannot spill pointers to stack into stack frame of the caller');
+      env.fail('EINVAL', 'cannot spill pointers to stack into stack frame of the caller', {
+        kind: 'stack_spill',
+        register: value,
+        detail: 'into the caller',
+      });
     }
     env.cur.own(frameno).stack[spi] = spillInto(slot, reg, size);
   } else {
@@ -197,7 +223,10 @@ function writeVariable(env: Env, ptr: Reg, off: number, size: number, value: num
     const type = slotType(slot.types, byte & 7);
     env.scratched.markSlot(spi);
     if (!env.allowPtrLeaks && type !== STACK_MISC && type !== STACK_ZERO) {
-      env.fail('EINVAL', `spilled ptr in range of var-offset stack write; insn ${env.insn}, ptr off: ${i}`);
+      env.fail('EINVAL', `spilled ptr in range of var-offset stack write; insn ${env.insn}, ptr off: ${i}`, {
+        kind: 'stack_spill',
+        detail: 'variable offset',
+      });
     }
     if (zero && type === STACK_SPILL && isSpilledScalar(slot) && isNull(slot.reg)) {
       zeroUsed = true;
@@ -212,6 +241,7 @@ function writeVariable(env: Env, ptr: Reg, off: number, size: number, value: num
       env.fail(
         'EINVAL',
         `uninit stack in range of var-offset write prohibited for !root; insn ${env.insn}, off: ${i}`,
+        { kind: 'stack_uninitialised', offset: i, detail: 'variable write' },
       );
     }
     const types = isSpecial(slot) ? scrub(slot.types) : slot.types;
@@ -234,7 +264,13 @@ function readBytes(env: Env, frameno: number, min: number, max: number): Reg {
 
 function checkReadable(env: Env, type: number, off: number, at: number, size: number): void {
   if (type === STACK_MISC || type === STACK_ZERO || (type === STACK_INVALID && env.allowUninitStack)) return;
-  env.fail('EACCES', `invalid read from stack off ${off}+${at} size ${size}`);
+  env.fail('EACCES', `invalid read from stack off ${off}+${at} size ${size}`, {
+    kind: 'stack_uninitialised',
+    region: 'stack',
+    offset: off,
+    size,
+    actual: at,
+  });
 }
 
 /** Load of `size` bytes at `off` into register `dst` (-1: into none). */
@@ -256,14 +292,17 @@ function readFixed(env: Env, frameno: number, off: number, size: number, dst: nu
     if (dst >= 0) {
       env.setReg(dst, reg);
     } else if (env.isLeak(reg)) {
-      env.fail('EACCES', `leaking pointer from stack off ${off}`);
+      env.fail('EACCES', `leaking pointer from stack off ${off}`, {
+        kind: 'pointer_leak',
+        detail: 'part of it',
+      });
     }
     env.pushHistory(stackAccessFlags(frameno, spi));
     return;
   }
   if (reg.type !== SCALAR) {
     env.verboseLine(env.insn, '; ');
-    env.fail('EACCES', 'invalid size of register fill');
+    env.fail('EACCES', 'invalid size of register fill', { kind: 'stack_spill', detail: 'part of it read' });
   }
   if (dst < 0) return;
   if (size <= spilled && (off & 7) === 0) {
@@ -302,6 +341,7 @@ export function readStack(env: Env, n: number, off: number, size: number, dst: n
     env.fail(
       'EACCES',
       `variable offset stack pointer cannot be passed into helper function; var_off=${formatVarOff(reg.v.tnum)} off=${off} size=${size}`,
+      { kind: 'stack_variable', register: n, detail: 'helper' },
     );
   }
   checkStackRange(env, n, off, size, { zeroSize: false, write: false });
@@ -330,7 +370,8 @@ export interface StackRange {
 /** A helper (or a load at a variable offset) accesses `size` bytes: they must be initialised, unless it only writes them. */
 export function checkStackRange(env: Env, n: number, off: number, size: number, access: StackRange): void {
   const reg = env.reg(n);
-  if (size === 0 && !access.zeroSize) env.fail('EACCES', 'invalid zero-sized read');
+  if (size === 0 && !access.zeroSize)
+    env.fail('EACCES', 'invalid zero-sized read', { kind: 'stack_zero_size', register: n, argument: n });
   checkStackBounds(env, n, off, size, access.write);
   const { frameno } = reg;
   const known = reg.v.tnum.mask === 0n;
@@ -345,6 +386,7 @@ export function checkStackRange(env: Env, n: number, off: number, size: number, 
       env.fail(
         'EACCES',
         `R${n} variable offset stack access prohibited for !root, var_off=${formatVarOff(reg.v.tnum)}`,
+        { kind: 'stack_variable', register: n, detail: 'unprivileged' },
       );
     }
     onRaw = undefined;
@@ -357,7 +399,12 @@ export function checkStackRange(env: Env, n: number, off: number, size: number, 
       const byte = -i - 1;
       const slot = stack[byte >> 3];
       if (slot !== undefined && slotType(slot.types, byte & 7) === STACK_DYNPTR) {
-        env.fail('EACCES', `potential write to dynptr at off=${i} disallowed`);
+        env.fail('EACCES', `potential write to dynptr at off=${i} disallowed`, {
+          kind: 'dynptr_overwritten',
+          register: n,
+          argument: n,
+          offset: i,
+        });
       }
     }
     onRaw(size);
@@ -367,7 +414,7 @@ export function checkStackRange(env: Env, n: number, off: number, size: number, 
     const byte = -i - 1;
     const spi = byte >> 3;
     const slot = env.cur.frames[frameno]!.stack[spi];
-    if (slot === undefined) env.fail('EFAULT', 'allocated_stack too small');
+    if (slot === undefined) env.fail('EFAULT', 'allocated_stack too small', { kind: 'internal' });
     const type = slotType(slot.types, byte & 7);
     if (type === STACK_MISC) {
       // Initialised.
@@ -383,11 +430,29 @@ export function checkStackRange(env: Env, n: number, off: number, size: number, 
         env.cur.own(frameno).stack[spi] = { types: scrub(slot.types), reg: UNKNOWN_REG };
       }
     } else if (known) {
-      env.fail('EACCES', `invalid read from stack R${n} off ${min}+${i - min} size ${size}`);
+      env.fail('EACCES', `invalid read from stack R${n} off ${min}+${i - min} size ${size}`, {
+        kind: 'stack_uninitialised',
+        register: n,
+        argument: n,
+        region: 'stack',
+        offset: min,
+        size,
+        actual: i - min,
+      });
     } else {
       env.fail(
         'EACCES',
         `invalid read from stack R${n} var_off ${formatVarOff(reg.v.tnum)}+${i - min} size ${size}`,
+        {
+          kind: 'stack_uninitialised',
+          register: n,
+          argument: n,
+          region: 'stack',
+          offset: min,
+          size,
+          actual: i - min,
+          detail: 'variable',
+        },
       );
     }
     env.liveStack.markRead(frameno, spi);
