@@ -14,6 +14,7 @@ import {
   CONST_PTR_TO_DYNPTR,
   CONST_PTR_TO_MAP,
   isPacketPointer,
+  NON_OWN_REF,
   NOT_INIT,
   PTR_TO_ARENA,
   PTR_TO_BTF_ID,
@@ -25,7 +26,16 @@ import {
   SCALAR,
   typeName,
 } from './registers.ts';
-import { SLOT_CHARS, STACK_DYNPTR, STACK_INVALID, STACK_SPILL, slotType, type VState } from './state.ts';
+import { iterDepth, iterName, iterStateName } from './slot-objects.ts';
+import {
+  SLOT_CHARS,
+  STACK_DYNPTR,
+  STACK_INVALID,
+  STACK_ITER,
+  STACK_SPILL,
+  slotType,
+  type VState,
+} from './state.ts';
 
 export const LOG_STEPS = 1;
 export const LOG_ALL = 2;
@@ -161,6 +171,7 @@ export function formatReg(reg: Reg, frameno: number, precise: boolean): string {
     attrs.push(id);
   }
   if (reg.refObjId !== 0) attrs.push(`ref_obj_id=${reg.refObjId}`);
+  if ((type & NON_OWN_REF) !== 0) attrs.push('non_own_ref');
   if (isMapPointer(base) && reg.map !== null) {
     if (reg.map.name !== '') attrs.push(`map=${reg.map.name}`);
     attrs.push(`ks=${reg.map.keySize},vs=${reg.map.valueSize}`);
@@ -225,6 +236,11 @@ export function formatState(state: VState, frameno: number, format: StateFormat)
       // The kernel prints the mark of the first slot here.
       if (main.dynptr?.firstSlot) attrs.push('dynptr_id=1');
       text += ` fp${-(spi + 1) * 8}=dynptr_${main.dynptr?.type ?? '<invalid>'}(${attrs.join(',')})`;
+    } else if (last === STACK_ITER) {
+      const { reg } = slot;
+      // Only the first slot has the reference.
+      if (reg.refObjId === 0) continue;
+      text += ` ${at}=iter_${iterName(reg)}(ref_id=${reg.refObjId},state=${iterStateName(reg)},depth=${iterDepth(reg)})`;
     } else {
       text += ` ${at}=${slotText(slot.types, 8)}`;
     }

@@ -46,6 +46,8 @@ export const PTR_TRUSTED = 1 << 15;
 export const MEM_ALLOC = 1 << 16;
 /** The memory is a slice of a packet dynptr and dies with the packet pointers. */
 export const DYNPTR_PACKET = 1 << 17;
+/** A pointer into a list or tree that owns the object: good only while the lock is held. */
+export const NON_OWN_REF = 1 << 18;
 
 export const BASE_MASK = 0xff;
 

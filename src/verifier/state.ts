@@ -17,6 +17,8 @@ export const STACK_SPILL = 1;
 export const STACK_MISC = 2;
 export const STACK_ZERO = 3;
 export const STACK_DYNPTR = 4;
+export const STACK_ITER = 5;
+export const STACK_IRQ_FLAG = 6;
 
 export const SLOT_CHARS = ['?', 'r', 'm', '0', 'd', 'i', 'f'] as const;
 
@@ -105,9 +107,12 @@ export class Frame {
   }
 }
 
-/** A reference that must be given back, or a lock that is held. */
+/** bpf_spin_lock, bpf_res_spin_lock, bpf_res_spin_lock_irqsave. */
+export type LockKind = 'lock' | 'res_lock' | 'res_lock_irq';
+
+/** A reference that must be given back, a lock that is held, or interrupts that must be restored. */
 export interface Reference {
-  readonly kind: 'ptr' | 'lock';
+  readonly kind: 'ptr' | 'irq' | LockKind;
   readonly id: number;
   /** Where it was acquired. */
   readonly insn: number;
@@ -146,6 +151,10 @@ export class VState {
   activeLocks = 0;
   activeLockId = 0;
   activeLockObject: object | null = null;
+  /** Sections that the program is in: bpf_rcu_read_lock, bpf_preempt_disable (nested), bpf_local_irq_save (innermost). */
+  activeRcuLock = false;
+  activePreemptLocks = 0;
+  activeIrqId = 0;
   speculative = false;
   sleepable = false;
   /** Paths from here not yet explored to their end. */
@@ -224,6 +233,9 @@ export class VState {
     this.activeLocks = from.activeLocks;
     this.activeLockId = from.activeLockId;
     this.activeLockObject = from.activeLockObject;
+    this.activeRcuLock = from.activeRcuLock;
+    this.activePreemptLocks = from.activePreemptLocks;
+    this.activeIrqId = from.activeIrqId;
     this.speculative = from.speculative;
     this.sleepable = from.sleepable;
     this.branches = from.branches;

@@ -26,6 +26,7 @@ import {
   type StructRef,
   UNKNOWN_REG,
 } from './registers.ts';
+import { sameSlotObject } from './slot-objects.ts';
 import {
   ALL_MISC,
   type Frame,
@@ -33,6 +34,8 @@ import {
   type Slot,
   STACK_DYNPTR,
   STACK_INVALID,
+  STACK_IRQ_FLAG,
+  STACK_ITER,
   STACK_MISC,
   STACK_SPILL,
   STACK_ZERO,
@@ -215,6 +218,10 @@ function slotSafe(env: Env, old: Slot, precise: boolean, cur: Slot | undefined, 
         ids.check(old.reg.refObjId, cur.reg.refObjId)
       );
     }
+    // How often an iterator has advanced does not matter: loops would never converge.
+    if (type === STACK_ITER || type === STACK_IRQ_FLAG) {
+      return sameSlotObject(old.reg, cur.reg) && ids.check(old.reg.refObjId, cur.reg.refObjId);
+    }
   }
   return true;
 }
@@ -232,6 +239,9 @@ function stackSafe(env: Env, old: VState, i: number, cur: Frame, exact: Exactnes
 
 function refsSafe(old: VState, cur: VState): boolean {
   if (old.refs.length !== cur.refs.length || old.activeLocks !== cur.activeLocks) return false;
+  if (old.activePreemptLocks !== cur.activePreemptLocks || old.activeRcuLock !== cur.activeRcuLock)
+    return false;
+  if (!ids.check(old.activeIrqId, cur.activeIrqId)) return false;
   if (!ids.check(old.activeLockId, cur.activeLockId) || old.activeLockObject !== cur.activeLockObject)
     return false;
   for (let i = 0; i < old.refs.length; i++) {
