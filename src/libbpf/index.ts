@@ -19,7 +19,7 @@ export { MapSettings } from './map-settings.ts';
 export { BpfObject, type LoadFailure, type LoadOptions } from './object.ts';
 export { type PerfBufferOptions, PerfBufferReader, type PerfSample } from './perf-buffer.ts';
 export { BpfProgram } from './program.ts';
-export { RingBufferReader } from './ring-buffer.ts';
+export { type RecordVisitor, RingBufferReader } from './ring-buffer.ts';
 export { Executable, type FunctionSymbol } from './symbols/executable.ts';
 export { type KernelSymbol, KernelSymbols } from './symbols/kallsyms.ts';
 export { type ProcessMapping, parseProcessMaps } from './symbols/process-maps.ts';

@@ -12,9 +12,21 @@ const BUSY = 0x8000_0000;
 const DISCARD = 0x4000_0000;
 const HEADER = BPF_RINGBUF.BPF_RINGBUF_HDR_SZ;
 
+/** Of one step, after which the writers get their room back. */
+const STEP_RECORDS = 4096;
+const STEP_BYTES = 1 << 16;
+
+/** Sees a record where it lies, `length` bytes of `bytes` from `offset` on: they are the kernel's again when the call returns. */
+export type RecordVisitor = (bytes: Uint8Array, offset: number, length: number) => void;
+
 export class RingBufferReader {
   readonly #ring: RingMapping;
   readonly #waiting = new Waiting();
+  /** Where the records of a step lie, counted from its first byte, and how long they are. */
+  readonly #offsets = new Int32Array(STEP_RECORDS);
+  readonly #lengths = new Int32Array(STEP_RECORDS);
+  /** Bytes of the step. */
+  #stepBytes = 0;
   /** Records delivered so far. */
   delivered = 0;
 
@@ -23,13 +35,42 @@ export class RingBufferReader {
   }
 
   /**
-   * All records that are complete now, as copies, at most `limit`. Throws EBADMSG where the ring's contents cannot be: somebody
-   * has written over it. What comes before the damage is delivered first.
+   * All records that are complete now, at most `limit`, as copies; those that were read together share one buffer. Throws EBADMSG
+   * where the ring's contents cannot be: somebody has written over it. What comes before the damage is delivered first.
    */
   consume(limit = Number.POSITIVE_INFINITY): Uint8Array[] {
-    const ring = this.#ring;
     const records: Uint8Array[] = [];
-    if (this.#waiting.closed) return records;
+    this.#steps(limit, (data, begin, count) => {
+      const copy = copyWrapped(data, this.#ring.size, begin, this.#stepBytes).buffer;
+      for (let i = 0; i < count; i++)
+        records.push(new Uint8Array(copy, this.#offsets[i]!, this.#lengths[i]!));
+    });
+    return records;
+  }
+
+  /** As `consume`, without copies but for the record at the ring's end: how many there were. */
+  visit(visitor: RecordVisitor, limit = Number.POSITIVE_INFINITY): number {
+    const { size } = this.#ring;
+    let visited = 0;
+    this.#steps(limit, (data, begin, count) => {
+      for (let i = 0; i < count; i++) {
+        const length = this.#lengths[i]!;
+        const offset = (begin + this.#offsets[i]!) % size;
+        if (offset + length <= size) visitor(data, offset, length);
+        else visitor(copyWrapped(data, size, offset, length), 0, length);
+      }
+      visited += count;
+    });
+    return visited;
+  }
+
+  /**
+   * Gives what is complete now to `take`, step by step: the data area, where the step begins in it, how many records there are in
+   * `offsets` and `lengths`. After each step its room goes back to the writers, whatever `take` throws.
+   */
+  #steps(limit: number, take: (data: Uint8Array, begin: number, count: number) => void): void {
+    const ring = this.#ring;
+    if (this.#waiting.closed) return;
     const data = ring.data();
     const start = ring.consumerPosition();
     const end = ring.producerPosition();
@@ -39,38 +80,94 @@ export class RingBufferReader {
     const begin = Number(start & BigInt(ring.size - 1));
     const available = Number(end - start);
     let done = 0;
-    while (done < available && records.length < limit) {
-      const offset = (begin + done) % ring.size;
-      const word = ring.header(offset);
+    let left = limit;
+    let taken = 0;
+    while (done < available && left > 0) {
+      const from = (begin + done) % ring.size;
+      const count = this.#step(from, available - done, Math.min(left, STEP_RECORDS), taken === 0);
+      if (this.#stepBytes === 0) return;
+      done += this.#stepBytes;
+      left -= count;
+      taken += count;
+      this.delivered += count;
+      try {
+        if (count > 0) take(data, from, count);
+      } finally {
+        ring.setConsumerPosition(start + BigInt(done));
+      }
+    }
+  }
+
+  /** Finds the records of the next step, which may have none but discarded ones; no bytes: nothing is complete. */
+  #step(from: number, available: number, most: number, isFirst: boolean): number {
+    const ring = this.#ring;
+    let count = 0;
+    let bytes = 0;
+    const room = Math.min(available, STEP_BYTES);
+    while (bytes < room && count < most) {
+      const word = ring.header((from + bytes) % ring.size);
       if ((word & BUSY) !== 0) break;
       const length = word & ~(BUSY | DISCARD);
       const step = alignUp(length + HEADER, 8);
-      if (done + step > available) {
-        if (records.length > 0) break;
+      if (bytes + step > available) {
+        if (count > 0 || !isFirst) break;
         throw new BpfError(
           'EBADMSG',
-          `a ring buffer record claims ${length} bytes where ${available - done} have been written`,
+          `a ring buffer record claims ${length} bytes where ${available - bytes} have been written`,
         );
       }
-      if ((word & DISCARD) === 0) records.push(copyWrapped(data, ring.size, offset + HEADER, length));
-      done += step;
+      if ((word & DISCARD) === 0) {
+        this.#offsets[count] = bytes + HEADER;
+        this.#lengths[count] = length;
+        count++;
+      }
+      bytes += step;
     }
-    if (done > 0) ring.setConsumerPosition(start + BigInt(done));
-    this.delivered += records.length;
-    return records;
+    this.#stepBytes = bytes;
+    return count;
   }
 
-  /** Every record as it comes, until `signal` fires or the reader is closed. */
-  async *records(options: { signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array> {
-    while (!this.#waiting.closed) {
-      const batch = this.consume();
-      yield* batch;
-      if (options.signal?.aborted) return;
-      if (batch.length === 0) await this.#waiting.wait([this.#ring], options.signal);
-    }
+  /** Every record as it comes, until `signal` fires or the reader is closed. The event loop turns between what is read together. */
+  records(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<Uint8Array> {
+    let batch: Uint8Array[] = [];
+    let next = 0;
+    let looked = false;
+    let ended = false;
+    const end = (): IteratorResult<Uint8Array> => {
+      ended = true;
+      batch = [];
+      return { done: true, value: undefined };
+    };
+    const refill = async (): Promise<IteratorResult<Uint8Array>> => {
+      while (!ended && !this.#waiting.closed) {
+        // Also where there is more already: with a writer as fast as this reader nothing else would ever run.
+        if (looked) await this.#waiting.wait([this.#ring], options.signal);
+        looked = true;
+        // Somebody who does not wait for each answer may have asked meanwhile.
+        if (next >= batch.length) {
+          next = 0;
+          batch = [];
+          if (!ended) batch = this.consume();
+        }
+        if (next < batch.length) return { done: false, value: batch[next++]! };
+        if (options.signal?.aborted) break;
+      }
+      return end();
+    };
+    // A generator would wait three times for each record; this hands over what is there at once.
+    return {
+      next: async () => {
+        if (next < batch.length) return { done: false, value: batch[next++]! };
+        return refill();
+      },
+      return: async () => end(),
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
   }
 
-  [Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     return this.records();
   }
 

@@ -89,6 +89,45 @@ for (const jit of [1, 0])
       expect(reader.consume()).toEqual([]);
     });
 
+    it('shows records where they lie, over the end of the ring too', () => {
+      const { kernel, ring, counter } = setUp(4096, jit);
+      const reader = new RingBufferReader(kernel, ring);
+      const progFd = writer(kernel, ring, counter, 100);
+      const seen: number[] = [];
+      for (let round = 0; round < 20; round++) {
+        kernel.progTestRun({ progFd, dataIn: DATA, repeat: 10 });
+        const visited = reader.visit((bytes, offset, length) => {
+          expect(length).toBe(100);
+          seen.push(number(bytes.subarray(offset, offset + length)));
+        });
+        expect(visited).toBe(10);
+      }
+      expect(seen).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
+      expect(reader.visit(() => {})).toBe(0);
+      // A visitor that throws has had its records: the writers get the room back.
+      kernel.progTestRun({ progFd, dataIn: DATA, repeat: 36 });
+      expect(() =>
+        reader.visit(() => {
+          throw new Error('enough');
+        }),
+      ).toThrow('enough');
+      kernel.progTestRun({ progFd, dataIn: DATA, repeat: 36 });
+      expect(reader.consume()).toHaveLength(36);
+    });
+
+    it('loses nothing where several ask at once', async () => {
+      const { kernel, ring, counter } = setUp(4096, jit);
+      const reader = new RingBufferReader(kernel, ring);
+      const progFd = writer(kernel, ring, counter, 8);
+      const records = reader.records();
+      const asked = Array.from({ length: 8 }, () => records.next());
+      kernel.progTestRun({ progFd, dataIn: DATA, repeat: 8 });
+      const answers = await Promise.all(asked);
+      expect(answers.map(({ value }) => number(value)).sort((a, b) => a - b)).toEqual(
+        Array.from({ length: 8 }, (_, i) => i + 1),
+      );
+    });
+
     it('leaves out what was discarded', () => {
       const { kernel, ring } = setUp(4096, jit);
       const reserve = (end: 'submit' | 'discard', value: number) =>
