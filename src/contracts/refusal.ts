@@ -131,6 +131,8 @@ export type RegionKind =
 
 export interface RefusalReason {
   readonly kind: RefusalKind;
+  /** The offending instruction, for what is refused before the program is explored. */
+  readonly at?: number;
   /** The register that is not what it must be, 0 to 10. */
   readonly register?: number;
   /** Of a call: which argument, 1 to 5. */

@@ -4,6 +4,7 @@ import type { HelperRow, ProgTypeRow } from '../spec/types.ts';
 import type { ErrnoName } from '../util/errno.ts';
 import type { Insn } from './insn.ts';
 import type { MapInfo } from './maps.ts';
+import type { RefusalReason } from './refusal.ts';
 
 export interface Credentials {
   readonly uid: number;
@@ -116,10 +117,22 @@ export interface VerifiedProgram {
   readonly stats: VerifyStats;
 }
 
-/** A register that matters for a refusal, as the log shows it: `R1=scalar(umax=255,…)`. */
+/** A register that matters for a refusal: as the log shows it (`scalar(umax=255,…)`), and the same as data. */
 export interface RegisterNote {
   readonly register: string;
   readonly state: string;
+  /** `map_value_or_null`, `pkt`, `scalar`, … as in the log; `unwritten`. */
+  readonly type: string;
+  readonly mayBeNull?: boolean;
+  readonly map?: string;
+  /** Of a pointer: its constant offset; of a packet pointer: bytes that are proven to be there. */
+  readonly offset?: number;
+  readonly range?: number;
+  /** Of a scalar, or of the variable part of a pointer's offset. */
+  readonly smin?: bigint;
+  readonly smax?: bigint;
+  readonly umin?: bigint;
+  readonly umax?: bigint;
 }
 
 export interface Rejection {
@@ -127,12 +140,14 @@ export interface Rejection {
   readonly errno: ErrnoName;
   /** Last line of the log: the reason. */
   readonly message: string;
+  /** The reason as data; `explain` makes sentences of it. */
+  readonly reason: RefusalReason;
   /** Offending instruction, -1 where it is none. */
   readonly insn: number;
   readonly source?: LineInfo;
   /** Registers named by the message or used by the instruction. */
   readonly registers: readonly RegisterNote[];
-  /** Instructions of the failing path, oldest first, at most the last 256. */
+  /** Instructions of the failing path, oldest first, at most the last 4096. */
   readonly path: readonly number[];
   readonly log: string;
   readonly stats: VerifyStats;

@@ -3,6 +3,7 @@
  * these is thrown. Nobody matches on message text: `errno`, `code` and the fields below are the interface.
  */
 import { ERRNO, type ErrnoName, errnoName } from './errno.ts';
+import type { Explanation, SearchOptions, SearchResult } from './explanation.ts';
 
 /** A refused command or a malformed input. `errno` is what bpf(2) would have set; `hint` says what to do. */
 export class BpfError extends Error {
@@ -66,6 +67,10 @@ export interface VerifierErrorDetails {
   readonly insnsProcessed?: number;
   /** What to do, where that is known. */
   readonly hint?: string;
+  /** The reason, the place, the path and a fix, as data; absent where a kernel only has its log. */
+  readonly explain?: (() => Explanation) | undefined;
+  /** Looks for an input with which the program really goes wrong; runs it in a kernel that is made for that and thrown away. */
+  readonly findInput?: ((options?: SearchOptions) => SearchResult) | undefined;
 }
 
 /** A program that the verifier refused. The message is the reason: the last line of the log. */
@@ -76,6 +81,8 @@ export class VerifierError extends BpfError implements VerifierErrorDetails {
   readonly registers: readonly { readonly register: string; readonly state: string }[];
   readonly path: readonly number[];
   readonly insnsProcessed: number;
+  readonly explain: (() => Explanation) | undefined;
+  readonly findInput: ((options?: SearchOptions) => SearchResult) | undefined;
 
   constructor(code: ErrnoName, message: string, details: VerifierErrorDetails) {
     super(code, message, details.hint === undefined ? {} : { hint: details.hint });
@@ -86,6 +93,8 @@ export class VerifierError extends BpfError implements VerifierErrorDetails {
     this.registers = details.registers ?? [];
     this.path = details.path ?? [];
     this.insnsProcessed = details.insnsProcessed ?? 0;
+    this.explain = details.explain;
+    this.findInput = details.findInput;
   }
 }
 

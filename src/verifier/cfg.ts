@@ -62,7 +62,11 @@ class Walk {
     if (state[t]! >= (DISCOVERED | edge)) return false;
     if (w < 0 || w >= env.count) {
       env.verboseLine(t, `${t}: `);
-      env.fail('EINVAL', `jump out of range from insn ${t} to ${w}`, { kind: 'jump_out_of_range', insn: w });
+      env.fail('EINVAL', `jump out of range from insn ${t} to ${w}`, {
+        kind: 'jump_out_of_range',
+        at: t,
+        insn: w,
+      });
     }
     if (edge === BRANCH) this.mark(w, PRUNE_POINT | JUMP_POINT);
     if (state[w] === 0) {
@@ -76,7 +80,7 @@ class Walk {
       if (env.bpfCapable) return false;
       env.verboseLine(t, `${t}: `);
       env.verboseLine(w, `${w}: `);
-      env.fail('EINVAL', `back-edge from insn ${t} to ${w}`, { kind: 'back_edge', insn: w });
+      env.fail('EINVAL', `back-edge from insn ${t} to ${w}`, { kind: 'back_edge', at: t, insn: w });
     }
     state[t] = DISCOVERED | edge;
     return false;
@@ -125,7 +129,7 @@ class Walk {
         if (isHelperCall(insn)) this.visitHelperCall(t, insn.imm);
         return this.visitCall(t, isPseudoCall(insn));
       case JMP_OP.JA: {
-        if ((insn.code & SOURCE.X) !== 0) env.refuse('EINVAL', { kind: 'encoding' });
+        if ((insn.code & SOURCE.X) !== 0) env.refuse('EINVAL', { kind: 'encoding', at: t });
         const target = t + (cls === CLASS.JMP ? insn.off : insn.imm) + 1;
         if (this.push(t, target, FALLTHROUGH)) return true;
         this.mark(target, PRUNE_POINT | JUMP_POINT);
@@ -151,10 +155,14 @@ export function checkCfg(env: Env): void {
     stack.pop();
   }
   for (let i = 0; i < env.count; i++) {
-    if (state[i] !== EXPLORED) env.fail('EINVAL', `unreachable insn ${i}`, { kind: 'unreachable_code' });
+    if (state[i] !== EXPLORED)
+      env.fail('EINVAL', `unreachable insn ${i}`, { kind: 'unreachable_code', at: i });
     if (env.insns[i]!.code === LD_IMM64) {
       if (state[i + 1] !== 0)
-        env.fail('EINVAL', `jump into the middle of ldimm64 insn ${i}`, { kind: 'jump_into_constant' });
+        env.fail('EINVAL', `jump into the middle of ldimm64 insn ${i}`, {
+          kind: 'jump_into_constant',
+          at: i,
+        });
       i++;
     }
   }

@@ -90,7 +90,7 @@ export function findSubprogs(env: Env): void {
       env.fail(
         'EPERM',
         'loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN',
-        { kind: 'capability', expected: 'CAP_BPF', detail: 'functions' },
+        { kind: 'capability', at: i, expected: 'CAP_BPF', detail: 'functions' },
       );
     }
     if (!local) {
@@ -99,7 +99,7 @@ export function findSubprogs(env: Env): void {
     }
     const start = i + insn.imm + 1;
     if (start < 0 || start >= env.count)
-      env.fail('EINVAL', 'call to invalid destination', { kind: 'call_out_of_range', insn: start });
+      env.fail('EINVAL', 'call to invalid destination', { kind: 'call_out_of_range', at: i, insn: start });
     starts.add(start);
     if (starts.size > MAX_SUBPROGS)
       env.fail('E2BIG', 'too many subprograms', { kind: 'too_many_subprograms', limit: MAX_SUBPROGS });
@@ -133,6 +133,7 @@ export function checkSubprogs(env: Env): void {
           if (target < subprog.start || target >= subprog.end) {
             env.fail('EINVAL', `jump out of range from insn ${i} to ${target}`, {
               kind: 'jump_out_of_range',
+              at: i,
               insn: target,
             });
           }
@@ -144,7 +145,7 @@ export function checkSubprogs(env: Env): void {
         insn.code !== (CLASS.JMP32 | JMP_OP.JA) &&
         insn.code !== (CLASS.JMP | JMP_OP.JA)
       ) {
-        env.fail('EINVAL', 'last insn is not an exit or jmp', { kind: 'falls_off_end' });
+        env.fail('EINVAL', 'last insn is not an exit or jmp', { kind: 'falls_off_end', at: i });
       }
     }
   }
@@ -227,10 +228,10 @@ function resolveMapLoad(env: Env, i: number): void {
   const value = low.src === PSEUDO.MAP_VALUE || low.src === PSEUDO.MAP_IDX_VALUE;
   const whole = low.src === PSEUDO.MAP_FD || low.src === PSEUDO.MAP_IDX;
   if (!value && !(whole && high.imm === 0))
-    env.fail('EINVAL', 'unrecognized bpf_ld_imm64 insn', { kind: 'encoding' });
+    env.fail('EINVAL', 'unrecognized bpf_ld_imm64 insn', { kind: 'encoding', at: i });
   const byIndex = low.src === PSEUDO.MAP_IDX || low.src === PSEUDO.MAP_IDX_VALUE;
   if (byIndex && env.request.mapByIndex === undefined) {
-    env.fail('EPROTO', 'fd_idx without fd_array is invalid', { kind: 'encoding' });
+    env.fail('EPROTO', 'fd_idx without fd_array is invalid', { kind: 'encoding', at: i });
   }
   const found = byIndex ? env.request.mapByIndex!(low.imm) : env.request.mapByFd(low.imm);
   const map = useMap(env, found, low.imm);
@@ -242,23 +243,26 @@ function resolveMapLoad(env: Env, i: number): void {
   if (offset >= MAX_VAR_OFF)
     env.fail('EINVAL', `direct value offset of ${offset} is not allowed`, {
       kind: 'map_direct_offset',
+      at: i,
       map: map.name,
       offset,
     });
   if (!map.type.directValue)
     env.fail('EINVAL', 'no direct value access support for this map type', {
       kind: 'map_no_direct_value',
+      at: i,
       map: map.name,
     });
   // Arrays: only of one element; the arena has no values and takes any offset below its size.
   const size = map.valueSize === 0 ? map.maxEntries * 4096 : map.valueSize;
   if (map.valueSize !== 0 && map.maxEntries !== 1) {
     env.verbose(`invalid access to map value pointer, value_size=${map.valueSize} off=${offset}\n`);
-    env.refuse('ENOTSUPP', { kind: 'map_direct_offset', map: map.name, offset });
+    env.refuse('ENOTSUPP', { kind: 'map_direct_offset', at: i, map: map.name, offset });
   }
   if (offset >= size) {
     env.fail('EINVAL', `invalid access to map value pointer, value_size=${map.valueSize} off=${offset}`, {
       kind: 'map_direct_offset',
+      at: i,
       map: map.name,
       offset,
       limit: size,
@@ -281,18 +285,18 @@ export function resolveImmediates(env: Env): void {
       insnClass(insn.code) === CLASS.LDX &&
       ((mode !== MODE.MEM && mode !== MODE.MEMSX) || insn.imm !== 0)
     ) {
-      env.fail('EINVAL', 'BPF_LDX uses reserved fields', { kind: 'encoding' });
+      env.fail('EINVAL', 'BPF_LDX uses reserved fields', { kind: 'encoding', at: i });
     }
     if (insn.code === LD_IMM64) {
       const high = env.insns[i + 1];
       if (high === undefined || high.code !== 0 || high.dst !== 0 || high.src !== 0 || high.off !== 0) {
-        env.fail('EINVAL', 'invalid bpf_ld_imm64 insn', { kind: 'encoding' });
+        env.fail('EINVAL', 'invalid bpf_ld_imm64 insn', { kind: 'encoding', at: i });
       }
       if (insn.src === PSEUDO.BTF_ID) {
         env.fail(
           'EINVAL',
           'kernel is missing BTF, make sure CONFIG_DEBUG_INFO_BTF=y is specified in Kconfig.',
-          { kind: 'missing_kernel_types' },
+          { kind: 'missing_kernel_types', at: i },
         );
       } else if (insn.src !== PSEUDO.NONE && insn.src !== PSEUDO.FUNC) {
         resolveMapLoad(env, i);
@@ -301,7 +305,10 @@ export function resolveImmediates(env: Env): void {
       continue;
     }
     if (!isKnownOpcode(insn.code)) {
-      env.fail('EINVAL', `unknown opcode ${insn.code.toString(16).padStart(2, '0')}`, { kind: 'encoding' });
+      env.fail('EINVAL', `unknown opcode ${insn.code.toString(16).padStart(2, '0')}`, {
+        kind: 'encoding',
+        at: i,
+      });
     }
   }
 }

@@ -35,7 +35,7 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
       env.fail(
         'EACCES',
         `tail_calls are not allowed when call stack of previous frames is ${depth} bytes. Too large`,
-        { kind: 'stack_tail_call', actual: depth, limit: 256 },
+        { kind: 'stack_tail_call', at: subprog.start, actual: depth, limit: 256 },
       );
     }
     const size = rounded(subprog.stackDepth);
@@ -46,7 +46,7 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
           kind: 'stack_frame',
           actual: size,
           limit: STACK_LIMIT,
-          insn: env.subprogs[index]!.start,
+          at: subprog.start,
         });
       return;
     }
@@ -54,6 +54,7 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
     if (depth > STACK_LIMIT) {
       env.fail('EACCES', `combined stack size of ${returns.length + 1} calls is ${depth}. Too large`, {
         kind: 'stack_combined',
+        at: subprog.start,
         actual: depth,
         limit: STACK_LIMIT,
       });
@@ -79,6 +80,7 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
       if (returns.length >= MAX_FRAMES) {
         env.fail('E2BIG', `the call stack of ${returns.length} frames is too deep !`, {
           kind: 'call_depth',
+          at: returns[returns.length - 1]!.insn - 1,
           actual: returns.length,
           limit: 8,
         });

@@ -10,7 +10,7 @@ import type {
   VerifyResult,
   VerifyStats,
 } from '../contracts/verify.ts';
-import type { ErrnoName } from '../util/errno.ts';
+
 import { InternalError } from '../util/errors.ts';
 import { checkFuncInfo, checkFuncInfoEarly, checkLineInfo, prepareArgs } from './btf-check.ts';
 import { checkCfg, computePostorder, computeScc } from './cfg.ts';
@@ -18,7 +18,7 @@ import { checkSubprogs, findSubprogs, isKfuncCall, resolveImmediates } from './c
 import { exploreAll } from './do-check.ts';
 import { dynptrReg } from './dynptr.ts';
 import { Env, type SubprogArg } from './env.ts';
-import { failingPath, registersThatMatter, sourceOf } from './explain.ts';
+import { failingPath, registersThatMatter, sourceOf } from './explain/notes.ts';
 import { Explored } from './explored.ts';
 import { COMPLEXITY_LIMIT_INSNS, F_SLEEPABLE, MAX_INSNS, MAX_INSNS_CAPABLE } from './limits.ts';
 import { computeLiveRegisters } from './live-registers.ts';
@@ -213,10 +213,10 @@ function accept(env: Env, started: number): VerifiedProgram {
   };
 }
 
-function reject(env: Env, errno: ErrnoName, exploring: boolean, started: number): Rejection {
+function reject(env: Env, refusal: Refusal, exploring: boolean, started: number): Rejection {
+  const { errno, reason } = refusal;
   const message = env.log.lastLine();
-  const insn = exploring ? env.cur.insn : (/\binsn (\d+)/.exec(message)?.[1] ?? -1);
-  const at = Number(insn);
+  const at = reason.at ?? (exploring ? env.cur.insn : -1);
   const stats = statsOf(env, started, false);
   writeStats(env, stats);
   const source = sourceOf(env.request, at);
@@ -224,9 +224,10 @@ function reject(env: Env, errno: ErrnoName, exploring: boolean, started: number)
     verdict: 'reject',
     errno,
     message,
+    reason,
     insn: at,
     ...(source === undefined ? {} : { source }),
-    registers: exploring ? registersThatMatter(env, at, message) : [],
+    registers: exploring ? registersThatMatter(env, at, reason) : [],
     path: exploring ? failingPath(env) : [],
     log: env.log.level === 0 ? '' : env.log.text(),
     stats,
@@ -242,9 +243,9 @@ export function verify(request: VerifyRequest): VerifyResult {
     return accept(env, started);
   } catch (thrown) {
     const exploring = env.cur.frames.length > 0 && env.path.length > 0;
-    if (thrown instanceof Refusal) return reject(env, thrown.errno, exploring, started);
+    if (thrown instanceof Refusal) return reject(env, thrown, exploring, started);
     if (!(thrown instanceof InternalError || thrown instanceof RangeError)) throw thrown;
     env.verbose(`verifier bug: ${thrown.message}\n`);
-    return reject(env, 'EFAULT', exploring, started);
+    return reject(env, new Refusal('EFAULT', { kind: 'internal' }), exploring, started);
   }
 }
