@@ -13,6 +13,8 @@ export interface GuestOptions {
   readonly only?: string;
   /** Asks the mirror for newer packages. */
   readonly refresh?: boolean;
+  /** Another kernel than the one of this machine's own Debian: a release of OTHER_KERNELS. */
+  readonly kernel?: string;
   readonly log?: (line: string) => void;
   readonly onMessage?: (message: GuestMessage) => void;
 }
@@ -27,7 +29,10 @@ export interface GuestRun extends Outcome {
 /** Boots the guest and runs the suite. Throws NoGuest with the reason where there can be none. */
 export async function runGuest(options: GuestOptions = {}): Promise<GuestRun> {
   const log = options.log ?? (() => {});
-  const packages = preparePackages(log, options.refresh);
+  const packages = preparePackages(log, {
+    refresh: options.refresh ?? false,
+    ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
+  });
   const base = await baseImage(packages, log);
   const work = mkdtempSync(join(tmpdir(), 'tsbpf-guest-'));
   let keep = false;

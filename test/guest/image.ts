@@ -28,7 +28,7 @@ const project = join(here, '../..');
 const require = createRequire(import.meta.url);
 
 /** Where the suite lies in the guest. */
-const APP = '/app';
+export const APP = '/app';
 
 /** Modules that init loads; they need no other. */
 const MODULES = [
@@ -174,7 +174,8 @@ export async function baseImage(packages: Packages, log: (line: string) => void)
   const entries = baseEntries(packages);
   const cache = cacheDirectory();
   mkdirSync(cache, { recursive: true });
-  const name = `base-${fingerprint(packages, entries)}.cpio`;
+  const prefix = `base-${packages.release.split('.', 2).join('.')}-`;
+  const name = `${prefix}${fingerprint(packages, entries)}.cpio`;
   const path = join(cache, name);
   if (existsSync(path)) return path;
   log('making the root file system');
@@ -182,7 +183,7 @@ export async function baseImage(packages: Packages, log: (line: string) => void)
   try {
     await writeCpio(join(work, name), entries);
     for (const old of readdirSync(cache)) {
-      if (/^base-[0-9a-f]{16}\.cpio$/.test(old)) rmSync(join(cache, old));
+      if (old.startsWith(prefix) || /^base-[0-9a-f]{16}\.cpio$/.test(old)) rmSync(join(cache, old));
     }
     renameSync(join(work, name), path);
   } finally {
@@ -249,6 +250,14 @@ async function bundle(): Promise<Entry[]> {
       .map((path) => `import ${JSON.stringify(path)};`)
       .concat(`import { main } from './agent/main.ts';`, 'await main();')
       .join('\n');
+  return bundleSuites(Object.fromEntries(Object.keys(suites).map((name) => [name, entry(name)])), here);
+}
+
+/** Bundles modules, given by name as source text that imports relative to `directory`, as what init runs. */
+export async function bundleSuites(
+  suites: Readonly<Record<string, string>>,
+  directory: string,
+): Promise<Entry[]> {
   const result = await build({
     entryPoints: Object.keys(suites).map((name) => ({ in: `suite:${name}`, out: `${name}.suite` })),
     outdir: APP,
@@ -270,8 +279,8 @@ async function bundle(): Promise<Entry[]> {
             namespace: 'suite',
           }));
           onLoad({ filter: /.*/, namespace: 'suite' }, ({ path }) => ({
-            contents: entry(path),
-            resolveDir: here,
+            contents: suites[path]!,
+            resolveDir: directory,
             loader: 'ts',
           }));
         },

@@ -25,6 +25,15 @@ const LAYOUT = 1;
 
 const KERNEL_PACKAGE = 'linux-image-cloud-amd64';
 
+/** Kernels other than the one of this machine's own Debian, by release: the suite of Debian that has it. */
+export const OTHER_KERNELS: Readonly<Record<string, string>> = {
+  '5.10': 'bullseye',
+  '6.12': 'bookworm-backports',
+};
+
+const MIRROR = 'http://deb.debian.org/debian';
+const KEYS = '/usr/share/keyrings/debian-archive-keyring.gpg';
+
 export interface Packages {
   /** The kernel's release, as `uname -r` in the guest says. */
   readonly release: string;
@@ -78,28 +87,35 @@ function unpackedQemu(root: string): Qemu | null {
   return askQemu(program, shared, { LD_LIBRARY_PATH: libraries.join(':') });
 }
 
-/** What lies unpacked in `root`, null where something is missing. */
-function inspect(root: string): Packages | null {
+/** Unpacked kernel below `root`, null where there is none. */
+function inspectKernel(root: string): Pick<Packages, 'release' | 'kernel' | 'modules'> | null {
   const layout = join(root, 'layout');
   if (!existsSync(layout) || readFileSync(layout, 'utf8') !== String(LAYOUT)) return null;
   const kernel = readdirSync(join(root, 'boot')).find((name) => name.startsWith('vmlinuz-'));
+  if (kernel === undefined) return null;
+  const release = kernel.slice('vmlinuz-'.length);
+  const modules = ['lib', 'usr/lib']
+    .map((path) => join(root, path, 'modules', release, 'kernel'))
+    .find(existsSync);
+  return { release, kernel: join(root, 'boot', kernel), modules: modules ?? '' };
+}
+
+/** What lies unpacked in `root`, null where something is missing. */
+function inspect(root: string): Packages | null {
+  const kernel = inspectKernel(root);
+  if (kernel === null) return null;
   const busybox = ['bin/busybox', 'usr/bin/busybox'].map((path) => join(root, path)).find(existsSync);
   const qemu = askQemu('qemu-system-x86_64', INSTALLED, {}) ?? unpackedQemu(root);
-  if (kernel === undefined || busybox === undefined || qemu === null) return null;
-  const release = kernel.slice('vmlinuz-'.length);
-  return {
-    release,
-    kernel: join(root, 'boot', kernel),
-    busybox,
-    modules:
-      ['lib', 'usr/lib'].map((path) => join(root, path, 'modules', release, 'kernel')).find(existsSync) ?? '',
-    qemu,
-  };
+  if (busybox === undefined || qemu === null) return null;
+  return { ...kernel, busybox, qemu };
 }
 
 function apt(state: string, program: string, args: readonly string[], cwd: string): string {
   for (const path of ['lists/partial', 'archives/partial']) mkdirSync(join(state, path), { recursive: true });
+  const sources = join(state, 'sources.list');
   const options = [
+    // Another suite than those of this machine.
+    ...(existsSync(sources) ? [`Dir::Etc::sourcelist=${sources}`, 'Dir::Etc::sourceparts=-'] : []),
     `Dir::State::lists=${state}/lists`,
     `Dir::Cache=${state}`,
     `Dir::Cache::archives=${state}/archives`,
@@ -147,6 +163,10 @@ function download(root: string, log: (line: string) => void): void {
     const only = ['install', '--download-only', '--no-install-recommends', '-y', '-qq', 'qemu-system-x86'];
     apt(state, 'apt-get', only, root);
   }
+  unpack(state, root);
+}
+
+function unpack(state: string, root: string): void {
   for (const name of readdirSync(join(state, 'archives'))) {
     if (!name.endsWith('.deb')) continue;
     execFileSync('dpkg-deb', ['-x', join(state, 'archives', name), root], {
@@ -157,24 +177,29 @@ function download(root: string, log: (line: string) => void): void {
   writeFileSync(join(root, 'layout'), String(LAYOUT));
 }
 
-/** The packages, from the cache or from the mirror. Throws NoGuest with the reason where they cannot be had. */
-export function preparePackages(log: (line: string) => void, refresh = false): Packages {
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new NoGuest(
-      `the guest runs this machine's Node on Linux for x86-64, this is ${process.platform} on ${process.arch}`,
-    );
-  }
-  const cache = cacheDirectory();
-  const root = join(cache, 'packages');
-  const cached = refresh ? null : inspect(root);
-  if (cached !== null) return cached;
+/** As `download`, the kernel of another suite alone. */
+function downloadKernel(suite: string, root: string, log: (line: string) => void): void {
+  const state = join(root, 'apt');
+  mkdirSync(state);
+  writeFileSync(join(state, 'sources.list'), `deb [signed-by=${KEYS}] ${MIRROR} ${suite} main\n`);
+  log(`asking the Debian mirror for the kernel of ${suite}`);
+  apt(state, 'apt-get', ['update', '-qq'], root);
+  const image = kernelPackage(state, root);
+  log(`downloading ${image}`);
+  apt(state, 'apt-get', ['download', '-qq', image], join(state, 'archives'));
+  unpack(state, root);
+}
+
+/** Fills `root` by `fill`, in a directory beside it that is renamed when all went well. */
+function replace(root: string, fill: (fresh: string) => void): void {
   for (const program of ['apt-get', 'apt-cache', 'dpkg-deb']) {
     if (!has(program)) throw new NoGuest(`no ${program}: the guest is made of Debian's packages`);
   }
+  const cache = cacheDirectory();
   mkdirSync(cache, { recursive: true });
   const fresh = mkdtempSync(join(cache, 'packages-'));
   try {
-    download(fresh, log);
+    fill(fresh);
     rmSync(root, { recursive: true, force: true });
     renameSync(fresh, root);
   } catch (error) {
@@ -184,6 +209,44 @@ export function preparePackages(log: (line: string) => void, refresh = false): P
   } finally {
     rmSync(fresh, { recursive: true, force: true });
   }
+}
+
+export interface PackageOptions {
+  /** Asks the mirror for newer packages. */
+  readonly refresh?: boolean;
+  /** A release of OTHER_KERNELS; absent: the kernel of this machine's own Debian. */
+  readonly kernel?: string;
+}
+
+/** The packages, from the cache or from the mirror. Throws NoGuest with the reason where they cannot be had. */
+export function preparePackages(log: (line: string) => void, options: PackageOptions = {}): Packages {
+  const { refresh = false, kernel } = options;
+  const own = ownPackages(log, refresh && kernel === undefined);
+  if (kernel === undefined || own.release.startsWith(`${kernel}.`)) return own;
+  const suite = OTHER_KERNELS[kernel];
+  if (suite === undefined) {
+    throw new NoGuest(
+      `no kernel ${kernel}: there is ${Object.keys(OTHER_KERNELS).join(', ')} and ${own.release}`,
+    );
+  }
+  const root = join(cacheDirectory(), `kernel-${kernel}`);
+  if (refresh || inspectKernel(root) === null) replace(root, (fresh) => downloadKernel(suite, fresh, log));
+  const found = inspectKernel(root);
+  if (found === null) throw new NoGuest(`the package unpacked in ${root} holds no kernel`);
+  return { ...own, ...found };
+}
+
+function ownPackages(log: (line: string) => void, refresh: boolean): Packages {
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new NoGuest(
+      `the guest runs this machine's Node on Linux for x86-64, this is ${process.platform} on ${process.arch}`,
+    );
+  }
+  const cache = cacheDirectory();
+  const root = join(cache, 'packages');
+  const cached = refresh ? null : inspect(root);
+  if (cached !== null) return cached;
+  replace(root, (fresh) => download(fresh, log));
   const packages = inspect(root);
   if (packages === null)
     throw new NoGuest(`the packages unpacked in ${root} hold no kernel, busybox or working qemu`);

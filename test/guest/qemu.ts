@@ -15,6 +15,10 @@ export interface BootOptions {
   /** Directory for the console's log. */
   readonly work: string;
   readonly only?: string;
+  /** Further words of the kernel's command line. */
+  readonly words?: string;
+  /** Leaves the mitigations of the processor's weaknesses on; default off, which is faster. */
+  readonly mitigations?: boolean;
   readonly onMessage?: (message: GuestMessage) => void;
 }
 
@@ -22,6 +26,8 @@ export interface Outcome {
   readonly results: readonly GuestResult[];
   /** Kernel release and Node version, null if no suite began. */
   readonly hello: (GuestMessage & { event: 'hello' }) | null;
+  /** Every suite was run. */
+  readonly ended: boolean;
   /** Why the run is not complete; null: it is. */
   readonly failure: string | null;
   /** The console of the guest's kernel. */
@@ -46,7 +52,6 @@ const COMMAND_LINE = [
   'lsm=lockdown,capability,yama,bpf',
   'cryptomgr.notests',
   'random.trust_cpu=on',
-  'mitigations=off',
   'no_hash_pointers',
 ].join(' ');
 
@@ -70,11 +75,17 @@ export async function boot(options: BootOptions): Promise<Outcome> {
   const consoleFile = join(work, 'console.log');
   const only =
     options.only === undefined ? '' : ` tsbpf.only=${Buffer.from(options.only).toString('base64url')}`;
+  const words = [
+    COMMAND_LINE,
+    options.mitigations === true ? '' : ' mitigations=off',
+    options.words === undefined ? '' : ` ${options.words}`,
+    only,
+  ].join('');
   const args = [
     ...qemu.firmware,
     ...['-machine', 'pc', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '1024'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    ...['-kernel', packages.kernel, '-initrd', options.initrd, '-append', COMMAND_LINE + only],
+    ...['-kernel', packages.kernel, '-initrd', options.initrd, '-append', words],
     ...['-serial', `file:${consoleFile}`, '-serial', 'stdio'],
   ];
   const start = performance.now();
@@ -195,5 +206,5 @@ export async function boot(options: BootOptions): Promise<Outcome> {
   } else if (harm !== undefined) {
     failure = `the guest's kernel came to harm: ${harm.trim()}\nconsole:\n${tail(consoleLog, 60)}`;
   }
-  return { results, hello, failure, consoleLog, bootSeconds, totalSeconds: seconds() };
+  return { results, hello, ended, failure, consoleLog, bootSeconds, totalSeconds: seconds() };
 }
