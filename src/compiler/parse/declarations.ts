@@ -1,0 +1,577 @@
+/** Declaration specifiers, declarators, type names, initialisers (C11 6.7). */
+import { QUAL_ATOMIC } from '../ast/index.ts';
+import type { Token } from '../preprocess/index.ts';
+import type { Location } from '../source/index.ts';
+import { AttributeParser } from './attributes.ts';
+import { isReserved, SPECIFIERS } from './keywords.ts';
+import { TypedefScopes } from './scopes.ts';
+import { nearest } from './spelling.ts';
+import {
+  type Attribute,
+  type Declarator,
+  type DeclaratorStep,
+  MAX_NESTING,
+  type SDesignator,
+  type SExpr,
+  type SInit,
+  type SInitItem,
+  type SInitList,
+  type SParameter,
+  type Specifiers,
+  type StorageClass,
+  type TypeName,
+  type TypeSpecifier,
+} from './syntax.ts';
+
+const NO_ATTRIBUTES: readonly Attribute[] = [];
+const ERROR_TYPE: TypeSpecifier = { kind: 'error' };
+const BUILTIN = new Map<string, TypeSpecifier>();
+
+function builtin(name: string): TypeSpecifier {
+  let type = BUILTIN.get(name);
+  if (type === undefined) {
+    type = { kind: 'builtin', name };
+    BUILTIN.set(name, type);
+  }
+  return type;
+}
+
+/** Where specifiers stand: it decides what an unknown name is taken for. */
+export type SpecifierContext = 'external' | 'block' | 'member' | 'parameter' | 'type-name';
+
+/** Behind an identifier, these make it a declarator whose type was forgotten. */
+const AFTER_DECLARATOR: ReadonlySet<string> = new Set([',', ';', '=', '(', '[', ')', ':', '{']);
+
+export abstract class DeclarationParser extends AttributeParser {
+  protected readonly scopes: TypedefScopes = new TypedefScopes();
+
+  protected abstract recordSpecifier(union: boolean, keyword: Token): TypeSpecifier;
+  protected abstract enumSpecifier(keyword: Token): TypeSpecifier;
+
+  protected startsType(token: Token): boolean {
+    if (token.kind !== 'identifier') return false;
+    const word = SPECIFIERS.get(token.text);
+    if (word === undefined) return this.scopes.isTypedef(token.text);
+    return word.role !== 'extension';
+  }
+
+  protected startsDeclaration(token: Token): boolean {
+    return this.startsType(token) && token.text !== '__attribute__';
+  }
+
+  protected specifiers(context: SpecifierContext): Specifiers {
+    const start = this.tok;
+    let type: TypeSpecifier | null = null;
+    let base = '';
+    let longs = 0;
+    let sign: boolean | null = null;
+    let quals = 0;
+    let storage: StorageClass = null;
+    let inline = false;
+    let noreturn = false;
+    let threadLocal = false;
+    let attributes: Attribute[] | null = null;
+    const alignas: (SExpr | TypeName)[] = [];
+    for (;;) {
+      const token = this.tok;
+      if (token.kind !== 'identifier') {
+        if (token.kind === 'punct' && token.text === '[' && this.startsBracketAttributes()) {
+          if (type !== null || base !== '') break;
+          attributes ??= [];
+          this.attributes(attributes);
+          continue;
+        }
+        break;
+      }
+      const word = SPECIFIERS.get(token.text);
+      if (word === undefined) {
+        if (type !== null || base !== '' || longs > 0 || sign !== null) break;
+        if (this.scopes.isTypedef(token.text)) {
+          this.advance();
+          type = { kind: 'name', name: token.text, loc: token.location };
+          continue;
+        }
+        type = this.unknownType(token, context);
+        if (type === null) break;
+        continue;
+      }
+      switch (word.role) {
+        case 'storage':
+          if (storage !== null && storage !== word.storage)
+            this.error('storage', `cannot combine with previous '${storage}' declaration specifier`);
+          storage = word.storage;
+          this.advance();
+          break;
+        case 'qualifier':
+          quals |= word.qual;
+          this.advance();
+          break;
+        case 'base':
+          if (type !== null || (base !== '' && !combines(base, word.base)))
+            this.error(
+              'specifiers',
+              `cannot combine with previous '${base || 'type-name'}' declaration specifier`,
+            );
+          else base = base === 'short' || word.base === 'short' ? 'short' : word.base;
+          this.advance();
+          break;
+        case 'length':
+          if (++longs > 2)
+            this.error('specifiers', "cannot combine with previous 'long long' declaration specifier");
+          this.advance();
+          break;
+        case 'sign':
+          if (sign !== null && sign !== word.signed)
+            this.error(
+              'specifiers',
+              `cannot combine with previous '${sign ? 'signed' : 'unsigned'}' declaration specifier`,
+            );
+          sign = word.signed;
+          this.advance();
+          break;
+        case 'record':
+          this.advance();
+          type = this.another(type, base, this.recordSpecifier(word.union, token), token);
+          break;
+        case 'enum':
+          this.advance();
+          type = this.another(type, base, this.enumSpecifier(token), token);
+          break;
+        case 'typeof':
+        case 'typeof-unqual':
+          this.advance();
+          type = this.another(type, base, this.typeOf(word.role === 'typeof-unqual', token), token);
+          break;
+        case 'auto-type':
+          this.advance();
+          type = { kind: 'auto', loc: token.location };
+          break;
+        case 'atomic': {
+          this.advance();
+          if (!this.is('(')) {
+            quals |= QUAL_ATOMIC;
+            break;
+          }
+          const open = this.advance();
+          const inner = this.typeName();
+          this.close(open);
+          type = this.another(type, base, { kind: 'atomic', type: inner }, token);
+          break;
+        }
+        case 'inline':
+          inline = true;
+          this.advance();
+          break;
+        case 'noreturn':
+          noreturn = true;
+          this.advance();
+          break;
+        case 'thread':
+          threadLocal = true;
+          this.advance();
+          break;
+        case 'attribute':
+          attributes ??= [];
+          this.attributes(attributes);
+          break;
+        case 'alignas': {
+          this.advance();
+          const open = this.expect('(', " after '_Alignas'");
+          alignas.push(this.startsType(this.tok) ? this.typeName() : this.conditional());
+          this.close(open);
+          break;
+        }
+        case 'extension':
+          this.advance();
+          break;
+        case 'refused':
+          this.error('unsupported', word.message);
+          this.advance();
+          break;
+      }
+    }
+    if (base !== '' || longs > 0 || sign !== null) {
+      if (type !== null)
+        this.error(
+          'specifiers',
+          'cannot combine with previous type-name declaration specifier',
+          start.location,
+        );
+      else type = this.arithmetic(base, longs, sign, start);
+    }
+    if (type === null) {
+      if (context === 'type-name') this.fail('expected', 'expected a type', start.location);
+      type = this.noType(start, context);
+    }
+    return {
+      type,
+      quals,
+      storage,
+      inline,
+      noreturn,
+      threadLocal,
+      attributes: attributes ?? NO_ATTRIBUTES,
+      alignas,
+      loc: start.location,
+    };
+  }
+
+  private another(
+    before: TypeSpecifier | null,
+    base: string,
+    type: TypeSpecifier,
+    token: Token,
+  ): TypeSpecifier {
+    if (before !== null || base !== '')
+      this.error('specifiers', 'cannot combine with previous declaration specifier', token.location);
+    return type;
+  }
+
+  private noType(start: Token, context: SpecifierContext): TypeSpecifier {
+    if (context === 'parameter' && this.tok === start) this.fail('expected', 'expected parameter declarator');
+    if (this.tok.kind === 'identifier' || this.is('*') || this.is('(')) {
+      this.error(
+        'implicit-int',
+        "type specifier missing, defaults to 'int'; ISO C99 and later do not support implicit int",
+        this.tok === start ? start.location : this.tok.location,
+      );
+      return builtin('int');
+    }
+    if (this.tok === start && context !== 'parameter')
+      this.fail('expected', context === 'external' ? "expected identifier or '('" : 'expected a type');
+    this.error(
+      'implicit-int',
+      "type specifier missing, defaults to 'int'; ISO C99 and later do not support implicit int",
+    );
+    return builtin('int');
+  }
+
+  /** An identifier stands where a type is wanted. Null where it is more likely the declarator. */
+  private unknownType(token: Token, context: SpecifierContext): TypeSpecifier | null {
+    if (isReserved(token.text)) return null;
+    const next = this.peek();
+    const declarator =
+      (next.kind === 'punct' && AFTER_DECLARATOR.has(next.text)) ||
+      next.kind === 'eof' ||
+      next.text === '__attribute__';
+    if (declarator && context !== 'type-name' && context !== 'parameter') return null;
+    const tag = this.scopes.tagKind(token.text);
+    this.advance();
+    if (tag !== undefined) {
+      this.diagnostics.error(
+        'missing-tag-keyword',
+        `must use '${tag}' tag to refer to type '${token.text}'`,
+        token.location,
+        { fixits: [{ range: { begin: token.location, end: 0 }, text: `${tag} ` }] },
+      );
+      return ERROR_TYPE;
+    }
+    const near = this.suggestType(token.text);
+    if (near === null) {
+      this.error('unknown-type', `unknown type name '${token.text}'`, token.location);
+      return ERROR_TYPE;
+    }
+    const declared = this.scopes.locationOf(near);
+    this.diagnostics.error(
+      'unknown-type',
+      `unknown type name '${token.text}'; did you mean '${near}'?`,
+      token.location,
+      {
+        notes: declared > 0 ? [{ message: `'${near}' declared here`, location: declared }] : [],
+        fixits: [{ range: { begin: token.location, end: token.location }, text: near }],
+      },
+    );
+    return { kind: 'name', name: near, loc: token.location };
+  }
+
+  private suggestions = 0;
+
+  protected suggestType(name: string): string | null {
+    if (++this.suggestions > 50) return null;
+    return nearest(name, this.scopes.typedefNames());
+  }
+
+  private arithmetic(base: string, longs: number, sign: boolean | null, start: Token): TypeSpecifier {
+    const invalid = (what: string): TypeSpecifier => {
+      this.error('specifiers', what, start.location);
+      return builtin('int');
+    };
+    switch (base) {
+      case '':
+      case 'int':
+        return builtin(
+          `${sign === false ? 'unsigned ' : ''}${longs === 0 ? 'int' : longs === 1 ? 'long' : 'long long'}`,
+        );
+      case 'char':
+        if (longs > 0) return invalid(`'long char' is invalid`);
+        return builtin(sign === null ? 'char' : sign ? 'signed char' : 'unsigned char');
+      case 'short':
+        if (longs > 0) return invalid(`'long short' is invalid`);
+        return builtin(sign === false ? 'unsigned short' : 'short');
+      case '__int128':
+        if (longs > 0) return invalid(`'long __int128' is invalid`);
+        return builtin(sign === false ? 'unsigned __int128' : '__int128');
+      case 'double':
+        if (sign !== null) return invalid(`'double' cannot be signed or unsigned`);
+        if (longs > 1) return invalid(`'long long double' is invalid`);
+        return builtin(longs === 1 ? 'long double' : 'double');
+      default:
+        if (sign !== null) return invalid(`'${base}' cannot be signed or unsigned`);
+        if (longs > 0) return invalid(`'long ${base}' is invalid`);
+        return builtin(base);
+    }
+  }
+
+  private typeOf(unqual: boolean, keyword: Token): TypeSpecifier {
+    if (!this.is('(')) this.fail('expected', `expected '(' after '${keyword.text}'`);
+    const open = this.advance();
+    this.enter();
+    let result: TypeSpecifier;
+    if (this.startsType(this.tok)) result = { kind: 'typeof-type', type: this.typeName(), unqual };
+    else result = { kind: 'typeof-expr', expr: this.expression(), unqual };
+    this.close(open);
+    this.leave();
+    return result;
+  }
+
+  protected typeName(): TypeName {
+    const { location } = this.tok;
+    const specifiers = this.specifiers('type-name');
+    const declarator = this.declarator('abstract');
+    return { kind: 'type-name', specifiers, declarator, loc: location };
+  }
+
+  // -------------------------------------------------------------------------------------------------------------
+  // Declarators
+
+  /** declarator: pointer? direct-declarator. `name`: `required`, `optional` (parameters) or `abstract` (none). */
+  protected declarator(name: 'required' | 'optional' | 'abstract'): Declarator {
+    const outer: DeclaratorStep[] = [];
+    const steps: DeclaratorStep[] = [];
+    const found = this.declaratorInto(steps, outer, name);
+    const attributes: Attribute[] = [];
+    let asmLabel: string | null = null;
+    if (this.tok.kind === 'identifier' && name !== 'abstract') {
+      if (this.isWord('asm') || this.isWord('__asm__') || this.isWord('__asm')) {
+        this.advance();
+        const open = this.expect('(', " after 'asm'");
+        if (!this.isString()) this.fail('expected', "expected string literal in 'asm'");
+        asmLabel = this.strings()
+          .map((token) => token.text.slice(1, -1))
+          .join('');
+        this.close(open);
+      }
+      this.attributes(attributes);
+    } else if (name !== 'abstract') this.attributes(attributes);
+    return {
+      name: found?.text ?? null,
+      loc: found?.location ?? this.tok.location,
+      steps,
+      attributes: attributes.length > 0 ? attributes : NO_ATTRIBUTES,
+      asmLabel,
+    };
+  }
+
+  private declaratorInto(
+    steps: DeclaratorStep[],
+    pointers: DeclaratorStep[],
+    name: 'required' | 'optional' | 'abstract',
+  ): Token | null {
+    this.enter();
+    while (this.is('*') || this.is('^')) pointers.push(this.pointer());
+    if (pointers.length > MAX_NESTING)
+      this.fail('nesting', `more than ${MAX_NESTING} levels of pointers`, pointers[MAX_NESTING]!.loc);
+    let found: Token | null = null;
+    if (this.tok.kind === 'identifier' && name !== 'abstract' && !isReserved(this.tok.text)) {
+      found = this.advance();
+    } else if (this.is('(') && this.groups(name)) {
+      const open = this.advance();
+      const attributes: Attribute[] = [];
+      this.attributes(attributes);
+      found = this.declaratorInto(steps, [], name);
+      this.close(open);
+    } else if (name === 'required') {
+      this.missingName();
+    }
+    this.suffixes(steps);
+    for (let i = pointers.length - 1; i >= 0; i--) steps.push(pointers[i]!);
+    this.leave();
+    return found;
+  }
+
+  private missingName(): never {
+    return this.fail('expected', "expected identifier or '('");
+  }
+
+  /** Whether `(` groups a declarator rather than opening parameters. */
+  private groups(name: 'required' | 'optional' | 'abstract'): boolean {
+    const next = this.peek();
+    if (name === 'required') return true;
+    if (next.kind === 'punct')
+      return (
+        next.text === '*' ||
+        next.text === '(' ||
+        next.text === '^' ||
+        (next.text === '[' && name === 'abstract')
+      );
+    if (next.kind !== 'identifier') return false;
+    if (next.text === '__attribute__') return true;
+    return name === 'optional' && !this.startsType(next) && !isReserved(next.text);
+  }
+
+  private pointer(): DeclaratorStep {
+    const { location } = this.advance();
+    let quals = 0;
+    let attributes: Attribute[] | null = null;
+    while (this.tok.kind === 'identifier') {
+      const word = SPECIFIERS.get(this.tok.text);
+      if (word?.role === 'qualifier') {
+        quals |= word.qual;
+        this.advance();
+      } else if (word?.role === 'atomic') {
+        quals |= QUAL_ATOMIC;
+        this.advance();
+      } else if (word?.role === 'attribute') {
+        attributes ??= [];
+        this.attributes(attributes);
+      } else break;
+    }
+    return { kind: 'pointer', quals, attributes: attributes ?? NO_ATTRIBUTES, loc: location };
+  }
+
+  private suffixes(steps: DeclaratorStep[]): void {
+    while (this.tok.kind === 'punct') {
+      if (steps.length > MAX_NESTING) this.fail('nesting', `a declarator of more than ${MAX_NESTING} parts`);
+      if (this.tok.text === '[') {
+        if (this.startsBracketAttributes()) return;
+        steps.push(this.arraySuffix());
+      } else if (this.tok.text === '(') steps.push(this.functionSuffix());
+      else return;
+    }
+  }
+
+  private arraySuffix(): DeclaratorStep {
+    const open = this.advance();
+    this.enter();
+    let quals = 0;
+    while (this.tok.kind === 'identifier') {
+      const word = SPECIFIERS.get(this.tok.text);
+      if (word?.role === 'qualifier') quals |= word.qual;
+      else if (this.tok.text !== 'static') break;
+      this.advance();
+    }
+    const star = this.is('*') && this.peek().text === ']' && this.peek().kind === 'punct';
+    if (star) this.advance();
+    const size = star || this.is(']') ? null : this.assignment();
+    this.close(open);
+    this.leave();
+    return { kind: 'array', size, quals, star, loc: open.location };
+  }
+
+  private functionSuffix(): DeclaratorStep {
+    const open = this.advance();
+    this.enter();
+    const parameters: SParameter[] = [];
+    let variadic = false;
+    let prototyped = true;
+    this.scopes.push();
+    if (this.is(')')) prototyped = false;
+    else if (this.isWord('void') && this.peek().kind === 'punct' && this.peek().text === ')') this.advance();
+    else {
+      this.refuseKAndR();
+      do {
+        if (this.is('...')) {
+          this.advance();
+          variadic = true;
+          break;
+        }
+        const specifiers = this.specifiers('parameter');
+        const declarator = this.declarator('optional');
+        if (declarator.name !== null) this.scopes.declareOrdinary(declarator.name);
+        parameters.push({ specifiers, declarator });
+      } while (this.accept(','));
+    }
+    this.scopes.pop();
+    this.close(open);
+    this.leave();
+    return { kind: 'function', parameters, variadic, prototyped, loc: open.location };
+  }
+
+  /** `int f(a, b)`: names without types. */
+  private refuseKAndR(): void {
+    if (this.tok.kind !== 'identifier' || this.startsType(this.tok) || isReserved(this.tok.text)) return;
+    const next = this.peek();
+    if (next.kind !== 'punct' || (next.text !== ',' && next.text !== ')')) return;
+    this.fail(
+      'k-and-r',
+      'a parameter list without types is only allowed in a function definition, and definitions in that style are not supported',
+    );
+  }
+
+  // -------------------------------------------------------------------------------------------------------------
+  // Initialisers
+
+  protected initializer(): SInit {
+    return this.is('{') ? this.initList() : this.assignment();
+  }
+
+  protected initList(): SInitList {
+    const open = this.advance();
+    this.enter();
+    const items: SInitItem[] = [];
+    while (!this.is('}')) {
+      items.push(this.initItem());
+      if (!this.accept(',')) break;
+    }
+    const end = this.close(open);
+    this.leave();
+    return { kind: 'list', items, loc: open.location, end: end.location };
+  }
+
+  private initItem(): SInitItem {
+    const loc = this.tok.location;
+    const designators: SDesignator[] = [];
+    if (this.tok.kind === 'identifier' && this.peek().kind === 'punct' && this.peek().text === ':') {
+      designators.push({ kind: 'field', name: this.advance().text, loc });
+      this.advance();
+      return { designators, value: this.initializer(), loc };
+    }
+    let range = false;
+    for (;;) {
+      if (this.is('.')) {
+        this.advance();
+        if (this.tok.kind !== 'identifier')
+          this.fail('expected', "expected a field designator, such as '.field = 4'");
+        const name = this.advance();
+        designators.push({ kind: 'field', name: name.text, loc: name.location });
+      } else if (this.is('[')) {
+        const open = this.advance();
+        const low = this.conditional();
+        let high: SExpr | null = null;
+        if (this.accept('...')) {
+          high = this.conditional();
+          range = true;
+        }
+        this.close(open);
+        designators.push({ kind: 'index', low, high, loc: open.location });
+      } else break;
+      if (designators.length > MAX_NESTING) this.fail('nesting', 'too many designators');
+    }
+    if (designators.length > 0 && !this.accept('=')) {
+      // GNU's old form `[3] value`.
+      if (range || designators.length > 1 || designators[0]!.kind === 'field')
+        this.fail('expected', "expected '=' or another designator");
+    }
+    return { designators, value: this.initializer(), loc };
+  }
+
+  protected declareName(name: string, storage: StorageClass, location: Location): void {
+    if (storage === 'typedef') this.scopes.declareTypedef(name, location);
+    else this.scopes.declareOrdinary(name);
+  }
+}
+
+/** `short int`, `int short`. */
+function combines(before: string, word: string): boolean {
+  return (before === 'short' && word === 'int') || (before === 'int' && word === 'short');
+}

@@ -1,0 +1,126 @@
+/** External declarations (C11 6.9): the outermost level, and the parser's entry. */
+import type { Token, TokenSource } from '../preprocess/index.ts';
+import type { DiagnosticSink } from '../source/index.ts';
+import { ParseFailure } from './cursor.ts';
+import { StatementParser } from './statements.ts';
+import type { Attribute, SInitDeclarator, STopLevel } from './syntax.ts';
+
+class Parser extends StatementParser {
+  /** Hands every external declaration to `take` as soon as it is read. */
+  translationUnit(take: (item: STopLevel) => void): void {
+    while (this.tok.kind !== 'eof') {
+      try {
+        const item = this.external();
+        if (item !== null) take(item);
+      } catch (failure) {
+        if (!(failure instanceof ParseFailure)) throw failure;
+        this.nesting = 0;
+        this.scopes.restore(1);
+        this.skipExternal();
+      }
+    }
+  }
+
+  private external(): STopLevel | null {
+    const token = this.tok;
+    const loc = token.location;
+    if (token.kind === 'pragma') return this.attributePragma(this.advance());
+    if (token.kind === 'punct') {
+      if (token.text === ';') {
+        this.advance();
+        return null;
+      }
+      if (token.text === '}') {
+        this.error('expected', "extraneous closing brace ('}')");
+        this.advance();
+        return null;
+      }
+    }
+    while (this.isWord('__extension__')) this.advance();
+    if (this.isWord('_Static_assert')) return this.staticAssert();
+    if (this.isWord('asm') || this.isWord('__asm__') || this.isWord('__asm')) return this.fileAsm();
+    const specifiers = this.specifiers('external');
+    const declarators: SInitDeclarator[] = [];
+    if (this.is(';')) {
+      this.advance();
+      return { kind: 'declaration', specifiers, declarators, loc };
+    }
+    const declarator = this.declarator('required');
+    if (declarator.name !== null) this.declareName(declarator.name, specifiers.storage, declarator.loc);
+    const first = declarator.steps[0];
+    if (first?.kind === 'function' && this.is('{')) {
+      this.scopes.push();
+      for (const parameter of first.parameters)
+        if (parameter.declarator.name !== null) this.scopes.declareOrdinary(parameter.declarator.name);
+      const body = this.block();
+      this.scopes.pop();
+      return { kind: 'function', specifiers, declarator, body, loc };
+    }
+    if (first?.kind === 'function' && this.startsType(this.tok))
+      this.fail(
+        'k-and-r',
+        'function definitions with parameter declarations outside of the parentheses (K&R) are not supported',
+      );
+    const init = this.accept('=') ? this.initializer() : null;
+    declarators.push({ declarator, init });
+    if (this.accept(',')) this.initDeclarators(specifiers, declarators);
+    if (this.is(';')) this.advance();
+    else if (first?.kind === 'function' && init === null && declarators.length === 1 && !this.tok.startOfLine)
+      this.fail('expected', 'expected function body after function declarator');
+    else this.expectSemicolon('after top level declarator');
+    return { kind: 'declaration', specifiers, declarators, loc };
+  }
+
+  private fileAsm(): STopLevel {
+    const { location } = this.advance();
+    const open = this.expect('(', " after 'asm'");
+    if (!this.isString()) this.fail('expected', "expected string literal in 'asm'");
+    const template = this.strings();
+    this.close(open);
+    this.expectSemicolon('after top-level asm block');
+    return { kind: 'file-asm', template, loc: location };
+  }
+
+  /** `clang attribute push(__attribute__((a)), apply_to = record)` and `clang attribute pop`. */
+  private attributePragma(pragma: Token): STopLevel | null {
+    const tokens = pragma.tokens ?? [];
+    if (tokens[0]?.text !== 'clang' || tokens[1]?.text !== 'attribute') return null;
+    const loc = pragma.location;
+    if (tokens[2]?.text === 'pop') return { kind: 'attribute-pragma', attributes: null, targets: [], loc };
+    if (tokens[2]?.text !== 'push') return null;
+    let at = 3;
+    const eof: Token = { kind: 'eof', text: '', location: loc, leadingSpace: false, startOfLine: true };
+    const inner = new Parser({ next: () => tokens[at++] ?? eof }, this.diagnostics);
+    try {
+      return inner.pushedAttributes(pragma);
+    } catch (failure) {
+      if (!(failure instanceof ParseFailure)) throw failure;
+      return null;
+    }
+  }
+
+  private pushedAttributes(pragma: Token): STopLevel {
+    this.expect('(');
+    const attributes: Attribute[] = [];
+    this.attributes(attributes);
+    const targets: string[] = [];
+    while (this.tok.kind !== 'eof') {
+      const token = this.advance();
+      if (token.kind === 'identifier' && !['apply_to', 'any', 'unless'].includes(token.text))
+        targets.push(token.text);
+    }
+    return { kind: 'attribute-pragma', attributes, targets, loc: pragma.location };
+  }
+}
+
+/**
+ * Reads a whole translation unit. Errors go to `diagnostics`; what could be read is handed to `take` in order, so that
+ * messages of later stages come in the order of the source. Never throws on any input.
+ */
+export function parse(
+  source: TokenSource,
+  diagnostics: DiagnosticSink,
+  take: (item: STopLevel) => void,
+): void {
+  new Parser(source, diagnostics).translationUnit(take);
+}
