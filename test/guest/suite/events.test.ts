@@ -94,7 +94,7 @@ describe('events', () => {
   });
 
   it('ZZZ', async () => {
-    for (let time = 0; time < 60; time++) {
+    for (let time = 0; time < 300; time++) {
       const child = new Child('exec true');
       const record = new Record(child.pid);
       const program = loadPrinter(record);

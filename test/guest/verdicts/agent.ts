@@ -7,7 +7,7 @@ import { openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { release } from 'node:os';
 import koffi from 'koffi';
 import { decodeProgram } from '../../../src/asm/index.ts';
-import { BtfBuilder } from '../../../src/btf/index.ts';
+import { type Btf, BtfBuilder, parseBtf } from '../../../src/btf/index.ts';
 import { loadNative, mapAnonymous, type Native, type NativeBlock } from '../../../src/host/native.ts';
 import { mapTypeByName, progTypeByName } from '../../../src/spec/index.ts';
 import { BPF_CMD } from '../../../src/uapi/index.ts';
@@ -160,6 +160,8 @@ class Agent {
     };
     const progType = progTypeByName(test.progType)!.id;
     this.become(WHO[who]);
+    const attachBtfId =
+      test.attachFunc === undefined ? 0 : (kernelTypes().find(test.attachFunc, 'func') ?? 0);
     const attempt = (level: number): number =>
       this.#call(BPF_CMD.BPF_PROG_LOAD, 120, (attr) => {
         attr.setUint32(0, progType, true);
@@ -174,6 +176,7 @@ class Agent {
         // BPF_F_TEST_STATE_FREQ needs privileges: without it the verdict says nothing of the program.
         attr.setUint32(44, test.loadFlags & (WHO[who].capBpf ? 0xff : 3), true);
         attr.setUint32(68, test.expectedAttachType, true);
+        attr.setUint32(108, attachBtfId, true);
         if (records === null) return;
         attr.setUint32(72, btf, true);
         attr.setUint32(76, 8, true);
@@ -199,6 +202,14 @@ class Agent {
       insns: stats === null ? -1 : Number(stats[1]),
     };
   }
+}
+
+let vmlinux: Btf | undefined;
+
+/** Parsed once, where a case asks for it: that takes seconds in the guest. */
+function kernelTypes(): Btf {
+  vmlinux ??= parseBtf(readFileSync('/sys/kernel/btf/vmlinux'));
+  return vmlinux;
 }
 
 /** BTF of a map's key (u32) and value, for the few structs that the table of kinds has. */

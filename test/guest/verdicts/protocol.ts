@@ -11,6 +11,8 @@ export interface VerdictCase {
   readonly insns: readonly string[];
   /** Kind of map (of the file of kinds) → instructions whose immediate is its descriptor. */
   readonly maps: Readonly<Record<string, readonly number[]>>;
+  /** Function of the kernel that the program is loaded for (attach_btf_id). */
+  readonly attachFunc?: string;
 }
 
 /** Capabilities that the process has when it loads; each is a row of results. */
