@@ -4,4 +4,6 @@
  */
 
 export * from './domain/index.ts';
+export { explain, REASONS } from './explain/index.ts';
+export { findSpecialFields, objectFields } from './special-fields.ts';
 export { verify } from './verify.ts';

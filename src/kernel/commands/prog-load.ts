@@ -7,13 +7,13 @@ import type { ExecutableProgram, PreparedProgram } from '../../contracts/engine.
 import type { Insn } from '../../contracts/insn.ts';
 import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
 import type { MapInfo } from '../../contracts/maps.ts';
-import type { FuncInfo, LineInfo, Rejection, VerifiedProgram } from '../../contracts/verify.ts';
+import type { FuncInfo, LineInfo, Rejection, VerifiedProgram, VerifyRequest } from '../../contracts/verify.ts';
 import { rewrite } from '../../rewrite/index.ts';
 import { attachTypeById, attachTypeByName, type ProgTypeRow, progTypeById } from '../../spec/index.ts';
 import { BPF_MACROS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError, InternalError, VerifierError } from '../../util/errors.ts';
-import { verify } from '../../verifier/index.ts';
+import { explain, verify } from '../../verifier/index.ts';
 import { holds } from '../credentials.ts';
 import type { Machine } from '../machine.ts';
 import { ownerAccepts } from '../map-resolver.ts';
@@ -202,7 +202,7 @@ interface Parsed {
 }
 
 function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): VerifiedProgram {
-  const result = verify({
+  const request: VerifyRequest = {
     progType: parsed.type,
     expectedAttachType: parsed.expectedAttachType,
     insns: parsed.insns,
@@ -219,9 +219,10 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     ...(parsed.lines === undefined ? {} : { lineInfo: parsed.lines }),
     ...(attr.attachBtfId === undefined ? {} : { attachBtfId: attr.attachBtfId }),
     ...(attr.logSize === undefined ? {} : { logLimit: attr.logSize }),
-  });
+  };
+  const result = verify(request);
   attr.onLog?.(result.log);
-  if (result.verdict === 'reject') throw rejectionError(result);
+  if (result.verdict === 'reject') throw rejectionError(request, result);
   return result;
 }
 
@@ -237,7 +238,7 @@ function maxCtxOffset({ facts, request }: VerifiedProgram): number {
   return most;
 }
 
-function rejectionError(result: Rejection): VerifierError {
+function rejectionError(request: VerifyRequest, result: Rejection): VerifierError {
   return new VerifierError(result.errno, result.message, {
     log: result.log,
     insn: result.insn,
@@ -245,6 +246,7 @@ function rejectionError(result: Rejection): VerifierError {
     registers: result.registers,
     path: result.path,
     insnsProcessed: result.stats.insnsProcessed,
+    explain: () => explain(request, result),
   });
 }
 

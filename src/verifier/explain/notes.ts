@@ -26,7 +26,7 @@ export function registersThatMatter(env: Env, insn: number, reason: RefusalReaso
   const jump = cls === CLASS.JMP || cls === CLASS.JMP32;
   const op = code & 0xf0;
   if (!jump) {
-    numbers.add(dst);
+    if (cls !== CLASS.LDX) numbers.add(dst);
     if (cls === CLASS.LDX || cls === CLASS.STX || (code & SOURCE.X) !== 0) numbers.add(src);
   } else if (op !== CALL_OP && op !== EXIT_OP) {
     numbers.add(dst);
