@@ -44,15 +44,6 @@ export function listInsns(insns: readonly Insn[], syntax: AsmSyntax): ListedInsn
   return list(insns, { syntax, lines: [], maps: new Map(), symbols: new Map(), functions: new Map() });
 }
 
-/** Instructions as the kernel gives them back (xlated): map references hold ids, which bpftool writes so. */
-export function listXlated(insns: readonly Insn[]): { readonly index: number; readonly text: string }[] {
-  return disassembleInsns(insns, {
-    opcode: true,
-    lossless: false,
-    mapName: (reference) => `id:${reference}`,
-  });
-}
-
 interface Names {
   readonly syntax: AsmSyntax;
   readonly maps: ReadonlyMap<number, string>;

@@ -132,7 +132,8 @@ export function heldMaps(kernel: Kernel, target: Target): Iterable<BpfMap> {
   });
 }
 
-function typesOf(kernel: Kernel, id: number): Btf | undefined {
+/** BTF by id. */
+export function typesOf(kernel: Kernel, id: number): Btf | undefined {
   const fd = kernel.objGetFdById({ kind: 'btf', id });
   try {
     const info = kernel.objGetInfoByFd({ bpfFd: fd });

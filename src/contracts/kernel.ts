@@ -187,6 +187,7 @@ export interface ProgInfo {
   readonly mapIds: readonly number[];
   readonly gplCompatible: boolean;
   readonly btfId: number;
+  /** Records for the instructions of `xlatedInsns`: 8 and 16 bytes each. */
   readonly funcInfo: Uint8Array;
   readonly lineInfo: Uint8Array;
   readonly runTimeNs: bigint;

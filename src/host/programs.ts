@@ -1,6 +1,6 @@
 /** Program commands over bpf(2): loading with a log of whatever size it takes, test runs, attachments without links. */
 import type { Fd, ProgLoadAttr, ProgTestRunAttr, ProgTestRunResult } from '../contracts/kernel.ts';
-import { progTypeById } from '../spec/index.ts';
+import { helperById, progTypeById } from '../spec/index.ts';
 import { readCString } from '../util/bytes.ts';
 import { ERRNO, errnoName } from '../util/errno.ts';
 import { BpfError, type SourceLocation } from '../util/errors.ts';
@@ -12,6 +12,7 @@ import { viewOf } from './layout.ts';
 import { checkName } from './maps.ts';
 import { verifierError } from './verifier-log.ts';
 
+const CALL = 0x85;
 const FIRST_LOG = 1 << 16;
 /** As large as kernels before 5.13 allow. */
 const MAX_LOG = (1 << 24) - 1;
@@ -32,10 +33,29 @@ export function progLoad(host: Host, attr: ProgLoadAttr): Fd {
   const plain = wanted === 0 ? attempt(host, attr, 0, 0) : undefined;
   const outcome = plain !== undefined && plain.ret >= 0 ? plain : withLog(host, attr, wanted || 1);
   if (outcome.log !== '') attr.onLog?.(outcome.log);
-  if (outcome.ret >= 0) return host.fds.own(outcome.ret, { kind: 'prog', progType: attr.progType });
+  if (outcome.ret >= 0) {
+    for (const tracepoint of tracepointsOf(attr.insns)) host.tracefs.enable(tracepoint);
+    return host.fds.own(outcome.ret, { kind: 'prog', progType: attr.progType });
+  }
   // A log that does not fit is an error of its own and hides the verifier's; its end, with the reason, is there all the same.
   const hidden = outcome.ret === -ERRNO.ENOSPC && plain !== undefined;
   throw refusal(host, attr, hidden ? { ...outcome, ret: plain.ret } : outcome);
+}
+
+/**
+ * Tracepoints through which a program writes. Linux turns them on at load, but newer kernels leave that to a work queue, some
+ * time after PROG_LOAD has returned: what the program writes until then is lost.
+ */
+function tracepointsOf(insns: Uint8Array): Set<string> {
+  const found = new Set<string>();
+  const view = viewOf(insns);
+  for (let at = 0; at < insns.length; at += 8) {
+    // The source register says what is called: 0 is a helper.
+    if (insns[at] !== CALL || insns[at + 1] >> 4 !== 0) continue;
+    const tracepoint = helperById(view.getInt32(at + 4, true))?.tracepoint;
+    if (tracepoint !== undefined) found.add(tracepoint);
+  }
+  return found;
 }
 
 interface Outcome {

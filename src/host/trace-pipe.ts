@@ -1,6 +1,7 @@
 /** /sys/kernel/tracing/trace_pipe: lines as they come, read without blocking, parsed to the fields of ftrace's line format. */
 import { readSync } from 'node:fs';
 import type { TraceLine } from '../contracts/kernel.ts';
+import { BpfError } from '../util/errors.ts';
 import type { Host } from './host.ts';
 import { Readiness } from './readiness.ts';
 import { fsError } from './tracefs.ts';
@@ -17,6 +18,16 @@ export async function* readTracePipe(
   try {
     fd = host.tracefs.open('trace_pipe');
   } catch (error) {
+    // Since 6.7 the kernel opens it for one reader at a time; before, each line went to one of them.
+    if ((error as { code?: string }).code === 'EBUSY')
+      throw new BpfError(
+        'EBUSY',
+        'trace_pipe is being read by another process, and has one reader at a time',
+        {
+          cause: error,
+          hint: 'end the other reader (`cat trace_pipe`, `bpftool prog tracelog`, another tsbpf run)',
+        },
+      );
     throw fsError(error, 'trace_pipe');
   }
   const readiness = new Readiness(host.native, fd, () => true);

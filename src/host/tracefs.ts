@@ -2,7 +2,7 @@
  * tracefs: ids of tracepoints, trace_pipe. Where nobody has mounted it, a mount of our own is made that no directory shows
  * (fsopen(2), fsmount(2), Linux 5.2): it is reached through its descriptor and goes with it.
  */
-import { constants, openSync, readFileSync } from 'node:fs';
+import { constants, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { errnoName } from '../util/errno.ts';
 import { BpfError } from '../util/errors.ts';
 import { Arena } from './arena.ts';
@@ -56,6 +56,17 @@ export class Tracefs {
       });
     }
     return Number(text);
+  }
+
+  /** Turns a tracepoint's output to the trace buffer on; false where that is not allowed. */
+  enable(tracepoint: string): boolean {
+    const path = `events/${tracepoint}/enable`;
+    try {
+      if (!this.read(path).startsWith('1')) writeFileSync(`${this.root()}/${path}`, '1');
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #mount(): string {

@@ -91,9 +91,10 @@ export interface ProgramParts {
   readonly executable: PreparedProgram;
   readonly stats: VerifyStats;
   readonly btf: BtfObject | undefined;
+  /** Records for `xlated`. */
   readonly funcInfo: Uint8Array;
   readonly lineInfo: Uint8Array;
-  /** Decoded, in order of instructions. */
+  /** Lines of the program as loaded, in order of instructions. */
   readonly lines: readonly LineInfo[];
   readonly attachBtfId: number;
   /** Bytes of the context that it reads at most. */

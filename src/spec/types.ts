@@ -139,6 +139,8 @@ export interface HelperRow {
   readonly callbackShape?: 'loop' | 'for_each_map_elem' | 'timer' | 'find_vma' | 'user_ringbuf_drain';
   /** The call does not return when it succeeds (tail call). */
   readonly tailCall?: true;
+  /** Tracepoint that carries what it writes (`category/name`), off until a program that calls it is loaded. */
+  readonly tracepoint?: string;
   /** 0-based index of a flags argument that must be the constant 0 (get_local_storage). */
   readonly zeroFlagsArg?: number;
   /** Map operation behind the helper: what access a read-only or write-only map must allow. */

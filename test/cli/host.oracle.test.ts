@@ -13,6 +13,7 @@ import { eventually, ipFrame, ownNetwork, sendFrames, skipReason, vethPair } fro
 import { BIN, COMMANDS, cli, example, TRAFFIC, temporary } from './cli.ts';
 
 const opened = await openKernel({ kernel: 'auto' });
+const hasBpftool = spawnSync('bpftool', ['version']).status === 0;
 const lines = (text: string) => text.split('\n').filter(Boolean);
 
 if (opened.chosen !== 'host') {
@@ -305,7 +306,17 @@ function tools(kernel: Kernel): void {
     expect(await host('prog', 'show', 'id', String(wanted.id))).toMatch(
       /^\d+: xdp {2}name xdp_filter .*\n\tloaded_at 20/,
     );
-    expect(await host('prog', 'dump', 'xlated', 'id', String(wanted.id))).toMatch(/^ {3}0: \(/);
+    const dump = ['prog', 'dump', 'xlated', 'id', String(wanted.id)];
+    expect(await host(...dump)).toMatch(/^int xdp_filter\(struct xdp_md \* ctx\):\n; .*\n {3}0: \(/);
+    if (hasBpftool) {
+      const bpftool = (...args: string[]) => execFileSync('bpftool', args, { encoding: 'utf8' });
+      for (const option of [[], ['opcodes'], ['linum']]) {
+        expect(await host(...dump, ...option)).toBe(bpftool(...dump, ...option));
+        expect(JSON.parse(await host(...dump, ...option, '-j'))).toEqual(
+          JSON.parse(bpftool('-j', ...dump, ...option)),
+        );
+      }
+    }
     expect(await host('prog', 'dump', 'jited', 'id', String(wanted.id))).toMatch(/^0000000\t/);
     expect(JSON.parse(await host('prog', 'run', 'id', String(wanted.id), '-j')).retval).toBe(2);
   });

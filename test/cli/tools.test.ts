@@ -118,6 +118,10 @@ describe('prog', () => {
   it('dump xlated and jited', async () => {
     const xlated = await cli(['prog', 'dump', 'xlated', example('xdp_filter')]);
     expect(xlated.stdout).toMatch(/^ {3}0: \(b4\) w0 = 1$/m);
+    expect(xlated.stdout).toMatch(/^int xdp_filter\(struct xdp_md \* ctx\):\n; .*\n {3}0: /);
+    const raw = await cli(['prog', 'dump', 'xlated', example('xdp_filter'), 'opcodes', 'linum']);
+    expect(raw.stdout).toMatch(/^; .* \[file:\S+xdp_filter.bpf.c line_num:\d+ line_col:\d+\]$/m);
+    expect(raw.stdout).toMatch(/^ {3}0: \(b4\) w0 = 1\n {7}b4 00 00 00 01 00 00 00$/m);
     expect(xlated.stdout).toMatch(/\(18\) r1 = map\[id:\d+\]/);
     const jited = await cli(['prog', 'dump', 'jited', example('xdp_filter')]);
     expect(jited.stdout).toMatch(/^\(module \$xdp_filter/);

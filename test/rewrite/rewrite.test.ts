@@ -5,7 +5,14 @@ import type { Insn } from '../../src/contracts/insn.ts';
 import type { HelperTable } from '../../src/contracts/runtime.ts';
 import { createInterpreter } from '../../src/interpreter/index.ts';
 import { kernelAddress, RUN_STATE } from '../../src/memory/index.ts';
-import { createPacketLoads, MAY_GOTO_BUDGET, type RewriteEnv, rewrite } from '../../src/rewrite/index.ts';
+import {
+  createPacketLoads,
+  MAY_GOTO_BUDGET,
+  moveFunctions,
+  moveLines,
+  type RewriteEnv,
+  rewrite,
+} from '../../src/rewrite/index.ts';
 import { MODELLED_SKB, MODELLED_XDP } from '../../src/spec/contexts/modelled.ts';
 import { ctxAccess } from '../../src/spec/ctx-access.ts';
 import { progTypeByName } from '../../src/spec/index.ts';
@@ -273,6 +280,15 @@ describe('control flow', () => {
     ]);
     expect(program.insns[1]!.code).toBe(0x05);
     expect(s.run(insns, what)).toBe(6n);
+
+    const words = (bytes: Uint8Array, each: number) =>
+      Array.from(new Uint32Array(bytes.slice().buffer)).filter((_, i) => i % each < 2);
+    // Each line names itself: the record of instruction n has file n. Lines at 2 and 9 are gone; 5 begins the line of 4.
+    const lines = [0, 1, 2, 4, 6, 9, 11].flatMap((insn) => [insn, insn, 0, 0]);
+    const moved = moveLines(program, new Uint8Array(Uint32Array.from(lines).buffer), 16);
+    expect(words(moved, 4)).toEqual([0, 0, 1, 1, 2, 4, 3, 6, 5, 11]);
+    const functions = Uint32Array.from([0, 70, 9, 79, 11, 81]);
+    expect(words(moveFunctions(program, new Uint8Array(functions.buffer), 8), 2)).toEqual([0, 70, 5, 81]);
   });
 
   it('a jump that grows over its field is refused', () => {

@@ -4,7 +4,7 @@
  */
 import { uptime } from 'node:os';
 import type { Command } from 'commander';
-import { decodeProgram } from '../../asm/index.ts';
+import { KernelSymbols } from '../../libbpf/index.ts';
 import { progTypeById } from '../../spec/index.ts';
 import {
   type Action,
@@ -18,13 +18,13 @@ import {
   type Runner,
   withExamples,
 } from '../command.ts';
-import { listXlated } from '../disassembly.ts';
 import { EXIT, UsageError } from '../errors.ts';
 import { writeFile } from '../files.ts';
 import { hexdump } from '../hexdump.ts';
 import { toJson } from '../json.ts';
 import type { Output } from '../output.ts';
-import { parseTarget, type TargetRequest, type ToolProgram, withPrograms } from '../targets.ts';
+import { parseTarget, type TargetRequest, type ToolProgram, typesOf, withPrograms } from '../targets.ts';
+import { listXlated, type XlatedOptions, xlatedJson, xlatedLines } from '../xlated.ts';
 
 export interface ToolOptions extends TargetRequest {
   readonly json?: boolean;
@@ -105,29 +105,41 @@ const list: Action<[string[], ToolOptions]> = ({ env, out }, words, options) =>
     return EXIT.ok;
   });
 
-const dump: Action<[string, string[], ToolOptions]> = ({ env, out }, what, words, options) => {
+interface DumpOptions extends ToolOptions, XlatedOptions {}
+
+/** bpftool's way to write the options of a dump: words behind the program. */
+const DUMP_WORDS: readonly string[] = ['opcodes', 'linum'];
+
+const dump: Action<[string, string[], DumpOptions]> = ({ env, out }, what, words, options) => {
   const show = DUMPS[what];
   if (show === undefined)
     throw new UsageError(`there is no dump '${what}'`, `the dumps are ${Object.keys(DUMPS).join(' and ')}`);
-  return withPrograms(env, out, parseTarget('prog', words), options, (programs) => {
-    only(programs, (program) => show(out, program, options));
+  const target = [...words];
+  const asked: Record<string, boolean> = {};
+  // The first word is the object, or says how the program is chosen.
+  while (target.length > 1 && DUMP_WORDS.includes(target.at(-1)!)) asked[target.pop()!] = true;
+  return withPrograms(env, out, parseTarget('prog', target), options, (programs) => {
+    only(programs, (program) => show(out, program, { ...options, ...asked }));
     return EXIT.ok;
   });
 };
 
-type Dump = (out: Output, program: ToolProgram, options: ToolOptions) => void;
+type Dump = (out: Output, program: ToolProgram, options: DumpOptions) => void;
 
 const dumpXlated: Dump = (out, program, options) => {
-  const insns = listXlated(decodeProgram(program.info().xlatedInsns));
+  const info = program.info();
+  const btf = info.btfId === 0 ? undefined : typesOf(program.kernel, info.btfId);
+  const symbols = program.kernel.files?.read('/proc/kallsyms');
+  const insns = listXlated(info, btf, symbols ? KernelSymbols.parse(symbols) : undefined);
   if (options.json || options.pretty) {
     printJson(
       out,
-      insns.map(({ text }) => ({ disasm: text })),
+      insns.map((insn) => xlatedJson(insn, options)),
       options,
     );
     return;
   }
-  for (const { index, text } of insns) out.line(`${String(index).padStart(4)}: ${text}`);
+  for (const line of xlatedLines(insns, options)) out.line(line);
 };
 
 const dumpJited: Dump = (out, program, options) => {
@@ -206,7 +218,9 @@ export const PROG: CommandRow = {
         .command('dump')
         .description('instructions after rewriting (xlated), or what the JIT has made (jited)')
         .argument('<what>', 'xlated or jited')
-        .argument('<program...>', TARGET),
+        .argument('<program...>', TARGET)
+        .option('--opcodes', 'xlated: with the bytes of each instruction')
+        .option('--linum', 'xlated: with file, line and column of the C lines'),
     ).action(run(dump));
     common(
       prog

@@ -7,8 +7,14 @@ import type { ExecutableProgram, PreparedProgram } from '../../contracts/engine.
 import type { Insn } from '../../contracts/insn.ts';
 import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
 import type { MapInfo } from '../../contracts/maps.ts';
-import type { FuncInfo, LineInfo, Rejection, VerifiedProgram, VerifyRequest } from '../../contracts/verify.ts';
-import { rewrite } from '../../rewrite/index.ts';
+import type {
+  FuncInfo,
+  LineInfo,
+  Rejection,
+  VerifiedProgram,
+  VerifyRequest,
+} from '../../contracts/verify.ts';
+import { moveFunctions, moveLines, rewrite } from '../../rewrite/index.ts';
 import { attachTypeById, attachTypeByName, type ProgTypeRow, progTypeById } from '../../spec/index.ts';
 import { BPF_MACROS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
@@ -97,8 +103,8 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     executable,
     stats: verified.stats,
     btf,
-    funcInfo,
-    lineInfo,
+    funcInfo: moveFunctions(program, funcInfo, FUNC_INFO_SIZE),
+    lineInfo: moveLines(program, lineInfo, LINE_INFO_SIZE),
     lines: lines ?? [],
     attachBtfId: attr.attachBtfId ?? 0,
     maxCtxOffset: maxCtxOffset(verified),

@@ -10,6 +10,7 @@ export const TEXT_HELPERS: readonly HelperRow[] = [
     gplOnly: true,
     rawArgs: ['arg1', 'arg2', 'arg3'],
     capability: 'perfmon',
+    tracepoint: 'bpf_trace/bpf_trace_printk',
   }),
   helper(105, 'strtol', '5.2', ['base'], INT, [
     input('buf'),
@@ -92,7 +93,7 @@ export const TEXT_HELPERS: readonly HelperRow[] = [
       arg('data', 'mem', { nullable: true, rdonly: true }),
       sizeOrZero('data_len'),
     ],
-    { gplOnly: true, capability: 'perfmon' },
+    { gplOnly: true, capability: 'perfmon', tracepoint: 'bpf_trace/bpf_trace_printk' },
   ),
   helper(182, 'strncmp', '5.17', ['base'], INT, [input('s1'), size('s1_sz'), arg('s2', 'const_str')]),
 ];
