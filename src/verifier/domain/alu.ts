@@ -7,9 +7,9 @@
 import { coerceSubregToSizeSx, coerceToSize, coerceToSizeSx } from './narrow.ts';
 import {
   Bounds,
-  bigMax,
-  bigMin,
   constant,
+  constantOf,
+  isConst,
   S32_MAX,
   S32_MIN,
   S64_MAX,
@@ -37,6 +37,7 @@ import {
   tnumSubregIsConst,
   tnumXor,
 } from './tnum.ts';
+import { borrow, carry, highOfNumber, slt, ult } from './wide.ts';
 
 const ADD = 0x00;
 const SUB = 0x10;
@@ -51,7 +52,6 @@ const ARSH = 0xc0;
 
 const ZERO = constant(0n);
 const MINUS_ONE = constant(-1n);
-const LOW = 0xffff_ffffn;
 
 /**
  * The result of `dst op= src`, synchronised. With `is64` false this is the 32-bit operation and the result is
@@ -62,9 +62,7 @@ const LOW = 0xffff_ffffn;
 export function scalarAlu(op: number, dst: Scalar, src: Scalar, is64: boolean): Scalar {
   // First: after an invariant violation a known tnum can stand beside open bounds, and such an amount does not shift.
   if (!isTracked(op, src, is64)) return unknown();
-  if (dst.tnum.mask === 0n && (src.tnum.mask === 0n || op === NEG)) {
-    return constant(fold(op, dst.tnum.value, src.tnum.value, is64));
-  }
+  if (isConst(dst) && (op === NEG || isConst(src))) return fold(op, dst, src, is64);
   const b = op === NEG ? new Bounds(ZERO) : new Bounds(dst);
   switch (op) {
     case ADD:
@@ -93,16 +91,16 @@ export function scalarAlu(op: number, dst: Scalar, src: Scalar, is64: boolean): 
       bitwise(op, b, dst, src);
       break;
     case LSH:
-      if (is64) lsh64(b, Number(src.umin));
-      else lsh32(b, src.u32min);
+      if (is64) lsh64(b, src.uminLo);
+      else lsh32(b, src.w32min);
       break;
     case RSH:
-      if (is64) rsh64(b, Number(src.umin));
-      else rsh32(b, src.u32min);
+      if (is64) rsh64(b, src.uminLo);
+      else rsh32(b, src.w32min);
       break;
     case ARSH:
-      if (is64) arsh64(b, Number(src.umin));
-      else arsh32(b, src.u32min);
+      if (is64) arsh64(b, src.uminLo);
+      else arsh32(b, src.w32min);
       break;
   }
   if (!is64) zextInPlace(b);
@@ -124,128 +122,193 @@ function isTracked(op: number, src: Scalar, is64: boolean): boolean {
     case LSH:
     case RSH:
     case ARSH:
-      return is64
-        ? src.tnum.mask === 0n && src.smin === src.smax && src.umin === src.umax && src.umax < 64n
-        : tnumSubregIsConst(src.tnum) &&
-            src.s32min === src.s32max &&
-            src.u32min === src.u32max &&
-            src.umax < 32n;
+      return is64 ? isAmount64(src) : isAmount32(src);
     default:
       return false;
   }
 }
 
+function isAmount64(s: Scalar): boolean {
+  return (
+    isConst(s) &&
+    s.sminHi === s.smaxHi &&
+    s.sminLo === s.smaxLo &&
+    (s.uminHi | s.umaxHi) === 0 &&
+    s.uminLo === s.umaxLo &&
+    s.umaxLo >>> 0 < 64
+  );
+}
+
+function isAmount32(s: Scalar): boolean {
+  return (
+    tnumSubregIsConst(s.tnum) &&
+    s.s32min === s.s32max &&
+    s.w32min === s.w32max &&
+    s.umaxHi === 0 &&
+    s.umaxLo >>> 0 < 32
+  );
+}
+
 /** A tracked op on two known operands: the number itself. Shift amounts are below the width. */
-function fold(op: number, a: bigint, b: bigint, is64: boolean): bigint {
-  const bits = is64 ? 64 : 32;
+function fold(op: number, dst: Scalar, src: Scalar, is64: boolean): Scalar {
+  const { valueHi: aHi, valueLo: aLo } = dst.tnum;
+  const { valueHi: bHi, valueLo: bLo } = src.tnum;
   switch (op) {
-    case ADD:
-      return BigInt.asUintN(bits, a + b);
+    case ADD: {
+      const lo = (aLo + bLo) | 0;
+      return constantOf(is64 ? (aHi + bHi + carry(lo, aLo)) | 0 : 0, lo);
+    }
     case SUB:
-      return BigInt.asUintN(bits, a - b);
+      return constantOf(is64 ? (aHi - bHi - borrow(aLo, bLo)) | 0 : 0, (aLo - bLo) | 0);
     case NEG:
-      return BigInt.asUintN(bits, -a);
+      return constantOf(is64 ? (-aHi - borrow(0, aLo)) | 0 : 0, -aLo | 0);
     case MUL:
-      return BigInt.asUintN(bits, a * b);
+      if (!is64) return constantOf(0, Math.imul(aLo, bLo));
+      return constant(dst.tnum.value * src.tnum.value);
     case AND:
-      return BigInt.asUintN(bits, a & b);
+      return constantOf(is64 ? aHi & bHi : 0, aLo & bLo);
     case OR:
-      return BigInt.asUintN(bits, a | b);
+      return constantOf(is64 ? aHi | bHi : 0, aLo | bLo);
     case XOR:
-      return BigInt.asUintN(bits, a ^ b);
-    case LSH:
-      return BigInt.asUintN(bits, a << b);
-    case RSH:
-      return BigInt.asUintN(bits, a) >> b;
-    default:
-      return BigInt.asUintN(bits, BigInt.asIntN(bits, a) >> b);
+      return constantOf(is64 ? aHi ^ bHi : 0, aLo ^ bLo);
+    default: {
+      const low = is64 ? dst.tnum : tnumSubreg(dst.tnum);
+      const shifted =
+        op === LSH
+          ? tnumLshift(low, bLo)
+          : op === RSH
+            ? tnumRshift(low, bLo)
+            : tnumArshift(low, bLo, is64 ? 64 : 32);
+      return constantOf(is64 ? shifted.valueHi : 0, shifted.valueLo);
+    }
   }
 }
 
 /** The 32-bit bounds after `+`. Unsigned bounds survive where both ends wrap or neither does. */
 function add32(b: Bounds, src: Scalar): void {
-  const smin = b.s32min + src.s32min;
-  const smax = b.s32max + src.s32max;
-  setS32(b, smin, smax);
-  const umin = b.u32min + src.u32min;
-  const umax = b.u32max + src.u32max;
-  if (umin <= U32_MAX && umax > U32_MAX) {
-    b.u32min = 0;
-    b.u32max = U32_MAX;
+  setS32(b, b.s32min + src.s32min, b.s32max + src.s32max);
+  const min = (b.w32min + src.w32min) | 0;
+  const max = (b.w32max + src.w32max) | 0;
+  if (carry(min, b.w32min) === 0 && carry(max, b.w32max) === 1) {
+    b.unboundUnsigned32();
   } else {
-    b.u32min = umin >>> 0;
-    b.u32max = umax >>> 0;
+    b.w32min = min;
+    b.w32max = max;
   }
 }
 
 function add64(b: Bounds, src: Scalar): void {
-  setS64(b, b.smin + src.smin, b.smax + src.smax);
-  const umin = b.umin + src.umin;
-  const umax = b.umax + src.umax;
-  if (umin <= U64_MAX && umax > U64_MAX) {
-    b.umin = 0n;
-    b.umax = U64_MAX;
+  const sminLo = (b.sminLo + src.sminLo) | 0;
+  const sminHi = (b.sminHi + src.sminHi + carry(sminLo, b.sminLo)) | 0;
+  const smaxLo = (b.smaxLo + src.smaxLo) | 0;
+  const smaxHi = (b.smaxHi + src.smaxHi + carry(smaxLo, b.smaxLo)) | 0;
+  // A sum overflows where its sign is neither operand's.
+  const minOverflows = (b.sminHi ^ sminHi) & (src.sminHi ^ sminHi);
+  const maxOverflows = (b.smaxHi ^ smaxHi) & (src.smaxHi ^ smaxHi);
+  if ((minOverflows | maxOverflows) < 0) {
+    b.unboundSigned();
   } else {
-    b.umin = BigInt.asUintN(64, umin);
-    b.umax = BigInt.asUintN(64, umax);
+    b.setSmin(sminHi, sminLo);
+    b.setSmax(smaxHi, smaxLo);
+  }
+  const uminLo = (b.uminLo + src.uminLo) | 0;
+  const uminHi = (b.uminHi + src.uminHi + carry(uminLo, b.uminLo)) | 0;
+  const umaxLo = (b.umaxLo + src.umaxLo) | 0;
+  const umaxHi = (b.umaxHi + src.umaxHi + carry(umaxLo, b.umaxLo)) | 0;
+  if (!ult(uminHi, uminLo, b.uminHi, b.uminLo) && ult(umaxHi, umaxLo, b.umaxHi, b.umaxLo)) {
+    b.unboundUnsigned();
+  } else {
+    b.setUmin(uminHi, uminLo);
+    b.setUmax(umaxHi, umaxLo);
   }
 }
 
 function sub32(b: Bounds, src: Scalar): void {
-  const smin = b.s32min - src.s32max;
-  const smax = b.s32max - src.s32min;
-  setS32(b, smin, smax);
-  const umin = b.u32min - src.u32max;
-  const umax = b.u32max - src.u32min;
-  if (umin < 0 && umax >= 0) {
-    b.u32min = 0;
-    b.u32max = U32_MAX;
+  setS32(b, b.s32min - src.s32max, b.s32max - src.s32min);
+  if (borrow(b.w32min, src.w32max) === 1 && borrow(b.w32max, src.w32min) === 0) {
+    b.unboundUnsigned32();
   } else {
-    b.u32min = umin >>> 0;
-    b.u32max = umax >>> 0;
+    b.w32min = (b.w32min - src.w32max) | 0;
+    b.w32max = (b.w32max - src.w32min) | 0;
   }
 }
 
-function sub64(b: Bounds, src: Scalar): void {
-  setS64(b, b.smin - src.smax, b.smax - src.smin);
-  const umin = b.umin - src.umax;
-  const umax = b.umax - src.umin;
-  if (umin < 0n && umax >= 0n) {
-    b.umin = 0n;
-    b.umax = U64_MAX;
+/** The signed bounds of `b - src`. */
+function subSigned64(b: Bounds, src: Scalar): void {
+  const minLo = (b.sminLo - src.smaxLo) | 0;
+  const minHi = (b.sminHi - src.smaxHi - borrow(b.sminLo, src.smaxLo)) | 0;
+  const maxLo = (b.smaxLo - src.sminLo) | 0;
+  const maxHi = (b.smaxHi - src.sminHi - borrow(b.smaxLo, src.sminLo)) | 0;
+  // A difference overflows where the operands' signs differ and its sign is not the first one's.
+  const minOverflows = (b.sminHi ^ src.smaxHi) & (b.sminHi ^ minHi);
+  const maxOverflows = (b.smaxHi ^ src.sminHi) & (b.smaxHi ^ maxHi);
+  if ((minOverflows | maxOverflows) < 0) {
+    b.unboundSigned();
   } else {
-    b.umin = BigInt.asUintN(64, umin);
-    b.umax = BigInt.asUintN(64, umax);
+    b.setSmin(minHi, minLo);
+    b.setSmax(maxHi, maxLo);
   }
+}
+
+/** Sets the unsigned bounds to those of `b - src`, wrapped. */
+function wrapUnsigned64(b: Bounds, src: Scalar): void {
+  const minHi = (b.uminHi - src.umaxHi - borrow(b.uminLo, src.umaxLo)) | 0;
+  const minLo = (b.uminLo - src.umaxLo) | 0;
+  b.setUmax((b.umaxHi - src.uminHi - borrow(b.umaxLo, src.uminLo)) | 0, (b.umaxLo - src.uminLo) | 0);
+  b.setUmin(minHi, minLo);
+}
+
+function sub64(b: Bounds, src: Scalar): void {
+  subSigned64(b, src);
+  const minBorrows = ult(b.uminHi, b.uminLo, src.umaxHi, src.umaxLo);
+  const maxBorrows = ult(b.umaxHi, b.umaxLo, src.uminHi, src.uminLo);
+  if (minBorrows && !maxBorrows) b.unboundUnsigned();
+  else wrapUnsigned64(b, src);
 }
 
 /** Signed bounds as computed without wrapping; unknown where either does not fit. */
 function setS32(b: Bounds, min: number, max: number): void {
   if (min < S32_MIN || min > S32_MAX || max < S32_MIN || max > S32_MAX) {
-    b.s32min = S32_MIN;
-    b.s32max = S32_MAX;
+    b.unboundSigned32();
   } else {
     b.s32min = min;
     b.s32max = max;
   }
 }
 
-function setS64(b: Bounds, min: bigint, max: bigint): void {
-  if (min < S64_MIN || min > S64_MAX || max < S64_MIN || max > S64_MAX) {
-    b.smin = S64_MIN;
-    b.smax = S64_MAX;
-  } else {
-    b.smin = min;
-    b.smax = max;
-  }
+/** Whether the 64-bit bounds are 0..2^31-1 at most: then so are the signed ones. */
+function isSmall(s: Scalar): boolean {
+  return (
+    (s.uminHi | s.umaxHi | s.sminHi | s.smaxHi) === 0 && (s.uminLo | s.umaxLo | s.sminLo | s.smaxLo) >= 0
+  );
 }
 
 function mul64(b: Bounds, src: Scalar): void {
+  if (isSmall(b) && isSmall(src)) {
+    // All products are below 2^62 and their ends known; above 2^53 a double would round.
+    const max =
+      Math.max(b.smaxLo, b.umaxLo, b.sminLo, b.uminLo) *
+      Math.max(src.smaxLo, src.umaxLo, src.sminLo, src.uminLo);
+    if (max <= Number.MAX_SAFE_INTEGER) {
+      const smin = Math.min(b.sminLo, b.smaxLo) * Math.min(src.sminLo, src.smaxLo);
+      const smax = Math.max(b.sminLo, b.smaxLo) * Math.max(src.sminLo, src.smaxLo);
+      const umin = b.uminLo * src.uminLo;
+      const umax = b.umaxLo * src.umaxLo;
+      b.setSmin(highOfNumber(smin), smin | 0);
+      b.setSmax(highOfNumber(smax), smax | 0);
+      b.setUmin(highOfNumber(umin), umin | 0);
+      b.setUmax(highOfNumber(umax), umax | 0);
+      return;
+    }
+  }
+  mulBig64(b, src);
+}
+
+function mulBig64(b: Bounds, src: Scalar): void {
   const umax = b.umax * src.umax;
   const umin = b.umin * src.umin;
   if (umax > U64_MAX || umin > U64_MAX) {
-    b.umin = 0n;
-    b.umax = U64_MAX;
+    b.unboundUnsigned();
   } else {
     b.umin = umin;
     b.umax = umax;
@@ -257,7 +320,12 @@ function mul64(b: Bounds, src: Scalar): void {
     if (p < min) min = p;
     if (p > max) max = p;
   }
-  setS64(b, min, max);
+  if (min < S64_MIN || max > S64_MAX) {
+    b.unboundSigned();
+  } else {
+    b.smin = min;
+    b.smax = max;
+  }
 }
 
 function mul32(b: Bounds, src: Scalar): void {
@@ -265,11 +333,10 @@ function mul32(b: Bounds, src: Scalar): void {
   const umax = b.u32max * src.u32max;
   const umin = b.u32min * src.u32min;
   if (umax > U32_MAX || umin > U32_MAX) {
-    b.u32min = 0;
-    b.u32max = U32_MAX;
+    b.unboundUnsigned32();
   } else {
-    b.u32min = umin;
-    b.u32max = umax;
+    b.w32min = umin | 0;
+    b.w32max = umax | 0;
   }
   const p1 = b.s32min * src.s32min;
   const p2 = b.s32min * src.s32max;
@@ -281,17 +348,21 @@ function mul32(b: Bounds, src: Scalar): void {
 
 /** Sets s32 from u32 where that range does not cross the sign boundary; unknown otherwise. */
 function signedFromUnsigned32(b: Bounds): void {
-  const min = b.u32min | 0;
-  const max = b.u32max | 0;
-  b.s32min = min <= max ? min : S32_MIN;
-  b.s32max = min <= max ? max : S32_MAX;
+  if (b.w32min <= b.w32max) {
+    b.s32min = b.w32min;
+    b.s32max = b.w32max;
+  } else {
+    b.unboundSigned32();
+  }
 }
 
 function signedFromUnsigned64(b: Bounds): void {
-  const min = BigInt.asIntN(64, b.umin);
-  const max = BigInt.asIntN(64, b.umax);
-  b.smin = min <= max ? min : S64_MIN;
-  b.smax = min <= max ? max : S64_MAX;
+  if (slt(b.umaxHi, b.umaxLo, b.uminHi, b.uminLo)) {
+    b.unboundSigned();
+  } else {
+    b.setSmin(b.uminHi, b.uminLo);
+    b.setSmax(b.umaxHi, b.umaxLo);
+  }
 }
 
 /** and, or, xor: the minimum or maximum that the bits cannot tell comes from the operands' bounds. */
@@ -302,41 +373,37 @@ function bitwise(op: number, b: Bounds, dst: Scalar, src: Scalar): void {
       : op === OR
         ? tnumOr(dst.tnum, src.tnum)
         : tnumXor(dst.tnum, src.tnum);
+  const { valueHi, valueLo, maskHi, maskLo } = combined;
   b.tnum = combined;
-  const low = Number(combined.value & LOW);
-  if (tnumSubregIsConst(src.tnum) && tnumSubregIsConst(combined)) {
-    b.tnum = tnumConstSubreg(combined, combined.value & LOW);
-    b.u32min = low;
-    b.u32max = low;
-    b.s32min = low | 0;
-    b.s32max = low | 0;
+  if (src.tnum.maskLo === 0 && maskLo === 0) {
+    b.setConstant32(valueLo);
   } else {
-    const top = Number((combined.value | combined.mask) & LOW);
-    b.u32min = op === OR ? Math.max(b.u32min, src.u32min) : low;
-    b.u32max = op === AND ? Math.min(b.u32max, src.u32max) : top;
+    const top = valueLo | maskLo;
+    if (op !== OR) b.w32min = valueLo;
+    else if (src.w32min >>> 0 > b.w32min >>> 0) b.w32min = src.w32min;
+    if (op !== AND) b.w32max = top;
+    else if (src.w32max >>> 0 < b.w32max >>> 0) b.w32max = src.w32max;
     signedFromUnsigned32(b);
   }
-  if (src.tnum.mask === 0n && combined.mask === 0n) {
-    b.setConstant(combined.value);
+  if (isConst(src) && (maskHi | maskLo) === 0) {
+    b.setConstant(valueHi, valueLo);
     return;
   }
-  const value = combined.value;
-  const top = value | combined.mask;
-  b.umin = op === OR ? bigMax(b.umin, src.umin) : value;
-  b.umax = op === AND ? bigMin(b.umax, src.umax) : top;
+  if (op !== OR) b.setUmin(valueHi, valueLo);
+  else if (ult(b.uminHi, b.uminLo, src.uminHi, src.uminLo)) b.setUmin(src.uminHi, src.uminLo);
+  if (op !== AND) b.setUmax(valueHi | maskHi, valueLo | maskLo);
+  else if (ult(src.umaxHi, src.umaxLo, b.umaxHi, b.umaxLo)) b.setUmax(src.umaxHi, src.umaxLo);
   signedFromUnsigned64(b);
   updateBounds(b);
 }
 
 function shiftLeft32(b: Bounds, by: number): void {
-  b.s32min = S32_MIN;
-  b.s32max = S32_MAX;
-  if (by > 31 || b.u32max > 2 ** (31 - by)) {
-    b.u32min = 0;
-    b.u32max = U32_MAX;
+  b.unboundSigned32();
+  if (by > 31 || b.w32max >>> 0 > 2 ** (31 - by)) {
+    b.unboundUnsigned32();
   } else {
-    b.u32min = (b.u32min << by) >>> 0;
-    b.u32max = (b.u32max << by) >>> 0;
+    b.w32min <<= by;
+    b.w32max <<= by;
   }
 }
 
@@ -348,17 +415,27 @@ function lsh32(b: Bounds, by: number): void {
   updateBounds32(b);
 }
 
+function shiftedHi(hi: number, lo: number, by: number): number {
+  if (by >= 32) return lo << (by - 32);
+  return by === 0 ? hi : (hi << by) | (lo >>> (32 - by));
+}
+
 function lsh64(b: Bounds, by: number): void {
   // `<< 32` is the first half of a compiler's sign extension: the signed bounds of the low half carry over.
-  b.smax = by === 32 ? BigInt(b.s32max) << 32n : S64_MAX;
-  b.smin = by === 32 ? BigInt(b.s32min) << 32n : S64_MIN;
-  const shift = BigInt(by);
-  if (b.umax > 1n << (63n - shift)) {
-    b.umin = 0n;
-    b.umax = U64_MAX;
+  if (by === 32) {
+    b.setSmax(b.s32max, 0);
+    b.setSmin(b.s32min, 0);
   } else {
-    b.umin <<= shift;
-    b.umax <<= shift;
+    b.unboundSigned();
+  }
+  // Whether the maximum is above 2^(63 - by).
+  const limitHi = by <= 31 ? (1 << (31 - by)) | 0 : 0;
+  const limitLo = by <= 31 ? 0 : (1 << (63 - by)) | 0;
+  if (ult(limitHi, limitLo, b.umaxHi, b.umaxLo)) {
+    b.unboundUnsigned();
+  } else {
+    b.setUmin(shiftedHi(b.uminHi, b.uminLo, by), by >= 32 ? 0 : b.uminLo << by);
+    b.setUmax(shiftedHi(b.umaxHi, b.umaxLo, by), by >= 32 ? 0 : b.umaxLo << by);
   }
   shiftLeft32(b, by);
   b.tnum = tnumLshift(b.tnum, by);
@@ -366,22 +443,24 @@ function lsh64(b: Bounds, by: number): void {
 }
 
 function rsh32(b: Bounds, by: number): void {
-  b.s32min = S32_MIN;
-  b.s32max = S32_MAX;
+  b.unboundSigned32();
   b.tnum = tnumRshift(tnumSubreg(b.tnum), by);
-  b.u32min >>>= by;
-  b.u32max >>>= by;
+  b.w32min = (b.w32min >>> by) | 0;
+  b.w32max = (b.w32max >>> by) | 0;
   b.unbound64();
   updateBounds32(b);
 }
 
+function shiftedLo(hi: number, lo: number, by: number, sign: number): number {
+  if (by >= 32) return sign === 0 ? (hi >>> (by - 32)) | 0 : hi >> (by - 32);
+  return by === 0 ? lo : (lo >>> by) | (hi << (32 - by));
+}
+
 function rsh64(b: Bounds, by: number): void {
-  const shift = BigInt(by);
-  b.smin = S64_MIN;
-  b.smax = S64_MAX;
+  b.unboundSigned();
   b.tnum = tnumRshift(b.tnum, by);
-  b.umin >>= shift;
-  b.umax >>= shift;
+  b.setUmin(by >= 32 ? 0 : (b.uminHi >>> by) | 0, shiftedLo(b.uminHi, b.uminLo, by, 0));
+  b.setUmax(by >= 32 ? 0 : (b.umaxHi >>> by) | 0, shiftedLo(b.umaxHi, b.umaxLo, by, 0));
   b.unbound32();
   updateBounds(b);
 }
@@ -390,19 +469,17 @@ function arsh32(b: Bounds, by: number): void {
   b.s32min >>= by;
   b.s32max >>= by;
   b.tnum = tnumArshift(tnumSubreg(b.tnum), by, 32);
-  b.u32min = 0;
-  b.u32max = U32_MAX;
+  b.unboundUnsigned32();
   b.unbound64();
   updateBounds32(b);
 }
 
 function arsh64(b: Bounds, by: number): void {
-  const shift = BigInt(by);
-  b.smin >>= shift;
-  b.smax >>= shift;
+  const high = by >= 32 ? 31 : by;
+  b.setSmin(b.sminHi >> high, shiftedLo(b.sminHi, b.sminLo, by, 1));
+  b.setSmax(b.smaxHi >> high, shiftedLo(b.smaxHi, b.smaxLo, by, 1));
   b.tnum = tnumArshift(b.tnum, by, 64);
-  b.umin = 0n;
-  b.umax = U64_MAX;
+  b.unboundUnsigned();
   b.unbound32();
   updateBounds(b);
 }
@@ -421,21 +498,19 @@ export interface ScalarFork {
  * maybe_fork_scalars). Null where not; otherwise push a state with `pushed` at this instruction and go on with `now`.
  */
 export function forkScalar(op: number, dst: Scalar, src: Scalar): ScalarFork | null {
-  if ((op !== AND && op !== OR) || src.tnum.mask !== 0n) return null;
-  if (dst.smin === -1n && dst.smax === 0n) return { now: MINUS_ONE, pushed: ZERO };
+  if ((op !== AND && op !== OR) || !isConst(src)) return null;
+  if ((dst.sminHi & dst.sminLo) === -1 && (dst.smaxHi | dst.smaxLo) === 0)
+    return { now: MINUS_ONE, pushed: ZERO };
   if (dst.s32min === -1 && dst.s32max === 0) {
-    return { now: withKnownSubreg(dst, 0xffff_ffff), pushed: withKnownSubreg(dst, 0) };
+    return { now: withKnownSubreg(dst, -1), pushed: withKnownSubreg(dst, 0) };
   }
   return null;
 }
 
 function withKnownSubreg(s: Scalar, low: number): Scalar {
   const b = new Bounds(s);
-  b.tnum = tnumConstSubreg(s.tnum, BigInt(low));
-  b.u32min = low;
-  b.u32max = low;
-  b.s32min = low | 0;
-  b.s32max = low | 0;
+  b.tnum = tnumConstSubreg(s.tnum, low);
+  b.setConstant32(low);
   return b;
 }
 
@@ -444,7 +519,7 @@ function withKnownSubreg(s: Scalar, low: number): Scalar {
  * on a little-endian machine, `le` on a big-endian one. Without a swap the value is only truncated.
  */
 export function scalarEndian(s: Scalar, bits: number, swap: boolean): Scalar {
-  if (s.tnum.mask === 0n) {
+  if (isConst(s)) {
     const value = BigInt.asUintN(bits, s.tnum.value);
     return constant(swap ? byteSwap(value, bits >> 3) : value);
   }
@@ -474,37 +549,31 @@ export function movSignExtend(src: Scalar, bits: number, is64: boolean): Scalar 
  */
 export function pointerOffsetAlu(op: number, offset: Scalar, delta: Scalar): Scalar {
   const b = new Bounds(offset);
-  b.unbound32();
   if (op === SUB) {
-    setS64(b, offset.smin - delta.smax, offset.smax - delta.smin);
-    if (offset.umin < delta.umax) {
-      b.umin = 0n;
-      b.umax = U64_MAX;
-    } else {
-      b.umin = offset.umin - delta.umax;
-      b.umax = offset.umax - delta.umin;
-    }
+    subSigned64(b, delta);
+    if (ult(b.uminHi, b.uminLo, delta.umaxHi, delta.umaxLo)) b.unboundUnsigned();
+    else wrapUnsigned64(b, delta);
     b.tnum = tnumSub(offset.tnum, delta.tnum);
   } else {
-    setS64(b, offset.smin + delta.smin, offset.smax + delta.smax);
-    const umin = offset.umin + delta.umin;
-    const umax = offset.umax + delta.umax;
-    if (umin > U64_MAX || umax > U64_MAX) {
-      b.umin = 0n;
-      b.umax = U64_MAX;
-    } else {
-      b.umin = umin;
-      b.umax = umax;
-    }
+    add64(b, delta);
+    // Where add64 lets both ends wrap, a pointer's offset is unknown.
+    if (unsignedSumOverflows(offset, delta)) b.unboundUnsigned();
     b.tnum = tnumAdd(offset.tnum, delta.tnum);
   }
+  b.unbound32();
   syncBounds(b);
   return b;
 }
 
-/** `scalar + delta` without sync or zero extension: the first half of following a link (see linked.ts). */
-export function addUnsynced(s: Scalar, delta: bigint): Scalar {
-  const by = constant(delta);
+/** Whether umin + umin or umax + umax is above 2^64 - 1. */
+function unsignedSumOverflows(a: Scalar, b: Scalar): boolean {
+  // a + b overflows where b is above the complement of a.
+  return ult(~a.uminHi, ~a.uminLo, b.uminHi, b.uminLo) || ult(~a.umaxHi, ~a.umaxLo, b.umaxHi, b.umaxLo);
+}
+
+/** `scalar + delta` (a safe integer) without sync or zero extension: the first half of following a link (see linked.ts). */
+export function addUnsynced(s: Scalar, delta: number): Bounds {
+  const by = constantOf(highOfNumber(delta), delta | 0);
   const b = new Bounds(s);
   add32(b, by);
   add64(b, by);

@@ -3,18 +3,10 @@
  * (is_scalar_branch_taken, regs_refine_cond_op, reg_set_min_max). `op` is `code & 0xf0` of a BPF_JMP or BPF_JMP32
  * instruction; `is32` compares the low halves only. A constant operand is `constant(imm)`, sign-extended.
  */
-import { Bounds, bigMax, bigMin, isConstWidth, type Scalar } from './scalar.ts';
-import { syncBounds } from './sync.ts';
-import {
-  type Tnum,
-  tnumAnd,
-  tnumConst,
-  tnumIntersect,
-  tnumOr,
-  tnumOverlap,
-  tnumSubreg,
-  tnumWithSubreg,
-} from './tnum.ts';
+import { Bounds, isConstWidth, type Scalar } from './scalar.ts';
+import { meetS32, meetS64, meetU64, syncBounds } from './sync.ts';
+import { Tnum, tnumAnd, tnumIntersect, tnumOr, tnumOverlap, tnumSubreg, tnumWithSubreg } from './tnum.ts';
+import { slt, ult } from './wide.ts';
 
 const JEQ = 0x10;
 const JGT = 0x20;
@@ -78,83 +70,107 @@ export function isBranchTaken(left: Scalar, right: Scalar, op: number, is32: boo
     case JSET:
       return bitTest(left, right, is32);
     case JGT:
-      return is32
-        ? greater(left.u32min, left.u32max, right.u32min, right.u32max)
-        : greater(left.umin, left.umax, right.umin, right.umax);
+      return greater(left, right, is32);
     case JLT:
-      return is32
-        ? greater(right.u32min, right.u32max, left.u32min, left.u32max)
-        : greater(right.umin, right.umax, left.umin, left.umax);
+      return greater(right, left, is32);
     case JGE:
-      return is32
-        ? atLeast(left.u32min, left.u32max, right.u32min, right.u32max)
-        : atLeast(left.umin, left.umax, right.umin, right.umax);
+      return atLeast(left, right, is32);
     case JLE:
-      return is32
-        ? atLeast(right.u32min, right.u32max, left.u32min, left.u32max)
-        : atLeast(right.umin, right.umax, left.umin, left.umax);
+      return atLeast(right, left, is32);
     case JSGT:
-      return is32
-        ? greater(left.s32min, left.s32max, right.s32min, right.s32max)
-        : greater(left.smin, left.smax, right.smin, right.smax);
+      return signedGreater(left, right, is32);
     case JSLT:
-      return is32
-        ? greater(right.s32min, right.s32max, left.s32min, left.s32max)
-        : greater(right.smin, right.smax, left.smin, left.smax);
+      return signedGreater(right, left, is32);
     case JSGE:
-      return is32
-        ? atLeast(left.s32min, left.s32max, right.s32min, right.s32max)
-        : atLeast(left.smin, left.smax, right.smin, right.smax);
+      return signedAtLeast(left, right, is32);
     case JSLE:
-      return is32
-        ? atLeast(right.s32min, right.s32max, left.s32min, left.s32max)
-        : atLeast(right.smin, right.smax, left.smin, left.smax);
+      return signedAtLeast(right, left, is32);
     default:
       return -1;
   }
 }
 
-type Num = bigint | number;
-
-function greater(min1: Num, max1: Num, min2: Num, max2: Num): 1 | 0 | -1 {
-  if (min1 > max2) return 1;
-  return max1 <= min2 ? 0 : -1;
+function greater(a: Scalar, b: Scalar, is32: boolean): 1 | 0 | -1 {
+  if (is32) {
+    if (a.w32min >>> 0 > b.w32max >>> 0) return 1;
+    return a.w32max >>> 0 <= b.w32min >>> 0 ? 0 : -1;
+  }
+  if (ult(b.umaxHi, b.umaxLo, a.uminHi, a.uminLo)) return 1;
+  return ult(b.uminHi, b.uminLo, a.umaxHi, a.umaxLo) ? -1 : 0;
 }
 
-function atLeast(min1: Num, max1: Num, min2: Num, max2: Num): 1 | 0 | -1 {
-  if (min1 >= max2) return 1;
-  return max1 < min2 ? 0 : -1;
+function signedGreater(a: Scalar, b: Scalar, is32: boolean): 1 | 0 | -1 {
+  if (is32) {
+    if (a.s32min > b.s32max) return 1;
+    return a.s32max <= b.s32min ? 0 : -1;
+  }
+  if (slt(b.smaxHi, b.smaxLo, a.sminHi, a.sminLo)) return 1;
+  return slt(b.sminHi, b.sminLo, a.smaxHi, a.smaxLo) ? -1 : 0;
+}
+
+function atLeast(a: Scalar, b: Scalar, is32: boolean): 1 | 0 | -1 {
+  if (is32) {
+    if (a.w32min >>> 0 >= b.w32max >>> 0) return 1;
+    return a.w32max >>> 0 < b.w32min >>> 0 ? 0 : -1;
+  }
+  if (!ult(a.uminHi, a.uminLo, b.umaxHi, b.umaxLo)) return 1;
+  return ult(a.umaxHi, a.umaxLo, b.uminHi, b.uminLo) ? 0 : -1;
+}
+
+function signedAtLeast(a: Scalar, b: Scalar, is32: boolean): 1 | 0 | -1 {
+  if (is32) {
+    if (a.s32min >= b.s32max) return 1;
+    return a.s32max < b.s32min ? 0 : -1;
+  }
+  if (!slt(a.sminHi, a.sminLo, b.smaxHi, b.smaxLo)) return 1;
+  return slt(a.smaxHi, a.smaxLo, b.sminHi, b.sminLo) ? 0 : -1;
 }
 
 function disjoint32(a: Scalar, b: Scalar): boolean {
-  return a.u32min > b.u32max || a.u32max < b.u32min || a.s32min > b.s32max || a.s32max < b.s32min;
+  return (
+    a.w32min >>> 0 > b.w32max >>> 0 ||
+    a.w32max >>> 0 < b.w32min >>> 0 ||
+    a.s32min > b.s32max ||
+    a.s32max < b.s32min
+  );
+}
+
+function disjoint64(a: Scalar, b: Scalar): boolean {
+  return (
+    ult(b.umaxHi, b.umaxLo, a.uminHi, a.uminLo) ||
+    ult(a.umaxHi, a.umaxLo, b.uminHi, b.uminLo) ||
+    slt(b.smaxHi, b.smaxLo, a.sminHi, a.sminLo) ||
+    slt(a.smaxHi, a.smaxLo, b.sminHi, b.sminLo)
+  );
 }
 
 function equality(a: Scalar, b: Scalar, is32: boolean): 1 | 0 | -1 {
-  const t1 = is32 ? tnumSubreg(a.tnum) : a.tnum;
-  const t2 = is32 ? tnumSubreg(b.tnum) : b.tnum;
-  if (t1.mask === 0n && t2.mask === 0n) return t1.value === t2.value ? 1 : 0;
-  if (!tnumOverlap(t1, t2)) return 0;
-  if (!is32 && (a.umin > b.umax || a.umax < b.umin || a.smin > b.smax || a.smax < b.smin)) return 0;
+  const x = a.tnum;
+  const y = b.tnum;
+  if (is32) {
+    if ((x.maskLo | y.maskLo) === 0) return x.valueLo === y.valueLo ? 1 : 0;
+    if (((x.valueLo ^ y.valueLo) & ~(x.maskLo | y.maskLo)) !== 0) return 0;
+  } else {
+    if ((x.maskLo | x.maskHi | y.maskLo | y.maskHi) === 0) {
+      return x.valueLo === y.valueLo && x.valueHi === y.valueHi ? 1 : 0;
+    }
+    if (!tnumOverlap(x, y) || disjoint64(a, b)) return 0;
+  }
   return disjoint32(a, b) ? 0 : -1;
 }
 
 function bitTest(a: Scalar, b: Scalar, is32: boolean): 1 | 0 | -1 {
-  let tested = a;
-  let bits = b;
-  if (!isConstWidth(bits, is32)) {
-    tested = b;
-    bits = a;
-    if (!isConstWidth(bits, is32)) return -1;
+  let { tnum: tested } = a;
+  let { tnum: bits } = b;
+  if (!isConstWidth(b, is32)) {
+    tested = b.tnum;
+    bits = a.tnum;
+    if (!isConstWidth(a, is32)) return -1;
   }
-  const t = is32 ? tnumSubreg(tested.tnum) : tested.tnum;
-  const value = lowOr(bits.tnum.value, is32);
-  if ((t.value & value) !== 0n) return 1;
-  return ((t.mask | t.value) & value) === 0n ? 0 : -1;
-}
-
-function lowOr(value: bigint, is32: boolean): bigint {
-  return is32 ? value & 0xffff_ffffn : value;
+  const hi = is32 ? 0 : bits.valueHi;
+  const lo = bits.valueLo;
+  if (((tested.valueHi & hi) | (tested.valueLo & lo)) !== 0) return 1;
+  return ((tested.maskHi & hi) | (tested.maskLo & lo)) === 0 ? 0 : -1;
 }
 
 /** What is known of both operands after the jump (true) and after falling through (false). */
@@ -248,111 +264,128 @@ function refine(left: Bounds, right: Bounds, op: number, is32: boolean): void {
 
 function meet(a: Bounds, b: Bounds, is32: boolean): void {
   if (is32) {
-    a.u32min = b.u32min = Math.max(a.u32min, b.u32min);
-    a.u32max = b.u32max = Math.min(a.u32max, b.u32max);
-    a.s32min = b.s32min = Math.max(a.s32min, b.s32min);
-    a.s32max = b.s32max = Math.min(a.s32max, b.s32max);
+    a.w32min = b.w32min = a.w32min >>> 0 > b.w32min >>> 0 ? a.w32min : b.w32min;
+    a.w32max = b.w32max = a.w32max >>> 0 < b.w32max >>> 0 ? a.w32max : b.w32max;
+    meetS32(a, b.s32min, b.s32max);
+    b.s32min = a.s32min;
+    b.s32max = a.s32max;
     const low = tnumIntersect(tnumSubreg(a.tnum), tnumSubreg(b.tnum));
     a.tnum = tnumWithSubreg(a.tnum, low);
     b.tnum = tnumWithSubreg(b.tnum, low);
     return;
   }
-  a.umin = b.umin = bigMax(a.umin, b.umin);
-  a.umax = b.umax = bigMin(a.umax, b.umax);
-  a.smin = b.smin = bigMax(a.smin, b.smin);
-  a.smax = b.smax = bigMin(a.smax, b.smax);
+  meetU64(a, b.uminHi, b.uminLo, b.umaxHi, b.umaxLo);
+  b.setUmin(a.uminHi, a.uminLo);
+  b.setUmax(a.umaxHi, a.umaxLo);
+  meetS64(a, b.sminHi, b.sminLo, b.smaxHi, b.smaxLo);
+  b.setSmin(a.sminHi, a.sminLo);
+  b.setSmax(a.smaxHi, a.smaxLo);
   a.tnum = b.tnum = tnumIntersect(a.tnum, b.tnum);
 }
 
-/** Which operand is refined and by which constant; null where neither is constant. */
-function refinedBy(a: Bounds, b: Bounds, is32: boolean): [Bounds, bigint] | null {
-  if (isConstWidth(b, is32)) return [a, lowOr(b.tnum.value, is32)];
-  if (isConstWidth(a, is32)) return [b, lowOr(a.tnum.value, is32)];
-  return null;
+/** Of two operands of which one is constant: the other one, and the constant's bits. Null where neither is constant. */
+function refinable(a: Bounds, b: Bounds, is32: boolean): Bounds | null {
+  if (isConstWidth(b, is32)) return a;
+  return isConstWidth(a, is32) ? b : null;
 }
 
 /** Not equal to a constant: shrinks the bounds that are exactly that constant. */
 function dropEdge(a: Bounds, b: Bounds, is32: boolean): void {
-  const by = refinedBy(a, b, is32);
-  if (by === null) return;
-  const [reg, value] = by;
+  const reg = refinable(a, b, is32);
+  if (reg === null) return;
+  const { valueHi: hi, valueLo: lo } = (reg === a ? b : a).tnum;
   if (is32) {
-    const u = Number(value);
-    const s = u | 0;
-    if (reg.u32min === u) reg.u32min = (u + 1) >>> 0;
-    if (reg.u32max === u) reg.u32max = (u - 1) >>> 0;
-    if (reg.s32min === s) reg.s32min = (s + 1) | 0;
-    if (reg.s32max === s) reg.s32max = (s - 1) | 0;
+    if (reg.w32min === lo) reg.w32min = (lo + 1) | 0;
+    if (reg.w32max === lo) reg.w32max = (lo - 1) | 0;
+    if (reg.s32min === lo) reg.s32min = (lo + 1) | 0;
+    if (reg.s32max === lo) reg.s32max = (lo - 1) | 0;
     return;
   }
-  const s = BigInt.asIntN(64, value);
-  if (reg.umin === value) reg.umin = BigInt.asUintN(64, value + 1n);
-  if (reg.umax === value) reg.umax = BigInt.asUintN(64, value - 1n);
-  if (reg.smin === s) reg.smin = BigInt.asIntN(64, s + 1n);
-  if (reg.smax === s) reg.smax = BigInt.asIntN(64, s - 1n);
+  const aboveLo = (lo + 1) | 0;
+  const aboveHi = (hi + (aboveLo === 0 ? 1 : 0)) | 0;
+  const belowLo = (lo - 1) | 0;
+  const belowHi = (hi - (lo === 0 ? 1 : 0)) | 0;
+  if (reg.uminLo === lo && reg.uminHi === hi) reg.setUmin(aboveHi, aboveLo);
+  if (reg.umaxLo === lo && reg.umaxHi === hi) reg.setUmax(belowHi, belowLo);
+  if (reg.sminLo === lo && reg.sminHi === hi) reg.setSmin(aboveHi, aboveLo);
+  if (reg.smaxLo === lo && reg.smaxHi === hi) reg.setSmax(belowHi, belowLo);
+}
+
+function isPowerOfTwo(hi: number, lo: number): boolean {
+  if (hi === 0) return lo !== 0 && (lo & (lo - 1)) === 0;
+  return lo === 0 && (hi & (hi - 1)) === 0;
 }
 
 /** Some bit of a constant is set: only a single bit tells which. */
 function setBit(a: Bounds, b: Bounds, is32: boolean): void {
-  const by = refinedBy(a, b, is32);
-  if (by === null) return;
-  const [reg, value] = by;
-  if (value === 0n || (value & (value - 1n)) !== 0n) return;
-  const bit = tnumConst(value);
+  const reg = refinable(a, b, is32);
+  if (reg === null) return;
+  const { valueHi, valueLo } = (reg === a ? b : a).tnum;
+  const hi = is32 ? 0 : valueHi;
+  if (!isPowerOfTwo(hi, valueLo)) return;
+  const bit = new Tnum(hi, valueLo, 0, 0);
   reg.tnum = is32 ? tnumWithSubreg(reg.tnum, tnumOr(tnumSubreg(reg.tnum), bit)) : tnumOr(reg.tnum, bit);
 }
 
 /** No bit of a constant is set. The bounds are forgotten: on a dead way they could contradict the tnum. */
 function clearBits(a: Bounds, b: Bounds, is32: boolean): void {
-  const by = refinedBy(a, b, is32);
-  if (by === null) return;
-  const [reg, value] = by;
+  const reg = refinable(a, b, is32);
+  if (reg === null) return;
+  const { valueHi, valueLo } = (reg === a ? b : a).tnum;
   reg.unbound64();
   reg.unbound32();
-  const keep: Tnum = { value: BigInt.asUintN(64, ~value), mask: 0n };
+  const keep = new Tnum(is32 ? -1 : ~valueHi, ~valueLo, 0, 0);
   reg.tnum = is32 ? tnumWithSubreg(reg.tnum, tnumAnd(tnumSubreg(reg.tnum), keep)) : tnumAnd(reg.tnum, keep);
 }
 
 function lessOrEqual(a: Bounds, b: Bounds, is32: boolean): void {
   if (is32) {
-    a.u32max = Math.min(a.u32max, b.u32max);
-    b.u32min = Math.max(a.u32min, b.u32min);
+    if (b.w32max >>> 0 < a.w32max >>> 0) a.w32max = b.w32max;
+    if (a.w32min >>> 0 > b.w32min >>> 0) b.w32min = a.w32min;
   } else {
-    if (b.umax < a.umax) a.umax = b.umax;
-    if (a.umin > b.umin) b.umin = a.umin;
+    if (ult(b.umaxHi, b.umaxLo, a.umaxHi, a.umaxLo)) a.setUmax(b.umaxHi, b.umaxLo);
+    if (ult(b.uminHi, b.uminLo, a.uminHi, a.uminLo)) b.setUmin(a.uminHi, a.uminLo);
   }
 }
 
 function less(a: Bounds, b: Bounds, is32: boolean): void {
   if (is32) {
-    a.u32max = Math.min(a.u32max, (b.u32max - 1) >>> 0);
-    b.u32min = Math.max((a.u32min + 1) >>> 0, b.u32min);
-  } else {
-    const max = BigInt.asUintN(64, b.umax - 1n);
-    const min = BigInt.asUintN(64, a.umin + 1n);
-    if (max < a.umax) a.umax = max;
-    if (min > b.umin) b.umin = min;
+    const max = (b.w32max - 1) | 0;
+    if (max >>> 0 < a.w32max >>> 0) a.w32max = max;
+    const min = (a.w32min + 1) | 0;
+    if (min >>> 0 > b.w32min >>> 0) b.w32min = min;
+    return;
   }
+  const maxLo = (b.umaxLo - 1) | 0;
+  const maxHi = (b.umaxHi - (b.umaxLo === 0 ? 1 : 0)) | 0;
+  const minLo = (a.uminLo + 1) | 0;
+  const minHi = (a.uminHi + (minLo === 0 ? 1 : 0)) | 0;
+  if (ult(maxHi, maxLo, a.umaxHi, a.umaxLo)) a.setUmax(maxHi, maxLo);
+  if (ult(b.uminHi, b.uminLo, minHi, minLo)) b.setUmin(minHi, minLo);
 }
 
 function signedLessOrEqual(a: Bounds, b: Bounds, is32: boolean): void {
   if (is32) {
-    a.s32max = Math.min(a.s32max, b.s32max);
-    b.s32min = Math.max(a.s32min, b.s32min);
+    if (b.s32max < a.s32max) a.s32max = b.s32max;
+    if (a.s32min > b.s32min) b.s32min = a.s32min;
   } else {
-    if (b.smax < a.smax) a.smax = b.smax;
-    if (a.smin > b.smin) b.smin = a.smin;
+    if (slt(b.smaxHi, b.smaxLo, a.smaxHi, a.smaxLo)) a.setSmax(b.smaxHi, b.smaxLo);
+    if (slt(b.sminHi, b.sminLo, a.sminHi, a.sminLo)) b.setSmin(a.sminHi, a.sminLo);
   }
 }
 
 function signedLess(a: Bounds, b: Bounds, is32: boolean): void {
   if (is32) {
-    a.s32max = Math.min(a.s32max, (b.s32max - 1) | 0);
-    b.s32min = Math.max((a.s32min + 1) | 0, b.s32min);
-  } else {
-    const max = BigInt.asIntN(64, b.smax - 1n);
-    const min = BigInt.asIntN(64, a.smin + 1n);
-    if (max < a.smax) a.smax = max;
-    if (min > b.smin) b.smin = min;
+    const max = (b.s32max - 1) | 0;
+    if (max < a.s32max) a.s32max = max;
+    const min = (a.s32min + 1) | 0;
+    if (min > b.s32min) b.s32min = min;
+    return;
   }
+  const maxLo = (b.smaxLo - 1) | 0;
+  const maxHi = (b.smaxHi - (b.smaxLo === 0 ? 1 : 0)) | 0;
+  const minLo = (a.sminLo + 1) | 0;
+  const minHi = (a.sminHi + (minLo === 0 ? 1 : 0)) | 0;
+  if (slt(maxHi, maxLo, a.smaxHi, a.smaxLo)) a.setSmax(maxHi, maxLo);
+  if (slt(b.sminHi, b.sminLo, minHi, minLo)) b.setSmin(minHi, minLo);
 }

@@ -4,7 +4,7 @@
  * minima (or maxima) are printed as one.
  */
 import { S32_MAX, S32_MIN, S64_MAX, S64_MIN, type Scalar, U32_MAX, U64_MAX } from './scalar.ts';
-import { formatTnum, type Tnum } from './tnum.ts';
+import { formatTnum, type Tnum, tnumIsConst, tnumIsUnknown } from './tnum.ts';
 
 /** A signed 64-bit number: decimal within s16, else hex of its two's complement. */
 export function formatSnum(n: bigint): string {
@@ -21,7 +21,7 @@ export function formatUnum(n: bigint): string {
 
 /** A tnum as a `var_off=` or in a message: a plain number where it is constant. */
 export function formatVarOff(t: Tnum): string {
-  return t.mask === 0n ? formatUnum(t.value) : formatTnum(t);
+  return tnumIsConst(t) ? formatUnum(t.value) : formatTnum(t);
 }
 
 interface Bound {
@@ -76,7 +76,7 @@ export function formatBounds(s: Scalar): string {
  */
 export function formatRanges(s: Scalar): string {
   const bounds = formatBounds(s);
-  if (s.tnum.mask === U64_MAX) return bounds;
+  if (tnumIsUnknown(s.tnum)) return bounds;
   const varOff = `var_off=${formatVarOff(s.tnum)}`;
   return bounds === '' ? varOff : `${bounds},${varOff}`;
 }
@@ -86,7 +86,7 @@ export function formatRanges(s: Scalar): string {
  * The `P` of a precise one is the caller's.
  */
 export function formatScalar(s: Scalar, attrs = ''): string {
-  if (s.tnum.mask === 0n) return formatSnum(s.tnum.value);
+  if (tnumIsConst(s.tnum)) return formatSnum(s.tnum.value);
   const ranges = formatRanges(s);
   return `scalar(${attrs}${attrs !== '' && ranges !== '' ? ',' : ''}${ranges})`;
 }

@@ -2,10 +2,8 @@
  * Contradictions between the parts of a scalar: they arise on ways that cannot be taken and that the deduction did not
  * recognise as such. Linux reports them and forgets the bounds (reg_bounds_sanity_check).
  */
-import { Bounds, type Scalar } from './scalar.ts';
-import { tnumSubregIsConst } from './tnum.ts';
-
-const LOW = 0xffff_ffffn;
+import { Bounds, isConst, type Scalar } from './scalar.ts';
+import { slt, ult } from './wide.ts';
 
 /**
  * Forgets all eight bounds and keeps the tnum (Linux: __mark_reg_unbounded; what follows an invariant violation).
@@ -18,19 +16,23 @@ export function unbounded(s: Scalar): Scalar {
 
 /** Why the parts contradict each other, in the words of the log, or null where they do not. */
 export function boundsViolation(s: Scalar): string | null {
-  if (s.umin > s.umax || s.smin > s.smax || s.u32min > s.u32max || s.s32min > s.s32max) {
+  if (
+    ult(s.umaxHi, s.umaxLo, s.uminHi, s.uminLo) ||
+    slt(s.smaxHi, s.smaxLo, s.sminHi, s.sminLo) ||
+    s.w32min >>> 0 > s.w32max >>> 0 ||
+    s.s32min > s.s32max
+  ) {
     return 'range bounds violation';
   }
-  const { value, mask } = s.tnum;
-  if (mask === 0n) {
-    const signed = BigInt.asIntN(64, value);
-    if (s.umin !== value || s.umax !== value || s.smin !== signed || s.smax !== signed) {
+  const { valueHi: hi, valueLo: lo } = s.tnum;
+  if (isConst(s)) {
+    const low = s.uminLo === lo && s.umaxLo === lo && s.sminLo === lo && s.smaxLo === lo;
+    if (!low || s.uminHi !== hi || s.umaxHi !== hi || s.sminHi !== hi || s.smaxHi !== hi) {
       return 'const tnum out of sync with range bounds';
     }
   }
-  if (tnumSubregIsConst(s.tnum)) {
-    const low = Number(value & LOW);
-    if (s.u32min !== low || s.u32max !== low || s.s32min !== (low | 0) || s.s32max !== (low | 0)) {
+  if (s.tnum.maskLo === 0) {
+    if (s.w32min !== lo || s.w32max !== lo || s.s32min !== lo || s.s32max !== lo) {
       return 'const subreg tnum out of sync with range bounds';
     }
   }

@@ -5,7 +5,7 @@
  * registers share an id and are alive is the state's business.
  */
 import { addUnsynced } from './alu.ts';
-import { Bounds, isConstWidth, S32_MAX, S32_MIN, type Scalar } from './scalar.ts';
+import { isConstWidth, S32_MIN, type Scalar } from './scalar.ts';
 import { syncBounds, zextInPlace } from './sync.ts';
 
 export interface Link {
@@ -29,15 +29,9 @@ const SUB = 0x10;
 export function linkAfterAlu(link: Link, op: number, before: Scalar, src: Scalar, is64: boolean): Link {
   if (link.id === 0 || (op !== ADD && op !== SUB) || !isConstWidth(src, !is64)) return NO_LINK;
   if (link.width !== 0) return NO_LINK;
-  let delta: number;
-  if (is64) {
-    const value = BigInt.asIntN(64, src.tnum.value);
-    if (value < BigInt(S32_MIN) || value > BigInt(S32_MAX)) return NO_LINK;
-    delta = Number(value);
-  } else {
-    if (before.umax > 0xffff_ffffn) return NO_LINK;
-    delta = Number(BigInt.asIntN(32, src.tnum.value));
-  }
+  // A constant of 64 bits must fit 32.
+  if (is64 ? src.tnum.valueHi !== src.tnum.valueLo >> 31 : before.umaxHi !== 0) return NO_LINK;
+  let delta = src.tnum.valueLo;
   if (op === SUB) {
     if (delta === S32_MIN) return NO_LINK;
     delta = -delta + 0;
@@ -62,7 +56,7 @@ export function followLink(known: Scalar, knownLink: Link, link: Link): Followed
   if ((link.width === 0 && knownLink.width === 0) || link.delta === knownLink.delta) {
     return { scalar: known, link: knownLink, copied: true };
   }
-  const b = new Bounds(addUnsynced(known, BigInt(link.delta) - BigInt(knownLink.delta)));
+  const b = addUnsynced(known, link.delta - knownLink.delta);
   if (link.width === 32 || knownLink.width === 32) zextInPlace(b);
   syncBounds(b);
   return { scalar: b, link, copied: false };

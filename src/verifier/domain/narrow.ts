@@ -2,15 +2,13 @@
  * Scalars cut to a size and scalars made from ranges: loads, 32-bit writes, sign extensions, return values. Equal to
  * Linux 6.18 (coerce_reg_to_size, coerce_reg_to_size_sx, coerce_subreg_to_size_sx, zext_32_to_64).
  */
-import { Bounds, constant, low32, type Scalar, U32_MAX, unknown } from './scalar.ts';
+import { Bounds, constant, constantOf, isConst, type Scalar, unknown } from './scalar.ts';
 import { meetS32, syncBounds, zextInPlace } from './sync.ts';
-import { type Tnum, tnumCast, tnumRange } from './tnum.ts';
-
-const LOW = 0xffff_ffffn;
+import { Tnum, tnumCast, tnumIsConst, tnumOfRange } from './tnum.ts';
 
 /** The low half, zero-extended: what any 32-bit write leaves (`w1 = w2`, a 32-bit zero-extended result). */
 export function zext32(s: Scalar): Scalar {
-  if (s.tnum.mask === 0n) return constant(s.tnum.value & LOW);
+  if (isConst(s)) return constantOf(0, s.tnum.valueLo);
   const b = new Bounds(s);
   zextInPlace(b);
   syncBounds(b);
@@ -23,26 +21,29 @@ export function zext32(s: Scalar): Scalar {
  */
 export function coerceToSize(s: Scalar, size: number): Scalar {
   if (size >= 8) return s;
-  const bits = size * 8;
-  if (s.tnum.mask === 0n) return constant(BigInt.asUintN(bits, s.tnum.value));
+  if (isConst(s)) return constantOf(0, s.tnum.valueLo & lowBytes(size));
   if (s === unknown()) return UNKNOWN_OF_SIZE[size] ?? coerce(s, size);
   return coerce(s, size);
 }
 
+/** Ones in the low `size` bytes, 1, 2 or 4. */
+function lowBytes(size: number): number {
+  return size === 4 ? -1 : (1 << (8 * size)) - 1;
+}
+
 function coerce(s: Scalar, size: number): Scalar {
-  const width = BigInt(size * 8);
-  const mask = (1n << width) - 1n;
+  const mask = lowBytes(size);
   const b = new Bounds(s);
   b.tnum = tnumCast(s.tnum, size);
-  if (b.umin >> width === b.umax >> width) {
-    b.umin &= mask;
-    b.umax &= mask;
+  if (b.uminHi === b.umaxHi && (b.uminLo & ~mask) === (b.umaxLo & ~mask)) {
+    b.setUmin(0, b.uminLo & mask);
+    b.setUmax(0, b.umaxLo & mask);
   } else {
-    b.umin = 0n;
-    b.umax = mask;
+    b.setUmin(0, 0);
+    b.setUmax(0, mask);
   }
-  b.smin = b.umin;
-  b.smax = b.umax;
+  b.setSmin(0, b.uminLo);
+  b.setSmax(0, b.umaxLo);
   if (size < 4) b.unbound32();
   syncBounds(b);
   return b;
@@ -57,32 +58,33 @@ const UNKNOWN_OF_SIZE: Readonly<Record<number, Scalar>> = {
 /** Sign-extends the low `size` bytes (1, 2, 4) to 64 bits (Linux: coerce_reg_to_size_sx; no sync follows). */
 export function coerceToSizeSx(s: Scalar, size: number): Scalar {
   const bits = size * 8;
-  if (s.tnum.mask === 0n) return constant(BigInt.asIntN(bits, s.tnum.value));
+  if (isConst(s)) return constant(BigInt.asIntN(bits, s.tnum.value));
   const b = new Bounds(null);
-  const width = BigInt(bits);
-  if (s.smax >> width === s.smin >> width) {
-    const atMax = BigInt.asIntN(bits, s.smax);
-    const atMin = BigInt.asIntN(bits, s.smin);
-    const max = atMax > atMin ? atMax : atMin;
-    const min = atMax > atMin ? atMin : atMax;
-    if (max >= 0n === min >= 0n) {
-      b.smin = min;
-      b.smax = max;
-      b.umin = BigInt.asUintN(64, min);
-      b.umax = BigInt.asUintN(64, max);
-      b.s32min = low32(min);
-      b.s32max = low32(max);
-      b.u32min = low32(min) >>> 0;
-      b.u32max = low32(max) >>> 0;
-      b.tnum = tnumRange(b.umin, b.umax);
+  const shift = 32 - bits;
+  if (s.smaxHi === s.sminHi && (shift === 0 || s.smaxLo >> bits === s.sminLo >> bits)) {
+    const atMax = (s.smaxLo << shift) >> shift;
+    const atMin = (s.sminLo << shift) >> shift;
+    if (atMax >= 0 === atMin >= 0) {
+      const min = Math.min(atMax, atMin);
+      const max = Math.max(atMax, atMin);
+      const sign = min >> 31;
+      b.setSmin(sign, min);
+      b.setSmax(sign, max);
+      b.setUmin(sign, min);
+      b.setUmax(sign, max);
+      b.s32min = min;
+      b.s32max = max;
+      b.w32min = min;
+      b.w32max = max;
+      b.tnum = tnumOfRange(sign, min, sign, max);
       return b;
     }
   }
-  const limit = 1n << (width - 1n);
-  b.smin = -limit;
-  b.smax = limit - 1n;
-  b.s32min = Number(-limit);
-  b.s32max = Number(limit - 1n);
+  const min = -1 << (bits - 1);
+  b.setSmin(-1, min);
+  b.setSmax(0, ~min);
+  b.s32min = min;
+  b.s32max = ~min;
   return b;
 }
 
@@ -92,11 +94,10 @@ export function coerceToSizeSx(s: Scalar, size: number): Scalar {
  */
 export function coerceSubregToSizeSx(s: Scalar, size: number): Scalar {
   const bits = size * 8;
-  if (s.tnum.mask === 0n) return constant(BigInt.asUintN(32, BigInt.asIntN(bits, s.tnum.value)));
-  const b = new Bounds(s);
   const shift = 32 - bits;
-  b.u32min = 0;
-  b.u32max = U32_MAX;
+  if (isConst(s)) return constantOf(0, (s.tnum.valueLo << shift) >> shift);
+  const b = new Bounds(s);
+  b.unboundUnsigned32();
   const limit = 2 ** (bits - 1);
   let known = false;
   if (s.s32max >> bits === s.s32min >> bits) {
@@ -105,16 +106,16 @@ export function coerceSubregToSizeSx(s: Scalar, size: number): Scalar {
     if (atMax >= 0 === atMin >= 0) {
       b.s32min = Math.min(atMax, atMin);
       b.s32max = Math.max(atMax, atMin);
-      b.u32min = b.s32min >>> 0;
-      b.u32max = b.s32max >>> 0;
-      b.tnum = tnumRange(BigInt(b.u32min), BigInt(b.u32max));
+      b.w32min = b.s32min;
+      b.w32max = b.s32max;
+      b.tnum = tnumOfRange(0, b.w32min, 0, b.w32max);
       known = true;
     }
   }
   if (!known) {
     b.s32min = -limit;
     b.s32max = limit - 1;
-    b.tnum = { value: 0n, mask: LOW };
+    b.tnum = new Tnum(0, 0, 0, -1);
   }
   zextInPlace(b);
   syncBounds(b);
@@ -123,7 +124,7 @@ export function coerceSubregToSizeSx(s: Scalar, size: number): Scalar {
 
 /** All numbers that `t` allows, with the bounds that follow from it. */
 export function fromTnum(t: Tnum): Scalar {
-  if (t.mask === 0n) return constant(t.value);
+  if (tnumIsConst(t)) return constantOf(t.valueHi, t.valueLo);
   const b = new Bounds(null);
   b.tnum = t;
   syncBounds(b);

@@ -2,8 +2,12 @@
  * What the verifier knows of a number: the tnum of its bits and its bounds as s64, u64, s32 and u32 (the 32-bit ones
  * speak of the low half). Invariant: each part alone holds every possible value; a `Scalar` is never changed once it has
  * left this folder, so states share it by reference. What one part lets the others deduce is in sync.ts.
+ *
+ * Bounds are kept as 32-bit halves (wide.ts), the u32 ones as signed words of the same bits. The properties that are
+ * bigints or unsigned numbers are for borders, text and rare rules: each makes a new object.
  */
-import { TNUM_UNKNOWN, TNUM_ZERO, type Tnum, tnumEquals, tnumIn } from './tnum.ts';
+import { TNUM_UNKNOWN, TNUM_ZERO, Tnum, tnumEquals, tnumHolds, tnumIn } from './tnum.ts';
+import { highHalf, lowHalf, signedBig, signedNumber, slt, ult, unsignedBig, unsignedNumber } from './wide.ts';
 
 export const S32_MIN = -0x8000_0000;
 export const S32_MAX = 0x7fff_ffff;
@@ -12,29 +16,25 @@ export const S64_MIN = -0x8000_0000_0000_0000n;
 export const S64_MAX = 0x7fff_ffff_ffff_ffffn;
 export const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
-/** The low half of any bigint, as a signed number. */
-export function low32(n: bigint): number {
-  return Number(BigInt.asIntN(32, n));
-}
-
-export function bigMin(a: bigint, b: bigint): bigint {
-  if (a < b) return a;
-  return b;
-}
-
-export function bigMax(a: bigint, b: bigint): bigint {
-  if (a > b) return a;
-  return b;
-}
-
 export interface Scalar {
   readonly tnum: Tnum;
+  readonly sminHi: number;
+  readonly sminLo: number;
+  readonly smaxHi: number;
+  readonly smaxLo: number;
+  readonly uminHi: number;
+  readonly uminLo: number;
+  readonly umaxHi: number;
+  readonly umaxLo: number;
+  readonly s32min: number;
+  readonly s32max: number;
+  /** The bits of u32min and u32max as signed words. */
+  readonly w32min: number;
+  readonly w32max: number;
   readonly smin: bigint;
   readonly smax: bigint;
   readonly umin: bigint;
   readonly umax: bigint;
-  readonly s32min: number;
-  readonly s32max: number;
   readonly u32min: number;
   readonly u32max: number;
 }
@@ -45,117 +45,238 @@ export interface Scalar {
  */
 export class Bounds implements Scalar {
   tnum: Tnum;
-  smin: bigint;
-  smax: bigint;
-  umin: bigint;
-  umax: bigint;
+  sminHi: number;
+  sminLo: number;
+  smaxHi: number;
+  smaxLo: number;
+  uminHi: number;
+  uminLo: number;
+  umaxHi: number;
+  umaxLo: number;
   s32min: number;
   s32max: number;
-  u32min: number;
-  u32max: number;
+  w32min: number;
+  w32max: number;
 
   constructor(from: Scalar | null) {
     if (from === null) {
       this.tnum = TNUM_UNKNOWN;
-      this.smin = S64_MIN;
-      this.smax = S64_MAX;
-      this.umin = 0n;
-      this.umax = U64_MAX;
+      this.sminHi = S32_MIN;
+      this.sminLo = 0;
+      this.smaxHi = S32_MAX;
+      this.smaxLo = -1;
+      this.uminHi = 0;
+      this.uminLo = 0;
+      this.umaxHi = -1;
+      this.umaxLo = -1;
       this.s32min = S32_MIN;
       this.s32max = S32_MAX;
-      this.u32min = 0;
-      this.u32max = U32_MAX;
+      this.w32min = 0;
+      this.w32max = -1;
     } else {
       this.tnum = from.tnum;
-      this.smin = from.smin;
-      this.smax = from.smax;
-      this.umin = from.umin;
-      this.umax = from.umax;
+      this.sminHi = from.sminHi;
+      this.sminLo = from.sminLo;
+      this.smaxHi = from.smaxHi;
+      this.smaxLo = from.smaxLo;
+      this.uminHi = from.uminHi;
+      this.uminLo = from.uminLo;
+      this.umaxHi = from.umaxHi;
+      this.umaxLo = from.umaxLo;
       this.s32min = from.s32min;
       this.s32max = from.s32max;
-      this.u32min = from.u32min;
-      this.u32max = from.u32max;
+      this.w32min = from.w32min;
+      this.w32max = from.w32max;
     }
   }
 
+  get smin(): bigint {
+    return signedBig(this.sminHi, this.sminLo);
+  }
+
+  set smin(n: bigint) {
+    this.sminHi = highHalf(n);
+    this.sminLo = lowHalf(n);
+  }
+
+  get smax(): bigint {
+    return signedBig(this.smaxHi, this.smaxLo);
+  }
+
+  set smax(n: bigint) {
+    this.smaxHi = highHalf(n);
+    this.smaxLo = lowHalf(n);
+  }
+
+  get umin(): bigint {
+    return unsignedBig(this.uminHi, this.uminLo);
+  }
+
+  set umin(n: bigint) {
+    this.uminHi = highHalf(n);
+    this.uminLo = lowHalf(n);
+  }
+
+  get umax(): bigint {
+    return unsignedBig(this.umaxHi, this.umaxLo);
+  }
+
+  set umax(n: bigint) {
+    this.umaxHi = highHalf(n);
+    this.umaxLo = lowHalf(n);
+  }
+
+  get u32min(): number {
+    return this.w32min >>> 0;
+  }
+
+  set u32min(n: number) {
+    this.w32min = n | 0;
+  }
+
+  get u32max(): number {
+    return this.w32max >>> 0;
+  }
+
+  set u32max(n: number) {
+    this.w32max = n | 0;
+  }
+
+  unboundSigned(): void {
+    this.sminHi = S32_MIN;
+    this.sminLo = 0;
+    this.smaxHi = S32_MAX;
+    this.smaxLo = -1;
+  }
+
+  unboundUnsigned(): void {
+    this.uminHi = 0;
+    this.uminLo = 0;
+    this.umaxHi = -1;
+    this.umaxLo = -1;
+  }
+
   unbound64(): void {
-    this.smin = S64_MIN;
-    this.smax = S64_MAX;
-    this.umin = 0n;
-    this.umax = U64_MAX;
+    this.unboundSigned();
+    this.unboundUnsigned();
+  }
+
+  unboundSigned32(): void {
+    this.s32min = S32_MIN;
+    this.s32max = S32_MAX;
+  }
+
+  unboundUnsigned32(): void {
+    this.w32min = 0;
+    this.w32max = -1;
   }
 
   unbound32(): void {
-    this.s32min = S32_MIN;
-    this.s32max = S32_MAX;
-    this.u32min = 0;
-    this.u32max = U32_MAX;
+    this.unboundSigned32();
+    this.unboundUnsigned32();
   }
 
-  /** Sets every part to the constant `value` (u64). */
-  setConstant(value: bigint): void {
-    const signed = BigInt.asIntN(64, value);
-    const low = Number(BigInt.asUintN(32, value));
-    this.tnum = value === 0n ? TNUM_ZERO : { value, mask: 0n };
-    this.smin = signed;
-    this.smax = signed;
-    this.umin = value;
-    this.umax = value;
-    this.s32min = low | 0;
-    this.s32max = low | 0;
-    this.u32min = low;
-    this.u32max = low;
+  setSmin(hi: number, lo: number): void {
+    this.sminHi = hi;
+    this.sminLo = lo;
+  }
+
+  setSmax(hi: number, lo: number): void {
+    this.smaxHi = hi;
+    this.smaxLo = lo;
+  }
+
+  setUmin(hi: number, lo: number): void {
+    this.uminHi = hi;
+    this.uminLo = lo;
+  }
+
+  setUmax(hi: number, lo: number): void {
+    this.umaxHi = hi;
+    this.umaxLo = lo;
+  }
+
+  /** Sets the 32-bit bounds to the known low half. */
+  setConstant32(low: number): void {
+    this.s32min = low;
+    this.s32max = low;
+    this.w32min = low;
+    this.w32max = low;
+  }
+
+  /** Sets every bound, not the tnum, to the constant `hi:lo`. */
+  pinBounds(hi: number, lo: number): void {
+    this.sminHi = hi;
+    this.sminLo = lo;
+    this.smaxHi = hi;
+    this.smaxLo = lo;
+    this.uminHi = hi;
+    this.uminLo = lo;
+    this.umaxHi = hi;
+    this.umaxLo = lo;
+    this.setConstant32(lo);
+  }
+
+  /** Sets every part to the constant `hi:lo`. */
+  setConstant(hi: number, lo: number): void {
+    this.tnum = (hi | lo) === 0 ? TNUM_ZERO : new Tnum(hi, lo, 0, 0);
+    this.pinBounds(hi, lo);
   }
 }
 
 const UNKNOWN: Scalar = new Bounds(null);
 
-function makeConstant(value: bigint): Scalar {
-  const made = new Bounds(null);
-  made.setConstant(value);
-  return made;
-}
-
 const SMALL_MIN = -256;
 const SMALL_MAX = 4096;
-const small: (Scalar | undefined)[] = new Array(SMALL_MAX - SMALL_MIN + 1);
+const small: (Scalar | undefined)[] = new Array(SMALL_MAX - SMALL_MIN + 1).fill(undefined);
 
 /** Any number at all. Always the same object. */
 export function unknown(): Scalar {
   return UNKNOWN;
 }
 
-/** A known number, taken modulo 2^64. Small ones (-256..4096) are shared objects. */
-export function constant(value: bigint): Scalar {
-  const signed = BigInt.asIntN(64, value);
-  if (signed >= -256n && signed <= 4096n) {
-    const slot = Number(signed) - SMALL_MIN;
-    let found = small[slot];
-    if (found === undefined) {
-      found = makeConstant(BigInt.asUintN(64, value));
-      small[slot] = found;
-    }
-    return found;
+/** The known number with these halves. Small ones (-256..4096) are shared objects. */
+export function constantOf(hi: number, lo: number): Scalar {
+  const isSmall = lo >= SMALL_MIN && lo <= SMALL_MAX && hi === lo >> 31;
+  if (isSmall) {
+    const found = small[lo - SMALL_MIN];
+    if (found !== undefined) return found;
   }
-  return makeConstant(BigInt.asUintN(64, value));
+  const made = new Bounds(UNKNOWN);
+  made.setConstant(hi, lo);
+  if (isSmall) small[lo - SMALL_MIN] = made;
+  return made;
+}
+
+/** A known number, taken modulo 2^64. */
+export function constant(value: bigint): Scalar {
+  return constantOf(highHalf(value), lowHalf(value));
 }
 
 /** The sign-extended 32-bit immediate of an instruction, or any safe integer. */
 export function constantFromNumber(value: number): Scalar {
-  if (value >= SMALL_MIN && value <= SMALL_MAX) {
-    const found = small[value - SMALL_MIN];
-    if (found !== undefined) return found;
-  }
-  return constant(BigInt(value));
+  const lo = value | 0;
+  return lo === value ? constantOf(lo >> 31, lo) : constant(BigInt(value));
+}
+
+/** The 32-bit immediate of an instruction as an unsigned number. */
+export function constantUnsigned32(imm: number): Scalar {
+  return constantOf(0, imm | 0);
 }
 
 export function isConst(s: Scalar): boolean {
-  return s.tnum.mask === 0n;
+  return (s.tnum.maskLo | s.tnum.maskHi) === 0;
 }
 
 /** Whether the low half (`is32`) or the whole is known. */
 export function isConstWidth(s: Scalar, is32: boolean): boolean {
-  return is32 ? (s.tnum.mask & 0xffff_ffffn) === 0n : s.tnum.mask === 0n;
+  return s.tnum.maskLo === 0 && (is32 || s.tnum.maskHi === 0);
+}
+
+/** Whether the scalar is known to be 0. */
+export function isZero(s: Scalar): boolean {
+  const { tnum } = s;
+  return (tnum.maskLo | tnum.maskHi | tnum.valueLo | tnum.valueHi) === 0;
 }
 
 /** The known number as u64; only meaningful where `isConst`. */
@@ -165,12 +286,30 @@ export function constValue(s: Scalar): bigint {
 
 /** The known number as s64; only meaningful where `isConst`. */
 export function constSigned(s: Scalar): bigint {
-  return BigInt.asIntN(64, s.tnum.value);
+  return signedBig(s.tnum.valueHi, s.tnum.valueLo);
+}
+
+/** The known number as s64, exact where that is a safe integer; only meaningful where `isConst`. */
+export function constNumber(s: Scalar): number {
+  return signedNumber(s.tnum.valueHi, s.tnum.valueLo);
 }
 
 /** Whether the scalar is known to be the number `n` (u64). */
 export function isConstEqual(s: Scalar, n: bigint): boolean {
-  return s.tnum.mask === 0n && s.tnum.value === n;
+  return isConst(s) && s.tnum.value === n;
+}
+
+/** Bounds as numbers: exact where they are safe integers. */
+export function sminNumber(s: Scalar): number {
+  return signedNumber(s.sminHi, s.sminLo);
+}
+
+export function smaxNumber(s: Scalar): number {
+  return signedNumber(s.smaxHi, s.smaxLo);
+}
+
+export function umaxNumber(s: Scalar): number {
+  return unsignedNumber(s.umaxHi, s.umaxLo);
 }
 
 /** Whether nothing is known: all bits and all bounds open. */
@@ -181,13 +320,17 @@ export function isUnknown(s: Scalar): boolean {
 export function scalarEquals(a: Scalar, b: Scalar): boolean {
   return (
     a === b ||
-    (tnumEquals(a.tnum, b.tnum) &&
-      a.umin === b.umin &&
-      a.umax === b.umax &&
-      a.smin === b.smin &&
-      a.smax === b.smax &&
-      a.u32min === b.u32min &&
-      a.u32max === b.u32max &&
+    (a.uminLo === b.uminLo &&
+      a.umaxLo === b.umaxLo &&
+      a.uminHi === b.uminHi &&
+      a.umaxHi === b.umaxHi &&
+      tnumEquals(a.tnum, b.tnum) &&
+      a.sminLo === b.sminLo &&
+      a.smaxLo === b.smaxLo &&
+      a.sminHi === b.sminHi &&
+      a.smaxHi === b.smaxHi &&
+      a.w32min === b.w32min &&
+      a.w32max === b.w32max &&
       a.s32min === b.s32min &&
       a.s32max === b.s32max)
   );
@@ -197,12 +340,12 @@ export function scalarEquals(a: Scalar, b: Scalar): boolean {
 export function rangeWithin(old: Scalar, cur: Scalar): boolean {
   return (
     old === cur ||
-    (old.umin <= cur.umin &&
-      old.umax >= cur.umax &&
-      old.smin <= cur.smin &&
-      old.smax >= cur.smax &&
-      old.u32min <= cur.u32min &&
-      old.u32max >= cur.u32max &&
+    (!ult(cur.uminHi, cur.uminLo, old.uminHi, old.uminLo) &&
+      !ult(old.umaxHi, old.umaxLo, cur.umaxHi, cur.umaxLo) &&
+      !slt(cur.sminHi, cur.sminLo, old.sminHi, old.sminLo) &&
+      !slt(old.smaxHi, old.smaxLo, cur.smaxHi, cur.smaxLo) &&
+      old.w32min >>> 0 <= cur.w32min >>> 0 &&
+      old.w32max >>> 0 >= cur.w32max >>> 0 &&
       old.s32min <= cur.s32min &&
       old.s32max >= cur.s32max)
   );
@@ -213,19 +356,23 @@ export function scalarIncludes(old: Scalar, cur: Scalar): boolean {
   return old === cur || (rangeWithin(old, cur) && tnumIn(old.tnum, cur.tnum));
 }
 
+/** Whether the concrete number `hi:lo` is allowed by every bound. */
+export function boundsHold(s: Scalar, hi: number, lo: number): boolean {
+  return (
+    !ult(hi, lo, s.uminHi, s.uminLo) &&
+    !ult(s.umaxHi, s.umaxLo, hi, lo) &&
+    !slt(hi, lo, s.sminHi, s.sminLo) &&
+    !slt(s.smaxHi, s.smaxLo, hi, lo) &&
+    lo >>> 0 >= s.w32min >>> 0 &&
+    lo >>> 0 <= s.w32max >>> 0 &&
+    lo >= s.s32min &&
+    lo <= s.s32max
+  );
+}
+
 /** Whether the concrete number `n` (u64) is allowed by every part. */
 export function scalarContains(s: Scalar, n: bigint): boolean {
-  const signed = BigInt.asIntN(64, n);
-  const low = Number(BigInt.asUintN(32, n));
-  return (
-    (n & ~s.tnum.mask) === s.tnum.value &&
-    n >= s.umin &&
-    n <= s.umax &&
-    signed >= s.smin &&
-    signed <= s.smax &&
-    low >= s.u32min &&
-    low <= s.u32max &&
-    (low | 0) >= s.s32min &&
-    (low | 0) <= s.s32max
-  );
+  const hi = highHalf(n);
+  const lo = lowHalf(n);
+  return tnumHolds(s.tnum, hi, lo) && boundsHold(s, hi, lo);
 }

@@ -1,34 +1,33 @@
-/**
- * Shortcuts of syncBounds: constants, and numbers below 2^31 in plain numbers instead of big integers. Each gives the
- * result of the full steps or declines.
- */
-import { type Bounds, S32_MAX, S32_MIN, U32_MAX, U64_MAX } from './scalar.ts';
-
-const LOW = 0xffff_ffffn;
+/** A shortcut of syncBounds for numbers below 2^31. It gives the result of the full steps or declines. */
+import { type Bounds, S32_MAX, S32_MIN } from './scalar.ts';
+import { Tnum } from './tnum.ts';
 
 /**
- * The same where all numbers are below 2^31: there the rounds amount to one intersection of all bounds, and plain
- * numbers do. False, with nothing written, where parts contradict each other or the tnum is of an unusual kind: then the
- * order of the steps matters.
+ * The same where all 64-bit bounds are below 2^31: there the rounds amount to one intersection of all bounds. False, with
+ * nothing written, where parts contradict each other or the tnum is of an unusual kind: then the order of the steps
+ * matters.
  */
 export function syncSmall(b: Bounds): boolean {
-  const anyBits = b.tnum.mask === U64_MAX;
-  if (!anyBits && (b.tnum.mask > LOW || b.tnum.value > LOW)) return false;
-  let value = anyBits ? 0 : Number(b.tnum.value);
-  let mask = anyBits ? U32_MAX : Number(b.tnum.mask);
+  const { tnum } = b;
+  const anyBits = (tnum.maskHi & tnum.maskLo) === -1;
+  if (!anyBits && (tnum.maskHi | tnum.valueHi) !== 0) return false;
+  let value = anyBits ? 0 : tnum.valueLo;
+  let mask = anyBits ? -1 : tnum.maskLo;
+  // As the bounds are below 2^31, a known sign bit contradicts them.
+  if (value < 0) return false;
   const top = (value | mask) >>> 0;
-  const umin = Math.max(Number(b.umin), value);
-  const umax = Math.min(Number(b.umax), top);
-  const smin = Math.max(Number(b.smin), value);
-  const smax = Math.min(Number(b.smax), top);
+  const umin = Math.max(b.uminLo >>> 0, value);
+  const umax = Math.min(b.umaxLo, top);
+  const smin = Math.max(b.sminLo >>> 0, value);
+  const smax = Math.min(b.smaxLo, top);
   const s32min = Math.max(b.s32min, value | (mask & S32_MIN));
   const s32max = Math.min(b.s32max, value | (mask & S32_MAX));
-  const u32min = Math.max(b.u32min, value);
-  const u32max = Math.min(b.u32max, top);
+  const u32min = Math.max(b.w32min >>> 0, value);
+  const u32max = Math.min(b.w32max >>> 0, top);
   if (umin > umax || smin > smax || s32min > s32max || u32min > u32max) return false;
   const first = onlySmallValue(value, mask, umin, umax);
   if (first >= 0) {
-    b.setConstant(BigInt(first));
+    b.setConstant(0, first | 0);
     return true;
   }
   let min = Math.max(umin, smin, s32min, u32min);
@@ -42,24 +41,24 @@ export function syncSmall(b: Bounds): boolean {
   if (min > max) return false;
   const only = onlySmallValue(value, mask, min, max);
   if (only >= 0) {
-    b.setConstant(BigInt(only));
+    b.setConstant(0, only | 0);
     return true;
   }
-  b.umin = BigInt(min);
-  b.umax = BigInt(max);
-  b.smin = b.umin;
-  b.smax = b.umax;
-  b.u32min = min;
-  b.u32max = max;
-  b.s32min = min;
-  b.s32max = max;
-  if (anyBits || Number(b.tnum.mask) !== mask || Number(b.tnum.value) !== value) {
-    b.tnum = { value: BigInt(value), mask: BigInt(mask) };
-  }
+  const low = min | 0;
+  const high = max | 0;
+  b.setUmin(0, low);
+  b.setUmax(0, high);
+  b.setSmin(0, low);
+  b.setSmax(0, high);
+  b.w32min = low;
+  b.w32max = high;
+  b.s32min = low;
+  b.s32max = high;
+  if (anyBits || tnum.maskLo !== mask || tnum.valueLo !== value) b.tnum = new Tnum(0, value, 0, mask);
   return true;
 }
 
-/** `onlyValue` for a tnum and a range below 2^32; -1 where there are several. */
+/** The one number that a tnum and a range below 2^31 have in common; -1 where there are several. */
 function onlySmallValue(value: number, mask: number, min: number, max: number): number {
   const next = stepSmall(value, mask, min);
   if ((min & ~mask) >>> 0 === value) return next > max ? min : -1;
@@ -67,7 +66,7 @@ function onlySmallValue(value: number, mask: number, min: number, max: number): 
   return next <= max && stepSmall(value, mask, next) > max ? next : -1;
 }
 
-/** `tnumStep` for numbers below 2^32. */
+/** `stepTnum` for numbers below 2^32. */
 function stepSmall(value: number, mask: number, z: number): number {
   const top = (value | mask) >>> 0;
   if (z >= top) return top;
@@ -84,32 +83,4 @@ function stepSmall(value: number, mask: number, z: number): number {
 
 function lowOnes(bits: number): number {
   return bits === 0 ? 0 : -1 >>> (32 - bits);
-}
-
-/** A known tnum within all bounds makes every step collapse to the constant; skip them. */
-export function settlesAsConstant(b: Bounds): boolean {
-  const value = b.tnum.value;
-  const signed = BigInt.asIntN(64, value);
-  const low = Number(value & LOW);
-  if (
-    value < b.umin ||
-    value > b.umax ||
-    signed < b.smin ||
-    signed > b.smax ||
-    low < b.u32min ||
-    low > b.u32max ||
-    (low | 0) < b.s32min ||
-    (low | 0) > b.s32max
-  ) {
-    return false;
-  }
-  b.umin = value;
-  b.umax = value;
-  b.smin = signed;
-  b.smax = signed;
-  b.u32min = low;
-  b.u32max = low;
-  b.s32min = low | 0;
-  b.s32max = low | 0;
-  return true;
 }

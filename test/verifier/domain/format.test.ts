@@ -17,6 +17,7 @@ import {
   scalarAlu,
   scalarEndian,
   scalarEquals,
+  tnum,
   tnumMul,
   tnumRange,
   tnumStep,
@@ -128,15 +129,12 @@ describe('scalars', () => {
 
 describe('tnums', () => {
   it('multiply bit by bit', () => {
-    expect(tnumMul({ value: 0n, mask: 3n }, { value: 3n, mask: 0n })).toEqual({ value: 0n, mask: 15n });
-    expect(tnumMul(tnumRange(0n, (1n << 64n) - 1n), { value: 4n, mask: 0n })).toEqual({
-      value: 0n,
-      mask: (1n << 64n) - 4n,
-    });
+    expect(tnumMul(tnum(0n, 3n), tnum(3n, 0n))).toEqual(tnum(0n, 15n));
+    expect(tnumMul(tnumRange(0n, (1n << 64n) - 1n), tnum(4n, 0n))).toEqual(tnum(0n, (1n << 64n) - 4n));
   });
 
   it('step to the next number', () => {
-    const t = { value: 0b1000n, mask: 0b0101n };
+    const t = tnum(0b1000n, 0b0101n);
     expect([0n, 8n, 9n, 12n, 13n, 20n].map((z) => tnumStep(t, z))).toEqual([8n, 9n, 12n, 13n, 13n, 13n]);
     for (let value = 0n; value < 16n; value++) {
       for (let mask = 0n; mask < 16n; mask++) {
@@ -144,13 +142,13 @@ describe('tnums', () => {
         for (let z = 0n; z < 16n; z++) {
           let want = value | mask;
           for (let n = 15n; n > z; n--) if ((n & ~mask) === value) want = n;
-          expect(tnumStep({ value, mask }, z)).toBe(want);
+          expect(tnumStep(tnum(value, mask), z)).toBe(want);
         }
       }
     }
   });
 
   it('join', () => {
-    expect(tnumUnion({ value: 4n, mask: 0n }, { value: 6n, mask: 1n })).toEqual({ value: 4n, mask: 3n });
+    expect(tnumUnion(tnum(4n, 0n), tnum(6n, 1n))).toEqual(tnum(4n, 3n));
   });
 });
