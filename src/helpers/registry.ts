@@ -6,6 +6,7 @@ import { type MapsModule, type ProgramOps, programOps } from '../maps/index.ts';
 import { RUN_STATE, STACKS } from '../memory/index.ts';
 import { helperParams, helperResult } from '../spec/abi.ts';
 import type { HelperRow } from '../spec/types.ts';
+import { CLASSIC_FUNCTIONS } from './classic.ts';
 import { CONTROL_HELPERS } from './control.ts';
 import { DYNPTR_HELPERS } from './dynptr.ts';
 import { MACHINE_HELPERS } from './machine.ts';
@@ -31,6 +32,7 @@ const FAMILIES: readonly HelperFamily[] = [
   DYNPTR_HELPERS,
   XDP_HELPERS,
   SKB_HELPERS,
+  CLASSIC_FUNCTIONS,
 ];
 
 /** Every implemented helper by name. */

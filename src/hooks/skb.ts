@@ -26,6 +26,9 @@ const ETH_P_802_3_MIN = 0x600;
 const ETH_P_802_2 = 4;
 /** enum: PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST, PACKET_OTHERHOST */
 const PACKET = { host: 0, broadcast: 1, multicast: 2, otherhost: 3 } as const;
+const LOOPBACK_IFINDEX = 1;
+const ARPHRD_ETHER = 1;
+const ARPHRD_LOOPBACK = 772;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const RULES: PacketRules = {
@@ -111,6 +114,7 @@ export class SkbContexts {
     set(MODELLED_SKB.pkt_type, packetType ?? packetTypeOf(data));
     set(MODELLED_SKB.ifindex, ifindex);
     set(MODELLED_SKB.wire_len, data.length);
+    set(MODELLED_SKB.hardware_type, ifindex === LOOPBACK_IFINDEX ? ARPHRD_LOOPBACK : ARPHRD_ETHER);
     if (protocol === 0x0800) set(MODELLED_SKB.family, AF_INET);
     if (protocol === 0x86dd) set(MODELLED_SKB.family, AF_INET6);
   }

@@ -37,9 +37,9 @@ export function attachTypeName(env: Env): string | undefined {
   return name !== undefined && attachTypes?.includes(name) ? name : undefined;
 }
 
-/** Whether the id lies outside the table: such a call is `invalid func unknown`. */
-export function helperIdUnknown(id: number): boolean {
-  return id < 0 || id >= HELPER_ID_LIMIT;
+/** Whether the id lies outside the table, and the request adds no row for it: such a call is `invalid func unknown`. */
+export function helperIdUnknown(env: Env, id: number): boolean {
+  return id < 0 || (id >= HELPER_ID_LIMIT && env.request.helpers?.(id) === undefined);
 }
 
 /** The prototype as this program sees it; null where it may not call the helper. */

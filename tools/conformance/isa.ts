@@ -1,10 +1,19 @@
 /**
- * Table of single programs: eBPF cases are loaded as socket filters and run on `data` cut or padded to each `data_size`,
- * through verifier, rewrite and the engines. Classic cases are counted as skipped.
+ * Table of single programs, extended and classic: loaded as socket filters and run on `data` cut or padded to each `data_size`,
+ * through verifier, rewrite and the engines; classic ones are checked and converted first.
  */
 import type { Command } from 'commander';
 import { decodeProgram } from '../../src/asm/index.ts';
-import type { Engine, EngineEnv, ExecutableProgram } from '../../src/contracts/engine.ts';
+import { convertClassic, decodeClassic } from '../../src/cbpf/index.ts';
+import type {
+  CallableFunction,
+  Engine,
+  EngineEnv,
+  ExecutableProgram,
+  PreparedProgram,
+} from '../../src/contracts/engine.ts';
+import type { Insn } from '../../src/contracts/insn.ts';
+import { CLASSIC_FUNCTIONS, type ClassicContext } from '../../src/helpers/classic.ts';
 import { createInterpreter } from '../../src/interpreter/index.ts';
 import { createJit } from '../../src/jit/index.ts';
 import { ROOT } from '../../src/kernel/credentials.ts';
@@ -12,8 +21,15 @@ import { Callbacks, ProgramEntries } from '../../src/kernel/engine-tables.ts';
 import { GuestMemory, kernelAddress } from '../../src/memory/index.ts';
 import { createPacketLoads, rewrite } from '../../src/rewrite/index.ts';
 import { MODELLED_SKB, MODELLED_SKB_SIZE } from '../../src/spec/contexts/modelled.ts';
-import { progTypeByName } from '../../src/spec/index.ts';
-import { ERRNO, fromHex } from '../../src/util/index.ts';
+import {
+  CLASSIC_HELPERS,
+  type HelperRow,
+  helperById,
+  helperParams,
+  helperResult,
+  progTypeByName,
+} from '../../src/spec/index.ts';
+import { BpfError, ERRNO, fromHex } from '../../src/util/index.ts';
 import { verify } from '../../src/verifier/index.ts';
 import { conclude, readTable, type TableOptions } from './table.ts';
 
@@ -23,6 +39,10 @@ interface IsaCase {
   readonly kind: 'ebpf' | 'classic';
   readonly insns: string;
   readonly data?: string;
+  /** What the packet has behind `data`. */
+  readonly frag?: string;
+  /** Classic: the checker refuses it with this. */
+  readonly expected_errno?: number;
   readonly test: readonly { readonly data_size: number; readonly result: number }[];
   readonly host?: 'accept' | 'reject';
 }
@@ -39,12 +59,29 @@ interface Outcome {
   readonly reason?: string;
 }
 
-interface Setup {
+export interface Setup {
   readonly env: EngineEnv;
   readonly memory: GuestMemory;
   readonly engines: readonly Engine[];
-  readonly build: (test: IsaCase) => ExecutableProgram | { readonly rejected: string };
+  readonly build: (
+    test: Pick<IsaCase, 'name' | 'kind' | 'insns'>,
+  ) => ExecutableProgram | { readonly rejected: string };
 }
+
+const ETH_HLEN = 14;
+/** What the tables' programs find about their packet where it is not in its bytes. */
+const PACKET_FACTS = {
+  mark: 0x1234_aaaa,
+  hash: 0x1234_aaab,
+  queue_mapping: 123,
+  vlan_tci: 0xffff,
+  vlan_present: 1,
+  /** IPv4, in network order. */
+  protocol: 0x0008,
+  pkt_type: 3,
+  ifindex: 577,
+  hardware_type: 588,
+} as const;
 
 function enginesNamed(which: string): Engine[] {
   const engines: Engine[] = [];
@@ -56,17 +93,28 @@ function enginesNamed(which: string): Engine[] {
 /** Loads the cases of a table: verifier and rewrite. */
 function builder(memory: GuestMemory): Setup['build'] {
   const progType = progTypeByName('socket_filter')!;
-  const packetLoads = createPacketLoads(memory, {
-    data: (ctx) => {
-      const start = memory.view.getUint32(ctx + MODELLED_SKB.data, true);
-      return { start, length: memory.view.getUint32(ctx + MODELLED_SKB.data_end, true) - start };
-    },
-  });
+  const data = (ctx: number) => {
+    const start = memory.view.getUint32(ctx + MODELLED_SKB.data, true);
+    return { start, length: memory.view.getUint32(ctx + MODELLED_SKB.data_end, true) - start };
+  };
+  const headers = (ctx: number) => ({ link: data(ctx).start, network: data(ctx).start + ETH_HLEN });
+  const packets = { data, headers };
+  const packetLoads = createPacketLoads(memory, packets);
+  const classicRows = new Map(CLASSIC_HELPERS.map((row) => [row.id, row]));
   return (test) => {
+    const bytes = fromHex(test.insns) ?? new Uint8Array();
+    let insns: readonly Insn[];
+    try {
+      insns = test.kind === 'classic' ? convertClassic(decodeClassic(bytes)) : decodeProgram(bytes);
+    } catch (error) {
+      if (error instanceof BpfError) return { rejected: `${error.code}: ${error.message}` };
+      throw error;
+    }
     const result = verify({
       progType,
       expectedAttachType: 0,
-      insns: decodeProgram(fromHex(test.insns) ?? new Uint8Array()),
+      insns,
+      helpers: (id) => classicRows.get(id) ?? helperById(id),
       gplCompatible: true,
       mapByFd: () => -ERRNO.EBADF,
       credentials: ROOT,
@@ -76,7 +124,7 @@ function builder(memory: GuestMemory): Setup['build'] {
     if (result.verdict === 'reject') return { rejected: `${result.errno}: ${result.message}` };
     return rewrite(result, {
       name: test.name,
-      helpers: { resolve: () => undefined },
+      helpers: { resolve: (row) => classicFunction(row, { memory, env: { packets } }) },
       map: () => {
         throw new Error('the cases of this table have no maps');
       },
@@ -85,12 +133,17 @@ function builder(memory: GuestMemory): Setup['build'] {
   };
 }
 
+function classicFunction(row: HelperRow, context: ClassicContext): CallableFunction | undefined {
+  const make = CLASSIC_FUNCTIONS[row.name];
+  if (make === undefined) return undefined;
+  return { name: row.name, params: helperParams(row), result: helperResult(row), fn: make(context) };
+}
+
 function runCase(setup: Setup, test: IsaCase): Outcome {
   const { id, name, kind } = test;
   const base = { id, name, kind };
-  if (kind === 'classic') return { ...base, agree: null, reason: 'classic BPF' };
   const expected = test.test.map(({ result }) => result >>> 0);
-  const hostRejects = test.host === 'reject';
+  const hostRejects = test.host === 'reject' || test.expected_errno !== undefined;
   let built: ReturnType<Setup['build']>;
   try {
     built = setup.build(test);
@@ -118,24 +171,18 @@ function runSizes(
   built: ExecutableProgram,
   test: IsaCase,
 ): (number | string)[] {
-  const { memory } = setup;
   try {
     const program = engine.prepare(built, setup.env);
     const data = fromHex(test.data ?? '') ?? new Uint8Array();
+    const frag = fromHex(test.frag ?? '') ?? new Uint8Array();
     const results = test.test.map(({ data_size }) => {
-      const ctx = memory.allocate(MODELLED_SKB_SIZE, 'context');
-      const packet = memory.allocate(Math.max(data_size, 1), 'packet');
-      memory.write(packet, data.subarray(0, data_size));
-      memory.writeU64(ctx + MODELLED_SKB.data, kernelAddress(packet));
-      memory.writeU64(ctx + MODELLED_SKB.data_end, kernelAddress(packet + data_size));
-      memory.view.setUint32(ctx + MODELLED_SKB.len, data_size, true);
+      const packet = new Uint8Array(data_size + frag.length);
+      packet.set(data.subarray(0, data_size));
+      packet.set(frag, data_size);
       try {
-        return program.run(ctx);
+        return runOnPacket(setup, program, packet, PACKET_FACTS);
       } catch (error) {
         return (error as Error).message;
-      } finally {
-        memory.free(ctx);
-        memory.free(packet);
       }
     });
     program.release();
@@ -143,6 +190,36 @@ function runSizes(
   } catch (error) {
     return test.test.map(() => (error as Error).message);
   }
+}
+
+/** What a program returns for a packet; `facts`: fields of the socket buffer that are not 0. */
+export function runOnPacket(
+  { memory }: Setup,
+  program: PreparedProgram,
+  bytes: Uint8Array,
+  facts: Readonly<Partial<Record<keyof typeof MODELLED_SKB, number>>>,
+): number {
+  const ctx = memory.allocate(MODELLED_SKB_SIZE, 'context');
+  const packet = memory.allocate(Math.max(bytes.length, 1), 'packet');
+  try {
+    memory.write(packet, bytes);
+    memory.writeU64(ctx + MODELLED_SKB.data, kernelAddress(packet));
+    memory.writeU64(ctx + MODELLED_SKB.data_end, kernelAddress(packet + bytes.length));
+    for (const [name, value] of Object.entries(facts))
+      memory.view.setUint32(ctx + MODELLED_SKB[name as keyof typeof MODELLED_SKB], value, true);
+    memory.view.setUint32(ctx + MODELLED_SKB.len, bytes.length, true);
+    return program.run(ctx);
+  } finally {
+    memory.free(ctx);
+    memory.free(packet);
+  }
+}
+
+/** Memory, engines (`interp`, `jit` or `both`) and the steps from bytes to an executable program. */
+export function createSetup(which: string): Setup {
+  const memory = new GuestMemory();
+  const env = { memory, entries: new ProgramEntries(), callbacks: new Callbacks() };
+  return { env, memory, engines: enginesNamed(which), build: builder(memory) };
 }
 
 function printText(outcomes: readonly Outcome[]): void {
@@ -170,14 +247,7 @@ export function addIsaCommand(program: Command): void {
     .action((file: string, options: { engine: string } & TableOptions) => {
       if (!['interp', 'jit', 'both'].includes(options.engine))
         program.error(`error: --engine ${options.engine}: give interp, jit or both`, { exitCode: 2 });
-      const memory = new GuestMemory();
-      const env = { memory, entries: new ProgramEntries(), callbacks: new Callbacks() };
-      const setup: Setup = {
-        env,
-        memory,
-        engines: enginesNamed(options.engine),
-        build: builder(memory),
-      };
+      const setup = createSetup(options.engine);
       const outcomes = readTable<IsaCase>(file).map((test) => runCase(setup, test));
       const judged = outcomes.filter((o) => o.agree !== null);
       const agreed = judged.filter((o) => o.agree);

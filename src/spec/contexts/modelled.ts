@@ -60,6 +60,8 @@ export const MODELLED_SKB = {
   gso_size: 212,
   /** One byte, in a slot of 4. */
   tstamp_type: 216,
+  /** ARPHRD_* of the device: no field of `__sk_buff`, but classic programs may ask for it. */
+  hardware_type: 220,
 } as const;
 
 export const MODELLED_SKB_SIZE = 224;

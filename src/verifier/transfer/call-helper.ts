@@ -13,14 +13,23 @@ import type { Explored } from '../explored.ts';
 import { isValidFormat } from '../format-string.ts';
 import { type CallMeta, checkHelperArg, newCallMeta } from '../helper-args.ts';
 import { attachTypeName, helperIdUnknown, helperName, helperPrototype } from '../helper-table.ts';
-import { kernelStruct } from '../kernel-types.ts';
+import { fieldStruct, kernelStruct } from '../kernel-types.ts';
 import { MAX_CPUS, MAX_ERRNO } from '../limits.ts';
 import { BPF_F_RDONLY_PROG } from '../map-flags.ts';
-import { acquireReference, checkResourceLeak, releaseReference } from '../references.ts';
+import {
+  acquireReference,
+  checkResourceLeak,
+  dropReference,
+  invalidated,
+  releaseReference,
+} from '../references.ts';
 import {
   hasSpecialField,
   isNull,
   MAYBE_NULL,
+  MEM_ALLOC,
+  MEM_PERCPU,
+  MEM_RCU,
   MEM_RDONLY,
   MEM_RINGBUF,
   NOT_INIT_REG,
@@ -39,12 +48,17 @@ import {
   UNKNOWN_REG,
 } from '../registers.ts';
 import { returnToCaller } from './call.ts';
-import { pushCallback } from './callback.ts';
+import { type CallbackCall, pushCallback } from './callback.ts';
+import { inRcuSection } from './map-value.ts';
 import { accessMemory } from './memory.ts';
 import { clearPacketPointers } from './packet.ts';
 
+function callbackOf({ helper, subprog, map }: CallMeta): CallbackCall {
+  return { subprog, shape: helper.callbackShape!, async: helper.callback === 'async', map };
+}
+
 function findHelper(env: Env, id: number): HelperRow {
-  if (helperIdUnknown(id))
+  if (helperIdUnknown(env, id))
     env.fail('EINVAL', `invalid func ${helperName(id)}#${id}`, {
       kind: 'function_unknown',
       function: helperName(id),
@@ -67,6 +81,23 @@ function findHelper(env: Env, id: number): HelperRow {
       kind: 'function_sleeps',
       function: row.name,
     });
+  }
+  if (row.mightSleep) {
+    const { activeRcuLock, activePreemptLocks, activeIrqId } = env.cur;
+    const section = activeRcuLock
+      ? 'rcu_read_lock region'
+      : activePreemptLocks > 0
+        ? 'non-preemptible region'
+        : activeIrqId !== 0
+          ? 'IRQ-disabled region'
+          : null;
+    if (section !== null) {
+      env.fail('EINVAL', `sleepable helper ${row.name}#${row.id} in ${section}`, {
+        kind: 'function_sleeps',
+        function: row.name,
+        detail: section,
+      });
+    }
   }
   return row;
 }
@@ -150,12 +181,27 @@ function checkFormat(env: Env, helper: HelperRow): void {
     env.fail('EINVAL', 'Invalid format string', { kind: 'format_string', function: helper.name });
 }
 
+/** The object goes into a map or another object; per-CPU memory stays readable until the end of the RCU section. */
+function giveToField(env: Env, id: number): boolean {
+  if (!dropReference(env.cur, id)) return false;
+  const gone = invalidated(env);
+  const percpu = MEM_ALLOC | MEM_PERCPU;
+  const rcu = inRcuSection(env);
+  env.cur.mapRegs((reg) => {
+    if (reg.refObjId !== id) return reg;
+    if (!rcu || (reg.type & percpu) !== percpu) return gone;
+    return reg.with({ type: (reg.type & ~MEM_ALLOC) | MEM_RCU, refObjId: 0 });
+  });
+  return true;
+}
+
 function release(env: Env, meta: CallMeta): void {
   const n = meta.releaseReg;
   if (n === 0) return;
   const { helper } = meta;
   let done: boolean;
   if (helper.args[n - 1]!.kind === 'dynptr') done = releaseDynptr(env, env.reg(n));
+  else if (meta.kptr !== null && meta.refObjId !== 0) done = giveToField(env, meta.refObjId);
   else if (meta.refObjId !== 0) done = releaseReference(env, meta.refObjId);
   else done = isNull(env.reg(n));
   if (!done)
@@ -198,13 +244,13 @@ function runEffects(env: Env, meta: CallMeta): { packet: boolean; dynptr: Reg | 
     markPrecise(env, 1);
     const frame = env.cur.frame;
     if (BigInt(frame.callbackDepth) < env.reg(1).v.umax) {
-      pushCallback(env, meta);
+      pushCallback(env, callbackOf(meta));
     } else {
       env.cur.ownCurrent().callbackDepth = 0;
       if (env.logsAll) env.verbose(`frame${env.cur.curframe} bpf_loop iteration limit reached\n`);
     }
   } else if (helper.callback !== undefined) {
-    pushCallback(env, meta);
+    pushCallback(env, callbackOf(meta));
   }
   const at = helper.args.findIndex((arg) => arg.kind === 'dynptr');
   if (at >= 0 && helper.args[at]!.uninit) {
@@ -242,11 +288,24 @@ function mapValue(env: Env, meta: CallMeta, nullable: boolean): Reg {
 function typedResult(env: Env, meta: CallMeta, flags: number): Reg {
   const { ret } = meta.helper;
   if (meta.kptr !== null) {
-    return pointerReg(PTR_TO_BTF_ID | flags, { struct: kernelStruct(env, meta.kptr.target ?? '') });
+    const struct = fieldStruct(env, meta.kptr);
+    const memory = struct.kernel ? 0 : MEM_ALLOC | (meta.kptr.kind === 'kptr_percpu' ? MEM_PERCPU : 0);
+    return pointerReg(PTR_TO_BTF_ID | flags | memory, { struct });
   }
   return pointerReg(PTR_TO_BTF_ID | flags | (ret.trusted ? PTR_TRUSTED : 0), {
     struct: kernelStruct(env, ret.btfType ?? ''),
   });
+}
+
+/** This processor's copy of a per-CPU variable or object. */
+function percpuResult(env: Env, meta: CallMeta, flags: number): Reg {
+  const struct = meta.struct!;
+  const kind = struct.btf?.kind(struct.btf.resolve(struct.id)) ?? 'struct';
+  if (kind !== 'struct' && kind !== 'union') {
+    return pointerReg(PTR_TO_MEM | flags, { raw: struct.btf!.sizeOf(struct.id) });
+  }
+  if (meta.percpuObject) return pointerReg(PTR_TO_BTF_ID | MEM_ALLOC | MEM_RCU, { struct });
+  return pointerReg(PTR_TO_BTF_ID | (flags & ~MEM_RDONLY), { struct });
 }
 
 /** R0 after the call, before its id and reference. */
@@ -272,7 +331,7 @@ function result(env: Env, meta: CallMeta): Reg {
     case 'ringbuf_mem':
       return pointerReg(PTR_TO_MEM | MEM_RINGBUF | flags, { raw: Number(meta.memSize) });
     case 'mem_or_btf_id':
-      return pointerReg(PTR_TO_BTF_ID | (flags & ~MEM_RDONLY), { struct: meta.struct });
+      return percpuResult(env, meta, flags);
     case 'btf_id':
       return typedResult(env, meta, flags);
   }
