@@ -19,6 +19,8 @@ export interface BootOptions {
   readonly words?: string;
   /** Leaves the mitigations of the processor's weaknesses on; default off, which is faster. */
   readonly mitigations?: boolean;
+  /** Processors; default 2. */
+  readonly cpus?: number;
   readonly onMessage?: (message: GuestMessage) => void;
 }
 
@@ -83,7 +85,18 @@ export async function boot(options: BootOptions): Promise<Outcome> {
   ].join('');
   const args = [
     ...qemu.firmware,
-    ...['-machine', 'pc', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '1024'],
+    ...[
+      '-machine',
+      'pc',
+      '-accel',
+      'tcg,thread=multi',
+      '-cpu',
+      'max',
+      '-smp',
+      String(options.cpus ?? 2),
+      '-m',
+      '1024',
+    ],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-kernel', packages.kernel, '-initrd', options.initrd, '-append', words],
     ...['-serial', `file:${consoleFile}`, '-serial', 'stdio'],

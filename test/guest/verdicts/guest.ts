@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { writeCpio } from '../cpio.ts';
 import { APP, baseImage, bundleSuites } from '../image.ts';
 import { preparePackages } from '../packages.ts';
-import { boot } from '../qemu.ts';
+import { boot, type Outcome } from '../qemu.ts';
 import { CASES_FILE, KINDS_FILE, type Verdict, WHO_OPTION, type Who } from './protocol.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -45,20 +45,26 @@ export async function guestVerdicts(options: {
     ]);
     copyFileSync(base, initrd);
     await appendFile(initrd, readFileSync(layer));
-    const verdicts: Verdict[] = [];
     log(`booting Linux ${packages.release}`);
-    const outcome = await boot({
-      packages,
-      initrd,
-      work,
-      // Newer kernels drop the rules against speculation where the machine's mitigations are off.
-      mitigations: true,
-      words: `${WHO_OPTION}${options.who.join(':')}`,
-      onMessage: (message) => {
-        if ((message as { event: string }).event === 'verdict') verdicts.push(message as unknown as Verdict);
-      },
-    });
-    if (outcome.ended !== true) throw new Error(outcome.failure ?? 'the run did not end');
+    const verdicts: Verdict[] = [];
+    const attempt = (): Promise<Outcome> =>
+      boot({
+        packages,
+        initrd,
+        work,
+        cpus: 1,
+        // Newer kernels drop the rules against speculation where the machine's mitigations are off.
+        mitigations: true,
+        words: `${WHO_OPTION}${options.who.join(':')}`,
+        onMessage: (message) => {
+          if ((message as { event: string }).event === 'verdict')
+            verdicts.push(message as unknown as Verdict);
+        },
+      });
+    let outcome = await attempt();
+    // Emulated newer kernels sometimes do not survive their own start.
+    for (let again = 0; again < 2 && outcome.hello === null; again++) outcome = await attempt();
+    if (!outcome.ended) throw new Error(outcome.failure ?? 'the run did not end');
     return { release: outcome.hello!.release, verdicts };
   } finally {
     rmSync(work, { recursive: true, force: true });
