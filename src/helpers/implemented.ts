@@ -1,9 +1,12 @@
 /** Which helpers the embedded kernel has; derived from the registry. */
-import { HELPERS } from '../spec/helpers.ts';
+import { HELPERS, helperByName } from '../spec/helpers.ts';
 import { HELPER_IMPLEMENTATIONS } from './registry.ts';
 
 /** Names of the helpers that `createHelpers` can resolve (some only where the kernel around offers what they need). */
-export const IMPLEMENTED_HELPERS: readonly string[] = Object.keys(HELPER_IMPLEMENTATIONS);
+export const IMPLEMENTED_HELPERS: readonly string[] = Object.keys(HELPER_IMPLEMENTATIONS).filter(
+  // What only converted classic programs call is in no user's table.
+  (name) => helperByName(name) !== undefined,
+);
 
 /** Ids of the same, ascending. */
 export const IMPLEMENTED_HELPER_IDS: readonly number[] = HELPERS.filter((row) =>
