@@ -1,2 +1,16 @@
 /** Source text to tokens: lexer and preprocessor (C11 5.1.1.2, translation phases 1 to 4). */
+export { BUILTIN_DIRECTORY, type IncludePaths, type IncludeResolver } from './includes.ts';
+export {
+  type CharacterSize,
+  characterValue,
+  type FloatLiteral,
+  type IntegerLiteral,
+  numberValue,
+  type TextLiteral,
+  textValue,
+} from './literals.ts';
+export type { Macro } from './macro.ts';
+export type { PredefinedOptions } from './predefined.ts';
+export { Preprocessor, type PreprocessorOptions } from './preprocessor.ts';
+export { editDistance, similarName } from './similar.ts';
 export type { Token, TokenKind, TokenSource } from './token.ts';

@@ -54,32 +54,42 @@ export interface DiagnosticOptions {
 }
 
 /** Warnings that are off until `-Wall`, `-Wextra` or their own name turns them on. */
-const GROUPS: Readonly<Record<string, readonly string[]>> = {
-  all: [
-    'unused-variable',
-    'unused-function',
-    'unused-label',
-    'unused-but-set-variable',
-    'uninitialized',
-    'sometimes-uninitialized',
-    'parentheses',
-    'missing-braces',
-    'switch',
-    'unknown-pragmas',
-    'self-assign',
-    'misleading-indentation',
-  ],
-  extra: ['unused-parameter', 'sign-compare', 'missing-field-initializers'],
-  unused: ['unused-variable', 'unused-function', 'unused-label', 'unused-but-set-variable', 'unused-value'],
-  pedantic: ['empty-translation-unit', 'gnu-statement-expression', 'macro-redefined'],
-  implicit: ['implicit-function-declaration', 'implicit-int'],
-  conversion: ['sign-conversion', 'shorten-64-to-32', 'implicit-int-conversion'],
-};
+const GROUPS: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries({
+    all: [
+      'unused-variable',
+      'unused-function',
+      'unused-label',
+      'unused-but-set-variable',
+      'uninitialized',
+      'sometimes-uninitialized',
+      'parentheses',
+      'missing-braces',
+      'switch',
+      'unknown-pragmas',
+      'self-assign',
+      'misleading-indentation',
+    ],
+    extra: ['unused-parameter', 'sign-compare', 'missing-field-initializers'],
+    unused: ['unused-variable', 'unused-function', 'unused-label', 'unused-but-set-variable', 'unused-value'],
+    pedantic: ['empty-translation-unit', 'gnu-statement-expression', 'macro-redefined'],
+    implicit: ['implicit-function-declaration', 'implicit-int'],
+    conversion: ['sign-conversion', 'shorten-64-to-32', 'implicit-int-conversion'],
+  }),
+);
 /** Off until turned on: the members of these groups. */
 const DEFAULT_OFF: ReadonlySet<string> = new Set(
   ['all', 'extra', 'conversion']
-    .flatMap((group) => GROUPS[group] ?? [])
-    .concat('undef', 'unused-macros', 'gnu-statement-expression', 'shadow', 'expansion-to-defined')
+    .flatMap((group) => GROUPS.get(group) ?? [])
+    .concat(
+      'pedantic',
+      'c99-compat',
+      'undef',
+      'unused-macros',
+      'gnu-statement-expression',
+      'shadow',
+      'expansion-to-defined',
+    )
     .filter((name) => name !== 'parentheses' && name !== 'switch'),
 );
 
@@ -221,7 +231,7 @@ export class DiagnosticSink {
   /** `#pragma GCC diagnostic ignored "-Wname"` and its sisters. */
   setLevel(name: string, level: Level): void {
     const levels = new Map(this.settings.levels);
-    for (const member of GROUPS[name] ?? [name]) levels.set(member, level);
+    for (const member of GROUPS.get(name) ?? [name]) levels.set(member, level);
     this.settings = { levels, allErrors: this.settings.allErrors };
   }
 }
@@ -241,5 +251,5 @@ function commandLineSettings(options: readonly string[]): Settings {
 }
 
 function setAll(levels: Map<string, Level>, name: string, level: Level): void {
-  for (const member of GROUPS[name] ?? [name]) levels.set(member, level);
+  for (const member of GROUPS.get(name) ?? [name]) levels.set(member, level);
 }

@@ -52,7 +52,7 @@ export class SourceManager {
   /** @throws BpfError E2BIG when all texts together pass the limit of locations (512 Mi characters). */
   addFile(source: SourceText, includedFrom: Location = NO_LOCATION, system = false): SourceFile {
     const size = source.text.length + 1;
-    if (this.next + size >= FIRST_MACRO_LOCATION)
+    if (!this.hasRoom(source))
       throw new BpfError('E2BIG', `${source.path}: too much source text in one compilation`, {
         hint: 'a header without an include guard may be included again and again',
       });
@@ -60,6 +60,11 @@ export class SourceManager {
     this.files.push(file);
     this.next += size;
     return file;
+  }
+
+  /** Whether the locations left are enough for one more inclusion of a text. */
+  hasRoom(source: SourceText): boolean {
+    return this.next + source.text.length + 1 < FIRST_MACRO_LOCATION;
   }
 
   /** All inclusions, in order. */

@@ -91,7 +91,7 @@ class Printer {
     const where =
       position === null
         ? `${this.paint(BOLD, 'tsbpf:')} `
-        : this.paint(BOLD, `${position.path}:${position.line}:${position.column}:`) + ' ';
+        : `${this.paint(BOLD, `${position.path}:${position.line}:${position.column}:`)} `;
     const label = severity === 'fatal' ? 'fatal error' : severity;
     const body = severity === 'note' ? message : this.paint(BOLD, message);
     this.text += `${where}${this.paint(PAINT[severity], `${label}: `)}${body}\n`;
