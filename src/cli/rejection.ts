@@ -3,11 +3,14 @@ import type { BpfObject, BpfProgram } from '../libbpf/index.ts';
 import { progTypeByName } from '../spec/index.ts';
 import { ERRNO } from '../util/errno.ts';
 import { BpfError, VerifierError } from '../util/errors.ts';
-import { listProgram, type SourceLine, toSource } from './disassembly.ts';
+import type { SearchResult } from '../util/explanation.ts';
+import { type SourceLine, toSource } from './disassembly.ts';
 import { describeError } from './errors.ts';
-import { hintFor } from './hints.ts';
+import { type Explained, explanationOf } from './explain/explanation.ts';
+import { Sources } from './explain/sources.ts';
+import { printExplanation } from './explain/text.ts';
 import type { ProgramReport } from './load.ts';
-import { duration, grouped, type Output, plural } from './output.ts';
+import { duration, type Output, plural } from './output.ts';
 import { logAtLevel } from './verifier-stats.ts';
 
 /** One program of `verify --json`. Where there is nothing to say: null, errno 0, message ''. */
@@ -42,7 +45,7 @@ export function verdictRecord(report: ProgramReport, logLevel: number): VerdictR
     insnsProcessed: details?.insnsProcessed ?? report.stats?.insnsProcessed ?? 0,
     insn: details === undefined || details.insn < 0 ? null : details.insn,
     source: details?.source === undefined ? null : toSource(details.source),
-    registers: details?.registers ?? [],
+    registers: (details?.registers ?? []).map(({ register, state }) => ({ register, state })),
     ...(logLevel === 0 ? {} : { log }),
   };
 }
@@ -58,25 +61,52 @@ export function printAccepted(out: Output, report: ProgramReport): void {
   out.line(`${green('✓')} ${bold(program.name)}  ${dim(kindOf(program))}  accepted: ${facts}`);
 }
 
-/** The C line, the reason, the registers that matter, the instruction, what to do. */
-export function printRejected(out: Output, object: BpfObject, report: ProgramReport): void {
-  const { red, bold, dim, cyan } = out.color;
+/** What is said about a refusal besides what its error has. */
+export interface RejectionDetails {
+  readonly explained?: Explained | undefined;
+  readonly search?: SearchResult | undefined;
+  readonly sources?: Sources | undefined;
+}
+
+/** The reason, the place, the path and a fix; without `details` in short. */
+export function printRejected(
+  out: Output,
+  object: BpfObject,
+  report: ProgramReport,
+  details?: RejectionDetails,
+): void {
+  const { red, bold, dim } = out.color;
   const { program, error } = report;
   const { code, message, hint } = describeError(error);
-  const details = error instanceof VerifierError ? error : undefined;
   out.line(
     `${red('✗')} ${bold(program.name)}  ${dim(kindOf(program))}  ${red('rejected')}${code === undefined ? '' : `: ${code}`}`,
   );
-  out.line(`  ${bold(message)}`);
-  for (const line of reasons(program.log, message)) out.line(`  ${line}`);
-  if (details?.source !== undefined) printSource(out, toSource(details.source));
-  const insn = details === undefined ? undefined : instructionText(object, program, details.insn);
-  if (insn !== undefined) out.line(`  instruction ${details!.insn}: ${insn}`);
-  for (const { register, state } of details?.registers ?? []) out.line(`  ${cyan(register)} = ${state}`);
-  if (details !== undefined && details.insnsProcessed > 0)
-    out.line(dim(`  after ${grouped(details.insnsProcessed)} instructions processed`));
-  const advice = hint ?? hintFor(message);
-  if (advice !== undefined) out.line(`  ${dim('hint:')} ${advice}`);
+  const explanation = details?.explained === undefined ? explanationOf(error) : details.explained.explanation;
+  if (explanation === undefined) {
+    out.line(`  ${bold(message)}`);
+    if (hint !== undefined) out.line(`  ${dim('hint:')} ${hint}`);
+    return;
+  }
+  // What the loader knows about a refusal is more than the verifier can.
+  const shown = hint === undefined ? explanation : { ...explanation, message, fix: { text: hint } };
+  printExplanation(out, {
+    explanation: shown,
+    sources: details?.sources ?? sourcesOf(object, ''),
+    note: details?.explained?.note,
+    search: details?.search,
+    short: details === undefined,
+  });
+  for (const line of reasons(program.log, message)) out.line(`  ${dim('log      ')}${line}`);
+  if (error instanceof VerifierError && error.insnsProcessed > 0 && details !== undefined)
+    out.line(`  ${dim(`after ${plural(error.insnsProcessed, 'instruction')} processed`)}`);
+}
+
+/** The C of an object; `path` is that of its file. */
+export function sourcesOf(object: BpfObject, path: string): Sources {
+  return new Sources(
+    path,
+    object.spec.programs.flatMap((program) => program.lineInfo),
+  );
 }
 
 /** What the verifier says before its last word. A log with instructions is too long for that. */
@@ -93,26 +123,4 @@ function kindOf(program: BpfProgram): string {
   const { section, progType } = program.spec;
   const type = progType === undefined ? undefined : progTypeByName(progType)?.name;
   return type === undefined || section === type ? section : `${section} (${type})`;
-}
-
-function instructionText(object: BpfObject, program: BpfProgram, insn: number): string | undefined {
-  if (insn < 0) return undefined;
-  return listProgram(object.spec, program.spec, 'kernel').find(({ index }) => index === insn)?.text;
-}
-
-/**
- *     examples/src/unchecked.bpf.c:21:14
- *        21 |  return eth->h_proto == …
- *           |              ^
- */
-function printSource(out: Output, source: SourceLine): void {
-  const { dim, red, cyan } = out.color;
-  out.line(`  ${cyan(`${source.file}:${source.line}:${source.column}`)}`);
-  if (source.text === '') return;
-  const number = String(source.line).padStart(6);
-  // Tabs stay what they are, so that the caret stands below its column in any terminal.
-  const before = source.text.slice(0, Math.max(0, source.column - 1)).replace(/[^\t]/g, ' ');
-  out.line(`${dim(`${number} |`)} ${source.text.trimEnd()}`);
-  if (source.column > 0 && source.column <= source.text.length + 1)
-    out.line(`${dim(`${' '.repeat(6)} |`)} ${before}${red('^')}`);
 }

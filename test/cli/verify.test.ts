@@ -20,18 +20,36 @@ describe('verify', () => {
   });
 
   it('explains a rejection with its C line', async () => {
-    const { exit, stdout } = await cli(['verify', example('unchecked'), '--program', 'unchecked_lookup']);
+    const { exit, stdout } = await cli([
+      'verify',
+      example('unchecked'),
+      '--program',
+      'unchecked_lookup',
+      '--no-search',
+    ]);
     expect(exit).toBe(1);
     expect(stdout).toBe(`✗ unchecked_lookup  xdp  rejected: EACCES
   R0 invalid mem access 'map_value_or_null'
   examples/src/unchecked.bpf.c:31:2
+    29 | \t__u64 *count = bpf_map_lookup_elem(&seen, &key);
+    30 |
     31 | \t__sync_fetch_and_add(count, 1);
        | \t^
+    32 | \treturn XDP_PASS;
+    33 | }
   instruction 8: lock *(u64 *)(r0 +0) += r1
-  R0 = map_value_or_null(id=1,map=seen,ks=4,vs=8)
-  R1 = 1
+  what     possibly NULL pointer: the program changes 8 bytes at R0 atomically
+  why      R0 is a pointer to a map value, or NULL (the result of bpf_map_lookup_elem, line 29): no test on this path excludes NULL
+  needed   R0 is known not to be NULL
+  R0       map_value_or_null(id=1,map=seen,ks=4,vs=8)  the result of bpf_map_lookup_elem, line 29
+  R1       1  the constant 1, line 29
+  path     line 28   starts: __u32 key = ctx->ingress_ifindex;
+           line 29   calls bpf_map_lookup_elem: __u64 *count = bpf_map_lookup_elem(&seen, &key);
+           line 31   changes 8 bytes at R0 atomically: __sync_fetch_and_add(count, 1);
+  fix      test the pointer before it is used, and leave where it is NULL
+             if (!value)
+                 return XDP_PASS;
   after 8 instructions processed
-  hint: the pointer may be NULL: test it before using it
 `);
   });
 

@@ -1,5 +1,7 @@
 /** `tsbpf verify`: the verdict on every program of an object, with reason and place of each refusal. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { VerifierError } from '../../util/errors.ts';
+import type { SearchResult } from '../../util/explanation.ts';
 import {
   type Action,
   addTargetOptions,
@@ -16,18 +18,33 @@ import {
   withExamples,
 } from '../command.ts';
 import { EXIT } from '../errors.ts';
+import { type Explained, explainAll } from '../explain/explanation.ts';
+import { type Finding, toSarif } from '../explain/sarif.ts';
 import { openObject } from '../files.ts';
 import { toJson } from '../json.ts';
-import { loadObject } from '../load.ts';
-import { plural } from '../output.ts';
-import { printAccepted, printRejected, verdictRecord } from '../rejection.ts';
+import { type LoadedObject, type LoadRequest, loadObject, type ProgramReport } from '../load.ts';
+import { type Output, plural } from '../output.ts';
+import { printAccepted, printRejected, sourcesOf, verdictRecord } from '../rejection.ts';
 import { logAtLevel } from '../verifier-stats.ts';
 
 interface VerifyOptions extends TargetOptions, KernelOptions {
   readonly log: number;
   readonly json?: boolean;
+  readonly format?: Format;
+  /** `--no-search` */
+  readonly search: boolean;
   readonly program?: readonly string[];
   readonly progType?: string;
+}
+
+type Format = 'text' | 'json' | 'sarif';
+const FORMATS: readonly Format[] = ['text', 'json', 'sarif'];
+
+/** What one program got. */
+interface Verdict {
+  readonly report: ProgramReport;
+  readonly explained: Explained | undefined;
+  readonly search: SearchResult | undefined;
 }
 
 const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, options) => {
@@ -35,36 +52,83 @@ const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, optio
   const names = new Set((options.program ?? []).map((name) => object.findProgram(name).name));
   // Programs that are only loaded when asked for are verified too.
   for (const program of object.programs) program.autoload = names.size === 0 || names.has(program.name);
-  const loaded = await loadObject(env, object, {
+  const request: LoadRequest = {
     ...choiceOf(options, out),
     strict: false,
     cpus: CPUS,
     logLevel: options.log,
     ...(options.progType === undefined ? {} : { type: options.progType }),
     ...readTarget(options),
-  });
+  };
+  const loaded = await loadObject(env, object, request);
   try {
     const { reports } = loaded;
     const rejected = reports.filter(({ error }) => error !== undefined);
-    if (options.json) {
+    if (options.json && options.format === undefined) {
       const records = reports.map((report) => toJson(verdictRecord(report, options.log)));
       out.line(records.length === 0 ? '[]' : `[\n${records.join(',\n')}\n]`);
     } else {
-      for (const report of reports) {
-        if (options.log > 0) out.write(logAtLevel(report.program.log, options.log));
-        if (report.error === undefined) printAccepted(out, report);
-        else printRejected(out, object, report);
-      }
-      if (reports.length === 0) out.note(`${file} has no programs`);
-      else if (reports.length > 1)
-        out.line(out.color.dim(`${plural(reports.length, 'program')}, ${rejected.length} rejected`));
-      for (const warning of object.spec.warnings) out.note(warning);
+      const explained = await explainAll(env, loaded, request);
+      const verdicts = reports.map((report): Verdict => {
+        const one = explained.get(report);
+        return { report, explained: one, search: options.search ? searchInput(report.error) : undefined };
+      });
+      const print = { text: printText, json: printJson, sarif: printSarif }[options.format ?? 'text'];
+      print({ out, file, loaded, options, version: env.version }, verdicts);
     }
     return rejected.length > 0 ? EXIT.failed : EXIT.ok;
   } finally {
     loaded.close();
   }
 };
+
+interface Printing {
+  readonly out: Output;
+  readonly file: string;
+  readonly loaded: LoadedObject;
+  readonly options: VerifyOptions;
+  readonly version: string;
+}
+
+/** Undefined where the error is no refusal, or the kernel cannot search. */
+function searchInput(error: unknown): SearchResult | undefined {
+  return error instanceof VerifierError ? error.findInput?.() : undefined;
+}
+
+function printText({ out, file, loaded, options }: Printing, verdicts: readonly Verdict[]): void {
+  const { object, reports } = loaded;
+  const sources = sourcesOf(object, file);
+  for (const { report, explained, search } of verdicts) {
+    if (options.log > 0) out.write(logAtLevel(report.program.log, options.log));
+    if (report.error === undefined) printAccepted(out, report);
+    else printRejected(out, object, report, { explained, search, sources });
+  }
+  const rejected = reports.filter(({ error }) => error !== undefined).length;
+  if (reports.length === 0) out.note(`${file} has no programs`);
+  else if (reports.length > 1)
+    out.line(out.color.dim(`${plural(reports.length, 'program')}, ${rejected} rejected`));
+  for (const warning of object.spec.warnings) out.note(warning);
+}
+
+/** One document; its fields are only ever added to. */
+function printJson({ out, file, loaded, options }: Printing, verdicts: readonly Verdict[]): void {
+  const programs = verdicts.map(({ report, explained, search }) => ({
+    ...verdictRecord(report, options.log),
+    ...(explained?.explanation === undefined ? {} : { explanation: explained.explanation }),
+    ...(explained?.note === undefined ? {} : { note: explained.note }),
+    ...(search === undefined ? {} : { search }),
+  }));
+  out.line(toJson({ version: 1, file, kernel: loaded.chosen, programs }, 2));
+}
+
+function printSarif({ out, file, version }: Printing, verdicts: readonly Verdict[]): void {
+  const findings = verdicts.flatMap(({ report, explained, search }): Finding[] =>
+    explained?.explanation === undefined
+      ? []
+      : [{ program: report.program.name, explanation: explained.explanation, note: explained.note, search }],
+  );
+  out.line(toJson(toSarif(findings, file, version), 2));
+}
 
 /** With one CPU its number would be known, and programs pass that other machines refuse. */
 const CPUS = 2;
@@ -76,13 +140,20 @@ export const VERIFY: CommandRow = {
       .command('verify')
       .summary('say whether the kernel would accept the programs of an object, and why not')
       .description(
-        'Verifies every program as Linux 6.18 would, or by the kernel of this machine. A refusal is shown with its C line, the reason, the registers that matter and what to do. Exit code 1 when a program is rejected.',
+        'Verifies every program as Linux 6.18 would, or by the kernel of this machine. A refusal is shown with its C line, the reason, what is known of the registers that matter, the path that led there, what to do, and, where one is found, an input with which the program really goes wrong. Exit code 1 when a program is rejected.',
       )
       .argument('<file>', 'object file')
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
       .addOption(kernelOption())
       .addOption(logOption())
+      .addOption(
+        new Option(
+          '--format <format>',
+          'text; json: one document with reasons, paths and fixes; sarif: SARIF 2.1.0',
+        ).choices(FORMATS),
+      )
+      .option('--no-search', 'do not look for an input with which a refused program goes wrong')
       .option(
         '--json',
         'one record a program: name, section, type, verdict, errno, message, insnsProcessed, insn, source, registers',
@@ -92,6 +163,7 @@ export const VERIFY: CommandRow = {
     withExamples(command, [
       ['tsbpf verify prog.bpf.o', 'verdicts and reasons'],
       ['tsbpf verify prog.bpf.o --log 2', 'with the state before every instruction, as the kernel logs it'],
+      ['tsbpf verify prog.bpf.o --format sarif', 'for code hosts and editors'],
       ['tsbpf verify prog.bpf.o --json', 'for scripts and CI'],
       ['tsbpf verify prog.bpf.o --kernel host', 'by the kernel of this machine'],
     ]);

@@ -11,7 +11,7 @@ function regionOf({ reason }: Case): string {
 const nullTest = (c: Case) =>
   fix(
     'test the pointer before it is used, and leave where it is NULL',
-    `if (!${pointerName(c)})\n\treturn 0;`,
+    `if (!${pointerName(c)})\n\treturn ${leave(c)};`,
   );
 
 /** A C name that fits what the pointer is. */
