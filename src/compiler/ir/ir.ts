@@ -208,16 +208,17 @@ export interface AsmOperand {
   /** Constraint letters without `=`, `+`, `&`: `r`, `i`, `m`, `ri`, a number, `{r0}`… */
   readonly constraint: string;
   readonly name: string | undefined;
+  /** The operand is an address; the template sees `(r1 + 8)`. */
+  readonly memory: boolean;
 }
 
+/**
+ * Operands of the instruction: for each output that is memory or read as well, its address or first value, then the inputs. What
+ * it writes to registers comes out of `opaque` instructions behind it, whose `size` is the index of the output.
+ */
 export interface AsmInfo {
   readonly template: string;
-  /** Outputs in order; the first is the result of the instruction, others are stored through `memory` operands. */
-  readonly outputs: readonly (AsmOperand & {
-    readonly early: boolean;
-    readonly readWrite: boolean;
-    readonly type: IrType;
-  })[];
+  readonly outputs: readonly (AsmOperand & { readonly readWrite: boolean; readonly type: IrType })[];
   readonly inputs: readonly AsmOperand[];
   readonly clobbers: readonly string[];
   readonly volatile: boolean;

@@ -1,0 +1,811 @@
+/**
+ * IR to BPF instructions over virtual registers. Blocks are read backwards, so that a value is made only where somebody wants it
+ * in a register: addresses fold into loads and stores, comparisons into jumps.
+ *
+ * Invariants for the kernel's verifier: a 32-bit value that is used as 64 bits is zero-extended once, where it is defined, so the
+ * register that was compared is the one that is used; loads keep their order and their size; a field of the context is read by
+ * one load with a constant offset. Every 32-bit value is held zero-extended unless all its readers look at 32 bits only.
+ */
+import { ALU_OP, ATOMIC, CLASS, JMP_OP, MODE, SIZE, SOURCE } from '../../asm/index.ts';
+import {
+  type Block,
+  bitsOf,
+  bytesOf,
+  constant,
+  Dominators,
+  FLAG,
+  type Func,
+  findLoops,
+  type Inst,
+  isConst,
+  loopDepths,
+  type MemType,
+  type Predicate,
+  SWAPPED,
+  signedValue,
+  type Value,
+} from '../ir/index.ts';
+import type { Location } from '../source/index.ts';
+import { selectAsm } from './asm-operands.ts';
+import {
+  FIRST_VIRTUAL,
+  FRAME_POINTER,
+  LD_IMM64_CODE,
+  MBlock,
+  type MFunc,
+  MInst,
+  PSEUDO_FRAME,
+  type Register,
+  type Slot,
+} from './mir.ts';
+
+export interface Target {
+  /** 1 to 4 */
+  readonly cpu: number;
+}
+
+export type Complain = (code: string, message: string, location: Location | undefined) => void;
+
+/** Ends the block of a select: where its jump goes. */
+const PSEUDO_LABEL = 0x103;
+
+const ALU: Readonly<Record<string, number>> = {
+  add: ALU_OP.ADD,
+  sub: ALU_OP.SUB,
+  mul: ALU_OP.MUL,
+  udiv: ALU_OP.DIV,
+  sdiv: ALU_OP.DIV,
+  urem: ALU_OP.MOD,
+  srem: ALU_OP.MOD,
+  and: ALU_OP.AND,
+  or: ALU_OP.OR,
+  xor: ALU_OP.XOR,
+  shl: ALU_OP.LSH,
+  lshr: ALU_OP.RSH,
+  ashr: ALU_OP.ARSH,
+};
+const COMMUTATIVE: ReadonlySet<string> = new Set(['add', 'mul', 'and', 'or', 'xor']);
+
+const JUMP: Readonly<Record<Predicate, number>> = {
+  eq: JMP_OP.JEQ,
+  ne: JMP_OP.JNE,
+  ult: JMP_OP.JLT,
+  ule: JMP_OP.JLE,
+  ugt: JMP_OP.JGT,
+  uge: JMP_OP.JGE,
+  slt: JMP_OP.JSLT,
+  sle: JMP_OP.JSLE,
+  sgt: JMP_OP.JSGT,
+  sge: JMP_OP.JSGE,
+};
+
+const SIZES: Readonly<Record<MemType, number>> = {
+  i8: SIZE.B,
+  i16: SIZE.H,
+  i32: SIZE.W,
+  i64: SIZE.DW,
+  ptr: SIZE.DW,
+};
+
+const ATOMICS: Readonly<Record<string, number>> = {
+  add: ATOMIC.ADD,
+  sub: ATOMIC.ADD,
+  or: ATOMIC.OR,
+  and: ATOMIC.AND,
+  xor: ATOMIC.XOR,
+  xchg: ATOMIC.XCHG,
+  cmpxchg: ATOMIC.CMPXCHG,
+};
+
+const fitsS32 = (value: bigint): boolean => value >= -0x8000_0000n && value <= 0x7fff_ffffn;
+const fitsS16 = (value: bigint): boolean => value >= -0x8000n && value <= 0x7fffn;
+
+interface Address {
+  readonly base: Register;
+  readonly offset: number;
+  readonly slot: Slot | undefined;
+  readonly core: Inst | undefined;
+}
+
+interface Condition {
+  readonly op: number;
+  readonly wide: boolean;
+  readonly left: Register;
+  readonly right: Register | undefined;
+  readonly imm: number;
+}
+
+/** Whether a reader of a 32-bit value looks at its lower half only. */
+function looksAt32(user: Inst): boolean {
+  switch (user.op) {
+    case 'icmp':
+    case 'trunc':
+      return true;
+    case 'store':
+      return true;
+    case 'phi':
+    case 'select':
+    case 'call':
+    case 'ret':
+    case 'zext':
+    case 'sext':
+    case 'asm':
+    case 'atomic':
+    case 'inttoptr':
+      return user.op === 'sext';
+    default:
+      return user.type === 'i32';
+  }
+}
+
+export class Selector {
+  readonly fn: MFunc;
+  readonly cpu: number;
+  readonly complain: Complain;
+  readonly values = new Map<Value, Register>();
+  private readonly slots = new Map<Inst, Slot>();
+  private readonly blocks = new Map<Block, MBlock>();
+  private chunk: MInst[] = [];
+  /** The block's instructions so far, last one first. */
+  private reversed: MInst[] = [];
+  /** Constants and addresses that later instructions of the block use, until a call. */
+  private shared = new Map<
+    string,
+    { readonly register: Register; readonly make: (register: Register) => void; depth: number }
+  >();
+  private readonly phiCopies = new Map<Inst, Register>();
+
+  constructor(func: Func, target: Target, complain: Complain) {
+    this.fn = { func, blocks: [], registers: FIRST_VIRTUAL, slots: [], temporary: new Set() };
+    this.cpu = target.cpu;
+    this.complain = complain;
+  }
+
+  get alu32(): boolean {
+    return this.cpu >= 3;
+  }
+
+  newRegister(): Register {
+    return this.fn.registers++;
+  }
+
+  slotOf(alloca: Inst): Slot {
+    let slot = this.slots.get(alloca);
+    if (slot === undefined) {
+      slot = { size: alloca.size, align: alloca.align, offset: 0, alloca };
+      this.slots.set(alloca, slot);
+      this.fn.slots.push(slot);
+    }
+    return slot;
+  }
+
+  emit(code: number, dst: Register, src: Register, off = 0, imm = 0): MInst {
+    const mi = new MInst(code, dst, src, off, imm);
+    this.chunk.push(mi);
+    return mi;
+  }
+
+  move(dst: Register, src: Register): void {
+    if (dst !== src) this.emit(CLASS.ALU64 | ALU_OP.MOV | SOURCE.X, dst, src);
+  }
+
+  /** `dst = value` in the shortest form; `value` zero-extended to 64 bits. */
+  loadConstant(dst: Register, value: bigint): void {
+    const signed = BigInt.asIntN(64, value);
+    if (fitsS32(signed)) this.emit(CLASS.ALU64 | ALU_OP.MOV, dst, -1, 0, Number(signed));
+    else if (this.alu32 && signed >= 0n && signed <= 0xffff_ffffn)
+      this.emit(CLASS.ALU | ALU_OP.MOV, dst, -1, 0, Number(BigInt.asIntN(32, value)));
+    else this.emit(LD_IMM64_CODE, dst, -1).wide = BigInt.asUintN(64, value);
+  }
+
+  /** Puts a value into a register that is given. */
+  into(dst: Register, value: Value): void {
+    switch (value.kind) {
+      case 'const':
+        this.loadConstant(dst, value.value);
+        return;
+      case 'undef':
+        this.loadConstant(dst, 0n);
+        return;
+      case 'global':
+      case 'function':
+        this.emit(LD_IMM64_CODE, dst, -1).symbol = { target: value, addend: 0 };
+        return;
+      case 'inst':
+        if (value.op === 'alloca') {
+          this.emit(PSEUDO_FRAME, dst, -1).slot = this.slotOf(value);
+          return;
+        }
+        if (value.op === 'ptradd') {
+          const { base, offset } = this.stripConstant(value);
+          if (base.kind === 'inst' && base.op === 'alloca') {
+            const mi = this.emit(PSEUDO_FRAME, dst, -1, 0, offset);
+            mi.slot = this.slotOf(base);
+            return;
+          }
+          if (base.kind === 'global') {
+            this.emit(LD_IMM64_CODE, dst, -1).symbol = { target: base, addend: offset };
+            return;
+          }
+        }
+        this.move(dst, this.register(value));
+        return;
+      case 'param':
+        this.move(dst, this.register(value));
+    }
+  }
+
+  /** The register that holds a value; constants and addresses are made anew or shared within the block. */
+  register(value: Value): Register {
+    if (value.kind === 'const' || value.kind === 'undef') {
+      const number = value.kind === 'const' ? value.value : 0n;
+      return this.share(`c${number}`, (register) => this.loadConstant(register, number));
+    }
+    if (value.kind === 'global' || value.kind === 'function')
+      return this.share(`g${value.name}`, (register) => this.into(register, value));
+    if (value.kind === 'inst') {
+      if (value.op === 'alloca') {
+        const fresh = this.newRegister();
+        this.into(fresh, value);
+        return fresh;
+      }
+      if (value.op === 'ptradd') {
+        const { base, offset } = this.stripConstant(value);
+        if (base.kind === 'inst' && base.op === 'alloca') {
+          const fresh = this.newRegister();
+          this.into(fresh, value);
+          return fresh;
+        }
+        if (base.kind === 'global')
+          return this.share(`g${base.name}+${offset}`, (register) => this.into(register, value));
+      }
+    }
+    let register = this.values.get(value);
+    if (register === undefined) {
+      register = this.newRegister();
+      this.values.set(value, register);
+    }
+    return register;
+  }
+
+  /** One register for all uses of the same thing between two calls; its definition goes before the first of them. */
+  private share(key: string, make: (register: Register) => void): Register {
+    const known = this.shared.get(key);
+    if (known !== undefined) {
+      known.depth = this.reversed.length;
+      return known.register;
+    }
+    const register = this.newRegister();
+    this.shared.set(key, { register, make, depth: this.reversed.length });
+    return register;
+  }
+
+  /** Writes the definitions of what is shared: here, before everything that was selected so far. */
+  private flushShared(): void {
+    if (this.shared.size === 0) return;
+    const entries = [...this.shared.values()].sort((a, b) => a.depth - b.depth);
+    this.shared = new Map();
+    const saved = this.chunk;
+    // Each goes behind the instructions that were selected when it was last asked for (reversed: before them).
+    const old = this.reversed;
+    const result: MInst[] = [];
+    let from = 0;
+    let ends = 0;
+    for (const { register, make, depth } of entries) {
+      while (ends < this.chunkEnds.length && this.chunkEnds[ends]! <= depth) ends++;
+      const until = this.chunkEnds[ends] ?? old.length;
+      for (; from < until; from++) result.push(old[from]!);
+      this.chunk = [];
+      make(register);
+      const loc = old[until - 1]?.loc;
+      for (const mi of this.chunk) mi.loc = loc;
+      result.push(...this.chunk.reverse());
+    }
+    for (; from < old.length; from++) result.push(old[from]!);
+    this.reversed = result;
+    this.chunkEnds = [result.length];
+    this.chunk = saved;
+  }
+
+  /** Lengths of `reversed` after each chunk: definitions must not fall into the middle of one. */
+  private chunkEnds: number[] = [];
+
+  private endChunk(loc: Location | undefined): void {
+    if (this.chunk.length === 0) return;
+    for (const mi of this.chunk) mi.loc ??= loc;
+    for (let i = this.chunk.length - 1; i >= 0; i--) this.reversed.push(this.chunk[i]!);
+    this.chunk = [];
+    this.chunkEnds.push(this.reversed.length);
+  }
+
+  private stripConstant(value: Value): { base: Value; offset: number } {
+    let base = value;
+    let offset = 0n;
+    while (base.kind === 'inst' && base.op === 'ptradd') {
+      const by = base.args[1]!;
+      if (!isConst(by) || !fitsS16(offset + signedValue(by))) break;
+      offset += signedValue(by);
+      base = base.args[0]!;
+    }
+    return { base, offset: Number(offset) };
+  }
+
+  address(pointer: Value): Address {
+    const { base, offset } = this.stripConstant(pointer);
+    if (base.kind === 'inst' && base.op === 'alloca')
+      return { base: FRAME_POINTER, offset, slot: this.slotOf(base), core: undefined };
+    if (base.kind === 'inst' && base.op === 'ptradd' && offset === 0) {
+      const by = base.args[1]!;
+      if (by.kind === 'inst' && by.op === 'core' && by.core!.relo === 0 && fitsS16(by.core!.local))
+        return {
+          base: this.register(base.args[0]!),
+          offset: Number(by.core!.local),
+          slot: undefined,
+          core: by,
+        };
+    }
+    return { base: this.register(base), offset, slot: undefined, core: undefined };
+  }
+
+  run(): MFunc {
+    const { func } = this.fn;
+    const dom = new Dominators(func);
+    const depths = loopDepths(findLoops(dom));
+    for (const block of dom.order) {
+      const made = new MBlock();
+      made.depth = depths.get(block) ?? 0;
+      this.blocks.set(block, made);
+      for (const inst of block.insts) {
+        if (inst.op !== 'phi') break;
+        if (inst.users.size === 0) continue;
+        this.register(inst);
+        this.phiCopies.set(inst, this.newRegister());
+      }
+    }
+    const parts: MBlock[][] = [];
+    for (let i = dom.order.length - 1; i >= 0; i--) {
+      const block = dom.order[i]!;
+      parts.push(this.selectBlock(block, i === 0));
+    }
+    for (const part of parts.reverse()) this.fn.blocks.push(...part);
+    return this.fn;
+  }
+
+  private selectBlock(block: Block, isEntry: boolean): MBlock[] {
+    this.reversed = [];
+    this.chunkEnds = [];
+    this.shared = new Map();
+    const made = this.blocks.get(block)!;
+    for (let i = block.insts.length - 1; i >= 0; i--) {
+      const inst = block.insts[i]!;
+      if (inst.op === 'phi') break;
+      this.chunk = [];
+      // What follows a call must not be kept in a register over it if it can be made again.
+      if (inst.op === 'call' || inst.op === 'asm') this.flushShared();
+      this.select(inst, made);
+      this.endChunk(inst.loc);
+    }
+    this.flushShared();
+    this.chunk = [];
+    if (isEntry) {
+      for (const param of this.fn.func.params) {
+        const register = this.values.get(param);
+        if (register === undefined) continue;
+        if (param.index >= 5) continue;
+        const clean = param.type === 'i32' && this.alu32 && ![...param.users].every(looksAt32);
+        if (clean) this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, register, param.index + 1);
+        else this.move(register, param.index + 1);
+      }
+    }
+    for (const inst of block.insts) {
+      if (inst.op !== 'phi') break;
+      const copy = this.phiCopies.get(inst);
+      if (copy !== undefined) this.move(this.register(inst), copy);
+    }
+    this.endChunk(block.insts[0]?.loc);
+    return split(made, this.reversed.reverse());
+  }
+
+  private copiesTo(from: Block, target: Block): void {
+    for (const phi of target.insts) {
+      if (phi.op !== 'phi') return;
+      const copy = this.phiCopies.get(phi);
+      if (copy === undefined) continue;
+      this.into(copy, phi.args[phi.targets.indexOf(from)]!);
+    }
+  }
+
+  private select(inst: Inst, made: MBlock): void {
+    switch (inst.op) {
+      case 'br':
+        this.copiesTo(inst.block!, inst.targets[0]!);
+        made.fallthrough = this.blocks.get(inst.targets[0]!);
+        return;
+      case 'condbr': {
+        const [yes, no] = inst.targets;
+        this.copiesTo(inst.block!, yes!);
+        if (no !== yes) this.copiesTo(inst.block!, no!);
+        const condition = this.condition(inst.args[0]!);
+        this.jump(condition, this.blocks.get(yes!)!);
+        made.fallthrough = this.blocks.get(no!);
+        return;
+      }
+      case 'ret': {
+        const value = inst.args[0];
+        if (value !== undefined) this.into(0, value);
+        this.emit(CLASS.JMP | JMP_OP.EXIT, -1, -1).args = value === undefined ? 0 : 1;
+        return;
+      }
+      case 'unreachable': {
+        // Not reached; the verifier wants every path to end.
+        this.emit(CLASS.JMP | JMP_OP.EXIT, -1, -1).args = 0;
+        return;
+      }
+      case 'store':
+        this.store(inst);
+        return;
+      case 'load':
+        if (inst.has(FLAG.VOLATILE) || this.values.has(inst)) this.load(inst);
+        return;
+      case 'call':
+        this.call(inst);
+        return;
+      case 'atomic':
+        this.atomicOp(inst);
+        return;
+      case 'asm':
+        selectAsm(this, inst);
+        return;
+      case 'alloca':
+      case 'icmp':
+      case 'lifetime':
+        return;
+      default:
+    }
+    const dst = this.values.get(inst);
+    if (dst === undefined) return;
+    this.value(inst, dst);
+  }
+
+  private value(inst: Inst, dst: Register): void {
+    const [a, b] = inst.args;
+    switch (inst.op) {
+      case 'ptradd':
+        this.binary(inst, 'add', true, dst);
+        return;
+      case 'ptrtoint':
+      case 'inttoptr':
+        this.into(dst, a!);
+        return;
+      case 'opaque':
+        // The register that the asm writes.
+        return;
+      case 'zext':
+        if (a!.type === 'i1') this.choose(dst, a!, constant(inst.type, 1n), constant(inst.type, 0n));
+        // 32-bit values are held zero-extended.
+        else this.into(dst, a!);
+        return;
+      case 'sext': {
+        const from = bitsOf(a!.type);
+        if (a!.type === 'i1') {
+          this.choose(dst, a!, constant(inst.type, -1n), constant(inst.type, 0n));
+        } else this.signExtend(dst, a!, from, inst.type !== 'i32');
+        return;
+      }
+      case 'trunc':
+        if (inst.type === 'i32' && this.alu32 && ![...inst.users].every(looksAt32))
+          this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, dst, this.register(a!));
+        else this.into(dst, a!);
+        return;
+      case 'select':
+        this.choose(dst, a!, b!, inst.args[2]!);
+        return;
+      case 'bswap': {
+        const bits = bitsOf(inst.mem);
+        this.into(dst, a!);
+        if (this.cpu >= 4) this.emit(CLASS.ALU64 | ALU_OP.END, dst, -1, 0, bits);
+        else this.emit(CLASS.ALU | ALU_OP.END | SOURCE.X, dst, -1, 0, bits);
+        return;
+      }
+      case 'core': {
+        const info = inst.core!;
+        // Kinds of types are ids, which the loader may put into 64 bits; the others are small numbers.
+        const mi =
+          info.relo === 6 ||
+          info.relo === 7 ||
+          (inst.type === 'i64' && (info.relo === 10 || info.relo === 11))
+            ? this.emit(LD_IMM64_CODE, dst, -1)
+            : this.emit(CLASS.ALU64 | ALU_OP.MOV, dst, -1, 0, Number(BigInt.asIntN(32, info.local)));
+        mi.wide = BigInt.asUintN(64, info.local);
+        mi.core = info;
+        return;
+      }
+      default:
+        this.binary(inst, inst.op, inst.type !== 'i32', dst);
+    }
+  }
+
+  signExtend(dst: Register, value: Value, from: number, wide: boolean): void {
+    const to = wide ? 64 : 32;
+    if (this.cpu >= 4) {
+      const cls = wide ? CLASS.ALU64 : CLASS.ALU;
+      this.emit(cls | ALU_OP.MOV | SOURCE.X, dst, this.register(value), from);
+      return;
+    }
+    const cls = wide ? CLASS.ALU64 : CLASS.ALU;
+    this.into(dst, value);
+    this.emit(cls | ALU_OP.LSH, dst, -1, 0, to - from);
+    this.emit(cls | ALU_OP.ARSH, dst, -1, 0, to - from);
+  }
+
+  private binary(inst: Inst, op: string, wide: boolean, dst: Register): void {
+    let a = inst.args[0]!;
+    let b = inst.args[1]!;
+    const cls = wide ? CLASS.ALU64 : CLASS.ALU;
+    const commutes = COMMUTATIVE.has(op);
+    if (commutes && isConst(a)) [a, b] = [b, a];
+    if (op === 'sub' && isConst(a) && a.value === 0n) {
+      this.into(dst, b);
+      this.emit(cls | ALU_OP.NEG, dst, -1);
+      return;
+    }
+    const signedDivision = op === 'sdiv' || op === 'srem';
+    if (signedDivision && this.cpu < 4) {
+      this.complain(
+        'unsupported-signed-division',
+        'unsupported signed division, please convert to unsigned div/mod.',
+        inst.loc,
+      );
+    }
+    if (isConst(b)) {
+      const value = signedValue(b);
+      if (op === 'and' && wide && b.value === 0xffff_ffffn) {
+        if (this.alu32) {
+          this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, dst, this.register(a));
+          return;
+        }
+        this.into(dst, a);
+        this.emit(cls | ALU_OP.LSH, dst, -1, 0, 32);
+        this.emit(cls | ALU_OP.RSH, dst, -1, 0, 32);
+        return;
+      }
+      // (x << n) >> n with a sign is a sign extension.
+      if (op === 'ashr' && a.kind === 'inst' && a.op === 'shl' && this.cpu >= 4) {
+        const by = a.args[1]!;
+        const bits = (wide ? 64 : 32) - Number(b.value);
+        if (isConst(by) && by.value === b.value && (bits === 8 || bits === 16 || (bits === 32 && wide))) {
+          this.emit(cls | ALU_OP.MOV | SOURCE.X, dst, this.register(a.args[0]!), bits);
+          return;
+        }
+      }
+      // A core operand is patched in its own instruction: never an immediate here.
+      if (fitsS32(value)) {
+        let code = ALU[op]!;
+        let imm = Number(value);
+        if (op === 'sub' && imm !== -0x8000_0000) {
+          code = ALU_OP.ADD;
+          imm = -imm;
+        }
+        this.into(dst, a);
+        this.emit(cls | code, dst, -1, signedDivision ? 1 : 0, imm);
+        return;
+      }
+    }
+    // `base += offset` of a relocated offset: the loader patches the immediate of the addition.
+    if (b.kind === 'inst' && b.op === 'core' && op === 'add' && wide && b.core!.relo === 0) {
+      this.into(dst, a);
+      const mi = this.emit(cls | ALU_OP.ADD, dst, -1, 0, Number(b.core!.local));
+      mi.core = b.core;
+      return;
+    }
+    if (commutes && usesOf(a) > 1 && usesOf(b) === 1) [a, b] = [b, a];
+    const right = this.register(b);
+    this.into(dst, a);
+    this.emit(cls | ALU[op]! | SOURCE.X, dst, right, signedDivision ? 1 : 0);
+  }
+
+  /** `dst = condition ? yes : no` */
+  private choose(dst: Register, condition: Value, yes: Value, no: Value): void {
+    const jump = this.condition(condition);
+    const target = new MBlock();
+    this.into(dst, yes);
+    this.jump(jump, target);
+    this.into(dst, no);
+    this.emit(PSEUDO_LABEL, -1, -1).target = target;
+  }
+
+  condition(value: Value): Condition {
+    if (value.kind !== 'inst' || value.op !== 'icmp') {
+      // Any other truth value is 0 or 1.
+      return { op: JMP_OP.JNE, wide: true, left: this.register(value), right: undefined, imm: 0 };
+    }
+    let { pred } = value;
+    let [a, b] = value.args as [Value, Value];
+    if (isConst(a) && !isConst(b)) {
+      [a, b] = [b, a];
+      pred = SWAPPED[pred];
+    }
+    const wide = a.type !== 'i32';
+    if (isConst(b) && fitsS32(signedValue(b))) {
+      if ((pred === 'ne' || pred === 'eq') && b.value === 0n && pred === 'ne') {
+        // a & b != 0
+        if (a.kind === 'inst' && a.op === 'and' && a.users.size === 1 && isConst(a.args[1])) {
+          const mask = signedValue(a.args[1]);
+          if (fitsS32(mask))
+            return {
+              op: JMP_OP.JSET,
+              wide,
+              left: this.register(a.args[0]!),
+              right: undefined,
+              imm: Number(mask),
+            };
+        }
+      }
+      if (this.cpu >= 2 || !/^[us]l/.test(pred))
+        return {
+          op: JUMP[pred],
+          wide,
+          left: this.register(a),
+          right: undefined,
+          imm: Number(signedValue(b)),
+        };
+    }
+    if (this.cpu < 2 && /^[us]l/.test(pred)) {
+      [a, b] = [b, a];
+      pred = SWAPPED[pred];
+    }
+    return { op: JUMP[pred], wide, left: this.register(a), right: this.register(b), imm: 0 };
+  }
+
+  private jump(condition: Condition, target: MBlock): void {
+    const cls = condition.wide ? CLASS.JMP : CLASS.JMP32;
+    const { op, left, right, imm } = condition;
+    const mi =
+      right === undefined
+        ? this.emit(cls | op, left, -1, 0, imm)
+        : this.emit(cls | op | SOURCE.X, left, right);
+    mi.target = target;
+  }
+
+  private load(inst: Inst): void {
+    const dst = this.register(inst);
+    const { base, offset, slot, core } = this.address(inst.args[0]!);
+    const signed = inst.has(FLAG.SIGNED) && bytesOf(inst.mem) < bytesOf(inst.type);
+    const mode = signed && this.cpu >= 4 ? MODE.MEMSX : MODE.MEM;
+    const mi = this.emit(CLASS.LDX | mode | SIZES[inst.mem], dst, base, offset);
+    mi.slot = slot;
+    mi.core = core?.core;
+  }
+
+  private store(inst: Inst): void {
+    const value = inst.args[1]!;
+    if (value.kind === 'undef') return;
+    const size = SIZES[inst.mem];
+    if (isConst(value) && this.cpu >= 4 && fitsS32(BigInt.asIntN(bitsOf(inst.mem), value.value))) {
+      const { base, offset, slot, core } = this.address(inst.args[0]!);
+      const imm = Number(BigInt.asIntN(bitsOf(inst.mem), value.value));
+      const mi = this.emit(CLASS.ST | MODE.MEM | size, base, -1, offset, imm);
+      mi.slot = slot;
+      mi.core = core?.core;
+      return;
+    }
+    const source = isConst(value)
+      ? this.register(constant('i64', BigInt.asUintN(bitsOf(inst.mem), value.value)))
+      : this.register(value);
+    const { base, offset, slot, core } = this.address(inst.args[0]!);
+    const mi = this.emit(CLASS.STX | MODE.MEM | size, base, source, offset);
+    mi.slot = slot;
+    mi.core = core?.core;
+  }
+
+  private call(inst: Inst): void {
+    const callee = inst.callee!;
+    let args = inst.args;
+    let through: Register | undefined;
+    if (callee.kind === 'pointer') {
+      through = this.register(args[0]!);
+      args = args.slice(1);
+    }
+    if (args.length > 5) {
+      this.complain(
+        'too-many-arguments',
+        `too many arguments in the call: ${args.length}, and BPF has registers for 5`,
+        inst.loc,
+      );
+      args = args.slice(0, 5);
+    }
+    args.forEach((arg, i) => {
+      this.into(i + 1, arg);
+    });
+    if (callee.kind === 'helper') this.emit(CLASS.JMP | JMP_OP.CALL, -1, 0, 0, callee.id).args = args.length;
+    else if (callee.kind === 'function') {
+      const mi = this.emit(CLASS.JMP | JMP_OP.CALL, -1, 1, 0, -1);
+      mi.args = args.length;
+      mi.symbol = { target: callee.func, addend: 0 };
+    } else this.emit(CLASS.JMP | JMP_OP.CALL | SOURCE.X, through!, -1).args = args.length;
+    const dst = this.values.get(inst);
+    if (dst === undefined) return;
+    const clean = inst.type === 'i32' && this.alu32 && ![...inst.users].every(looksAt32);
+    if (clean) this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, dst, 0);
+    else this.move(dst, 0);
+  }
+
+  private atomicOp(inst: Inst): void {
+    const [, value, extra] = inst.args;
+    const size = SIZES[inst.mem];
+    if (size !== SIZE.W && size !== SIZE.DW) {
+      this.complain('unsupported-atomic', 'atomic operations are on 4 or 8 bytes', inst.loc);
+      return;
+    }
+    const wanted = this.values.get(inst);
+    const code = CLASS.STX | MODE.ATOMIC | size;
+    if (inst.atomic === 'cmpxchg') {
+      const source = this.register(extra!);
+      const place = this.address(inst.args[0]!);
+      this.into(0, value!);
+      const mi = this.emit(code, place.base, source, place.offset, ATOMIC.CMPXCHG);
+      mi.slot = place.slot;
+      mi.core = place.core?.core;
+      if (wanted !== undefined) this.move(wanted, 0);
+      return;
+    }
+    const fetch = wanted !== undefined || inst.atomic === 'xchg';
+    if (fetch && this.cpu < 3)
+      this.complain(
+        'unsupported-atomic',
+        'atomic operations that give the old value need -mcpu=v3 or later',
+        inst.loc,
+      );
+    const source = fetch || inst.atomic === 'sub' ? this.newRegister() : this.register(value!);
+    if (fetch || inst.atomic === 'sub') this.into(source, value!);
+    if (inst.atomic === 'sub') this.emit(CLASS.ALU64 | ALU_OP.NEG, source, -1);
+    const place = this.address(inst.args[0]!);
+    const imm = ATOMICS[inst.atomic]! | (fetch ? ATOMIC.FETCH : 0);
+    const mi = this.emit(code, place.base, source, place.offset, imm);
+    mi.slot = place.slot;
+    mi.core = place.core?.core;
+    if (wanted !== undefined) this.move(wanted, source);
+  }
+}
+
+const usesOf = (value: Value): number =>
+  value.kind === 'inst' || value.kind === 'param' ? value.users.size : 0;
+
+/** A run of instructions with jumps inside becomes blocks. */
+function split(first: MBlock, insts: readonly MInst[]): MBlock[] {
+  const blocks = [first];
+  const end = first.fallthrough;
+  let current = first;
+  first.fallthrough = undefined;
+  insts.forEach((mi, i) => {
+    if (mi.code === PSEUDO_LABEL) {
+      const next = mi.target!;
+      next.depth = first.depth;
+      current.fallthrough = next;
+      blocks.push(next);
+      current = next;
+      return;
+    }
+    current.insts.push(mi);
+    if (mi.target !== undefined && i < insts.length - 1) {
+      const next = new MBlock();
+      next.depth = first.depth;
+      current.fallthrough = next;
+      blocks.push(next);
+      current = next;
+    }
+  });
+  current.fallthrough = end;
+  for (const block of blocks) {
+    const last = block.insts[block.insts.length - 1];
+    block.succs = [];
+    if (last?.target !== undefined) block.succs.push(last.target);
+    if (block.fallthrough !== undefined && block.fallthrough !== last?.target)
+      block.succs.push(block.fallthrough);
+  }
+  return blocks;
+}
+
+export function selectInstructions(func: Func, target: Target, complain: Complain): MFunc {
+  return new Selector(func, target, complain).run();
+}
