@@ -139,7 +139,10 @@ function step(env: Env, explored: Explored, at: number): Outcome {
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
     if (RECOVERABLE.has(refusal.errno)) env.liveStack.commitInsn();
-    if (!cur.speculative || !RECOVERABLE.has(refusal.errno)) throw refusal;
+    if (!cur.speculative || !RECOVERABLE.has(refusal.errno)) {
+      if (env.watcher?.refused?.(refusal, at) !== true) throw refusal;
+      return 'end';
+    }
     env.marks[at]! |= NOSPEC;
     env.aluState[at] = 0;
     return 'end';
@@ -178,8 +181,10 @@ export function exploreAll(env: Env, explored: Explored): void {
 
     if ((marks & PRUNE_POINT) !== 0 && isStateVisited(env, explored)) {
       if (env.logsInsns) env.verbose(printState ? `${announcePath(env)} safe\n` : `${at}: safe\n`);
+      env.watcher?.pruned?.(env, at);
       ended = true;
     } else {
+      env.watcher?.insn?.(env, at);
       if ((marks & JUMP_POINT) !== 0) env.pushHistory(0);
       if (env.logsAll && printState) {
         env.verbose(announcePath(env));

@@ -29,6 +29,7 @@ import {
   UNKNOWN_REG,
 } from './registers.ts';
 import { Frame, type HistoryEntry, type LinkedReg, MAIN_CALLSITE, VState } from './state.ts';
+import type { Watcher } from './watch.ts';
 
 /** Marks of an instruction (kernel: insn_aux_data bits). */
 export const PRUNE_POINT = 1;
@@ -132,6 +133,8 @@ export class Env {
   readonly count: number;
   readonly log: Log;
   readonly scratched = new Scratched();
+  /** Whoever looks on. */
+  readonly watcher: Watcher | null;
 
   // Privileges (kernel: env->allow_ptr_leaks & co.).
   readonly allowPtrLeaks: boolean;
@@ -195,8 +198,9 @@ export class Env {
   private readonly insnTexts: (string | undefined)[];
   private readonly helperCache = new Map<number, HelperRow | null>();
 
-  constructor(request: VerifyRequest) {
+  constructor(request: VerifyRequest, watcher: Watcher | null = null) {
     this.request = request;
+    this.watcher = watcher;
     this.insns = request.insns;
     this.count = request.insns.length;
     this.log = new Log(request.logLevel, request.logLimit);

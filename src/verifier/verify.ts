@@ -39,6 +39,7 @@ import {
 } from './registers.ts';
 import { checkStackDepth, reportedStackDepth } from './stack-depth.ts';
 import { Frame, MAIN_CALLSITE, VState } from './state.ts';
+import type { Watcher } from './watch.ts';
 
 /** R1–R5 of a function that is verified on its own, from its BTF. */
 function argReg(env: Env, arg: SubprogArg): Reg {
@@ -234,10 +235,13 @@ function reject(env: Env, refusal: Refusal, exploring: boolean, started: number)
   };
 }
 
-/** Verifies a program as Linux 6.18 would. Never throws for what the program contains. */
-export function verify(request: VerifyRequest): VerifyResult {
+/**
+ * Verifies a program as Linux 6.18 would. Never throws for what the program contains. `watcher` looks on; one that has refused
+ * paths passed over makes the verdict worthless.
+ */
+export function verify(request: VerifyRequest, watcher: Watcher | null = null): VerifyResult {
   const started = performance.now();
-  const env = new Env(request);
+  const env = new Env(request, watcher);
   try {
     runPhases(env);
     return accept(env, started);
