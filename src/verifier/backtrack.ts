@@ -182,7 +182,6 @@ function stepJump(env: Env, index: number, subseq: number, entry: HistoryEntry |
   if (isPseudoCall(insn)) {
     stepPseudoCall(env, index);
   } else if (
-    isHelperCall(insn) &&
     index !== subseq - 1 &&
     helperPrototype(env, insn.imm)?.callback === 'sync'
   ) {
@@ -363,12 +362,11 @@ function walk(env: Env, from: VState): boolean {
       );
     }
     if (last < 0) return markAtEntry(st) || changed;
-    let left = st.history.length;
+    let top = st.history;
     for (let i = last; ; ) {
       if (skip) {
         skip = false;
       } else {
-        const top = left > 0 ? st.history[left - 1]! : null;
         if (!step(env, i, subseq, top !== null && top.insn === i ? top : null)) {
           markAllPrecise(env, from);
           return true;
@@ -376,11 +374,10 @@ function walk(env: Env, from: VState): boolean {
       }
       if (wanted.empty) return changed;
       subseq = i;
-      if (i === st.firstInsn && (left === 0 || (left === 1 && st.history[0]!.insn === i))) break;
-      const top = left > 0 ? st.history[left - 1]! : null;
+      if (i === st.firstInsn && (top === null || (top.older === null && top.insn === i))) break;
       if (top !== null && top.insn === i) {
         i = top.prev;
-        left--;
+        top = top.older;
       } else {
         i--;
       }

@@ -28,7 +28,7 @@ import {
   type StructRef,
   UNKNOWN_REG,
 } from './registers.ts';
-import { Frame, type HistoryEntry, type LinkedReg, MAIN_CALLSITE, VState } from './state.ts';
+import { Frame, HistoryEntry, type LinkedReg, MAIN_CALLSITE, VState } from './state.ts';
 import type { Watcher } from './watch.ts';
 
 /** Marks of an instruction (kernel: insn_aux_data bits). */
@@ -424,14 +424,13 @@ export class Env {
 
   /** Records that the current instruction did not just follow the one before it, or touched what `flags` says. */
   pushHistory(flags: number, linked: readonly LinkedReg[] | null = null): void {
-    const history = this.cur.history;
-    if (this.historyOpen && history.length > 0) {
-      const last = history[history.length - 1]!;
-      history[history.length - 1] = { insn: last.insn, prev: last.prev, flags: last.flags | flags, linked };
+    const { cur } = this;
+    const last = cur.history;
+    if (this.historyOpen && last !== null) {
+      cur.history = new HistoryEntry(last.insn, last.prev, last.flags | flags, linked, last.older);
       return;
     }
-    const entry: HistoryEntry = { insn: this.insn, prev: this.prevInsn, flags, linked };
-    history.push(entry);
+    cur.history = new HistoryEntry(this.insn, this.prevInsn, flags, linked, last);
     this.historyOpen = true;
   }
 
@@ -475,7 +474,7 @@ export class Env {
   popPath(cutLog: boolean): boolean {
     const next = this.pending.pop();
     if (next === undefined) return false;
-    this.cur.assign(next.state);
+    this.cur = next.state;
     if (cutLog) this.log.cutTo(next.logEnd);
     this.insn = next.insn;
     this.prevInsn = next.prev;

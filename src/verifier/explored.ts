@@ -4,20 +4,14 @@
  */
 import { markAllPrecise, propagatePrecision } from './backtrack.ts';
 import type { Env } from './env.ts';
-import { LOG_ALL } from './log.ts';
-import type { VState } from './state.ts';
+import type { LoopVisit, VState } from './state.ts';
 
 const MAX_BACKEDGE_ROUNDS = 64;
-
-interface Visit {
-  entry: VState | null;
-  backEdges: VState[];
-}
 
 export class Explored {
   private readonly env: Env;
   private readonly heads: (VState | null)[];
-  private readonly visits = new Map<string | number, Visit>();
+  private readonly visits = new Map<string | number, LoopVisit>();
 
   constructor(env: Env) {
     this.env = env;
@@ -70,8 +64,8 @@ export class Explored {
     return null;
   }
 
-  private logChain(what: string, chain: string | number): void {
-    if ((this.env.log.level & LOG_ALL) === 0) return;
+  private logChain(what: string, chain: string | number | null): void {
+    if (!this.env.logsAll || chain === null) return;
     // The kernel's text leaves out the calls from the first one at instruction 0 on.
     const parts = String(chain).split(',');
     const zero = parts.indexOf('0');
@@ -79,14 +73,12 @@ export class Explored {
     this.env.verbose(`SCC ${what} (${parts.join(',')})\n`);
   }
 
-  /** The marks of the state are not complete: a back edge into its loop is still open. */
+  /** The marks of the (stored) state are not complete: a back edge into its loop is still open. */
   hasBackEdges(state: VState): boolean {
-    if (this.env.backEdges === 0 && this.visits.size === 0) return false;
-    const chain = this.chainOf(state);
-    if (chain === null) return false;
-    return (this.visits.get(chain)?.backEdges.length ?? 0) > 0;
+    return state.visit !== null && state.visit.backEdges.length > 0;
   }
 
+  /** A state is about to be stored. */
   enterLoop(state: VState): void {
     const chain = this.chainOf(state);
     if (chain === null) return;
@@ -95,27 +87,25 @@ export class Explored {
       visit = { entry: null, backEdges: [] };
       this.visits.set(chain, visit);
     }
+    state.visit = visit;
     if (visit.entry !== null) return;
     visit.entry = state;
     this.logChain('enter', chain);
   }
 
   addBackEdge(of: VState, edge: VState): void {
-    const chain = this.chainOf(of);
-    const visit = chain === null ? undefined : this.visits.get(chain);
-    if (chain === null || visit === undefined) return;
-    this.logChain('backedge', chain);
+    const { visit } = of;
+    if (visit === null) return;
+    if (this.env.logsAll) this.logChain('backedge', this.chainOf(of));
     visit.backEdges.unshift(edge);
     this.env.backEdges++;
     this.env.updatePeak();
   }
 
   private exitLoop(state: VState): void {
-    const chain = this.chainOf(state);
-    if (chain === null) return;
-    const visit = this.visits.get(chain);
-    if (visit === undefined || visit.entry !== state) return;
-    this.logChain('exit', chain);
+    const { visit } = state;
+    if (visit === null || visit.entry !== state) return;
+    if (this.env.logsAll) this.logChain('exit', this.chainOf(state));
     visit.entry = null;
     this.env.backEdges -= visit.backEdges.length;
     this.env.updatePeak();
@@ -123,7 +113,7 @@ export class Explored {
   }
 
   /** Hands marks over the back edges until none is new. */
-  private propagate(visit: Visit): void {
+  private propagate(visit: LoopVisit): void {
     const { env } = this;
     for (let round = 1, changed = true; changed; round++) {
       if (round > MAX_BACKEDGE_ROUNDS) {

@@ -11,84 +11,55 @@ import { successors } from './cfg.ts';
 import { isHelperCall } from './check-structure.ts';
 import { CALLS_CALLBACK, type Env, PRUNE_POINT, type StackLiveness } from './env.ts';
 import { helperPrototype } from './helper-table.ts';
+import { LIVE, READ, StackInstance, WORDS, WRITE, WRITE_ALL } from './live-instance.ts';
 import { formatSlotMask } from './log.ts';
 import type { VState } from './state.ts';
 
-/** Words per instruction: may_read, must_write, must_write of everything behind, live before; each low and high. */
-const WORDS = 8;
-const READ = 0;
-const WRITE = 2;
-const WRITE_ALL = 4;
-const LIVE = 6;
-
-class Instance {
-  /** Call instructions of the outer frames, then the start of this function. */
-  readonly callsites: readonly number[];
-  /** Starts of the functions of all frames. */
-  readonly starts: readonly number[];
-  readonly count: number;
-  readonly frames: (Int32Array | undefined)[] = [];
-  readonly writeSeen: Uint8Array;
-  updated = false;
-  writeDropped = false;
-
-  constructor(callsites: readonly number[], starts: readonly number[], count: number) {
-    this.callsites = callsites;
-    this.starts = starts;
-    this.count = count;
-    this.writeSeen = new Uint8Array(count);
-  }
-
-  get curframe(): number {
-    return this.starts.length - 1;
-  }
-
-  get start(): number {
-    return this.starts[this.starts.length - 1]!;
-  }
-
-  masks(frame: number): Int32Array {
-    let masks = this.frames[frame];
-    if (masks === undefined) {
-      masks = new Int32Array(this.count * WORDS);
-      this.frames[frame] = masks;
-    }
-    return masks;
-  }
-
-  isLive(insn: number, frame: number, spi: number): boolean {
-    const masks = this.frames[frame];
-    if (masks === undefined) return false;
-    const at = (insn - this.start) * WORDS + LIVE + (spi >> 5);
-    return ((masks[at]! >>> (spi & 31)) & 1) !== 0;
-  }
-}
-
 export class LiveStack implements StackLiveness {
   private readonly env: Env;
-  private readonly instances = new Map<string, Instance>();
-  private current: Instance | null = null;
+  private readonly instances = new Map<string, StackInstance>();
+  private current: StackInstance | null = null;
+  /** What the current instruction writes, per frame two words; `wrote` where it is not empty. */
   private readonly writes = new Int32Array(16);
+  private wrote = false;
   private writeInsn = 0;
-  private query: { readonly instances: Instance[]; readonly insn: number } | null = null;
+  private readonly query: StackInstance[] = [];
+  private queryInsn = 0;
+  /** Two successors of each instruction, -1 for none, and 1 where it may return: see `mayReturn`. */
+  private readonly next: Int32Array;
+  private readonly returns: Uint8Array;
 
   constructor(env: Env) {
     this.env = env;
+    this.next = new Int32Array(env.count * 2).fill(-1);
+    this.returns = new Uint8Array(env.count);
+    const found: number[] = [0, 0];
+    for (const insn of env.postorder) {
+      const n = successors(env.insns, insn, found);
+      for (let s = 0; s < n; s++) this.next[2 * insn + s] = found[s]!;
+      if (this.mayReturn(insn)) this.returns[insn] = 1;
+    }
   }
 
-  private lookup(callsites: readonly number[], starts: readonly number[]): Instance {
+  private lookup(callsites: readonly number[], starts: readonly number[]): StackInstance {
     const key = callsites.join(',');
     let instance = this.instances.get(key);
     if (instance === undefined) {
       const start = starts[starts.length - 1]!;
       const subprog = this.env.subprogs[this.env.subprogAt(start)]!;
-      instance = new Instance(callsites, starts, subprog.end - subprog.start);
+      instance = new StackInstance(callsites, starts, subprog.end - subprog.start);
       this.instances.set(key, instance);
     }
     return instance;
   }
 
-  private instanceOf(state: VState, frameno: number): Instance {
+  private instanceOf(state: VState, frameno: number): StackInstance {
+    const frame = state.frames[frameno]!;
+    frame.accesses ??= this.findInstance(state, frameno);
+    return frame.accesses;
+  }
+
+  private findInstance(state: VState, frameno: number): StackInstance {
     const callsites: number[] = [];
     const starts: number[] = [];
     for (let i = 0; i <= frameno; i++) {
@@ -104,12 +75,12 @@ export class LiveStack implements StackLiveness {
     this.current = null;
   }
 
-  private ensureCurrent(): Instance {
+  private ensureCurrent(): StackInstance {
     this.current ??= this.instanceOf(this.env.cur, this.env.cur.curframe);
     return this.current;
   }
 
-  private addReads(instance: Instance, frame: number, insn: number, low: number, high: number): void {
+  private addReads(instance: StackInstance, frame: number, insn: number, low: number, high: number): void {
     const masks = instance.masks(frame);
     const at = (insn - instance.start) * WORDS;
     const newLow = masks[at + READ]! | low;
@@ -133,21 +104,31 @@ export class LiveStack implements StackLiveness {
   /** The current instruction writes the whole slot. */
   markWrite(frame: number, spi: number): void {
     this.writes[frame * 2 + (spi >> 5)]! |= 1 << (spi & 31);
+    this.wrote = true;
   }
 
   startInsn(insn: number): void {
     this.ensureCurrent();
+    this.startWrites(insn);
+  }
+
+  private startWrites(insn: number): void {
     this.writeInsn = insn;
+    if (!this.wrote) return;
     this.writes.fill(0);
+    this.wrote = false;
   }
 
   commitInsn(): void {
     if (this.current !== null) this.commit(this.current);
   }
 
-  private commit(instance: Instance): void {
+  private commit(instance: StackInstance): void {
     const index = this.writeInsn - instance.start;
     const seen = instance.writeSeen[index] !== 0;
+    instance.writeSeen[index] = 1;
+    if (!this.wrote && instance.writes[index] === 0) return;
+    let any = 0;
     for (let frame = 0; frame <= instance.curframe; frame++) {
       let low = this.writes[frame * 2]!;
       let high = this.writes[frame * 2 + 1]!;
@@ -160,6 +141,7 @@ export class LiveStack implements StackLiveness {
         low &= oldLow;
         high &= oldHigh;
       }
+      any |= low | high;
       if (oldLow !== low || oldHigh !== high) {
         masks[at] = low;
         masks[at + 1] = high;
@@ -167,25 +149,28 @@ export class LiveStack implements StackLiveness {
       }
       if ((oldLow & ~low) !== 0 || (oldHigh & ~high) !== 0) instance.writeDropped = true;
     }
-    instance.writeSeen[index] = 1;
+    instance.writes[index] = any === 0 ? 0 : 1;
   }
 
-  private outerOf(instance: Instance): Instance {
-    const starts = instance.starts.slice(0, -1);
-    const callsites = instance.callsites.slice(0, -1);
-    callsites[callsites.length - 1] = starts[starts.length - 1]!;
-    return this.lookup(callsites, starts);
+  private outerOf(instance: StackInstance): StackInstance {
+    if (instance.outer === null) {
+      const starts = instance.starts.slice(0, -1);
+      const callsites = instance.callsites.slice(0, -1);
+      callsites[callsites.length - 1] = starts[starts.length - 1]!;
+      instance.outer = this.lookup(callsites, starts);
+    }
+    return instance.outer;
   }
 
   /** Hands what the function does to its callers' stacks to the call instruction. */
-  private propagateOut(instance: Instance): void {
+  private propagateOut(instance: StackInstance): void {
     const outer = this.outerOf(instance);
     const callsite = instance.callsites[instance.curframe - 1]!;
-    this.writeInsn = callsite;
-    this.writes.fill(0);
+    this.startWrites(callsite);
     for (let frame = 0; frame < instance.curframe; frame++) {
       const masks = instance.frames[frame];
       if (masks === undefined) continue;
+      this.wrote = true;
       this.writes[frame * 2]! |= masks[WRITE_ALL]!;
       this.writes[frame * 2 + 1]! |= masks[WRITE_ALL + 1]!;
       this.addReads(outer, frame, callsite, masks[LIVE]!, masks[LIVE + 1]!);
@@ -193,22 +178,24 @@ export class LiveStack implements StackLiveness {
     this.commit(outer);
   }
 
-  private updateInsn(instance: Instance, masks: Int32Array, frame: number, insn: number): boolean {
+  private updateInsn(instance: StackInstance, masks: Int32Array, frame: number, insn: number): boolean {
     const { env } = this;
-    const n = successors(env.insns, insn, this.nextInsns);
-    if (n === 0) return false;
-    let afterLow = 0;
-    let afterHigh = 0;
-    let writeLow = -1;
-    let writeHigh = -1;
-    for (let s = 0; s < n; s++) {
-      const to = (this.nextInsns[s]! - instance.start) * WORDS;
-      afterLow |= masks[to + LIVE]!;
-      afterHigh |= masks[to + LIVE + 1]!;
-      writeLow &= masks[to + WRITE_ALL]!;
-      writeHigh &= masks[to + WRITE_ALL + 1]!;
+    const first = this.next[2 * insn]!;
+    if (first < 0) return false;
+    const to = (first - instance.start) * WORDS;
+    let afterLow = masks[to + LIVE]!;
+    let afterHigh = masks[to + LIVE + 1]!;
+    let writeLow = masks[to + WRITE_ALL]!;
+    let writeHigh = masks[to + WRITE_ALL + 1]!;
+    const second = this.next[2 * insn + 1]!;
+    if (second >= 0) {
+      const other = (second - instance.start) * WORDS;
+      afterLow |= masks[other + LIVE]!;
+      afterHigh |= masks[other + LIVE + 1]!;
+      writeLow &= masks[other + WRITE_ALL]!;
+      writeHigh &= masks[other + WRITE_ALL + 1]!;
     }
-    if (this.mayReturn(insn)) {
+    if (this.returns[insn] !== 0) {
       writeLow = 0;
       writeHigh = 0;
     }
@@ -257,8 +244,6 @@ export class LiveStack implements StackLiveness {
     return true;
   }
 
-  private readonly nextInsns: number[] = [0, 0];
-
   /** Tail calls and legacy packet loads may leave the function: what stands behind them is not written for certain. */
   private mayReturn(index: number): boolean {
     const insn = this.env.insns[index]!;
@@ -268,7 +253,7 @@ export class LiveStack implements StackLiveness {
   }
 
   private logChange(
-    instance: Instance,
+    instance: StackInstance,
     what: string,
     frame: number,
     insn: number,
@@ -288,7 +273,7 @@ export class LiveStack implements StackLiveness {
     this.env.verbose(`${text}\n`);
   }
 
-  private updateInstance(instance: Instance): void {
+  private updateInstance(instance: StackInstance): void {
     const { env } = this;
     if (instance.writeDropped) {
       for (const masks of instance.frames) {
@@ -332,21 +317,21 @@ export class LiveStack implements StackLiveness {
   }
 
   startQuery(state: VState): void {
-    const instances: Instance[] = [];
-    for (let frame = 0; frame <= state.curframe; frame++) instances.push(this.instanceOf(state, frame));
-    this.query = { instances, insn: state.insn };
+    this.query.length = 0;
+    for (let frame = 0; frame <= state.curframe; frame++) this.query.push(this.instanceOf(state, frame));
+    this.queryInsn = state.insn;
   }
 
   /** Whether the slot may be read at or after the state given to `startQuery`. */
   isAlive(frameno: number, spi: number): boolean {
-    const { instances, insn } = this.query!;
-    const last = instances.length - 1;
-    const current = instances[last]!;
-    if (current.isLive(insn, frameno, spi)) return true;
+    const { query } = this;
+    const last = query.length - 1;
+    const current = query[last]!;
+    if (current.isLive(this.queryInsn, frameno, spi)) return true;
     for (let i = frameno; i < last; i++) {
       const callsite = current.callsites[i]!;
       const at = (this.env.marks[callsite]! & CALLS_CALLBACK) !== 0 ? callsite : callsite + 1;
-      if (instances[i]!.isLive(at, frameno, spi)) return true;
+      if (query[i]!.isLive(at, frameno, spi)) return true;
     }
     return false;
   }

@@ -117,7 +117,7 @@ export function isStateVisited(env: Env, explored: Explored): boolean {
   const { cur, insn } = env;
   const bucket = explored.bucket(insn);
   const forced = (env.marks[insn]! & FORCE_CHECKPOINT) !== 0;
-  const forceNew = env.testStateFreq || forced || cur.history.length > MAX_HISTORY;
+  const forceNew = env.testStateFreq || forced || (cur.history !== null && cur.history.length > MAX_HISTORY);
   let addNew = forceNew;
   const jumps = env.jumpsProcessed - env.prevJumpsProcessed;
   const insns = env.insnsProcessed - env.prevInsnsProcessed;
@@ -177,7 +177,7 @@ function remember(env: Env, explored: Explored, bucket: number): void {
   cur.parent = stored;
   cur.firstInsn = insn;
   cur.dfsDepth = stored.dfsDepth + 1;
-  cur.history = [];
+  cur.history = null;
   explored.add(bucket, stored);
 }
 

@@ -5,6 +5,7 @@
  * Copying is cheap: frames are shared until one side writes (`own`), registers and slots are immutable values. Which
  * scalars must match precisely is learnt after a state was stored, so those marks live in the state, not in the frames.
  */
+import type { StackInstance } from './live-instance.ts';
 import { framePointer, NOT_INIT_REG, type Reg, SCALAR } from './registers.ts';
 
 export const MAX_FRAMES = 8;
@@ -82,9 +83,11 @@ export class Frame {
   inAsyncCallback = false;
   /** How many times the callback of the call in this frame has been simulated. */
   callbackDepth = 0;
-  owner: object;
+  owner: number;
+  /** Stack accesses of its function called in this way: live-stack.ts looks it up once. */
+  accesses: StackInstance | null = null;
 
-  constructor(owner: object, callsite: number, frameno: number, subprog: number) {
+  constructor(owner: number, callsite: number, frameno: number, subprog: number) {
     this.owner = owner;
     this.callsite = callsite;
     this.frameno = frameno;
@@ -94,7 +97,7 @@ export class Frame {
     this.stack = [];
   }
 
-  clone(owner: object): Frame {
+  clone(owner: number): Frame {
     const copy = new Frame(owner, this.callsite, this.frameno, this.subprog);
     copy.regs = this.regs.slice();
     copy.stack = this.stack.slice();
@@ -103,6 +106,7 @@ export class Frame {
     copy.inCallback = this.inCallback;
     copy.inAsyncCallback = this.inAsyncCallback;
     copy.callbackDepth = this.callbackDepth;
+    copy.accesses = this.accesses;
     return copy;
   }
 }
@@ -120,13 +124,34 @@ export interface Reference {
   readonly object: object | null;
 }
 
-/** One step of the path that is not `the instruction before`, or one that touched the stack or linked registers. */
-export interface HistoryEntry {
+/**
+ * One step of the path that is not `the instruction before`, or one that touched the stack or linked registers. Steps are
+ * a list from the newest to the oldest, so that states share what they have in common.
+ */
+export class HistoryEntry {
   readonly insn: number;
   readonly prev: number;
   readonly flags: number;
   /** Registers and slots that were refined together: see linked.ts; null for none. */
   readonly linked: readonly LinkedReg[] | null;
+  readonly older: HistoryEntry | null;
+  /** Length of the list from here. */
+  readonly length: number;
+
+  constructor(
+    insn: number,
+    prev: number,
+    flags: number,
+    linked: readonly LinkedReg[] | null,
+    older: HistoryEntry | null,
+  ) {
+    this.insn = insn;
+    this.prev = prev;
+    this.flags = flags;
+    this.linked = linked;
+    this.older = older;
+    this.length = older === null ? 1 : older.length + 1;
+  }
 }
 
 export interface LinkedReg {
@@ -144,6 +169,15 @@ export const HIST_SRC_STACK = 1 << 11;
 export function stackAccessFlags(frameno: number, spi: number): number {
   return HIST_STACK_ACCESS | (spi << 3) | frameno;
 }
+
+/** The visit of a loop on the way that is being explored: see explored.ts. */
+export interface LoopVisit {
+  entry: VState | null;
+  backEdges: VState[];
+}
+
+/** States own the frames that carry their token. */
+let lastToken = 0;
 
 export class VState {
   frames: Frame[];
@@ -166,7 +200,8 @@ export class VState {
   dfsDepth = 0;
   callbackUnrollDepth = 0;
   mayGotoDepth = 0;
-  history: HistoryEntry[] = [];
+  /** Newest step since the last stored state. */
+  history: HistoryEntry | null = null;
   /** Of a stored back edge: the state it is equal to. */
   equalState: VState | null = null;
 
@@ -176,13 +211,17 @@ export class VState {
   hitCount = 0;
   inFreeList = false;
   cleaned = false;
+  /** The loop it stands in; null outside of loops. */
+  visit: LoopVisit | null = null;
+  /** Register or slot that told this state and one that was compared with it apart last: see states-equal.ts. */
+  lastDifference = -1;
 
   /** Per frame three words: registers, slots 0–31, slots 32–63 that must match precisely. */
   private precise: Int32Array | null = null;
-  private token: object;
+  private token: number;
 
   constructor() {
-    this.token = {};
+    this.token = ++lastToken;
     this.frames = [];
   }
 
@@ -195,7 +234,7 @@ export class VState {
   }
 
   /** The token of frames that only this state uses. */
-  get owner(): object {
+  get owner(): number {
     return this.token;
   }
 
@@ -226,8 +265,8 @@ export class VState {
 
   /** Becomes a copy of `from` (the list fields stay). */
   assign(from: VState): void {
-    from.token = {};
-    this.token = {};
+    from.token = ++lastToken;
+    this.token = ++lastToken;
     this.frames = from.frames.slice();
     this.refs = from.refs;
     this.activeLocks = from.activeLocks;
@@ -246,7 +285,7 @@ export class VState {
     this.dfsDepth = from.dfsDepth;
     this.callbackUnrollDepth = from.callbackUnrollDepth;
     this.mayGotoDepth = from.mayGotoDepth;
-    this.history = from.history.slice();
+    this.history = from.history;
     this.equalState = from.equalState;
     this.cleaned = from.cleaned;
   }
