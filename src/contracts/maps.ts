@@ -1,11 +1,15 @@
 /** The seam of the maps: what verifier, engines, helpers and commands know of a map. */
+import type { Btf } from '../btf/index.ts';
 import type { MapTypeRow } from '../spec/types.ts';
 
 /** Where special fields lie in a map's value, found in its BTF; offsets in bytes. */
 export interface SpecialField {
   readonly kind:
     | 'spin_lock'
+    | 'res_spin_lock'
     | 'timer'
+    | 'task_work'
+    | 'uptr'
     | 'kptr_untrusted'
     | 'kptr_ref'
     | 'kptr_percpu'
@@ -17,8 +21,12 @@ export interface SpecialField {
     | 'refcount';
   readonly offset: number;
   readonly size: number;
-  /** For kptrs: BTF name of the struct pointed to. */
+  /** For kptrs: BTF name of the struct pointed to; for lists and trees: of their elements. */
   readonly target?: string;
+  /** That struct: the kernel's, or one of the program's own BTF. */
+  readonly struct?: { readonly btf: Btf; readonly id: number; readonly kernel: boolean };
+  /** For lists and trees: where the node lies in an element. */
+  readonly nodeOffset?: number;
 }
 
 /** What the verifier knows of a map: plain data, so that it can be pointed at any kernel's maps. */

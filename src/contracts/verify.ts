@@ -3,7 +3,7 @@ import type { Btf } from '../btf/index.ts';
 import type { HelperRow, ProgTypeRow } from '../spec/types.ts';
 import type { ErrnoName } from '../util/errno.ts';
 import type { Insn } from './insn.ts';
-import type { MapInfo } from './maps.ts';
+import type { MapInfo, SpecialField } from './maps.ts';
 import type { RefusalReason } from './refusal.ts';
 
 export interface Credentials {
@@ -40,6 +40,8 @@ export interface VerifyRequest {
   /** Map of the fd (or fd_array index) in a pseudo load; a number is -errno, for the message "fd N is not pointing to valid bpf_map". */
   readonly mapByFd: (fd: number) => MapInfo | number;
   readonly mapByIndex?: (index: number) => MapInfo | number;
+  /** BTF of a module by the index of its fd in fd_array, for calls of the module's functions. */
+  readonly btfByIndex?: (index: number) => Btf | undefined;
   readonly credentials: Credentials;
   /** BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_TEST_STATE_FREQ, BPF_F_SLEEPABLE … of PROG_LOAD. */
   readonly flags: number;
@@ -73,6 +75,10 @@ export interface InsnFacts {
   readonly callMap?: MapInfo;
   /** Helper call with a constant key on every path (array lookups, tail calls). */
   readonly constantKey?: number;
+  /** Call of a kernel function, by name. */
+  readonly kfunc?: string;
+  /** Such a call makes, gives back or links an object of the program's own types: its size (0 where not said) and special fields. */
+  readonly object?: { readonly size: number; readonly fields: readonly SpecialField[] };
   /** Load through a BTF pointer that may fault: it then reads 0. */
   readonly probeMem?: true;
   /** Call or function-pointer load: index of the subprogram. */
@@ -90,6 +96,8 @@ export interface SubprogInfo {
   /** Called as a callback by a helper: shape of its arguments. */
   readonly callbackShape?: string;
   readonly hasTailCall?: boolean;
+  /** Runs when the program throws. */
+  readonly exceptionCallback?: boolean;
 }
 
 export interface VerifyStats {

@@ -11,6 +11,7 @@ import { InternalError } from '../util/errors.ts';
 import { isHelperCall, isKfuncCall, isPseudoCall } from './check-structure.ts';
 import { CALLS_CALLBACK, type Env } from './env.ts';
 import { helperPrototype } from './helper-table.ts';
+import { kfuncOf } from './kfunc/resolve.ts';
 import { formatRegMask, formatSlotMask } from './log.ts';
 import { SCALAR } from './registers.ts';
 import {
@@ -183,7 +184,7 @@ function stepJump(env: Env, index: number, subseq: number, entry: HistoryEntry |
     stepPseudoCall(env, index);
   } else if (
     index !== subseq - 1 &&
-    helperPrototype(env, insn.imm)?.callback === 'sync'
+    (isHelperCall(insn) ? helperPrototype(env, insn.imm) : kfuncOf(env, insn)?.row)?.callback === 'sync'
   ) {
     // From the callback back to the helper that called it: its R1–R5 were made there.
     if ((wanted.regs[wanted.frame]! & ~ARGS) !== 0) bug('registers other than arguments at callback entry');

@@ -6,9 +6,10 @@
  */
 import { CLASS, insnClass, insnOp, JMP_OP, LD_IMM64, SOURCE } from '../asm/opcodes.ts';
 import type { Insn } from '../contracts/insn.ts';
-import { isHelperCall, isPseudoCall, isPseudoFunc, jumpDistance } from './check-structure.ts';
-import { CALLS_CALLBACK, type Env, FORCE_CHECKPOINT, JUMP_POINT, PRUNE_POINT } from './env.ts';
+import { isHelperCall, isKfuncCall, isPseudoCall, isPseudoFunc, jumpDistance } from './check-structure.ts';
+import { CALLS_CALLBACK, type Env, FORCE_CHECKPOINT, ITER_NEXT, JUMP_POINT, PRUNE_POINT } from './env.ts';
 import { helperPrototype } from './helper-table.ts';
+import { kfuncOf } from './kfunc/resolve.ts';
 
 const DISCOVERED = 0x10;
 const EXPLORED = 0x20;
@@ -113,6 +114,18 @@ class Walk {
     if (row.changesPacket) subprog.changesPacket = true;
   }
 
+  visitKfuncCall(t: number): void {
+    const { env } = this;
+    const row = kfuncOf(env, env.insns[t]!)?.row;
+    if (row === null || row === undefined) return;
+    if (row.callback === 'async') this.mark(t, PRUNE_POINT);
+    if (row.callback === 'sync') this.mark(t, CALLS_CALLBACK | FORCE_CHECKPOINT | PRUNE_POINT | JUMP_POINT);
+    if (row.flags.has('iter_next')) this.mark(t, ITER_NEXT | FORCE_CHECKPOINT | PRUNE_POINT);
+    const subprog = env.subprogs[env.subprogAt(t)]!;
+    if (row.flags.has('sleepable')) subprog.mightSleep = true;
+    if (row.changesPacket) subprog.changesPacket = true;
+  }
+
   /** True where another instruction has to be explored first. */
   visit(t: number): boolean {
     const { env } = this;
@@ -127,6 +140,7 @@ class Walk {
         return false;
       case JMP_OP.CALL:
         if (isHelperCall(insn)) this.visitHelperCall(t, insn.imm);
+        else if (isKfuncCall(insn)) this.visitKfuncCall(t);
         return this.visitCall(t, isPseudoCall(insn));
       case JMP_OP.JA: {
         if ((insn.code & SOURCE.X) !== 0) env.refuse('EINVAL', { kind: 'encoding', at: t });
@@ -148,11 +162,21 @@ class Walk {
 export function checkCfg(env: Env): void {
   const walk = new Walk(env);
   const { stack, state } = walk;
-  while (stack.length > 0) {
-    const t = stack[stack.length - 1]!;
-    if (walk.visit(t)) continue;
-    state[t] = EXPLORED;
-    stack.pop();
+  const explore = (): void => {
+    while (stack.length > 0) {
+      const t = stack[stack.length - 1]!;
+      if (walk.visit(t)) continue;
+      state[t] = EXPLORED;
+      stack.pop();
+    }
+  };
+  explore();
+  // Nothing calls the function that handles exceptions.
+  const handler = env.exceptionCallback === 0 ? 0 : env.subprogs[env.exceptionCallback]!.start;
+  if (handler !== 0 && state[handler] !== EXPLORED) {
+    state[handler] = DISCOVERED;
+    stack.push(handler);
+    explore();
   }
   for (let i = 0; i < env.count; i++) {
     if (state[i] !== EXPLORED)

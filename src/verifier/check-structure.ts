@@ -21,8 +21,10 @@ import type { MapInfo } from '../contracts/maps.ts';
 import { errnoName } from '../util/errno.ts';
 import { type Env, makeSubprog } from './env.ts';
 import { helperPrototype } from './helper-table.ts';
+import { addKfunc } from './kfunc/resolve.ts';
 import { F_SLEEPABLE, MAX_SUBPROGS, MAX_USED_MAPS, MAX_VAR_OFF } from './limits.ts';
 import { hasSpecialField } from './registers.ts';
+import { declTags } from './special-fields.ts';
 
 const CALL_CODE = CLASS.JMP | JMP_OP.CALL;
 const EXIT_CODE = CLASS.JMP | JMP_OP.EXIT;
@@ -52,32 +54,29 @@ function isTailCall(env: Env, insn: Insn): boolean {
   return isHelperCall(insn) && helperPrototype(env, insn.imm)?.tailCall === true;
 }
 
-/** Calls of kernel functions: none is known yet. 0 stands for one that does not exist, which dead code may call. */
-function checkKfunc(env: Env, insn: Insn): void {
-  if (!env.request.gplCompatible) {
-    env.fail('EINVAL', 'cannot call kernel function from non-GPL compatible program', {
-      kind: 'licence',
-      detail: 'kernel function',
-    });
+/** First instruction of the function that handles exceptions, as a tag of the main function says; 0 for none. */
+function exceptionCallback(env: Env): number {
+  const { btf, funcInfo } = env.request;
+  if (btf === undefined || funcInfo === undefined || funcInfo.length === 0) return 0;
+  const prefix = 'exception_callback:';
+  const tags = declTags(btf, funcInfo[0]!.typeId).filter(
+    ({ componentIndex, name }) => componentIndex === -1 && name.startsWith(prefix),
+  );
+  if (tags.length === 0) return 0;
+  const refuse = (text: string, errno: 'EINVAL' | 'ENOENT' | 'EEXIST' = 'EINVAL'): never =>
+    env.fail(errno, text, { kind: 'callback', detail: 'exception' });
+  if (tags.length > 1) refuse('multiple exception callback tags for main subprog', 'EEXIST');
+  const name = tags[0]!.name.slice(prefix.length);
+  const id = btf.find(name, 'func');
+  if (id === undefined) refuse(`exception callback '${name}' could not be found in BTF`, 'ENOENT');
+  const func = btf.type(id!);
+  if (func.kind !== 'func' || func.linkage !== 'global') {
+    refuse(`exception callback '${name}' must have global linkage`);
   }
-  if (insn.imm === 0 && insn.off === 0) return;
-  // The offset says which module has the function: none is loaded.
-  if (insn.off !== 0) {
-    const negative = insn.off < 0;
-    env.verbose(
-      negative
-        ? 'negative offset disallowed for kernel module function call\n'
-        : 'kfunc offset > 0 without fd_array is invalid\n',
-    );
-    env.fail(negative ? 'EINVAL' : 'EPROTO', 'failed to find BTF for kernel function', {
-      kind: 'function_unknown',
-    });
-  }
-  const { kernelBtf } = env.request;
-  const known = kernelBtf !== undefined && insn.imm > 0 && insn.imm < kernelBtf.typeCount;
-  if (!known || kernelBtf.kind(insn.imm) !== 'func') {
-    env.fail('EINVAL', `kernel btf_id ${insn.imm >>> 0} is not a function`, { kind: 'function_unknown' });
-  }
+  const record = funcInfo.findLast(({ typeId }) => typeId === id);
+  if (record === undefined) refuse('exception callback type id not found in func_info');
+  if (record!.insn === 0) refuse('invalid exception callback insn_off in func_info: 0');
+  return record!.insn;
 }
 
 /** Finds the subprograms: the entry and every target of a call or of a function pointer. */
@@ -94,7 +93,7 @@ export function findSubprogs(env: Env): void {
       );
     }
     if (!local) {
-      checkKfunc(env, insn);
+      addKfunc(env, insn);
       return;
     }
     const start = i + insn.imm + 1;
@@ -104,10 +103,18 @@ export function findSubprogs(env: Env): void {
     if (starts.size > MAX_SUBPROGS)
       env.fail('E2BIG', 'too many subprograms', { kind: 'too_many_subprograms', limit: MAX_SUBPROGS });
   });
+  const handler = exceptionCallback(env);
+  if (handler > 0) starts.add(handler);
   env.subprogs = [...starts].sort((a, b) => a - b).map(makeSubprog);
   env.subprogs.forEach((subprog, i) => {
     subprog.end = env.subprogs[i + 1]?.start ?? env.count;
   });
+  if (handler > 0) {
+    env.exceptionCallback = env.subprogStartingAt(handler);
+    const subprog = env.subprogs[env.exceptionCallback]!;
+    subprog.isCallback = true;
+    subprog.isAsyncCallback = true;
+  }
   if (!env.logsAll) return;
   env.subprogs.forEach((subprog, i) => {
     env.verbose(`func#${i} @${subprog.start}\n`);
@@ -153,7 +160,7 @@ export function checkSubprogs(env: Env): void {
 
 const TRACING_FIELDS: readonly (readonly [readonly string[], string])[] = [
   [['list_head', 'rb_root'], 'bpf_{list_head,rb_root}'],
-  [['spin_lock'], 'bpf_spin_lock'],
+  [['spin_lock', 'res_spin_lock'], 'bpf_spin_lock'],
   [['timer'], 'bpf_timer'],
   [['workqueue'], 'bpf_wq'],
 ];

@@ -7,6 +7,8 @@ import type { Insn } from '../contracts/insn.ts';
 import { type Env, JUMP_POINT, NOSPEC, NOSPEC_RESULT, PRUNE_POINT } from './env.ts';
 import type { Explored } from './explored.ts';
 import { helperPrototype } from './helper-table.ts';
+import { checkKfuncCall } from './kfunc/call.ts';
+import { kfuncOf } from './kfunc/resolve.ts';
 import { COMPLEXITY_LIMIT_INSNS } from './limits.ts';
 import { isStateVisited } from './prune.ts';
 import { Refusal } from './refusal.ts';
@@ -20,7 +22,14 @@ import { checkAtomic, checkLoad, checkStoreImm, checkStoreReg } from './transfer
 /** What becomes of the path after an instruction. */
 type Outcome = 'next' | 'returned' | 'end';
 
-function checkCall(env: Env, explored: Explored, insn: Insn): void {
+/** What may be called while a lock is held: its release, and functions that work on what it guards. */
+function isLockSafe(env: Env, insn: Insn): boolean {
+  if (insn.src === CALL.LOCAL) return true;
+  if (insn.src === CALL.HELPER) return helperPrototype(env, insn.imm)?.lock === 'release';
+  return insn.off === 0 && kfuncOf(env, insn)?.row?.lockSafe === true;
+}
+
+function checkCall(env: Env, explored: Explored, insn: Insn): Outcome {
   if (
     (insn.code & SOURCE.X) !== 0 ||
     (insn.src !== CALL.KFUNC && insn.off !== 0) ||
@@ -30,28 +39,21 @@ function checkCall(env: Env, explored: Explored, insn: Insn): void {
   ) {
     env.fail('EINVAL', 'BPF_CALL uses reserved fields', { kind: 'encoding' });
   }
-  if (env.cur.activeLocks > 0) {
-    const releases = insn.src === CALL.HELPER && helperPrototype(env, insn.imm)?.lock === 'release';
-    if (insn.src !== CALL.LOCAL && !releases) {
-      env.fail('EINVAL', 'function calls are not allowed while holding a lock', {
-        kind: 'lock_held',
-        detail: 'call',
-      });
-    }
+  if (env.cur.activeLocks > 0 && !isLockSafe(env, insn)) {
+    env.fail('EINVAL', 'function calls are not allowed while holding a lock', {
+      kind: 'lock_held',
+      detail: 'call',
+    });
   }
   if (insn.src === CALL.LOCAL) {
     checkSubprogCall(env, insn);
   } else if (insn.src === CALL.KFUNC) {
-    // 0 stands for a function that does not exist: such calls must be dead code, see verify.ts.
-    if (insn.imm !== 0) {
-      env.fail('EACCES', `calling kernel function ${env.request.kernelBtf?.name(insn.imm)} is not allowed`, {
-        kind: 'function_not_allowed',
-      });
-    }
+    if (checkKfuncCall(env, explored, insn)) return 'end';
   } else {
     checkHelperCall(env, explored, insn);
   }
   env.scratched.regs |= 1;
+  return 'next';
 }
 
 function checkJump(env: Env, explored: Explored, insn: Insn): Outcome {
@@ -59,7 +61,7 @@ function checkJump(env: Env, explored: Explored, insn: Insn): Outcome {
   const op = insnOp(insn.code);
   env.jumpsProcessed++;
   if (op === JMP_OP.CALL) {
-    checkCall(env, explored, insn);
+    if (checkCall(env, explored, insn) === 'end') return 'end';
   } else if (op === JMP_OP.JA) {
     if (
       (insn.code & SOURCE.X) !== 0 ||

@@ -72,13 +72,13 @@ export function destroyDynptrAt(env: Env, frameno: number, spi: number): void {
   );
 }
 
-function makeDynptr(env: Env, reg: Reg, type: DynptrType): void {
+function makeDynptr(env: Env, reg: Reg, type: DynptrType, cloneRef: number): void {
   const spi = dynptrSlot(env, reg);
   if (typeof spi === 'string') env.refuse('EINVAL', { kind: 'dynptr_place' });
   destroyDynptrAt(env, reg.frameno, spi);
   destroyDynptrAt(env, reg.frameno, spi - 1);
   const id = env.nextId();
-  const ref = type === 'ringbuf' ? acquireReference(env, env.insn) : 0;
+  const ref = type !== 'ringbuf' ? 0 : cloneRef !== 0 ? cloneRef : acquireReference(env, env.insn);
   const frame = env.cur.own(reg.frameno);
   frame.stack[spi] = { types: ALL_DYNPTR, reg: dynptrReg(type, true, id, ref) };
   frame.stack[spi - 1] = { types: ALL_DYNPTR, reg: dynptrReg(type, false, id, ref) };
@@ -130,6 +130,12 @@ export function releaseDynptr(env: Env, reg: Reg): boolean {
   return true;
 }
 
+/** `cloneRef`: the reference of the dynptr that the new one is a copy of. */
+export interface DynptrArg extends Pick<HelperArg, 'uninit' | 'rdonly'> {
+  readonly dynptr?: DynptrType;
+  readonly cloneRef?: number;
+}
+
 /**
  * Checks an argument that is a dynptr. `write` is called for the 16 bytes of one that is made, before it exists, so that
  * the stack access itself is checked.
@@ -137,7 +143,7 @@ export function releaseDynptr(env: Env, reg: Reg): boolean {
 export function checkDynptrArg(
   env: Env,
   regno: number,
-  arg: Pick<HelperArg, 'uninit' | 'rdonly' | 'dynptr'>,
+  arg: DynptrArg,
   write: (offset: number) => void,
 ): void {
   const reg = env.reg(regno);
@@ -157,7 +163,7 @@ export function checkDynptrArg(
       });
     }
     for (let i = 0; i < DYNPTR_SIZE; i += 8) write(i);
-    makeDynptr(env, env.reg(regno), arg.dynptr ?? 'local');
+    makeDynptr(env, env.reg(regno), arg.dynptr ?? 'local', arg.cloneRef ?? 0);
     return;
   }
   if (reg.type === CONST_PTR_TO_DYNPTR && !arg.rdonly) {

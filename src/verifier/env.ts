@@ -166,6 +166,10 @@ export class Env {
   /** Calls of bpf_loop: the one callback that could be inlined, or -1. */
   readonly inlineLoops = new Map<number, number>();
   arena: MapInfo | null = null;
+  /** Subprogram that runs when the program throws; 0 for none of its own. */
+  exceptionCallback = 0;
+  /** Some path throws. */
+  seenException = false;
   /** Unprivileged: masks of pointer arithmetic were computed, scalars must match exactly. */
   exploreAluLimits = false;
 

@@ -8,13 +8,17 @@ import { markPrecise, markSlotPrecise } from './backtrack.ts';
 import { checkDynptrArg, dynptrHoldsReference } from './dynptr.ts';
 import type { Env } from './env.ts';
 import { kernelStruct, structMatches } from './kernel-types.ts';
+import { inTreeCallback } from './kfunc/resolve.ts';
 import { MAX_VAR_SIZE } from './limits.ts';
 import { BPF_F_RDONLY_PROG } from './map-flags.ts';
-import { acquireLock, findLock, releaseLock } from './references.ts';
+import { acquireLock, dropNonOwning, findLock, releaseLock } from './references.ts';
 import {
   BASE_MASK,
   CONST_PTR_TO_DYNPTR,
   CONST_PTR_TO_MAP,
+  DYNPTR_MASK,
+  fieldsBehind,
+  isAllocated,
   isNull,
   isPacketPointer,
   MAYBE_NULL,
@@ -23,6 +27,8 @@ import {
   MEM_RCU,
   MEM_RDONLY,
   MEM_RINGBUF,
+  NON_OWN_REF,
+  PTR_TO_ARENA,
   PTR_TO_BTF_ID,
   PTR_TO_BUF,
   PTR_TO_CTX,
@@ -114,6 +120,8 @@ export interface CallMeta {
   subprog: number;
   kptr: SpecialField | null;
   struct: StructRef | null;
+  /** The per-CPU argument is an object of bpf_percpu_obj_new, not a variable. */
+  percpuObject: boolean;
 }
 
 export function newCallMeta(helper: HelperRow): CallMeta {
@@ -132,6 +140,7 @@ export function newCallMeta(helper: HelperRow): CallMeta {
     subprog: 0,
     kptr: null,
     struct: null,
+    percpuObject: false,
   };
 }
 
@@ -162,6 +171,7 @@ export function checkRegType(env: Env, n: number, rules: ArgRules): void {
   if (rules.rdonly) type &= ~MEM_RDONLY;
   if (rules.nullable) type &= ~MAYBE_NULL;
   if (rules.kptr) type &= ~(MEM_ALLOC | MEM_PERCPU);
+  if (rules.kind === 'mem') type &= ~DYNPTR_MASK;
   if (!accepted.includes(type)) {
     env.fail('EACCES', `R${n} type=${typeName(reg.type)} expected=${accepted.map(typeName).join(', ')}`, {
       kind: 'argument_type',
@@ -181,6 +191,10 @@ export function checkRegType(env: Env, n: number, rules: ArgRules): void {
         { kind: 'read_only', register: n, argument: n, function: rules.helperName ?? '' },
       );
     }
+    return;
+  }
+  if (isAllocated(reg.type) && rules.kptr) {
+    checkKptrType(env, rules.kptr, reg, n);
     return;
   }
   if ((reg.type & (MEM_PERCPU | MEM_ALLOC)) !== 0) return;
@@ -210,6 +224,16 @@ export function checkRegType(env: Env, n: number, rules: ArgRules): void {
   }
 }
 
+/** Flags of pointers to structs that may have a fixed offset. */
+const FIXED_OFFSET_FLAGS: ReadonlySet<number> = new Set([
+  0,
+  MEM_ALLOC,
+  PTR_TRUSTED,
+  MEM_RCU,
+  MEM_ALLOC | NON_OWN_REF,
+  MEM_ALLOC | NON_OWN_REF | MEM_RCU,
+]);
+
 /** Which pointers may be passed with an offset. */
 export function checkArgOffset(env: Env, n: number, release: boolean, dynptr: boolean): void {
   const reg = env.reg(n);
@@ -231,6 +255,7 @@ export function checkArgOffset(env: Env, n: number, release: boolean, dynptr: bo
   const flags = type & ~BASE_MASK;
   switch (base) {
     case SCALAR:
+    case PTR_TO_ARENA:
     case PTR_TO_STACK:
     case PTR_TO_PACKET:
     case PTR_TO_PACKET_META:
@@ -245,7 +270,7 @@ export function checkArgOffset(env: Env, n: number, release: boolean, dynptr: bo
       if (flags === 0 || flags === MEM_RDONLY) return;
       break;
     case PTR_TO_BTF_ID:
-      if ((flags & ~(MEM_ALLOC | PTR_TRUSTED | MEM_RCU)) === 0) {
+      if (FIXED_OFFSET_FLAGS.has(flags)) {
         checkUnmodified(env, reg, n, true);
         return;
       }
@@ -398,7 +423,7 @@ function constantKey(env: Env, key: Reg, size: number): bigint {
 }
 
 /** The pointer must point to the field of that kind of a map value. */
-function checkFieldPointer(env: Env, n: number, kind: 'timer' | 'workqueue'): void {
+export function checkFieldPointer(env: Env, n: number, kind: 'timer' | 'workqueue' | 'task_work'): void {
   const reg = env.reg(n);
   const map = reg.map!;
   const what = fieldName(kind);
@@ -444,86 +469,86 @@ function checkFieldPointer(env: Env, n: number, kind: 'timer' | 'workqueue'): vo
   }
 }
 
-function checkSpinLock(env: Env, n: number, acquire: boolean): void {
+export interface LockCall {
+  readonly acquire: boolean;
+  /** bpf_res_spin_lock. */
+  readonly res?: boolean;
+  readonly irq?: boolean;
+}
+
+/** The pointer must point to the lock of a map value or of an object; takes or releases it. */
+export function checkSpinLock(env: Env, n: number, { acquire, res, irq }: LockCall): void {
   const reg = env.reg(n);
+  const name = res ? 'bpf_res_spin' : 'bpf_spin';
+  const field = `${name}_lock`;
+  const common = { register: n, argument: n, field };
   if (reg.v.tnum.mask !== 0n) {
-    env.fail('EINVAL', `R${n} doesn't have constant offset. bpf_spin_lock has to be at the constant offset`, {
+    env.fail('EINVAL', `R${n} doesn't have constant offset. ${field} has to be at the constant offset`, {
       kind: 'argument_offset',
-      register: n,
-      argument: n,
-      field: 'bpf_spin_lock',
+      ...common,
       detail: 'variable',
     });
   }
-  const { map } = reg;
-  if (map === null)
-    env.fail('EINVAL', `local 'kptr' has no valid bpf_spin_lock`, {
+  const map = reg.type === PTR_TO_MAP_VALUE ? reg.map : null;
+  const mapName = map === null ? {} : { map: map.name };
+  if (map !== null && !map.hasBtf)
+    env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use ${field}`, {
       kind: 'argument_field',
-      register: n,
-      argument: n,
-      field: 'bpf_spin_lock',
-    });
-  if (!map.hasBtf)
-    env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use bpf_spin_lock`, {
-      kind: 'argument_field',
-      register: n,
-      argument: n,
-      map: map.name,
-      field: 'bpf_spin_lock',
+      ...common,
+      ...mapName,
       detail: 'no types',
     });
-  const field = map.specialFields?.find((f) => f.kind === 'spin_lock');
-  if (field === undefined)
-    env.fail('EINVAL', `map '${map.name}' has no valid bpf_spin_lock`, {
-      kind: 'argument_field',
-      register: n,
-      argument: n,
-      map: map.name,
-      field: 'bpf_spin_lock',
-    });
+  const lock = fieldsBehind(reg).find(({ kind }) => kind === (res ? 'res_spin_lock' : 'spin_lock'));
+  if (lock === undefined) {
+    const what = map === null ? `local 'kptr'` : `map '${map.name}'`;
+    env.fail('EINVAL', `${what} has no valid ${field}`, { kind: 'argument_field', ...common, ...mapName });
+  }
   const at = BigInt.asIntN(64, reg.v.tnum.value) + BigInt(reg.off);
-  if (BigInt(field.offset) !== at) {
-    env.fail('EINVAL', `off ${at} doesn't point to 'struct bpf_spin_lock' that is at ${field.offset}`, {
+  if (BigInt(lock.offset) !== at) {
+    env.fail('EINVAL', `off ${at} doesn't point to 'struct ${field}' that is at ${lock.offset}`, {
       kind: 'argument_field',
-      register: n,
-      argument: n,
-      map: map.name,
-      field: 'bpf_spin_lock',
+      ...common,
+      ...mapName,
       offset: Number(at),
-      limit: field.offset,
+      limit: lock.offset,
       detail: 'other place',
     });
   }
   const { cur } = env;
+  const object: object = map ?? reg.struct?.btf ?? cur;
+  const kind = !res ? 'lock' : irq ? 'res_lock_irq' : 'res_lock';
   if (acquire) {
-    if (cur.activeLocks > 0)
+    if (!res && cur.refs.some((ref) => ref.kind === 'lock'))
       env.fail('EINVAL', 'Locking two bpf_spin_locks are not allowed', { kind: 'lock_twice' });
-    acquireLock(env, 'lock', reg.id, map);
+    if (res && findLock(cur, ['res_lock', 'res_lock_irq'], reg.id, object) !== undefined)
+      env.fail('EINVAL', 'Acquiring the same lock again, AA deadlock detected', { kind: 'lock_twice' });
+    acquireLock(env, kind, reg.id, object);
     return;
   }
   if (cur.activeLocks === 0)
-    env.fail('EINVAL', 'bpf_spin_unlock without taking a lock', {
+    env.fail('EINVAL', `${name}_unlock without taking a lock`, {
       kind: 'lock_mismatch',
       detail: 'none is held',
     });
-  if (findLock(cur, ['lock'], reg.id, map) === undefined)
-    env.fail('EINVAL', 'bpf_spin_unlock of different lock', {
+  if (findLock(cur, [kind], reg.id, object) === undefined)
+    env.fail('EINVAL', `${name}_unlock of different lock`, {
       kind: 'lock_mismatch',
       detail: 'another lock is held',
     });
-  if (reg.id !== cur.activeLockId || map !== cur.activeLockObject) {
-    env.fail('EINVAL', 'bpf_spin_unlock cannot be out of order', {
+  if (reg.id !== cur.activeLockId || object !== cur.activeLockObject) {
+    env.fail('EINVAL', `${name}_unlock cannot be out of order`, {
       kind: 'lock_mismatch',
       detail: 'another lock was taken later',
     });
   }
-  releaseLock(cur, 'lock', reg.id, map);
+  releaseLock(cur, kind, reg.id, object);
+  dropNonOwning(env);
 }
 
 function checkKptrDest(env: Env, n: number, meta: CallMeta): void {
   const reg = env.reg(n);
   const { map } = reg;
-  if (map !== null) {
+  if (map !== null && !isAllocated(reg.type)) {
     if (!map.hasBtf)
       env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use bpf_kptr_xchg`, {
         kind: 'argument_field',
@@ -544,7 +569,7 @@ function checkKptrDest(env: Env, n: number, meta: CallMeta): void {
       detail: 'variable',
     });
   }
-  const fields = map?.specialFields?.filter(isKptr) ?? [];
+  const fields = fieldsBehind(reg).filter((field) => isKptr(field) && field.kind !== 'uptr');
   if (fields.length === 0)
     env.fail('EINVAL', `R${n} has no valid kptr`, {
       kind: 'argument_field',
@@ -576,7 +601,7 @@ function checkKptrDest(env: Env, n: number, meta: CallMeta): void {
 }
 
 /** A string in a frozen read-only map, whose end is known. */
-function checkConstString(env: Env, n: number): void {
+export function checkConstString(env: Env, n: number): void {
   const reg = env.reg(n);
   const map = reg.map!;
   if ((map.flags & BPF_F_RDONLY_PROG) === 0 || !map.frozen) {
@@ -744,9 +769,16 @@ function checkKind(env: Env, n: number, kind: ArgKind, arg: HelperArg, meta: Cal
           argument: n,
         });
       meta.struct = reg.struct;
+      meta.percpuObject = (reg.type & MEM_RCU) !== 0;
       break;
     case 'spin_lock':
-      checkSpinLock(env, n, helper.lock === 'acquire');
+      if (inTreeCallback(env)) {
+        env.fail('EACCES', "can't spin_{lock,unlock} in rbtree cb", {
+          kind: 'lock_mismatch',
+          detail: 'callback',
+        });
+      }
+      checkSpinLock(env, n, { acquire: helper.lock === 'acquire' });
       break;
     case 'timer':
       checkFieldPointer(env, n, 'timer');

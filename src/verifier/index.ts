@@ -5,4 +5,5 @@
 
 export * from './domain/index.ts';
 export { explain, REASONS } from './explain/index.ts';
+export { findSpecialFields, objectFields } from './special-fields.ts';
 export { verify } from './verify.ts';

@@ -16,6 +16,7 @@ import { successors } from './cfg.ts';
 import { isHelperCall } from './check-structure.ts';
 import type { Env } from './env.ts';
 import { helperPrototype } from './helper-table.ts';
+import { kfuncOf } from './kfunc/resolve.ts';
 
 const ALL = 0xffff;
 const CALLER_SAVED = 0x3f;
@@ -57,7 +58,9 @@ function defUse(env: Env, insn: Insn): readonly [def: number, use: number] {
           return [0, 1];
         case JMP_OP.CALL: {
           const row = isHelperCall(insn) ? helperPrototype(env, insn.imm) : null;
-          const params = row === null ? 5 : row.args.length;
+          const kfunc = kfuncOf(env, insn);
+          const known = kfunc?.row ? kfunc.proto.params.length : 5;
+          const params = row === null ? Math.min(known, 5) : row.args.length;
           return [CALLER_SAVED, ((1 << (params + 1)) - 1) & ~1];
         }
         default:

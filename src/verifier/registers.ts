@@ -7,7 +7,7 @@
  * Names and their order in text are those of the kernel's log (6.18).
  */
 import type { Btf } from '../btf/index.ts';
-import type { MapInfo } from '../contracts/maps.ts';
+import type { MapInfo, SpecialField } from '../contracts/maps.ts';
 import { constant, type Link, type Scalar, unknown } from './domain/index.ts';
 
 /** Base kinds: the low byte of `Reg.type`. */
@@ -48,6 +48,9 @@ export const MEM_ALLOC = 1 << 16;
 export const DYNPTR_PACKET = 1 << 17;
 /** A pointer into a list or tree that owns the object: good only while the lock is held. */
 export const NON_OWN_REF = 1 << 18;
+/** The memory is a slice of a dynptr of other memory. */
+export const DYNPTR_MEMORY = 1 << 19;
+export const DYNPTR_MASK = DYNPTR_PACKET | DYNPTR_MEMORY;
 
 export const BASE_MASK = 0xff;
 
@@ -102,6 +105,8 @@ export interface StructRef {
   readonly id: number;
   /** Of the kernel, not of the program. */
   readonly kernel: boolean;
+  /** Special fields of objects of the program's own types. */
+  readonly fields?: readonly SpecialField[];
 }
 
 export type DynptrType = 'local' | 'ringbuf' | 'skb' | 'xdp' | 'skb_meta';
@@ -291,7 +296,7 @@ export function isNull(reg: Reg): boolean {
   return reg.type === SCALAR && reg.v.tnum.mask === 0n && reg.v.tnum.value === 0n;
 }
 
-const TRUSTED_FLAGS = PTR_TRUSTED | MEM_ALLOC;
+const TRUSTED_FLAGS = PTR_TRUSTED | MEM_ALLOC | NON_OWN_REF;
 
 export function isTrusted(reg: Reg): boolean {
   if (reg.refObjId !== 0) return true;
@@ -334,7 +339,18 @@ export function hasSpecialField(map: MapInfo | null, ...kinds: readonly string[]
   return map?.specialFields?.some((field) => kinds.includes(field.kind)) ?? false;
 }
 
-/** Whether two pointers to the same map value must be told apart, because of the lock in it. */
+/** An object of the program's own type, from bpf_obj_new and its like. */
+export function isAllocated(type: number): boolean {
+  return (type & BASE_MASK) === PTR_TO_BTF_ID && (type & MEM_ALLOC) !== 0;
+}
+
+/** Special fields of what the pointer points to (kernel: reg_btf_record). */
+export function fieldsBehind(reg: Reg): readonly SpecialField[] {
+  if (reg.type === PTR_TO_MAP_VALUE) return reg.map?.specialFields ?? [];
+  return isAllocated(reg.type) ? (reg.struct?.fields ?? []) : [];
+}
+
+/** Whether pointers to such a thing must be told apart, because of the lock in it. */
 export function mayPointToSpinLock(reg: Reg): boolean {
-  return reg.type === PTR_TO_MAP_VALUE && hasSpecialField(reg.map, 'spin_lock');
+  return fieldsBehind(reg).some(({ kind }) => kind === 'spin_lock' || kind === 'res_spin_lock');
 }

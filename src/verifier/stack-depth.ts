@@ -5,6 +5,7 @@
 import { isMayGoto } from './cfg.ts';
 import { isPseudoCall, isPseudoFunc } from './check-structure.ts';
 import type { Env } from './env.ts';
+import { kfuncOf } from './kfunc/resolve.ts';
 import { MAX_FRAMES, STACK_LIMIT } from './state.ts';
 
 /** Frames from this size on get a stack of their own where the program type may have one. */
@@ -68,11 +69,28 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
     for (; i < end; i++) {
       const insn = insns[i]!;
       const call = isPseudoCall(insn);
+      if (kfuncOf(env, insn)?.row?.throws) {
+        const inside =
+          subprogs[index]!.isCallback || returns.some((frame) => subprogs[frame.subprog]!.isCallback);
+        if (!inside) continue;
+        env.fail('EINVAL', `bpf_throw kfunc (insn ${i}) cannot be called from callback subprog ${index}`, {
+          kind: 'callback',
+          at: i,
+          detail: 'throws',
+        });
+      }
       if (!call && !isPseudoFunc(insn)) continue;
       const target = i + insn.imm + 1;
       const callee = env.subprogStartingAt(target);
       // Asynchronous callbacks run on a stack of their own.
       if (subprogs[callee]!.isAsyncCallback && !call) continue;
+      if (callee === env.exceptionCallback && callee !== 0) {
+        env.fail('EINVAL', `insn ${i} cannot call exception cb directly`, {
+          kind: 'callback',
+          at: i,
+          detail: 'exception',
+        });
+      }
       returns.push({ insn: i + 1, subprog: index });
       i = target;
       index = callee;
@@ -90,7 +108,17 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
       break;
     }
     if (called) continue;
-    if (tailCallBelow) for (const frame of returns) subprogs[frame.subprog]!.tailCallReachable = true;
+    if (tailCallBelow) {
+      for (const frame of returns) {
+        if (frame.subprog === env.exceptionCallback && frame.subprog !== 0) {
+          env.fail('EINVAL', 'cannot tail call within exception cb', {
+            kind: 'callback',
+            detail: 'exception',
+          });
+        }
+        subprogs[frame.subprog]!.tailCallReachable = true;
+      }
+    }
     const back = returns.pop();
     if (back === undefined) return;
     if (modes[index] !== PRIVATE) depth -= rounded(subprogs[index]!.stackDepth);

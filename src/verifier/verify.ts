@@ -95,7 +95,14 @@ function checkFunction(env: Env, index: number): void {
     frame.regs[1] = pointerReg(PTR_TO_CTX);
   } else {
     env.verbose(`Validating ${env.subprogs[index]!.name}() func#${index}...\n`);
-    prepareArgs(env, index).forEach((arg, i) => {
+    const args = prepareArgs(env, index);
+    if (index === env.exceptionCallback && (args.length !== 1 || args[0]!.kind !== 'scalar')) {
+      env.fail('EINVAL', 'exception cb only supports single integer argument', {
+        kind: 'callback',
+        detail: 'exception',
+      });
+    }
+    args.forEach((arg, i) => {
       frame.regs[i + 1] = argReg(env, arg);
     });
   }
@@ -106,6 +113,8 @@ function checkFunction(env: Env, index: number): void {
 
 /** Global functions that were called: each is verified for any arguments that its prototype allows. */
 function checkGlobals(env: Env): void {
+  // What handles exceptions is taken to be called always.
+  if (env.exceptionCallback !== 0) env.subprogs[env.exceptionCallback]!.called = true;
   for (let again = true; again; ) {
     again = false;
     env.subprogs.forEach((subprog, i) => {
@@ -184,7 +193,7 @@ function writeStats(env: Env, stats: VerifyStats): void {
 }
 
 function subprogInfos(env: Env): SubprogInfo[] {
-  return env.subprogs.map((subprog) => ({
+  return env.subprogs.map((subprog, i) => ({
     start: subprog.start,
     end: subprog.end,
     stackDepth: subprog.stackDepth,
@@ -192,6 +201,7 @@ function subprogInfos(env: Env): SubprogInfo[] {
     ...(subprog.linkage === 'global' ? { isGlobal: true } : {}),
     ...(subprog.callbackShape === undefined ? {} : { callbackShape: subprog.callbackShape }),
     ...(subprog.hasTailCall ? { hasTailCall: true } : {}),
+    ...(i !== 0 && i === env.exceptionCallback ? { exceptionCallback: true } : {}),
   }));
 }
 

@@ -8,12 +8,12 @@ import { type MapTypeRow, mapCreateError, mapTypeById } from '../../spec/index.t
 import { BPF_MAP_FLAGS, BPF_UPDATE_FLAGS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError } from '../../util/errors.ts';
+import { findSpecialFields } from '../../verifier/index.ts';
 import { holds } from '../credentials.ts';
 import type { Machine } from '../machine.ts';
 import { mapResolver } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, type MapParts } from '../objects.ts';
-import { findSpecialFields } from '../special-fields.ts';
 
 const { BPF_F_RDONLY, BPF_F_WRONLY } = BPF_MAP_FLAGS;
 
@@ -42,7 +42,9 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   const inner = type.holds === 'map' ? innerTemplate(machine, attr) : undefined;
   const id = machine.maps.reserve();
   const special =
-    btf === undefined || btf.valueTypeId === 0 ? [] : findSpecialFields(btf.object.btf, btf.valueTypeId);
+    btf === undefined || btf.valueTypeId === 0
+      ? []
+      : findSpecialFields(btf.object.btf, btf.valueTypeId, machine.kernelBtf);
   const params: MapCreateParams = {
     id,
     name,

@@ -23,6 +23,7 @@ import { widenImprecise } from '../prune.ts';
 import { dropReference } from '../references.ts';
 import {
   baseId,
+  isAllocated,
   isNotNull,
   isPacketPointerOrEnd,
   linkedScalar,
@@ -49,7 +50,9 @@ function settleNull(state: VState, n: number, isNullBranch: boolean): void {
   if (refObjId !== 0 && refObjId === id && isNullBranch) dropReference(state, id);
   state.mapRegs((reg) => {
     if (!reg.maybeNull || reg.id !== id) return reg;
-    if (reg.v.smin !== 0n || reg.v.smax !== 0n || reg.off !== 0) return reg;
+    if (reg.v.smin !== 0n || reg.v.smax !== 0n) return reg;
+    // Nodes of lists and trees come with the offset that they have in their object.
+    if (reg.off !== 0 && !isAllocated(reg.type)) return reg;
     if (isNullBranch) return ZERO_REG;
     const valid = notNull(reg);
     return mayPointToSpinLock(valid) ? valid : valid.with({ id: 0 });

@@ -298,7 +298,7 @@ function typedResult(env: Env, meta: CallMeta, flags: number): Reg {
 }
 
 /** This processor's copy of a per-CPU variable or object. */
-function percpuResult(env: Env, meta: CallMeta, flags: number): Reg {
+function percpuResult(meta: CallMeta, flags: number): Reg {
   const struct = meta.struct!;
   const kind = struct.btf?.kind(struct.btf.resolve(struct.id)) ?? 'struct';
   if (kind !== 'struct' && kind !== 'union') {
@@ -331,7 +331,7 @@ function result(env: Env, meta: CallMeta): Reg {
     case 'ringbuf_mem':
       return pointerReg(PTR_TO_MEM | MEM_RINGBUF | flags, { raw: Number(meta.memSize) });
     case 'mem_or_btf_id':
-      return percpuResult(env, meta, flags);
+      return percpuResult(meta, flags);
     case 'btf_id':
       return typedResult(env, meta, flags);
   }

@@ -4,6 +4,7 @@
  * prepare_func_exit, check_return_code.
  */
 import type { Insn } from '../../contracts/insn.ts';
+import { returnsVoid } from '../attach-target.ts';
 import { markPrecise } from '../backtrack.ts';
 import type { Env } from '../env.ts';
 import type { Explored } from '../explored.ts';
@@ -26,7 +27,9 @@ function callGlobal(env: Env, index: number): void {
       { kind: 'lock_held', function: subprog.name, detail: 'global function' },
     );
   }
-  if (subprog.mightSleep && !env.cur.sleepable) {
+  const { activeRcuLock, activePreemptLocks, activeIrqId, sleepable } = env.cur;
+  const atomic = activeRcuLock || activePreemptLocks > 0 || activeIrqId !== 0 || !sleepable;
+  if (subprog.mightSleep && atomic) {
     env.fail(
       'EINVAL',
       'global functions that may sleep are not allowed in non-sleepable context,\n' +
@@ -74,15 +77,16 @@ export function checkSubprogCall(env: Env, insn: Insn): void {
   }
 }
 
-function failRange(env: Env, reg: Reg, range: RetvalRange, when: string): never {
-  let text = `${when} the register R0 has`;
+function failRange(env: Env, n: number, range: RetvalRange, when: string): never {
+  const reg = env.reg(n);
+  let text = `${when} the register R${n} has`;
   const known: string[] = [];
   if (reg.v.smin > -0x8000_0000_0000_0000n) known.push(` smin=${reg.v.smin}`);
   if (reg.v.smax < 0x7fff_ffff_ffff_ffffn) known.push(` smax=${reg.v.smax}`);
   text += known.length === 0 ? ' unknown scalar value' : known.join('');
   env.fail('EINVAL', `${text} should have been in [${range.min}, ${range.max}]`, {
     kind: 'return_range',
-    register: 0,
+    register: n,
     min: range.min,
     max: range.max,
     detail: when,
@@ -113,7 +117,7 @@ export function returnToCaller(env: Env, explored: Explored): void {
         given: typeName(r0.type),
       });
     markPrecise(env, 0);
-    if (!within(callee.callbackRange, r0)) failRange(env, r0, callee.callbackRange, 'At callback return');
+    if (!within(callee.callbackRange, r0)) failRange(env, 0, callee.callbackRange, 'At callback return');
     // The helper decides again whether there is another round.
     env.insn = callee.callsite;
   } else {
@@ -143,14 +147,21 @@ function wantedRange(env: Env): RetvalRange | null {
   return rule ?? null;
 }
 
-function checkReturnCode(env: Env): void {
+/** Code that a program throws, where it has no function that handles exceptions: it becomes the result. */
+export function checkThrownCode(env: Env): void {
+  checkReturnCode(env, 1);
+}
+
+function checkReturnCode(env: Env, n: number): void {
   const frame = env.cur.frames[0]!;
-  const isSubprog = frame.subprog !== 0;
-  const r0 = env.readReg(0);
+  const handler = frame.subprog !== 0 && frame.subprog === env.exceptionCallback;
+  const isSubprog = frame.subprog !== 0 && !handler;
+  if (!isSubprog && !frame.inAsyncCallback && returnsVoid(env)) return;
+  const r0 = env.readReg(n);
   if (env.isLeak(r0))
-    env.fail('EACCES', 'R0 leaks addr as return value', {
+    env.fail('EACCES', `R${n} leaks addr as return value`, {
       kind: 'pointer_leak',
-      register: 0,
+      register: n,
       detail: 'return value',
     });
   let when = 'At program exit';
@@ -160,11 +171,15 @@ function checkReturnCode(env: Env): void {
     range = frame.callbackRange;
   } else if (isSubprog) {
     if (r0.type !== SCALAR) {
-      env.fail('EINVAL', `At subprogram exit the register R0 is not a scalar value (${typeName(r0.type)})`, {
-        kind: 'return_pointer',
-        register: 0,
-        given: typeName(r0.type),
-      });
+      env.fail(
+        'EINVAL',
+        `At subprogram exit the register R${n} is not a scalar value (${typeName(r0.type)})`,
+        {
+          kind: 'return_pointer',
+          register: n,
+          given: typeName(r0.type),
+        },
+      );
     }
     return;
   } else {
@@ -172,15 +187,15 @@ function checkReturnCode(env: Env): void {
   }
   if (range === null) return;
   if (r0.type !== SCALAR)
-    env.fail('EINVAL', `${when} the register R0 is not a known value (${typeName(r0.type)})`, {
+    env.fail('EINVAL', `${when} the register R${n} is not a known value (${typeName(r0.type)})`, {
       kind: 'return_pointer',
-      register: 0,
+      register: n,
       given: typeName(r0.type),
       min: range.min,
       max: range.max,
     });
-  markPrecise(env, 0);
-  if (!within(range, r0)) failRange(env, r0, range, when);
+  markPrecise(env, n);
+  if (!within(range, r0)) failRange(env, n, range, when);
 }
 
 /** BPF_EXIT: true where the path ends, false where it goes on in the caller. */
@@ -190,6 +205,6 @@ export function checkExit(env: Env, explored: Explored): boolean {
     returnToCaller(env, explored);
     return false;
   }
-  checkReturnCode(env);
+  checkReturnCode(env, 0);
   return true;
 }

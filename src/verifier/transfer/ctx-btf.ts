@@ -2,7 +2,8 @@
  * Contexts of programs that attach to a BTF-typed function: the words are its arguments, and the kernel's BTF says what each
  * of them is. Kernel 6.18: btf_ctx_access.
  */
-import type { Btf, BtfFuncProto } from '../../btf/index.ts';
+import type { Btf } from '../../btf/index.ts';
+import { type AttachTarget, attachTarget } from '../attach-target.ts';
 import type { Env } from '../env.ts';
 import { attachTypeName } from '../helper-table.ts';
 import { kernelStructById } from '../kernel-types.ts';
@@ -19,31 +20,6 @@ import {
 } from '../registers.ts';
 import { ERROR_TRACEPOINT_ARGS, ITER_ARGS, NULLABLE_TRACEPOINT_ARGS } from './ctx-args.ts';
 
-interface Target {
-  readonly btf: Btf;
-  readonly proto: BtfFuncProto;
-  readonly name: string;
-  /** Arguments that the context does not show (the tracepoint's own data). */
-  readonly skip: number;
-}
-
-function targetOf(env: Env): Target | null {
-  const { kernelBtf, attachBtfId } = env.request;
-  if (kernelBtf === undefined || attachBtfId === undefined || attachBtfId === 0) return null;
-  let type = kernelBtf.type(attachBtfId);
-  const name = ('name' in type ? type.name : '').replace(/^btf_trace_/, '');
-  let skip = 0;
-  if (type.kind === 'typedef') {
-    // btf_trace_NAME: a pointer to the tracepoint's callback, whose first argument is its private data.
-    type = kernelBtf.resolved(type.type);
-    if (type.kind === 'ptr') type = kernelBtf.resolved(type.type);
-    skip = 1;
-  } else if (type.kind === 'func') {
-    type = kernelBtf.type(type.type);
-  }
-  return type.kind === 'func_proto' ? { btf: kernelBtf, proto: type, name, skip } : null;
-}
-
 /** Attach types whose return value is behind the last argument. */
 const SHOWS_RETURN = new Set(['TRACE_FEXIT', 'LSM_MAC', 'LSM_CGROUP', 'MODIFY_RETURN']);
 
@@ -51,7 +27,7 @@ const SHOWS_RETURN = new Set(['TRACE_FEXIT', 'LSM_MAC', 'LSM_CGROUP', 'MODIFY_RE
 const TRUSTED = new Set(['TRACE_RAW_TP', 'TRACE_ITER', 'LSM_MAC']);
 
 interface Argument {
-  readonly target: Target;
+  readonly target: AttachTarget;
   readonly index: number;
   readonly name: string;
   /** Type id of what the argument points to. */
@@ -74,8 +50,10 @@ function pointerFlags(env: Env, arg: Argument): number {
     const kind = ITER_ARGS[name.replace(/^bpf_iter_/, '')]?.[arg.name];
     if (kind !== undefined) return MAYBE_NULL | (kind === 'trusted' ? PTR_TRUSTED : 0);
   }
-  let flags = attachType !== undefined && TRUSTED.has(attachType) ? PTR_TRUSTED : 0;
-  if (arg.name.endsWith('__nullable')) flags |= MAYBE_NULL;
+  const alive = env.progTypeName === 'struct_ops' || (attachType !== undefined && TRUSTED.has(attachType));
+  let flags = alive ? PTR_TRUSTED : 0;
+  const stubName = arg.target.stub?.params[arg.index]?.name ?? '';
+  if (arg.name.endsWith('__nullable') || stubName.endsWith('__nullable')) flags |= MAYBE_NULL;
   if (attachType === 'TRACE_RAW_TP' && NULLABLE_TRACEPOINT_ARGS[name]?.includes(arg.index))
     flags |= MAYBE_NULL;
   return flags | tagFlags(arg.target.btf, arg.pointee);
@@ -127,7 +105,7 @@ function loadPointer(env: Env, arg: Argument, value: number, off: number): void 
 
 /** Loads argument `off / 8` into register `value`. */
 export function accessBtfArgument(env: Env, off: number, size: number, value: number): void {
-  const target = targetOf(env);
+  const target = attachTarget(env);
   if (target === null)
     env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`, {
       kind: 'context_access',

@@ -6,18 +6,23 @@ import { CLASS, insnClass, insnMode, MODE } from '../../asm/opcodes.ts';
 import type { MapInfo, SpecialField } from '../../contracts/maps.ts';
 import { constant } from '../domain/index.ts';
 import type { Env } from '../env.ts';
-import { kernelStruct, structMatches } from '../kernel-types.ts';
+import { fieldStruct, structIs } from '../kernel-types.ts';
 import { BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG } from '../map-flags.ts';
 import {
   BASE_MASK,
   isNull,
   MAYBE_NULL,
+  MEM_ALLOC,
+  MEM_PERCPU,
   MEM_RCU,
+  NON_OWN_REF,
   PTR_TO_BTF_ID,
+  PTR_TO_MEM,
   PTR_TRUSTED,
   PTR_UNTRUSTED,
   pointerReg,
   type Reg,
+  type StructRef,
   scalarReg,
   typeName,
   UNKNOWN_REG,
@@ -26,6 +31,9 @@ import { checkRegion, checkUnmodified } from './pointer-checks.ts';
 
 const FIELD_NAMES: Readonly<Record<SpecialField['kind'], string>> = {
   spin_lock: 'bpf_spin_lock',
+  res_spin_lock: 'bpf_res_spin_lock',
+  task_work: 'bpf_task_work',
+  uptr: 'uptr',
   timer: 'bpf_timer',
   kptr_untrusted: 'kptr',
   kptr_ref: 'kptr',
@@ -43,7 +51,7 @@ export function fieldName(kind: SpecialField['kind']): string {
 }
 
 export function isKptr(field: SpecialField): boolean {
-  return field.kind === 'kptr_untrusted' || field.kind === 'kptr_ref' || field.kind === 'kptr_percpu';
+  return field.kind.startsWith('kptr_') || field.kind === 'uptr';
 }
 
 /** Loads or stores that the map's flags forbid. */
@@ -154,15 +162,23 @@ const RCU_STRUCTS = new Set([
   'bpf_crypto_ctx',
 ]);
 
-function loadedKptrFlags(env: Env, field: SpecialField): number {
+function loadedKptrFlags(env: Env, field: SpecialField, struct: StructRef): number {
   const rcu =
-    field.kind === 'kptr_percpu' || (field.kind === 'kptr_ref' && RCU_STRUCTS.has(field.target ?? ''));
-  return rcu && inRcuSection(env) ? MAYBE_NULL | MEM_RCU : MAYBE_NULL | PTR_UNTRUSTED;
+    field.kind === 'kptr_percpu' ||
+    (field.kind === 'kptr_ref' && (!struct.kernel || RCU_STRUCTS.has(struct.name)));
+  if (!rcu || !inRcuSection(env)) return MAYBE_NULL | PTR_UNTRUSTED;
+  const node = struct.fields?.some(({ kind }) => kind === 'list_node' || kind === 'rb_node') === true;
+  const memory = field.kind === 'kptr_percpu' ? MEM_PERCPU : struct.kernel ? 0 : MEM_ALLOC;
+  return MAYBE_NULL | MEM_RCU | memory | (node ? NON_OWN_REF : 0);
 }
 
 /** Refuses a pointer that does not match what the field holds. */
 export function checkKptrType(env: Env, field: SpecialField, reg: Reg, n: number): void {
-  const allowed = MAYBE_NULL | PTR_TRUSTED | MEM_RCU | (field.kind === 'kptr_untrusted' ? PTR_UNTRUSTED : 0);
+  const wanted = fieldStruct(env, field);
+  const allowed =
+    reg.struct?.kernel === false
+      ? MAYBE_NULL | MEM_ALLOC | (field.kind === 'kptr_percpu' ? MEM_PERCPU : 0)
+      : MAYBE_NULL | PTR_TRUSTED | MEM_RCU | (field.kind === 'kptr_untrusted' ? PTR_UNTRUSTED : 0);
   const target = field.target ?? '';
   const flags = reg.type & ~BASE_MASK;
   let name = '';
@@ -170,7 +186,7 @@ export function checkKptrType(env: Env, field: SpecialField, reg: Reg, n: number
     name = reg.struct?.name ?? '';
     checkUnmodified(env, reg, n, true);
     const strict = field.kind !== 'kptr_untrusted';
-    if (structMatches(env, reg.struct, reg.off, target, strict)) return;
+    if (reg.struct !== null && structIs(reg.struct, reg.off, wanted, strict)) return;
   }
   const plain = typeName(PTR_TO_BTF_ID);
   const untrusted =
@@ -197,18 +213,22 @@ function accessKptr(env: Env, field: SpecialField, value: number): void {
     });
   }
   if (cls !== CLASS.LDX && field.kind !== 'kptr_untrusted') {
-    env.fail('EACCES', 'store to referenced kptr disallowed', {
+    const what = field.kind === 'uptr' ? 'uptr' : 'referenced kptr';
+    env.fail('EACCES', `store to ${what} disallowed`, {
       kind: 'kptr_access',
       write: true,
       detail: 'store',
     });
   }
   if (cls === CLASS.LDX) {
-    const flags = loadedKptrFlags(env, field);
-    env.setReg(
-      value,
-      pointerReg(PTR_TO_BTF_ID | flags, { struct: kernelStruct(env, field.target ?? ''), id: env.nextId() }),
-    );
+    const struct = fieldStruct(env, field);
+    if (field.kind === 'uptr') {
+      const raw = struct.btf?.sizeOf(struct.id) ?? 0;
+      env.setReg(value, pointerReg(PTR_TO_MEM | MAYBE_NULL, { raw, id: env.nextId() }));
+      return;
+    }
+    const flags = loadedKptrFlags(env, field, struct);
+    env.setReg(value, pointerReg(PTR_TO_BTF_ID | flags, { struct, id: env.nextId() }));
   } else if (cls === CLASS.STX) {
     const reg = env.reg(value);
     if (!isNull(reg)) checkKptrType(env, field, reg, value);
