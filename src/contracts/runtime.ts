@@ -24,6 +24,8 @@ export interface Task {
 export interface Clock {
   /** Nanoseconds, as pairs of halves would need bigint: split by the helper. */
   monotonic(): bigint;
+  /** The same as a number, in whole nanoseconds; NaN where somebody has set a time that a number may not hold. */
+  monotonicNumber(): number;
   boottime(): bigint;
   realtime(): bigint;
   tai(): bigint;

@@ -1,24 +1,28 @@
 /** Helpers about the machine and the process that runs: time, random numbers, processors, ids. */
 import { kernelAddress } from '../memory/index.ts';
 import { ERRNO, utf8 } from '../util/index.ts';
-import type { HelperFamily } from './types.ts';
+import type { HelperFamily, HelperMaker } from './types.ts';
 
 /** Inode number of a cgroup hierarchy's root. */
 const ROOT_CGROUP = 1;
 
+/** Programs take the time often, and a bigint costs more than the clock. */
+const monotonic: HelperMaker = ({ env, returnU64, returnHalves }) => {
+  const { clock } = env;
+  return () => {
+    const now = clock.monotonicNumber();
+    if (Number.isNaN(now)) returnU64(clock.monotonic());
+    else returnHalves(now, now / 2 ** 32);
+  };
+};
+
 export const MACHINE_HELPERS: HelperFamily = {
-  bpf_ktime_get_ns:
-    ({ env, returnU64 }) =>
-    () =>
-      returnU64(env.clock.monotonic()),
+  bpf_ktime_get_ns: monotonic,
   bpf_ktime_get_boot_ns:
     ({ env, returnU64 }) =>
     () =>
       returnU64(env.clock.boottime()),
-  bpf_ktime_get_coarse_ns:
-    ({ env, returnU64 }) =>
-    () =>
-      returnU64(env.clock.monotonic()),
+  bpf_ktime_get_coarse_ns: monotonic,
   bpf_ktime_get_tai_ns:
     ({ env, returnU64 }) =>
     () =>

@@ -4,12 +4,11 @@ import { BPF_HDR_START_OFF } from '../uapi/index.ts';
 import { ERRNO } from '../util/index.ts';
 import { csumDiff, csumReplace2, csumReplace4, csumReplaceByDiff, type MemoryRange } from './checksum.ts';
 import { flowHash } from './flow-hash.ts';
-import { loadBytes, packetRange, storeBytes } from './packet-bytes.ts';
+import { packetRange } from './packet-bytes.ts';
 import type { HelperContext, HelperFamily } from './types.ts';
 
 const FAULT = -ERRNO.EFAULT;
 const INVALID = -ERRNO.EINVAL;
-const STORE_FLAGS = 3; // BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH
 const FIELD_MASK = 0xf; // BPF_F_HDR_FIELD_MASK
 const MARK_MANGLED_0 = 32;
 const MARK_ENFORCE = 64;
@@ -66,7 +65,7 @@ function replaceChecksum(context: HelperContext, allowed: number) {
 }
 
 export const SKB_HELPERS: HelperFamily = {
-  bpf_skb_load_bytes: (context) => loadBytes(context, () => FAULT, true),
+  bpf_skb_load_bytes: ({ module }) => module.wasm.skb_load_bytes,
 
   bpf_skb_load_bytes_relative: (context) => {
     const { env, memory, valid } = context;
@@ -92,11 +91,7 @@ export const SKB_HELPERS: HelperFamily = {
     };
   },
 
-  bpf_skb_store_bytes: (context) => {
-    const store = storeBytes(context, () => FAULT);
-    return (ctx, offset, from, size, flags, high) =>
-      high !== 0 || (flags & ~STORE_FLAGS) !== 0 ? INVALID : store(ctx, offset, from, size);
-  },
+  bpf_skb_store_bytes: ({ module }) => module.wasm.skb_store_bytes,
 
   bpf_skb_pull_data: ({ env }) => {
     return (ctx, length) => (length >>> 0 > env.packets.data(ctx).length ? -ERRNO.ENOMEM : 0);

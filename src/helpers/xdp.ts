@@ -1,11 +1,5 @@
 /** Helpers on XDP frames (net/core/filter.c). Frames are linear: there are no fragments. */
-import { ERRNO } from '../util/index.ts';
-import { loadBytes, type Refusal, storeBytes } from './packet-bytes.ts';
 import type { HelperFamily } from './types.ts';
-
-/** Largest offset that an access by copy may have. */
-const MAX_OFFSET = 0xffff;
-const outside: Refusal = (offset) => (offset > MAX_OFFSET ? -ERRNO.EFAULT : -ERRNO.EINVAL);
 
 const XDP_ABORTED = 0;
 const XDP_REDIRECT = 4;
@@ -27,8 +21,8 @@ export const XDP_HELPERS: HelperFamily = {
     ({ env }) =>
     (ctx, delta) =>
       env.packets.adjustMeta(ctx, delta | 0),
-  bpf_xdp_load_bytes: (context) => loadBytes(context, outside, false),
-  bpf_xdp_store_bytes: (context) => storeBytes(context, outside),
+  bpf_xdp_load_bytes: ({ module }) => module.wasm.xdp_load_bytes,
+  bpf_xdp_store_bytes: ({ module }) => module.wasm.xdp_store_bytes,
   bpf_xdp_get_buff_len: ({ env, returnHalves }) => {
     return (ctx) => returnHalves(env.packets.data(ctx).length, 0);
   },

@@ -19,6 +19,9 @@ export class KernelClock implements Clock {
   monotonic(): bigint {
     return this.#fixed ?? BigInt(Math.round(performance.now() * 1e6));
   }
+  monotonicNumber(): number {
+    return this.#fixed === undefined ? Math.round(performance.now() * 1e6) : Number.NaN;
+  }
   boottime(): bigint {
     return this.monotonic();
   }

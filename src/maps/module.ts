@@ -56,6 +56,10 @@ export interface MapsWasm {
   readonly queue_pop: Words;
   readonly stack_peek: Words;
   readonly stack_pop: Words;
+  readonly skb_load_bytes: Words;
+  readonly skb_store_bytes: Words;
+  readonly xdp_load_bytes: Words;
+  readonly xdp_store_bytes: Words;
   readonly ringbuf_reserve: Words;
   readonly ringbuf_submit: Words;
   readonly ringbuf_discard: Words;

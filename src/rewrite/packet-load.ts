@@ -4,6 +4,9 @@
  * R6 holds the context. Data is big-endian in the packet and in host order in R0. Negative offsets count from the
  * headers: SKF_NET_OFF (-0x100000) from the network header, SKF_LL_OFF (-0x200000) from the link layer. An offset outside
  * of the packet ends the program (in a subprogram: its frame) with R0 = 0; the function then stores a negative number.
+ *
+ * Packets are linear, so what lies between the edges that the context holds is loaded in place; the function is called for
+ * what does not.
  */
 import * as c from '../asm/construct.ts';
 import { accessBytes, insnMode, MODE } from '../asm/opcodes.ts';
@@ -12,6 +15,7 @@ import type { Insn } from '../contracts/insn.ts';
 import type { PacketOps } from '../contracts/runtime.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { RUN_STATE } from '../memory/layout.ts';
+import { MODELLED_SKB } from '../spec/contexts/modelled.ts';
 import { ERRNO } from '../util/errno.ts';
 import type { Emitter } from './emitter.ts';
 
@@ -66,19 +70,37 @@ export function createPacketLoads(
   return { 1: load(1), 2: load(2), 4: load(4) };
 }
 
-/** Emits the call that stands for a legacy packet load. */
+const SIZES = { 1: 'b', 2: 'h', 4: 'w' } as const;
+
+/** Emits what stands for a legacy packet load. R1 to R5 are free: the load clobbers them. */
 export function emitPacketLoad(out: Emitter, origin: number, insn: Insn, loads: PacketLoads): void {
   const size = accessBytes(insn.code) as 1 | 2 | 4;
-  // R2 first: the index may be in R1.
-  if (insnMode(insn.code) === MODE.IND) {
-    out.emit(origin, c.mov32Reg(c.R2, insn.src as c.Reg));
-    out.emit(origin, c.alu32Imm('add', c.R2, insn.imm));
-  } else {
-    out.emit(origin, c.mov32Imm(c.R2, insn.imm));
-  }
-  out.emit(origin, c.mov64Reg(c.R1, c.R6));
+  const put = (...insns: Insn[]) => {
+    for (const one of insns) out.emit(origin, one);
+  };
+  // R2: the offset, as 32 bits without sign. First of all: the index may be in any register that is used below.
+  if (insnMode(insn.code) === MODE.IND)
+    put(c.mov32Reg(c.R2, insn.src as c.Reg), c.alu32Imm('add', c.R2, insn.imm));
+  else put(c.mov32Imm(c.R2, insn.imm));
+  const inPlace = [
+    c.alu64Reg('add', c.R1, c.R2),
+    c.ldx(SIZES[size], c.R0, c.R1),
+    ...(size === 1 ? [] : [c.swap('be', (8 * size) as 16 | 32, c.R0)]),
+  ];
+  // R1: the packet's start; R3: what would remain behind the bytes to load.
+  put(
+    c.ldx('dw', c.R1, c.R6, MODELLED_SKB.data),
+    c.ldx('dw', c.R3, c.R6, MODELLED_SKB.data_end),
+    c.alu64Reg('sub', c.R3, c.R1),
+    c.alu64Reg('sub', c.R3, c.R2),
+    c.jumpImm(64, 'jslt', c.R3, size, inPlace.length + 1),
+    ...inPlace,
+    c.ja(CALL_LENGTH),
+    c.mov64Reg(c.R1, c.R6),
+  );
   out.emit(origin, c.callHelper(0), { kind: 'function', callee: loads[size] });
-  out.emit(origin, c.jumpImm(64, 'jsge', c.R0, 0, 2));
-  out.emit(origin, c.mov64Imm(c.R0, 0));
-  out.emit(origin, c.exit());
+  put(c.jumpImm(64, 'jsge', c.R0, 0, 2), c.mov64Imm(c.R0, 0), c.exit());
 }
+
+/** Instructions of the call and its end. */
+const CALL_LENGTH = 5;

@@ -42,7 +42,7 @@ function tcpPacket(port: number): Uint8Array {
 
 const setup = createSetup('both');
 
-function run(insns: readonly ClassicInsn[], packet = new Uint8Array(64), facts = {}): number[] {
+function run(insns: readonly ClassicInsn[], packet: Uint8Array = new Uint8Array(64), facts = {}): number[] {
   const built = setup.build({ name: 'test', kind: 'classic', insns: toHex(encodeClassic(insns)) });
   if ('rejected' in built) throw new Error(built.rejected);
   return setup.engines.map((engine) => {

@@ -35,6 +35,7 @@ export class HelperBench {
       memory: this.memory,
       clock: {
         monotonic: () => 0x1_2345_6789n,
+        monotonicNumber: () => 0x1_2345_6789,
         boottime: () => 2n,
         realtime: () => 3n,
         tai: () => 4n,

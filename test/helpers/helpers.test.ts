@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { IMPLEMENTED_HELPER_IDS, IMPLEMENTED_HELPERS } from '../../src/helpers/index.ts';
-import { helperByName, helperParams, mapTypeByName } from '../../src/spec/index.ts';
+import { kernelAddress } from '../../src/memory/index.ts';
+import {
+  helperByName,
+  helperParams,
+  MODELLED_SKB,
+  MODELLED_SKB_SIZE,
+  mapTypeByName,
+} from '../../src/spec/index.ts';
 import { u32, u64 } from '../maps/env.ts';
 import { HelperBench, kernelPointer, userPointer } from './env.ts';
 
@@ -292,19 +299,22 @@ describe('packets', () => {
     const bench = new HelperBench();
     bench.packet = { start: bench.put(Uint8Array.from({ length: 40 }, (_, i) => i)), length: 40 };
     const to = bench.put(new Uint8Array(64).fill(0xaa));
-    expect(bench.call('bpf_skb_load_bytes', [0, 30, to, 10])).toBe(0n);
+    const ctx = bench.put(new Uint8Array(MODELLED_SKB_SIZE));
+    bench.memory.writeU64(ctx + MODELLED_SKB.data, kernelAddress(bench.packet.start));
+    bench.memory.writeU64(ctx + MODELLED_SKB.data_end, kernelAddress(bench.packet.start + 40));
+    expect(bench.call('bpf_skb_load_bytes', [ctx, 30, to, 10])).toBe(0n);
     expect([...bench.memory.read(to, 3)]).toEqual([30, 31, 32]);
-    expect(bench.call('bpf_skb_load_bytes', [0, 31, to, 10])).toBe(-14n);
+    expect(bench.call('bpf_skb_load_bytes', [ctx, 31, to, 10])).toBe(-14n);
     expect(bench.memory.u8[to]).toBe(0);
-    expect(bench.call('bpf_skb_load_bytes', [0, 0xffff_fff0, to, 16])).toBe(-14n);
+    expect(bench.call('bpf_skb_load_bytes', [ctx, 0xffff_fff0, to, 16])).toBe(-14n);
     expect(bench.call('bpf_skb_load_bytes_relative', [0, 0, to, 4, 1])).toBe(0n);
     expect(bench.memory.u8[to]).toBe(14);
     expect(bench.call('bpf_skb_load_bytes_relative', [0, 0, to, 4, 2])).toBe(-14n);
     bench.memory.u8.fill(0xcc, to, to + 8);
-    expect(bench.call('bpf_xdp_store_bytes', [0, 32, to, 8])).toBe(0n);
+    expect(bench.call('bpf_xdp_store_bytes', [ctx, 32, to, 8])).toBe(0n);
     expect(bench.memory.u8[bench.packet.start + 39]).toBe(0xcc);
-    expect(bench.call('bpf_xdp_store_bytes', [0, 33, to, 8])).toBe(-22n);
-    expect(bench.call('bpf_skb_store_bytes', [0, 0, to, 8, 4])).toBe(-22n);
+    expect(bench.call('bpf_xdp_store_bytes', [ctx, 33, to, 8])).toBe(-22n);
+    expect(bench.call('bpf_skb_store_bytes', [ctx, 0, to, 8, 4])).toBe(-22n);
     expect(
       bench.call('bpf_perf_event_output', [
         0,

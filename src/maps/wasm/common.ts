@@ -8,6 +8,7 @@ export const ENOENT: i32 = -2;
 export const E2BIG: i32 = -7;
 export const EAGAIN: i32 = -11;
 export const ENOMEM: i32 = -12;
+export const EFAULT: i32 = -14;
 export const EEXIST: i32 = -17;
 export const EINVAL: i32 = -22;
 export const ENOSPC: i32 = -28;
@@ -19,6 +20,9 @@ export const F_LOCK: u32 = 4;
 // RUN_STATE.cpu of src/memory/layout.ts.
 const CPU_AT: usize = 0x10014;
 
+// STACKS of src/memory/layout.ts: the lowest address that a program may be handed.
+const STACKS_AT: usize = 0x11000;
+
 // Gives the map a new slab (HDR_BUMP, HDR_BUMP_END); 0 when memory is exhausted.
 @external("env", "refill")
 declare function refill(map: usize): i32;
@@ -26,6 +30,13 @@ declare function refill(map: usize): i32;
 @inline
 export function currentCpu(): u32 {
   return load<u32>(CPU_AT);
+}
+
+// Whether a helper may touch `size` bytes there: above what belongs to the kernel itself, below the end. The verifier has proven
+// it for compiled programs; a helper must not trap on anything else.
+@inline
+export function inMemory(at: usize, size: u32): bool {
+  return at >= STACKS_AT && <u64>at + <u64>size <= <u64>memory.size() << 16;
 }
 
 // Values and keys are short: a loop beats the bulk instruction, which leaves compiled code.

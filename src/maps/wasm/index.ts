@@ -1,6 +1,7 @@
 export * from './array';
 export * from './hash';
 export * from './lpm';
+export * from './packet';
 export * from './queue';
 export * from './ringbuf';
 export * from './runtime';
