@@ -3,9 +3,10 @@ import type { CommandRow } from './command.ts';
 import { ASM } from './commands/asm.ts';
 import { DIFF } from './commands/diff.ts';
 import { DISASM } from './commands/disasm.ts';
+import { GEN } from './commands/gen.ts';
 import { MAP } from './commands/map.ts';
 import { PROG } from './commands/prog.ts';
 import { RUN } from './commands/run.ts';
 import { VERIFY } from './commands/verify.ts';
 
-export const COMMANDS: readonly CommandRow[] = [RUN, VERIFY, DIFF, DISASM, ASM, PROG, MAP];
+export const COMMANDS: readonly CommandRow[] = [RUN, VERIFY, DIFF, DISASM, ASM, GEN, PROG, MAP];

@@ -5,15 +5,14 @@
  * to), so an older kernel only meets a field that it does not know (E2BIG) when the caller has asked for it.
  */
 import { getSystemErrorMap } from 'node:util';
-import { commandByName, mapTypeById, progTypeById } from '../spec/index.ts';
 import { BPF_CMD } from '../uapi/index.ts';
 import { ERRNO, type ErrnoName, errnoName } from '../util/errno.ts';
 import { BpfError, InternalError, UnsupportedFeatureError } from '../util/errors.ts';
 import { Arena, type Frame } from './arena.ts';
 import { type AttrField, type AttrRow, attrRow, type BpfCommand } from './attr.ts';
+import { isTooNew, lackingOf } from './lacking.ts';
 import { readUnsigned, viewOf, writeField } from './layout.ts';
 import type { Native } from './native.ts';
-import { isOlder } from './release.ts';
 
 /** Numbers, addresses of blocks, names. `undefined`, 0 and '' are the same: zero. */
 export type AttrValues = Readonly<Record<string, number | bigint | string | undefined>>;
@@ -72,7 +71,7 @@ export class Bpf {
 
   error(command: BpfCommand, ret: number, values: AttrValues, doing?: string): BpfError {
     const code = errnoName(-ret);
-    const lacking = isShapeError(ret) ? this.#lacking(command, values) : undefined;
+    const lacking = isShapeError(ret) ? lackingOf(this.native.release, command, values) : undefined;
     if (lacking !== undefined) return new UnsupportedFeatureError(code, lacking, this.native.release);
     const what = doing === undefined ? command : `${command}: ${doing}`;
     return new BpfError(code, `${what}: ${errnoText(code)}`, hintFor(code));
@@ -102,31 +101,10 @@ export class Bpf {
     let dropped = false;
     for (const [key, value] of Object.entries(values)) {
       const field = knownField(row, key);
-      if (value && field.optional && this.#isTooNew(field.since)) dropped = true;
+      if (value && field.optional && isTooNew(this.native.release, field)) dropped = true;
       else kept[key] = value;
     }
     return dropped ? kept : undefined;
-  }
-
-  /** The first thing asked for that a kernel of this release does not have. */
-  #lacking(command: BpfCommand, values: AttrValues): { what: string; since: string } | undefined {
-    const since = commandByName(command)?.since;
-    if (since !== undefined && this.#isTooNew(since)) return { what: command, since };
-    const mapType = mapTypeById(Number(values.mapType ?? 0));
-    if (mapType !== undefined && this.#isTooNew(mapType.since))
-      return { what: `map type ${mapType.name}`, since: mapType.since };
-    const progType = progTypeById(Number(values.progType ?? 0));
-    if (progType !== undefined && this.#isTooNew(progType.since))
-      return { what: `program type ${progType.name}`, since: progType.since };
-    for (const [key, field] of attrRow(command).fields) {
-      if (values[key] && field.since !== undefined && this.#isTooNew(field.since))
-        return { what: `${command} with ${field.layout.name}`, since: field.since };
-    }
-    return undefined;
-  }
-
-  #isTooNew(since: string | undefined): boolean {
-    return since !== undefined && isOlder(this.native.release, since);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Attaching through links: LINK_CREATE with the part of its attributes that the attach type has, and what is done to links. */
 import type { Fd, LinkCreateAttr, LinkUpdateAttr } from '../contracts/kernel.ts';
+import { attachTypeById } from '../spec/index.ts';
 import { BPF_ATTACH_TYPE } from '../uapi/index.ts';
 import { ERRNO } from '../util/errno.ts';
 import { BpfError } from '../util/errors.ts';
@@ -50,6 +51,14 @@ const PARTS: Readonly<Record<number, Part>> = {
   [A.BPF_NETKIT_PEER]: NETKIT,
 };
 const CGROUP = relative('cgroup');
+
+/** What a kernel must be built with for some attach types; without it, it answers EOPNOTSUPP. */
+const CONFIGURED: Readonly<Record<number, string>> = {
+  [A.BPF_TRACE_KPROBE_MULTI]: 'CONFIG_FPROBE',
+  [A.BPF_TRACE_KPROBE_SESSION]: 'CONFIG_FPROBE',
+  [A.BPF_NETKIT_PRIMARY]: 'CONFIG_NETKIT',
+  [A.BPF_NETKIT_PEER]: 'CONFIG_NETKIT',
+};
 
 function relative(part: string): Part {
   return (attr) => ({
@@ -117,8 +126,18 @@ export function linkCreate(host: Host, attr: LinkCreateAttr): Fd {
       isOlder(host.native.release, '5.15')
     )
       return attachByIoctl(host, attr.targetFd ?? -1, attr.progFd);
-    throw host.bpf.error('BPF_LINK_CREATE', reply.ret, values, `attach type ${attr.attachType}`);
+    throw refusal(host, attr, reply.ret, values);
   });
+}
+
+function refusal(host: Host, attr: LinkCreateAttr, ret: number, values: AttrValues): BpfError {
+  const name = attachTypeById(attr.attachType)?.name.toLowerCase() ?? attr.attachType;
+  const option = ret === -ERRNO.EOPNOTSUPP ? CONFIGURED[attr.attachType] : undefined;
+  if (option === undefined) return host.bpf.error('BPF_LINK_CREATE', ret, values, `attach type ${name}`);
+  return new BpfError(
+    'EOPNOTSUPP',
+    `this kernel is built without ${option}: no links of attach type ${name}`,
+  );
 }
 
 export function linkUpdate(host: Host, attr: LinkUpdateAttr): void {

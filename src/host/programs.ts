@@ -3,11 +3,12 @@ import type { Fd, ProgLoadAttr, ProgTestRunAttr, ProgTestRunResult } from '../co
 import { helperById, progTypeById } from '../spec/index.ts';
 import { readCString } from '../util/bytes.ts';
 import { ERRNO, errnoName } from '../util/errno.ts';
-import { BpfError, type SourceLocation } from '../util/errors.ts';
+import { BpfError, type SourceLocation, UnsupportedFeatureError } from '../util/errors.ts';
 import type { Frame } from './arena.ts';
 import type { AttrValues } from './bpf.ts';
 import type { Host } from './host.ts';
 import { btfInfo } from './info.ts';
+import { type Lacking, lackingHelper } from './lacking.ts';
 import { viewOf } from './layout.ts';
 import { checkName } from './maps.ts';
 import { verifierError } from './verifier-log.ts';
@@ -148,16 +149,26 @@ function loadValues(
   };
 }
 
-/** The verifier's reason where it gave one, else what the command says. */
+/** The verifier's reason where it gave one, else what the command says; what the kernel is too old for, by name. */
 function refusal(host: Host, attr: ProgLoadAttr, outcome: Outcome): Error {
   const code = errnoName(-outcome.ret);
   if (outcome.ret !== -ERRNO.ENOSPC) {
     const error = verifierError(code, outcome.log, (insn) => lineOf(host, attr, insn));
-    if (error !== null) return error;
+    if (error !== null) {
+      const lacking = lackingAt(host, attr, error.insn);
+      return lacking === undefined
+        ? error
+        : new UnsupportedFeatureError(code, lacking, host.native.release, { cause: error });
+    }
   }
   const type = progTypeById(attr.progType)?.name ?? `type ${attr.progType}`;
   const name = attr.progName ? `program '${attr.progName}'` : 'a program';
   return host.bpf.error('BPF_PROG_LOAD', outcome.ret, outcome.values, `${name} of ${type}`);
+}
+
+function lackingAt(host: Host, attr: ProgLoadAttr, insn: number): Lacking | undefined {
+  if (insn < 0) return undefined;
+  return lackingHelper(host.native.release, viewOf(attr.insns.subarray(8 * insn, 8 * insn + 8)));
 }
 
 /** The C line of an instruction by the records that the program was loaded with: the log leaves out indentation and column. */

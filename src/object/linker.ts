@@ -21,9 +21,15 @@ const CALL_CODE = CLASS.JMP | JMP_OP.CALL;
  * The bytes of one object with everything in `objects`. Errors: EEXIST for a name with two strong definitions, EINVAL for names whose
  * types or map definitions differ, sections that do not fit together, different licenses; ENOEXEC for what is no BPF object.
  */
-export function linkObjects(objects: readonly Uint8Array[]): Uint8Array {
+export function linkObjects(
+  objects: readonly Uint8Array[],
+  options: {
+    /** What messages call the objects: their files. Default: `object 1`. */
+    readonly names?: readonly string[];
+  } = {},
+): Uint8Array {
   if (objects.length === 0) throw objectError('EINVAL', 'there is nothing to link');
-  const inputs = objects.map(readInput);
+  const inputs = objects.map((bytes, i) => readInput(bytes, options.names?.[i] ?? `object ${i + 1}`));
   const littleEndian = inputs[0]!.elf.littleEndian;
   const other = inputs.find((input) => input.elf.littleEndian !== littleEndian);
   if (other !== undefined)

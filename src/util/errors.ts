@@ -34,8 +34,13 @@ export class UnsupportedFeatureError extends BpfError {
   /** Release of the running kernel. */
   readonly release: string;
 
-  constructor(code: ErrnoName, lacking: { readonly what: string; readonly since: string }, release: string) {
-    super(code, `${lacking.what} needs Linux ${lacking.since}; this is ${release}`);
+  constructor(
+    code: ErrnoName,
+    lacking: { readonly what: string; readonly since: string },
+    release: string,
+    options: { cause?: unknown } = {},
+  ) {
+    super(code, `${lacking.what} needs Linux ${lacking.since}; this is ${release}`, options);
     this.name = 'UnsupportedFeatureError';
     this.feature = lacking.what;
     this.since = lacking.since;

@@ -332,6 +332,28 @@ function tools(kernel: Kernel): void {
     expect(JSON.stringify(entries[7].formatted)).toContain('"packets":3');
   });
 
+  it('gen object: linked as bpftool links, loaded by both kernels', async (context) => {
+    if (!hasBpftool) context.skip('there is no bpftool');
+    const [ours, theirs] = [temporary('ours.o'), temporary('theirs.o')];
+    const inputs = [example('xdp_filter'), example('socket_sizes'), example('exec_ringbuf')];
+    expect((await cli(['gen', 'object', ours, ...inputs])).exit).toBe(0);
+    execFileSync('bpftool', ['gen', 'object', theirs, ...inputs]);
+    const loaded = async (file: string, choice: string) => {
+      const { exit, stdout } = await cli(['prog', 'show', file, '-j', '--kernel', choice]);
+      expect(exit).toBe(0);
+      return (JSON.parse(stdout) as Record<string, unknown>[]).map(
+        ({ name, type, tag, bytes_xlated, map_ids }) => [
+          ...[name, type, tag, bytes_xlated],
+          (map_ids as unknown[]).length,
+        ],
+      );
+    };
+    for (const choice of ['host', 'embedded'])
+      expect(await loaded(ours, choice)).toEqual(await loaded(theirs, choice));
+    const same = await cli(['diff', ours, '--pcap', TRAFFIC]);
+    expect(same).toMatchObject({ exit: 0 });
+  });
+
   it('say what there is not', async () => {
     expect((await cli(['prog', 'show', 'name', 'no_such', '--kernel', 'host'])).stderr).toMatch(
       /no program has name no_such/,

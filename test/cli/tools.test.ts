@@ -99,6 +99,29 @@ describe('asm and disasm', () => {
   });
 });
 
+describe('gen object', () => {
+  it('several objects as one, which verify and run take', async () => {
+    const output = temporary('all.bpf.o');
+    const linked = await cli(['gen', 'object', output, example('xdp_filter'), example('socket_sizes')]);
+    expect(linked).toMatchObject({ exit: 0, stdout: `${output}: 2 programs, 3 maps\n` });
+    expect((await cli(['verify', output])).stdout).toMatch(/2 programs, 0 rejected/);
+    const counts = ['map', 'dump', '--map', 'protocols', '--pcap', TRAFFIC, '-j'];
+    const alone = await json<unknown[]>(...counts, example('xdp_filter'));
+    expect(await json<unknown[]>(...counts, output)).toEqual(alone);
+  });
+
+  it('says which file is at fault', async () => {
+    const twice = [example('hello'), example('hello')];
+    const output = temporary('none.bpf.o');
+    const { exit, stderr } = await cli(['gen', 'object', output, ...twice]);
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(/symbol 'hello' is defined in .*hello\.bpf\.o and in .*hello\.bpf\.o \[EEXIST\]/);
+    expect(existsSync(output)).toBe(false);
+    expect((await cli(['gen', 'object', output, TRAFFIC])).stderr).toMatch(/traffic\.pcap/);
+    expect((await cli(['gen', 'object', output])).exit).toBe(2);
+  });
+});
+
 describe('prog', () => {
   it('show: the shape of bpftool', async () => {
     const [program] = await json<Record<string, unknown>[]>('prog', 'show', example('xdp_filter'), '-j');
@@ -220,7 +243,7 @@ describe('the command line itself', () => {
   it('has help with examples for every command', async () => {
     const { exit, stdout } = await cli(['--help']);
     expect(exit).toBe(0);
-    for (const name of ['run', 'verify', 'asm', 'disasm', 'prog', 'map']) {
+    for (const name of ['run', 'verify', 'asm', 'disasm', 'gen', 'prog', 'map']) {
       expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
       expect((await cli([name, '--help'])).stdout).toMatch(/Examples:\n {2}\$ tsbpf /);
     }

@@ -235,7 +235,15 @@ const ownPlaces: Plugin = {
 };
 
 /** Suites of the host kernel that go along: those that need nothing but Node and the kernel. */
-const HOST_SUITE = /^host-(?!attr|missing).*\.test\.ts$/;
+const HOST_SUITE = /^(?:host-(?!attr|missing)|attach-).*\.test\.ts$/;
+
+/** The process that the suites probe, compiled here as the guest has no compiler; undefined: nor has this machine. */
+function compileVictim(work: string): string | undefined {
+  const path = join(work, 'victim');
+  const source = join(project, 'test/host/objects/victim.c');
+  const { status } = spawnSync('gcc', ['-O1', '-fno-omit-frame-pointer', '-o', path, source]);
+  return status === 0 ? path : undefined;
+}
 
 /** Bundles each suite with the product's sources, shared parts once, with our runner in the place of vitest. */
 async function bundle(): Promise<Entry[]> {
@@ -300,7 +308,7 @@ export async function bundleSuites(
 }
 
 /** What the host suites read, at its place. */
-const EXAMPLES = ['examples/objects', 'examples/inputs'];
+const EXAMPLES = ['examples/objects', 'examples/inputs', 'test/host/objects'];
 
 /** The archive of today's sources. */
 export async function suiteImage(
@@ -308,6 +316,7 @@ export async function suiteImage(
 ): Promise<{ readonly path: string; readonly programs: Programs }> {
   const programs = compilePrograms(work);
   const path = join(work, 'suite.cpio');
+  const victim = compileVictim(work);
   await writeCpio(path, [
     ...(await bundle()),
     ...EXAMPLES.flatMap((directory) =>
@@ -316,6 +325,9 @@ export async function suiteImage(
         return { path: `${APP}/${path}`, kind: 'file', from: { file: join(project, path) } };
       }),
     ),
+    ...(victim === undefined
+      ? []
+      : [{ path: `${APP}/test/host/objects/victim`, kind: 'file', from: { file: victim } } as const]),
     ...[...programs.objects].map(
       ([name, object]): Entry => ({
         path: `${APP}/test/guest/progs/${name}.bpf.o`,

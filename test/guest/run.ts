@@ -1,5 +1,5 @@
 /**
- * `npm run test:guest -- [--only PATTERN] [--refresh]`: boots Debian's cloud kernel under qemu and runs the suite of
+ * `npm run test:guest -- [--only PATTERN] [--kernel RELEASE] [--refresh]`: boots Debian's cloud kernel under qemu and runs the suite of
  * test/guest/suite inside, printing each case. Exit status 1 after a failure, 0 where a guest cannot be had (with the reason).
  */
 import { Command } from 'commander';
@@ -10,9 +10,10 @@ const MARKS = { pass: 'ok  ', fail: 'FAIL', skip: 'skip' } as const;
 
 const command = new Command('test:guest')
   .option('--only <pattern>', 'run cases whose name matches this regular expression')
+  .option('--kernel <release>', "another kernel than this machine's own Debian has: 5.10 or 6.12")
   .option('--refresh', 'ask the mirror for newer packages', false)
   .parse();
-const options = command.opts<{ only?: string; refresh: boolean }>();
+const options = command.opts<{ only?: string; kernel?: string; refresh: boolean }>();
 
 let begun = false;
 try {

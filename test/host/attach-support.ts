@@ -1,6 +1,6 @@
 /** What the tests of attachments share: the objects of this directory, the record that their programs write, a process to be probed. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -59,8 +59,11 @@ export async function withObject(
   }
 }
 
-/** Path of victim.c, compiled; the directory goes with `remove`. */
-export function buildVictim(): { readonly path: string; remove(): void } {
+/** Path of victim.c, compiled, or as it came along compiled; what was made goes with `remove`. Null: there is no compiler. */
+export function buildVictim(): { readonly path: string; remove(): void } | null {
+  const prepared = `${OBJECTS}victim`;
+  if (existsSync(prepared)) return { path: prepared, remove: () => {} };
+  if (spawnSync('gcc', ['--version']).status !== 0) return null;
   const directory = mkdtempSync(join(tmpdir(), 'tsbpf-victim-'));
   const path = join(directory, 'victim');
   execFileSync('gcc', ['-O1', '-fno-omit-frame-pointer', '-o', path, `${OBJECTS}victim.c`], {

@@ -16,8 +16,7 @@ export interface LinkInput {
   readonly types: number[];
 }
 
-export function readInput(bytes: Uint8Array, index: number): LinkInput {
-  const name = `object ${index + 1}`;
+export function readInput(bytes: Uint8Array, name: string): LinkInput {
   const elf = parseElf(bytes);
   if ((elf.machine !== EM_BPF && elf.machine !== 0) || elf.type !== 1)
     throw objectError('ENOEXEC', `${name} is no relocatable BPF object`);

@@ -4,8 +4,7 @@ import koffi from 'koffi';
 import { describe, expect, it } from 'vitest';
 
 describe('guest', () => {
-  it('is Linux 6.1 with BTF, tracefs, debugfs, bpffs and a BPF LSM', () => {
-    expect(readFileSync('/proc/sys/kernel/osrelease', 'utf8')).toMatch(/^6\.1\./);
+  it('is a Linux with BTF, tracefs, debugfs, bpffs and a BPF LSM', () => {
     expect(readFileSync('/sys/kernel/btf/vmlinux').readUInt16LE(0)).toBe(0xeb9f);
     expect(readdirSync('/sys/kernel/tracing')).toContain('kprobe_events');
     expect(readdirSync('/sys/kernel/debug/tracing')).toContain('trace_pipe');

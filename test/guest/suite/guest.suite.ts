@@ -4,4 +4,5 @@ import './kprobe.test.ts';
 import './trampoline.test.ts';
 import './events.test.ts';
 import './objects.test.ts';
+import './cli.test.ts';
 import './versions.test.ts';

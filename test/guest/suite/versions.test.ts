@@ -6,7 +6,8 @@ import { attachTypeByName, mapTypeByName, progTypeByName } from '../../../src/sp
 import { UnsupportedFeatureError, VerifierError } from '../../../src/util/errors.ts';
 import { failure, kernel, load, ProgramBuilder, R0, R1, reg } from './support.ts';
 
-describe('Linux 6.1', () => {
+// What is said of another release would be of that one.
+describe.skipIf(kernel.features().release !== '6.1')('Linux 6.1', () => {
   afterEach(() => kernel.shutdown());
 
   const returns = (value: number) => new ProgramBuilder().mov64(R0, value).exit();
@@ -66,6 +67,35 @@ describe('Linux 6.1', () => {
     expect(error).toBeInstanceOf(UnsupportedFeatureError);
     expect(error).toMatchObject({ since });
     expect((error as UnsupportedFeatureError).release).toMatch(/^6\.1\./);
+  });
+
+  it('a helper that it has not is refused by name, with the refusal of the verifier as its cause', () => {
+    const error = failure(() =>
+      load('kprobe', new ProgramBuilder().callHelper('bpf_cgrp_storage_get').mov64(R0, 0).exit()),
+    );
+    expect(error).toBeInstanceOf(UnsupportedFeatureError);
+    expect(error).toMatchObject({ feature: 'helper bpf_cgrp_storage_get', since: '6.2' });
+    expect(error.cause).toBeInstanceOf(VerifierError);
+  });
+
+  it('attach types that it has not are refused by name: at PROG_LOAD and at LINK_CREATE', () => {
+    const uprobes = attachTypeByName('trace_uprobe_session')!.id;
+    const loaded = failure(() => load('kprobe', returns(0), { expectedAttachType: uprobes }));
+    const classifier = load('sched_cls', returns(0));
+    const linked = failure(() =>
+      kernel.linkCreate({
+        progFd: classifier,
+        targetIfindex: kernel.ifNameToIndex('lo')!,
+        attachType: attachTypeByName('tcx_ingress')!.id,
+      }),
+    );
+    for (const [error, feature, since] of [
+      [loaded, 'attach type trace_uprobe_session', '6.13'],
+      [linked, 'attach type tcx_ingress', '6.6'],
+    ] as const) {
+      expect(error).toBeInstanceOf(UnsupportedFeatureError);
+      expect(error).toMatchObject({ feature, since });
+    }
   });
 
   it('a field that it does not know is refused by name', () => {
