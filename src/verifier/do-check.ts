@@ -183,10 +183,10 @@ export function exploreAll(env: Env, explored: Explored): void {
 
     if ((marks & PRUNE_POINT) !== 0 && isStateVisited(env, explored)) {
       if (env.logsInsns) env.verbose(printState ? `${announcePath(env)} safe\n` : `${at}: safe\n`);
-      env.watcher?.pruned?.(env, at);
+      env.watcher?.pruned?.(at);
       ended = true;
     } else {
-      env.watcher?.insn?.(env, at);
+      env.watcher?.insn?.(at, cur, env.totalStates);
       if ((marks & JUMP_POINT) !== 0) env.pushHistory(0);
       if (env.logsAll && printState) {
         env.verbose(announcePath(env));

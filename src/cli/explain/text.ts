@@ -148,5 +148,6 @@ export function describe(found: Counterexample): string {
 
 function hexOf(hex: string): string {
   if (hex === '') return '';
+  if (/^0+$/.test(hex)) return ', all zero';
   return ` (${hex.length > 2 * SHOWN_BYTES ? `${hex.slice(0, 2 * SHOWN_BYTES)}…` : hex})`;
 }

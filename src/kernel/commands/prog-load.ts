@@ -20,6 +20,7 @@ import { BPF_MACROS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError, InternalError, VerifierError } from '../../util/errors.ts';
 import { explain, verify } from '../../verifier/index.ts';
+import { type Contents, findInput } from '../counterexample/index.ts';
 import { holds } from '../credentials.ts';
 import type { Machine } from '../machine.ts';
 import { ownerAccepts } from '../map-resolver.ts';
@@ -32,6 +33,8 @@ const MAX_INSNS_UNPRIVILEGED = 4096;
 const MAX_INSNS = 1_000_000;
 const FUNC_INFO_SIZE = 8;
 const LINE_INFO_SIZE = 16;
+/** Sections of global variables that are kept for explanations. */
+const MAX_GLOBALS = 1 << 20;
 
 /** Licences that count as GPL-compatible (include/linux/license.h). */
 const GPL_COMPATIBLE = new Set([
@@ -208,13 +211,20 @@ interface Parsed {
 }
 
 function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): VerifiedProgram {
+  // Explanations and searches come after the descriptors may have been closed.
+  const maps = new Map<number, MapInfo | number>();
+  const mapByFd = (fd: number): MapInfo | number => {
+    const info = maps.get(fd) ?? infoByFd(machine, fd);
+    maps.set(fd, info);
+    return info;
+  };
   const request: VerifyRequest = {
     progType: parsed.type,
     expectedAttachType: parsed.expectedAttachType,
     insns: parsed.insns,
     gplCompatible: parsed.gplCompatible,
-    mapByFd: (fd) => infoByFd(machine, fd),
-    mapByIndex: (index) => infoByFd(machine, attr.fdArray?.[index] ?? -1),
+    mapByFd,
+    mapByIndex: (index) => mapByFd(attr.fdArray?.[index] ?? -1),
     credentials: machine.credentials,
     flags: attr.progFlags ?? 0,
     logLevel: attr.logLevel ?? 0,
@@ -228,7 +238,7 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
   };
   const result = verify(request);
   attr.onLog?.(result.log);
-  if (result.verdict === 'reject') throw rejectionError(request, result);
+  if (result.verdict === 'reject') throw rejectionError(request, result, globalsOf(machine, maps));
   return result;
 }
 
@@ -244,7 +254,18 @@ function maxCtxOffset({ facts, request }: VerifiedProgram): number {
   return most;
 }
 
-function rejectionError(request: VerifyRequest, result: Rejection): VerifierError {
+/** The values of global variables, as they are now: what a run of the refused program starts from. */
+function globalsOf(machine: Machine, maps: ReadonlyMap<number, MapInfo | number>): Contents {
+  const values = new Map<MapInfo, Uint8Array>();
+  for (const info of maps.values()) {
+    if (typeof info === 'number' || !info.type.directValue || info.valueSize > MAX_GLOBALS) continue;
+    const value = mapOf(machine, info).map.lookup(new Uint8Array(info.keySize));
+    if (typeof value !== 'number') values.set(info, value);
+  }
+  return { values };
+}
+
+function rejectionError(request: VerifyRequest, result: Rejection, contents: Contents): VerifierError {
   return new VerifierError(result.errno, result.message, {
     log: result.log,
     insn: result.insn,
@@ -253,6 +274,7 @@ function rejectionError(request: VerifyRequest, result: Rejection): VerifierErro
     path: result.path,
     insnsProcessed: result.stats.insnsProcessed,
     explain: () => explain(request, result),
+    findInput: (options) => findInput(request, result, contents, options),
   });
 }
 
