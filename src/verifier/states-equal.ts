@@ -138,6 +138,8 @@ function scalarSafe(env: Env, old: Reg, precise: boolean, cur: Reg, exact: Exact
 }
 
 function regSafe(env: Env, old: Reg, precise: boolean, cur: Reg, exact: Exactness): boolean {
+  // The same object without ids: nothing to compare, and nothing to rename.
+  if (old === cur && (old.id | old.refObjId) === 0) return true;
   if (exact === EXACT) return regsExact(old, cur);
   if (old.type === NOT_INIT) {
     // What was not there was not used.
@@ -195,6 +197,7 @@ function scalarOf(env: Env, slot: Slot): Reg | null {
 }
 
 function slotSafe(env: Env, old: Slot, precise: boolean, cur: Slot | undefined, exact: Exactness): boolean {
+  if (old === cur && (old.reg.id | old.reg.refObjId) === 0) return true;
   for (let i = 0; i < 8; i++) {
     const type = slotType(old.types, i);
     if (exact !== NOT_EXACT && (cur === undefined || type !== slotType(cur.types, i))) return false;
@@ -226,17 +229,6 @@ function slotSafe(env: Env, old: Slot, precise: boolean, cur: Slot | undefined, 
   return true;
 }
 
-function stackSafe(env: Env, old: VState, i: number, cur: Frame, exact: Exactness): boolean {
-  const oldStack = old.frames[i]!.stack;
-  for (let spi = 0; spi < oldStack.length; spi++) {
-    const slot = oldStack[spi]!;
-    if (slot.types === 0 && exact === NOT_EXACT) continue;
-    const precise = !env.bpfCapable || old.isSlotPrecise(i, spi);
-    if (!slotSafe(env, slot, precise, cur.stack[spi], exact)) return false;
-  }
-  return true;
-}
-
 function refsSafe(old: VState, cur: VState): boolean {
   if (old.refs.length !== cur.refs.length || old.activeLocks !== cur.activeLocks) return false;
   if (old.activePreemptLocks !== cur.activePreemptLocks || old.activeRcuLock !== cur.activeRcuLock)
@@ -252,24 +244,75 @@ function refsSafe(old: VState, cur: VState): boolean {
   return true;
 }
 
+function frameSafe(env: Env, old: VState, i: number, cur: Frame, exact: Exactness): boolean {
+  const a = old.frames[i]!;
+  const allPrecise = !env.bpfCapable;
+  for (let live = env.liveRegs[old.insnOfFrame(i)]! & ALL_REGS; live !== 0; live &= live - 1) {
+    const n = 31 - Math.clz32(live & -live);
+    if (!regSafe(env, a.regs[n]!, allPrecise || old.isRegPrecise(i, n), cur.regs[n]!, exact)) {
+      old.lastDifference = placeOf(i, n);
+      return false;
+    }
+  }
+  const { stack } = a;
+  for (let spi = 0; spi < stack.length; spi++) {
+    const slot = stack[spi]!;
+    if (slot.types === 0 && exact === NOT_EXACT) continue;
+    if (!slotSafe(env, slot, allPrecise || old.isSlotPrecise(i, spi), cur.stack[spi], exact)) {
+      old.lastDifference = placeOf(i, FIRST_SLOT + spi);
+      return false;
+    }
+  }
+  return true;
+}
+
+const ALL_REGS = 0x7ff;
+/** Places in a frame: registers 0–10, then slots. */
+const FIRST_SLOT = 16;
+const PLACES = 128;
+
+function placeOf(frame: number, place: number): number {
+  return frame * PLACES + place;
+}
+
+/**
+ * What told a state and another one apart tells it and the next one apart most of the time. Whether that register or slot
+ * alone, with no other ids to agree with, is different already.
+ */
+function differsAgain(env: Env, old: VState, cur: VState, exact: Exactness): boolean {
+  const i = Math.floor(old.lastDifference / PLACES);
+  const place = old.lastDifference % PLACES;
+  const a = old.frames[i]!;
+  const b = cur.frames[i]!;
+  if (place < FIRST_SLOT) {
+    // Dead registers of a state that is not cleaned yet do not count.
+    if ((env.liveRegs[old.insnOfFrame(i)]! & (1 << place)) === 0) return false;
+    const precise = !env.bpfCapable || old.isRegPrecise(i, place);
+    return !regSafe(env, a.regs[place]!, precise, b.regs[place]!, exact);
+  }
+  const spi = place - FIRST_SLOT;
+  const slot = a.stack[spi];
+  if (slot === undefined || (slot.types === 0 && exact === NOT_EXACT)) return false;
+  return !slotSafe(env, slot, !env.bpfCapable || old.isSlotPrecise(i, spi), b.stack[spi], exact);
+}
+
 export function statesEqual(env: Env, old: VState, cur: VState, exact: Exactness): boolean {
   if (old.frames.length !== cur.frames.length) return false;
-  ids.reset(env.idGen);
   if (old.speculative && !cur.speculative) return false;
   if (old.sleepable !== cur.sleepable) return false;
-  if (!refsSafe(old, cur)) return false;
   for (let i = 0; i < old.frames.length; i++) {
     const a = old.frames[i]!;
     const b = cur.frames[i]!;
-    if (a.callsite !== b.callsite) return false;
-    if (a.callbackDepth > b.callbackDepth) return false;
-    const live = env.liveRegs[old.insnOfFrame(i)]!;
-    for (let n = 0; n < 11; n++) {
-      if ((live & (1 << n)) === 0) continue;
-      const precise = !env.bpfCapable || old.isRegPrecise(i, n);
-      if (!regSafe(env, a.regs[n]!, precise, b.regs[n]!, exact)) return false;
-    }
-    if (!stackSafe(env, old, i, b, exact)) return false;
+    if (a.callsite !== b.callsite || a.callbackDepth > b.callbackDepth) return false;
+  }
+  if (old.lastDifference >= 0) {
+    ids.reset(env.idGen);
+    if (differsAgain(env, old, cur, exact)) return false;
+  }
+  ids.reset(env.idGen);
+  if (!refsSafe(old, cur)) return false;
+  for (let i = 0; i < old.frames.length; i++) {
+    if (!frameSafe(env, old, i, cur.frames[i]!, exact)) return false;
   }
   return true;
 }
