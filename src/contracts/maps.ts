@@ -40,6 +40,8 @@ export interface MapInfo {
   readonly maxEntries: number;
   /** BPF_F_* of MAP_CREATE. */
   readonly flags: number;
+  /** `map_extra` of MAP_CREATE; for arenas the address of their memory in user space. */
+  readonly mapExtra?: bigint;
   /** For maps of maps: what every inner map looks like. */
   readonly inner?: MapInfo;
   readonly specialFields?: readonly SpecialField[];

@@ -56,6 +56,8 @@ export interface VerifyRequest {
   readonly attachBtfId?: number;
   /** Helpers that exist on the target kernel (default: all rows of the table). */
   readonly helpers?: (id: number) => HelperRow | undefined;
+  /** Release of Linux whose rules count, `6.1`; default the newest that the tables know. Errors: EINVAL for text that is none. */
+  readonly release?: string;
   /** Possible processors of the target machine: bounds bpf_get_smp_processor_id's result; default 8192. */
   readonly possibleCpus?: number;
   /** Most bytes of log that are kept (the tail at level 1, all at 2); default 16 MiB. */
@@ -75,6 +77,8 @@ export interface InsnFacts {
   readonly callMap?: MapInfo;
   /** Helper call with a constant key on every path (array lookups, tail calls). */
   readonly constantKey?: number;
+  /** 64-bit immediate: the address of this variable or function of the kernel. */
+  readonly symbol?: string;
   /** Call of a kernel function, by name. */
   readonly kfunc?: string;
   /** Such a call makes, gives back or links an object of the program's own types: its size (0 where not said) and special fields. */

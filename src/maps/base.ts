@@ -130,6 +130,7 @@ export abstract class MapBase implements EmbeddedMap {
       flags,
       // A copy: what programs are verified against is a shape, not the map that lent it.
       ...(params.inner === undefined ? {} : { inner: { ...params.inner.info } }),
+      ...(params.mapExtra === 0n ? {} : { mapExtra: params.mapExtra }),
       ...(params.specialFields === undefined ? {} : { specialFields: params.specialFields }),
       ...(params.hasBtf === undefined ? {} : { hasBtf: params.hasBtf }),
     };

@@ -12,5 +12,7 @@ export * from './map-create.ts';
 export * from './map-types.ts';
 export * from './prog-groups.ts';
 export * from './prog-types.ts';
+export * from './releases/index.ts';
 export * from './sections.ts';
 export type * from './types.ts';
+export * from './writable-fields.ts';

@@ -55,3 +55,11 @@ export function returnsVoid(env: Env): boolean {
   if (name !== 'lsm' && name !== 'struct_ops') return false;
   return attachTarget(env)?.proto.returnType === 0;
 }
+
+/** Name of the struct_ops that the program is a member of. */
+export function structOpsName(env: Env): string | undefined {
+  const { kernelBtf, attachBtfId, progType } = env.request;
+  if (progType.name !== 'struct_ops' || kernelBtf === undefined || attachBtfId === undefined)
+    return undefined;
+  return attachBtfId > 0 && attachBtfId < kernelBtf.typeCount ? kernelBtf.name(attachBtfId) : undefined;
+}

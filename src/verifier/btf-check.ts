@@ -88,7 +88,8 @@ export function checkFuncInfo(env: Env): void {
     if (type.kind !== 'func') return;
     subprog.typeId = record.typeId;
     subprog.name = type.name;
-    subprog.linkage = type.linkage === 'global' ? 'global' : 'static';
+    const alone = type.linkage === 'global' && env.release.has('global_functions');
+    subprog.linkage = alone ? 'global' : 'static';
     if (i === 0 || returnsScalar(btf, type.type)) return;
     if (subprog.hasLdAbs)
       env.fail('EINVAL', "LD_ABS is only allowed in functions that return 'int'.", {
@@ -200,6 +201,20 @@ interface ArgContext {
   readonly function: string;
 }
 
+/** The kernel has exactly one type of that name. */
+function checkKernelName({ env, btf }: ArgContext, pointee: number, index: number, name: string): void {
+  const { kernelBtf } = env.request;
+  if (kernelBtf === undefined) return;
+  const id = btf.resolve(pointee);
+  const kind = btf.kind(id);
+  const count = kernelBtf.findAll(name, kind).length;
+  if (count === 1) return;
+  env.verbose(
+    `arg#${index} reference type('${typeText(btf, id)}') ${count === 0 ? 'has no matches' : 'is ambiguous'}\n`,
+  );
+  throw new Refusal(count === 0 ? 'ENOENT' : 'ESRCH', UNFIT);
+}
+
 function pointerArg(c: ArgContext, pointee: number, index: number, tags: ReadonlySet<string>): SubprogArg {
   const { env, btf, isGlobal } = c;
   const names = pointeeNames(btf, pointee);
@@ -216,9 +231,11 @@ function pointerArg(c: ArgContext, pointee: number, index: number, tags: Readonl
     if (kind === 'void' || kind === 'int' || kind === 'enum' || kind === 'enum64' || kind === 'float') {
       return { kind: 'mem', untrusted: true, rdonly: true, memSize: 0 };
     }
+    checkKernelName(c, pointee, index, flavorless(names));
     return { kind: 'btf_id', untrusted: true, struct: kernelStruct(env, flavorless(names)) };
   }
   if (tags.has('trusted')) {
+    checkKernelName(c, pointee, index, flavorless(names));
     return { kind: 'btf_id', nullable, trusted: true, struct: kernelStruct(env, flavorless(names)) };
   }
   if (tags.has('arena')) return { kind: 'arena' };

@@ -78,13 +78,23 @@ class Walk {
       return true;
     }
     if ((state[w]! & 0xf0) === DISCOVERED) {
-      if (env.bpfCapable) return false;
+      if (env.bpfCapable && this.mayLoop(t)) return false;
       env.verboseLine(t, `${t}: `);
       env.verboseLine(w, `${w}: `);
       env.fail('EINVAL', `back-edge from insn ${t} to ${w}`, { kind: 'back_edge', at: t, insn: w });
     }
     state[t] = DISCOVERED | edge;
     return false;
+  }
+
+  /** Whether the edge from `t` may close a loop in privileged programs. */
+  mayLoop(t: number): boolean {
+    const { env } = this;
+    if (env.release.has('loops_entered_by_falling_through')) return true;
+    const { code } = env.insns[t]!;
+    const cls = insnClass(code);
+    if (cls !== CLASS.JMP && cls !== CLASS.JMP32) return false;
+    return insnOp(code) !== JMP_OP.CALL;
   }
 
   visitCall(t: number, intoCallee: boolean): boolean {

@@ -21,9 +21,11 @@ import type { MapInfo } from '../contracts/maps.ts';
 import { errnoName } from '../util/errno.ts';
 import { type Env, makeSubprog } from './env.ts';
 import { helperPrototype } from './helper-table.ts';
+import { resolveSymbol } from './kernel-symbols.ts';
 import { addKfunc } from './kfunc/resolve.ts';
 import { F_SLEEPABLE, MAX_SUBPROGS, MAX_USED_MAPS, MAX_VAR_OFF } from './limits.ts';
 import { hasSpecialField } from './registers.ts';
+import { checkInsnRelease } from './release.ts';
 import { declTags } from './special-fields.ts';
 
 const CALL_CODE = CLASS.JMP | JMP_OP.CALL;
@@ -188,11 +190,13 @@ function checkMapForProgram(env: Env, map: MapInfo): void {
       kind: 'map_not_for_program',
       map: map.name,
     });
-  if ((env.request.flags & F_SLEEPABLE) !== 0 && !map.type.sleepable) {
+  const needs = env.release.sleepableMapNeeds(map.type);
+  if ((env.request.flags & F_SLEEPABLE) !== 0 && (!map.type.sleepable || needs !== undefined)) {
     env.fail('EINVAL', 'Sleepable programs can only use array, hash, ringbuf and local storage maps', {
       kind: 'map_not_for_program',
       map: map.name,
       detail: 'sleepable',
+      ...(needs === undefined ? {} : { needs }),
     });
   }
   if (map.type.oncePerProgram) {
@@ -206,8 +210,26 @@ function checkMapForProgram(env: Env, map: MapInfo): void {
       );
     }
     env.cgroupStorages.add(map.type.id);
-    if (map.type.directValue) env.arena = map;
+    if (map.type.directValue) useArena(env, map);
   }
+}
+
+function useArena(env: Env, map: MapInfo): void {
+  if (!env.allowPtrLeaks || !env.bpfCapable) {
+    env.fail('EPERM', 'CAP_BPF and CAP_PERFMON are required to use arena', {
+      kind: 'capability',
+      expected: 'CAP_PERFMON',
+      map: map.name,
+    });
+  }
+  if (map.mapExtra === undefined) {
+    env.fail('EINVAL', "arena's user address must be set via map_extra or mmap()", {
+      kind: 'map_not_for_program',
+      map: map.name,
+      detail: 'no address',
+    });
+  }
+  env.arena = map;
 }
 
 function useMap(env: Env, found: MapInfo | number, fd: number): MapInfo {
@@ -287,6 +309,7 @@ function isKnownOpcode(code: number): boolean {
 export function resolveImmediates(env: Env): void {
   for (let i = 0; i < env.count; i++) {
     const insn = env.insns[i]!;
+    checkInsnRelease(env, insn, i, true);
     const mode = insnMode(insn.code);
     if (
       insnClass(insn.code) === CLASS.LDX &&
@@ -300,11 +323,7 @@ export function resolveImmediates(env: Env): void {
         env.fail('EINVAL', 'invalid bpf_ld_imm64 insn', { kind: 'encoding', at: i });
       }
       if (insn.src === PSEUDO.BTF_ID) {
-        env.fail(
-          'EINVAL',
-          'kernel is missing BTF, make sure CONFIG_DEBUG_INFO_BTF=y is specified in Kconfig.',
-          { kind: 'missing_kernel_types', at: i },
-        );
+        env.symbols.set(i, resolveSymbol(env, i));
       } else if (insn.src !== PSEUDO.NONE && insn.src !== PSEUDO.FUNC) {
         resolveMapLoad(env, i);
       }

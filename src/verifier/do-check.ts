@@ -12,6 +12,7 @@ import { kfuncOf } from './kfunc/resolve.ts';
 import { COMPLEXITY_LIMIT_INSNS } from './limits.ts';
 import { isStateVisited } from './prune.ts';
 import { Refusal } from './refusal.ts';
+import { checkInsnRelease } from './release.ts';
 import { checkAlu } from './transfer/alu.ts';
 import { checkCondJump } from './transfer/branch.ts';
 import { checkExit, checkSubprogCall } from './transfer/call.ts';
@@ -39,7 +40,8 @@ function checkCall(env: Env, explored: Explored, insn: Insn): Outcome {
   ) {
     env.fail('EINVAL', 'BPF_CALL uses reserved fields', { kind: 'encoding' });
   }
-  if (env.cur.activeLocks > 0 && !isLockSafe(env, insn)) {
+  const calls = insn.src === CALL.HELPER || env.release.has('calls_under_lock');
+  if (env.cur.activeLocks > 0 && !(calls && isLockSafe(env, insn))) {
     env.fail('EINVAL', 'function calls are not allowed while holding a lock', {
       kind: 'lock_held',
       detail: 'call',
@@ -91,6 +93,7 @@ function checkJump(env: Env, explored: Explored, insn: Insn): Outcome {
 }
 
 function checkInsn(env: Env, explored: Explored, insn: Insn): Outcome {
+  checkInsnRelease(env, insn, env.insn, false);
   const cls = insnClass(insn.code);
   switch (cls) {
     case CLASS.ALU:
@@ -141,7 +144,8 @@ function step(env: Env, explored: Explored, at: number): Outcome {
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
     if (RECOVERABLE.has(refusal.errno)) env.liveStack.commitInsn();
-    if (!cur.speculative || !RECOVERABLE.has(refusal.errno)) {
+    const recovers = cur.speculative && env.release.has('speculation_barriers');
+    if (!recovers || !RECOVERABLE.has(refusal.errno)) {
       if (env.watcher?.refused?.(refusal, at) !== true) throw refusal;
       return 'end';
     }
@@ -150,7 +154,9 @@ function step(env: Env, explored: Explored, at: number): Outcome {
     return 'end';
   }
   env.liveStack.commitInsn();
-  if (outcome !== 'end' && cur.speculative && (env.marks[at]! & NOSPEC_RESULT) !== 0) return 'end';
+  if (outcome !== 'end' && cur.speculative && (env.marks[at]! & NOSPEC_RESULT) !== 0) {
+    if (env.release.has('speculation_barriers')) return 'end';
+  }
   return outcome;
 }
 

@@ -8,6 +8,7 @@ import type { Insn } from '../contracts/insn.ts';
 import type { MapInfo } from '../contracts/maps.ts';
 import type { RefusalReason } from '../contracts/refusal.ts';
 import type { InsnFacts, LineInfo, VerifyRequest } from '../contracts/verify.ts';
+import { type Release, releaseOf } from '../spec/index.ts';
 import type { HelperRow } from '../spec/types.ts';
 import type { ErrnoName } from '../util/errno.ts';
 import {
@@ -136,6 +137,9 @@ export class Env {
   /** Whoever looks on. */
   readonly watcher: Watcher | null;
 
+  /** Whose rules count. */
+  readonly release: Release;
+
   // Privileges (kernel: env->allow_ptr_leaks & co.).
   readonly allowPtrLeaks: boolean;
   readonly allowUninitStack: boolean;
@@ -166,6 +170,8 @@ export class Env {
   /** Calls of bpf_loop: the one callback that could be inlined, or -1. */
   readonly inlineLoops = new Map<number, number>();
   arena: MapInfo | null = null;
+  /** What loads of kernel symbols give, by instruction. */
+  readonly symbols = new Map<number, Reg>();
   /** Subprogram that runs when the program throws; 0 for none of its own. */
   exceptionCallback = 0;
   /** Some path throws. */
@@ -208,10 +214,14 @@ export class Env {
     this.insns = request.insns;
     this.count = request.insns.length;
     this.log = new Log(request.logLevel, request.logLimit);
-    const { capSysAdmin, capBpf, capPerfmon } = request.credentials;
-    const perfmon = capSysAdmin || capPerfmon;
+    this.release = releaseOf(request.release);
+    const { capSysAdmin } = request.credentials;
+    // Before they were split off, CAP_SYS_ADMIN stood for them.
+    const split = this.release.has('cap_bpf');
+    const perfmon = capSysAdmin || (split && request.credentials.capPerfmon);
+    const capBpf = split && request.credentials.capBpf;
     this.allowPtrLeaks = perfmon;
-    this.allowUninitStack = perfmon;
+    this.allowUninitStack = perfmon && this.release.has('uninit_stack_reads');
     this.bypassSpecV1 = perfmon;
     this.bypassSpecV4 = perfmon;
     this.bpfCapable = capSysAdmin || capBpf;

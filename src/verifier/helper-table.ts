@@ -1,6 +1,13 @@
 /** Which helper prototype a program gets for an id: the table's row, its variant for the program type, privileges. */
 import { helperNameById } from '../asm/index.ts';
-import { attachTypeById, helperAllowed, helperById, helperFor } from '../spec/index.ts';
+import {
+  attachTypeById,
+  HELPERS,
+  helperAllowed,
+  helperById,
+  helperFor,
+  type Release,
+} from '../spec/index.ts';
 import type { Capability, HelperRow } from '../spec/types.ts';
 import type { Env } from './env.ts';
 
@@ -37,20 +44,42 @@ export function attachTypeName(env: Env): string | undefined {
   return name !== undefined && attachTypes?.includes(name) ? name : undefined;
 }
 
+const newestHelpers = new WeakMap<Release, number>();
+
+/** The highest id that the release has. */
+function newestHelper(release: Release): number {
+  let newest = newestHelpers.get(release);
+  if (newest === undefined) {
+    newest = Math.max(...HELPERS.filter((row) => release.hasHelper(row)).map((row) => row.id));
+    newestHelpers.set(release, newest);
+  }
+  return newest;
+}
+
+/** The row of an id, whatever may call it and wherever it exists. */
+export function helperRow(env: Env, id: number): HelperRow | undefined {
+  return (env.request.helpers ?? helperById)(id);
+}
+
 /** Whether the id lies outside the table, and the request adds no row for it: such a call is `invalid func unknown`. */
 export function helperIdUnknown(env: Env, id: number): boolean {
-  return id < 0 || (id >= HELPER_ID_LIMIT && env.request.helpers?.(id) === undefined);
+  if (id < 0) return true;
+  if (id >= HELPER_ID_LIMIT) return env.request.helpers?.(id) === undefined;
+  const row = helperRow(env, id);
+  // Numbers are handed out in order.
+  return row !== undefined && !env.release.hasHelper(row) && id > newestHelper(env.release);
 }
 
 /** The prototype as this program sees it; null where it may not call the helper. */
 export function helperPrototype(env: Env, id: number): HelperRow | null {
   if (env.hasCachedHelper(id)) return env.helper(id);
-  const row = (env.request.helpers ?? helperById)(id);
+  const row = helperRow(env, id);
   let found: HelperRow | null = null;
   if (
     row !== undefined &&
     helperAllowed(row, env.progTypeName, attachTypeName(env)) &&
-    hasCapability(env, row.capability)
+    hasCapability(env, row.capability) &&
+    env.release.helperNeeds(row, env.progTypeName, attachTypeName(env)) === undefined
   ) {
     found = helperFor(row, env.progTypeName);
   }

@@ -6,6 +6,7 @@ import { CALL, CLASS, JMP_OP } from '../../asm/opcodes.ts';
 import type { Btf, BtfFuncProto } from '../../btf/index.ts';
 import type { Insn } from '../../contracts/insn.ts';
 import { kfuncFor } from '../../spec/index.ts';
+import { structOpsName } from '../attach-target.ts';
 import type { Env } from '../env.ts';
 import { attachTypeName } from '../helper-table.ts';
 import type { Kfunc } from './types.ts';
@@ -49,14 +50,6 @@ function protoOf(btf: Btf, id: number): BtfFuncProto | null {
   if (func.kind !== 'func') return null;
   const proto = btf.type(func.type);
   return proto.kind === 'func_proto' ? proto : null;
-}
-
-/** Name of the struct_ops that the program is a member of. */
-function structOpsName(env: Env): string | undefined {
-  const { kernelBtf, attachBtfId, progType } = env.request;
-  if (progType.name !== 'struct_ops' || kernelBtf === undefined || attachBtfId === undefined)
-    return undefined;
-  return attachBtfId > 0 && attachBtfId < kernelBtf.typeCount ? kernelBtf.name(attachBtfId) : undefined;
 }
 
 /** Looks the function up, once for every function that the program calls; refuses what is none. */

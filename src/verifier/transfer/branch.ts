@@ -23,6 +23,7 @@ import { widenImprecise } from '../prune.ts';
 import { dropReference } from '../references.ts';
 import {
   baseId,
+  CONST_PTR_TO_MAP,
   isAllocated,
   isNotNull,
   isPacketPointerOrEnd,
@@ -57,6 +58,12 @@ function settleNull(state: VState, n: number, isNullBranch: boolean): void {
     const valid = notNull(reg);
     return mayPointToSpinLock(valid) ? valid : valid.with({ id: 0 });
   });
+}
+
+/** Before, pointers to maps counted as ones that might be NULL. */
+function knownFromRelease(env: Env, dst: Reg, src: Reg): boolean {
+  if (dst.type !== CONST_PTR_TO_MAP && src.type !== CONST_PTR_TO_MAP) return true;
+  return env.release.has('known_pointer_comparison');
 }
 
 /** 1, 0, or -1 where the jump is not decided. */
@@ -217,7 +224,7 @@ export function checkCondJump(env: Env, explored: Explored, insn: Insn): void {
     (src.type === PTR_TO_STACK ? HIST_SRC_STACK : 0) | (dst.type === PTR_TO_STACK ? HIST_DST_STACK : 0);
   if (flags !== 0) env.pushHistory(flags);
 
-  const decided = decide(dst, src, op, is32);
+  const decided = knownFromRelease(env, dst, src) ? decide(dst, src, op, is32) : -1;
   if (decided >= 0) {
     if (dst.type === SCALAR) markPrecise(env, insn.dst);
     if (register && src.type === SCALAR) markPrecise(env, insn.src);

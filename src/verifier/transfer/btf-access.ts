@@ -4,10 +4,13 @@
  * btf_struct_access.
  */
 import type { Btf, BtfMember } from '../../btf/index.ts';
+import { WRITABLE_FIELDS } from '../../spec/index.ts';
+import { structOpsName } from '../attach-target.ts';
 import { formatVarOff } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import { kernelStruct, kernelStructById } from '../kernel-types.ts';
 import {
+  isAllocated,
   isTrusted,
   MAYBE_NULL,
   MEM_PERCPU,
@@ -23,7 +26,7 @@ import {
   type StructRef,
   UNKNOWN_REG,
 } from '../registers.ts';
-import { inRcuSection } from './map-value.ts';
+import { fieldName, inRcuSection } from './map-value.ts';
 
 export interface Walked {
   /** The struct that the loaded pointer points to; null for other pointers and for scalars. */
@@ -235,7 +238,56 @@ function flagsOf(env: Env, from: Reg, walked: Walked): number {
   return kept;
 }
 
-/** A load (or a refused store) of `size` bytes through register `n`; `off` includes its fixed offset. */
+/** A store into a struct of the kernel: only into the fields that the program's type may write. */
+function checkKernelWrite(env: Env, n: number, struct: StructRef, off: number, size: number): void {
+  const common = {
+    register: n,
+    region: 'struct',
+    struct: struct.name,
+    write: true,
+    offset: off,
+    size,
+  } as const;
+  const refuse = (text: string): never => env.fail('EACCES', text, { kind: 'read_only', ...common });
+  const { btf } = struct;
+  const structOps = structOpsName(env);
+  const row = WRITABLE_FIELDS.find(
+    ({ progTypes, structOps: only, structs }) =>
+      progTypes.includes(env.progTypeName) &&
+      (only === undefined || only === structOps) &&
+      structs.includes(struct.name),
+  );
+  if (row === undefined || btf === undefined) refuse('only read is supported');
+  const name = row!.structs[0]!;
+  const { id } = kernelStruct(env, name);
+  for (const path of row!.fields) {
+    const field = btf!.findPath(id, path);
+    const start = field === undefined ? -1 : field.bitOffset >> 3;
+    const end = field === undefined ? -1 : start + btf!.sizeOf(field.type);
+    if (off < start || off >= end) continue;
+    if (off + size <= end) return;
+    refuse(`write access at off ${off} with size ${size} beyond the member of ${name} ended at ${end}`);
+  }
+  refuse(`no write support to ${name} at off ${off}`);
+}
+
+/** Fields of the program's objects that only the kernel's functions may touch. */
+function checkSpecialFields(env: Env, n: number, struct: StructRef, off: number, size: number): void {
+  for (const field of struct.fields ?? []) {
+    if (off >= field.offset + field.size || field.offset >= off + size) continue;
+    const name = fieldName(field.kind);
+    env.fail('EACCES', `direct access to ${name} is disallowed`, {
+      kind: 'special_field',
+      register: n,
+      struct: struct.name,
+      field: name,
+      offset: off,
+      size,
+    });
+  }
+}
+
+/** A load or store of `size` bytes through register `n`; `off` includes its fixed offset. */
 export function accessKernelStruct(
   env: Env,
   n: number,
@@ -298,14 +350,12 @@ export function accessKernelStruct(
       detail: 'per-CPU memory',
     });
   }
-  if (write)
-    env.fail('EACCES', 'only read is supported', {
-      kind: 'read_only',
-      register: n,
-      region: 'struct',
-      struct: struct.name,
-      write: true,
-    });
+  const object = isAllocated(reg.type);
+  if (write && !object) {
+    checkKernelWrite(env, n, struct, off, size);
+    return;
+  }
+  if (object) checkSpecialFields(env, n, struct, off, size);
   if (struct.btf === undefined) {
     env.fail('EACCES', `access to struct ${struct.name} needs the kernel's BTF`, {
       kind: 'missing_kernel_types',
@@ -313,10 +363,11 @@ export function accessKernelStruct(
     });
   }
   const walked = walkStruct(env, struct.btf, struct.id, off, size);
-  env.factsOf(env.insn).probeMem = true;
-  if (value < 0) return;
-  if (walked.struct === null) {
-    env.setReg(value, loadedValue(walked));
+  if (!object || (reg.type & PTR_UNTRUSTED) !== 0) env.factsOf(env.insn).probeMem = true;
+  if (value < 0 || write) return;
+  // Objects of the program hold numbers where their types have pointers to structs.
+  if (walked.struct === null || object) {
+    env.setReg(value, walked.struct === null ? loadedValue(walked) : UNKNOWN_REG);
     return;
   }
   const flags = flagsOf(env, reg, walked);

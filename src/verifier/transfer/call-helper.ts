@@ -4,6 +4,7 @@
  */
 import type { Insn } from '../../contracts/insn.ts';
 import type { MapInfo } from '../../contracts/maps.ts';
+import { RULES } from '../../spec/index.ts';
 import type { HelperRow } from '../../spec/types.ts';
 import { markPrecise } from '../backtrack.ts';
 import { unknown, withBounds } from '../domain/index.ts';
@@ -47,6 +48,7 @@ import {
   typeName,
   UNKNOWN_REG,
 } from '../registers.ts';
+import { helperLacks } from '../release.ts';
 import { returnToCaller } from './call.ts';
 import { type CallbackCall, pushCallback } from './callback.ts';
 import { inRcuSection } from './map-value.ts';
@@ -58,16 +60,25 @@ function callbackOf({ helper, subprog, map }: CallMeta): CallbackCall {
 }
 
 function findHelper(env: Env, id: number): HelperRow {
-  if (helperIdUnknown(env, id))
-    env.fail('EINVAL', `invalid func ${helperName(id)}#${id}`, {
+  const needs = helperLacks(env, id);
+  const lacks = needs === undefined ? {} : { needs };
+  if (helperIdUnknown(env, id)) {
+    const name = needs === undefined ? helperName(id) : 'unknown';
+    env.fail('EINVAL', `invalid func ${name}#${id}`, {
       kind: 'function_unknown',
       function: helperName(id),
+      ...lacks,
     });
+  }
   const row = helperPrototype(env, id);
   if (row === null) {
-    return env.fail('EINVAL', `program of this type cannot use helper ${helperName(id)}#${id}`, {
+    const text = env.release.has('helper_refused_by_type')
+      ? 'program of this type cannot use helper'
+      : 'unknown func';
+    return env.fail('EINVAL', `${text} ${helperName(id)}#${id}`, {
       kind: 'function_not_allowed',
       function: helperName(id),
+      ...lacks,
     });
   }
   if (row.gplOnly && !env.request.gplCompatible) {
@@ -231,6 +242,13 @@ function runEffects(env: Env, meta: CallMeta): { packet: boolean; dynptr: Reg | 
   let packet = helper.changesPacket === true;
   let dynptr: Reg | null = null;
   if (helper.tailCall) checkResourceLeak(env, true, 'tail_call');
+  if (helper.tailCall && env.subprogs.length > 1 && !env.release.has('tail_calls_beside_subprograms')) {
+    env.fail('EINVAL', 'tail_calls are not allowed in programs with bpf-to-bpf calls', {
+      kind: 'function_not_allowed',
+      function: helper.name,
+      needs: RULES.tail_calls_beside_subprograms,
+    });
+  }
   if (helper.zeroFlagsArg !== undefined && !isNull(env.reg(helper.zeroFlagsArg + 1))) {
     env.fail('EINVAL', `${helper.name.replace(/^bpf_/, '')}() doesn't support non-zero flags`, {
       kind: 'function_flags',

@@ -200,6 +200,9 @@ function checkReturnCode(env: Env, n: number): void {
 
 /** BPF_EXIT: true where the path ends, false where it goes on in the caller. */
 export function checkExit(env: Env, explored: Explored): boolean {
+  if (env.cur.activeLocks > 0 && !env.release.has('calls_under_lock')) {
+    env.fail('EINVAL', 'bpf_spin_unlock is missing', { kind: 'lock_held', detail: 'exit' });
+  }
   checkResourceLeak(env, env.cur.curframe === 0, 'BPF_EXIT instruction in main prog');
   if (env.cur.curframe > 0) {
     returnToCaller(env, explored);

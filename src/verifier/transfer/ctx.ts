@@ -76,7 +76,8 @@ export function accessCtx(
     });
   checkUnmodified(env, env.reg(n), n, false);
   const access = ctxAccess(ctx, { offset: off, size, write, signed, attachType: attachTypeName(env) });
-  if (access === null || !holdsCapability(env, access.capability)) {
+  const needs = env.release.fieldNeeds(env.progTypeName, access?.field?.name ?? '');
+  if (access === null || !holdsCapability(env, access.capability) || needs !== undefined) {
     env.verbose(`invalid bpf_context access off=${off} size=${size}\n`);
     env.verboseLine(env.insn, '; ');
     env.refuse('EACCES', {
@@ -86,6 +87,7 @@ export function accessCtx(
       offset: off,
       size,
       write,
+      ...(needs === undefined ? {} : { needs }),
     });
   }
   const facts = env.factsOf(env.insn);

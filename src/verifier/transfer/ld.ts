@@ -28,6 +28,10 @@ export function checkLdImm(env: Env, insn: Insn): void {
     env.setReg(dst, scalarReg(constant(joinHalves(insn.imm, env.insns[env.insn + 1]!.imm))));
     return;
   }
+  if (insn.src === PSEUDO.BTF_ID) {
+    env.setReg(dst, env.symbols.get(env.insn)!);
+    return;
+  }
   if (insn.src === PSEUDO.FUNC) {
     const index = env.subprogStartingAt(env.insn + insn.imm + 1);
     const subprog = env.subprogs[index]!;

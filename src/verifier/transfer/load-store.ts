@@ -1,6 +1,7 @@
 /** LDX, ST, STX and atomics. Kernel 6.18: check_load_mem, check_store_reg, check_atomic. */
 import { ATOMIC, accessBytes, insnMode, MODE, SIZE } from '../../asm/opcodes.ts';
 import type { Insn } from '../../contracts/insn.ts';
+import { RULES } from '../../spec/index.ts';
 import { checkInvariants } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import {
@@ -122,6 +123,14 @@ export function checkStoreImm(env: Env, insn: Insn): void {
     env.fail('EINVAL', 'BPF_ST uses reserved fields', { kind: 'encoding' });
   env.readReg(insn.dst);
   const { type } = env.reg(insn.dst);
+  if (type === PTR_TO_CTX && !env.release.has('constant_stores_into_context')) {
+    env.fail('EACCES', `BPF_ST stores into R${insn.dst} ctx is not allowed`, {
+      kind: 'context_access',
+      register: insn.dst,
+      write: true,
+      needs: RULES.constant_stores_into_context,
+    });
+  }
   accessMemory(env, { ptr: insn.dst, off: insn.off, size: accessBytes(insn.code), write: true, value: -1 });
   savePointerType(env, type, false);
 }

@@ -282,6 +282,10 @@ export function accessMapValue(
   if (field !== undefined) {
     accessKptr(env, field, value);
   } else if (!write && value >= 0) {
-    env.setReg(value, (known ? constantLoad(map, at, size, signed) : null) ?? UNKNOWN_REG);
+    env.setReg(
+      value,
+      (known && env.release.has('constant_map_values') ? constantLoad(map, at, size, signed) : null) ??
+        UNKNOWN_REG,
+    );
   }
 }

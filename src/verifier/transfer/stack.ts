@@ -5,7 +5,7 @@
  */
 import { CLASS, insnClass, insnMode, MODE } from '../../asm/opcodes.ts';
 import { markPrecise } from '../backtrack.ts';
-import { constantFromNumber, formatVarOff } from '../domain/index.ts';
+import { constantFromNumber, formatVarOff, isConst, isUnknown } from '../domain/index.ts';
 import { destroyDynptrAt } from '../dynptr.ts';
 import { type Env, NOSPEC_RESULT } from '../env.ts';
 import { MAX_VAR_OFF } from '../limits.ts';
@@ -136,12 +136,27 @@ function isStoreImm(env: Env): boolean {
   return insnClass(code) === CLASS.ST && insnMode(code) === MODE.MEM;
 }
 
+/** Whether a narrower store into the slot counts as an attack on what was spilled there. */
+function corruptsSpill(env: Env, slot: Slot): boolean {
+  if (!isSpilledScalar(slot)) return true;
+  return !env.release.has('narrow_store_over_scalar') && slotType(slot.types, 0) === STACK_SPILL;
+}
+
+/** Whether the release keeps what is known of a scalar that is spilled. */
+function keepsScalar(env: Env, reg: Reg, size: number): boolean {
+  const { release } = env;
+  if (release.has('spills_of_any_scalar')) return true;
+  if (size !== 8 && !release.has('spills_of_part')) return false;
+  if (isConst(reg.v)) return true;
+  return release.has('spills_of_bounded_scalars') && !isUnknown(reg.v);
+}
+
 /** Store of register `value` (-1: an immediate, or unknown data) at `off` of frame `frameno`; inside the stack. */
 function writeFixed(env: Env, frameno: number, off: number, size: number, value: number): void {
   const byte = -off - 1;
   const spi = byte >> 3;
   let slot = env.cur.frames[frameno]!.stack[spi]!;
-  if (!env.allowPtrLeaks && isSpilled(slot) && !isSpilledScalar(slot) && size !== 8) {
+  if (!env.allowPtrLeaks && isSpilled(slot) && size !== 8 && corruptsSpill(env, slot)) {
     env.fail('EACCES', 'attempt to corrupt spilled pointer on stack', {
       kind: 'stack_spill',
       detail: 'partly overwritten',
@@ -162,13 +177,14 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
   if (aligned && size === 8) env.liveStack.markWrite(frameno, spi);
   env.scratched.markSlot(spi);
 
-  if (reg !== null && aligned && reg.type === SCALAR && env.bpfCapable) {
+  const constant = reg === null && isStoreImm(env);
+  if (reg !== null && aligned && reg.type === SCALAR && env.bpfCapable && keepsScalar(env, reg, size)) {
     const fits = fitsBytes(reg, size);
     if (fits) reg = linkBeforeCopy(env, value);
     // A narrowing spill is not the same number any longer.
     const spilled = fits ? reg : scalarReg(reg.v, 0, reg.off);
     env.cur.own(frameno).stack[spi] = spillInto(slot, spilled, size);
-  } else if (reg === null && aligned && isStoreImm(env) && env.bpfCapable) {
+  } else if (constant && aligned && env.bpfCapable && env.release.has('spills_of_immediates')) {
     const spilled = scalarReg(constantFromNumber(env.insns[env.insn]!.imm));
     env.cur.own(frameno).stack[spi] = spillInto(slot, spilled, size);
   } else if (reg !== null && isSpillable(reg.type)) {
@@ -305,7 +321,7 @@ function readFixed(env: Env, frameno: number, off: number, size: number, dst: nu
     env.fail('EACCES', 'invalid size of register fill', { kind: 'stack_spill', detail: 'part of it read' });
   }
   if (dst < 0) return;
-  if (size <= spilled && (off & 7) === 0) {
+  if ((size === spilled || (size < spilled && env.release.has('narrowing_fills'))) && (off & 7) === 0) {
     // A narrowing fill is not the same number any longer.
     env.setReg(dst, fitsBytes(reg, size) ? reg : scalarReg(reg.v, 0, reg.off));
     env.pushHistory(stackAccessFlags(frameno, spi));

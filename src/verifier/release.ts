@@ -1,0 +1,25 @@
+/**
+ * What the target release does not know yet. The rules themselves are rows of spec/releases; other checks ask `env.release` where
+ * they are applied.
+ */
+import type { Insn } from '../contracts/insn.ts';
+import type { Env } from './env.ts';
+import { attachTypeName, helperRow } from './helper-table.ts';
+
+/** Refuses an instruction that the release has not; `early`: those that are refused before paths are followed. */
+export function checkInsnRelease(env: Env, insn: Insn, at: number, early: boolean): void {
+  if (env.release.knowsEveryInsn) return;
+  const unknown = env.release.unknownInsn(insn);
+  if (unknown === undefined || (unknown.early === true) !== early) return;
+  env.fail('EINVAL', unknown.message(insn), {
+    kind: 'encoding',
+    at,
+    needs: { what: unknown.what, since: unknown.since },
+  });
+}
+
+/** For the reason of a refused call: what the release lacks, undefined where it is something else. */
+export function helperLacks(env: Env, id: number): { what: string; since: string } | undefined {
+  const row = helperRow(env, id);
+  return row === undefined ? undefined : env.release.helperNeeds(row, env.progTypeName, attachTypeName(env));
+}
