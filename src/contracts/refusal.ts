@@ -159,6 +159,8 @@ export interface RefusalReason {
   readonly expected?: string;
   readonly struct?: string;
   readonly field?: string;
+  /** The target release is too old: what it lacks, and the first that has it. */
+  readonly needs?: { readonly what: string; readonly since: string };
   /** Which of several rules of the kind: a few words. */
   readonly detail?: string;
 }

@@ -1,0 +1,53 @@
+/**
+ * Rules of the verifier that changed from release to release: what a program may do since when. A release has a rule from
+ * `since` on; what Linux does without it is written in the comment. A stable series counts as it is now, with its repairs, so
+ * `since` is the first of the long-term releases (5.4, 5.10, 5.15, 6.1, 6.6, 6.12, 6.18) that has it where a repair was carried back.
+ *
+ * Checked against 5.10, 6.1 and 6.12 by test/guest/verdicts.
+ */
+export interface Rule {
+  readonly since: string;
+  /** For reasons: `callbacks need Linux 5.13`. */
+  readonly what: string;
+}
+
+export const RULES = {
+  /** Without: calls of subprograms and tail calls exclude each other in a program. */
+  tail_calls_beside_subprograms: { since: '5.10', what: 'tail calls in programs with subprograms' },
+  /** Without: global functions are verified where they are called, as static ones. */
+  global_functions: { since: '5.6', what: 'functions verified on their own' },
+  /** Without: parameters of global functions are scalars or the context. */
+  global_memory_arguments: { since: '5.12', what: 'pointers as arguments of global functions' },
+  /** Without: CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON. */
+  cap_bpf: { since: '5.8', what: 'CAP_BPF and CAP_PERFMON' },
+  /** Without: loads from frozen read-only maps give unknown scalars. */
+  constant_map_values: { since: '5.5', what: 'known values of read-only maps' },
+  /** Without: what no jump is may not lead into a loop that was entered elsewhere. */
+  loops_entered_by_falling_through: { since: '6.7', what: 'loops that are entered in their middle' },
+  /** Without: privileged programs may not read stack that was never written. */
+  uninit_stack_reads: { since: '6.1', what: 'reads of stack that was not written' },
+  /** Without: a narrower store over a spilled scalar counts as one over a spilled pointer. */
+  narrow_store_over_scalar: { since: '6.8', what: 'narrow stores over spilled scalars' },
+  /** Without: only constants keep their value on the stack. */
+  spills_of_bounded_scalars: { since: '5.12', what: 'bounds of spilled scalars' },
+  /** Without: only spills of 8 bytes are kept. */
+  spills_of_part: { since: '5.16', what: 'scalars spilled in less than 8 bytes' },
+  /** Without: a stored immediate is unknown when it is read again, unless it is 0. */
+  spills_of_immediates: { since: '6.4', what: 'immediates on the stack' },
+  /** Without: spilled scalars without any bounds lose their identity. */
+  spills_of_any_scalar: { since: '6.9', what: 'identity of spilled scalars' },
+  /** Without: a read of less than was spilled gives an unknown scalar. */
+  narrowing_fills: { since: '6.9', what: 'reads of part of a spilled scalar' },
+  /** Without: a function that holds a bpf_spin_lock may call no other. */
+  calls_under_lock: { since: '6.9', what: 'calls while a bpf_spin_lock is held' },
+  /** Without: whatever a speculative path does wrong refuses the program; with: a barrier ends the path. */
+  speculation_barriers: { since: '6.17', what: 'barriers against speculation' },
+  /** Without: `(map pointer == 0)` leaks the pointer for those who may not see it. */
+  known_pointer_comparison: { since: '6.17', what: 'comparison of map pointers with 0' },
+  /** Without: other words for a helper that the program's type may not call. */
+  helper_refused_by_type: { since: '6.10', what: 'words of a refusal' },
+  /** Without: stores of constants into the context are refused. */
+  constant_stores_into_context: { since: '6.4', what: 'stores of constants into the context' },
+} as const satisfies Readonly<Record<string, Rule>>;
+
+export type RuleName = keyof typeof RULES;
