@@ -257,12 +257,43 @@ export function findInput(
   return { tries, milliseconds: spent() };
 }
 
-function counterexample(
-  request: VerifyRequest,
-  sandbox: Sandbox,
-  input: Input,
-  result: RunResult,
-): Counterexample {
+interface Found {
+  readonly input: Input;
+  readonly result: RunResult;
+}
+
+/** Runs spent on making an input easier to read. */
+const SIMPLIFY = 64;
+
+/** An input that goes wrong at the same instruction, with fewer and plainer bytes. */
+function simplified(sandbox: Sandbox, found: Found): Found {
+  let best = found;
+  let left = SIMPLIFY;
+  const adopt = (change: Partial<Input>): boolean => {
+    if (left-- <= 0) return false;
+    const input = { ...best.input, ...change };
+    const result = sandbox.run(input);
+    if (result.wrong === undefined || result.wrong.insn !== best.result.wrong?.insn) return false;
+    best = { input, result };
+    return true;
+  };
+  if (best.input.packet.length > 0 && !adopt({ packet: new Uint8Array(MIN_PACKET) }))
+    adopt({ packet: new Uint8Array(best.input.packet.length) });
+  if (best.input.context.length > 0) adopt({ context: new Uint8Array(best.input.context.length) });
+  for (const field of ['packet', 'context'] as const) {
+    for (let size = best.input[field].length >> 1; size >= 1 && left > 0; size >>= 1) {
+      for (let at = 0; at < best.input[field].length && left > 0; at += size) {
+        const now = best.input[field];
+        if (now.subarray(at, at + size).every((byte) => byte === 0)) continue;
+        adopt({ [field]: now.slice().fill(0, at, at + size) });
+      }
+    }
+  }
+  if (best.input.failing.size > 0) adopt({ failing: new Set() });
+  return best;
+}
+
+function counterexample(request: VerifyRequest, sandbox: Sandbox, { input, result }: Found): Counterexample {
   const { what, insn } = result.wrong!;
   const source = request.lineInfo?.filter((line) => line.insn <= insn).at(-1);
   const used = new Set(result.lookups.map(({ map, key }) => `${map}:${toHex(key)}`));
