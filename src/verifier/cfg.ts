@@ -97,16 +97,6 @@ class Walk {
     return insnOp(code) !== JMP_OP.CALL;
   }
 
-  /** Whether the edge from `t` may close a loop in privileged programs. */
-  mayLoop(t: number): boolean {
-    const { env } = this;
-    if (env.release.has('loops_entered_by_falling_through')) return true;
-    const { code } = env.insns[t]!;
-    const cls = insnClass(code);
-    if (cls !== CLASS.JMP && cls !== CLASS.JMP32) return false;
-    return insnOp(code) !== JMP_OP.CALL;
-  }
-
   visitCall(t: number, intoCallee: boolean): boolean {
     const { env } = this;
     const insn = env.insns[t]!;

@@ -140,9 +140,6 @@ export class Env {
   /** Whose rules count. */
   readonly release: Release;
 
-  /** Whose rules count. */
-  readonly release: Release;
-
   // Privileges (kernel: env->allow_ptr_leaks & co.).
   readonly allowPtrLeaks: boolean;
   readonly allowUninitStack: boolean;

@@ -66,12 +66,6 @@ function knownFromRelease(env: Env, dst: Reg, src: Reg): boolean {
   return env.release.has('known_pointer_comparison');
 }
 
-/** Before, pointers to maps counted as ones that might be NULL. */
-function knownFromRelease(env: Env, dst: Reg, src: Reg): boolean {
-  if (dst.type !== CONST_PTR_TO_MAP && src.type !== CONST_PTR_TO_MAP) return true;
-  return env.release.has('known_pointer_comparison');
-}
-
 /** 1, 0, or -1 where the jump is not decided. */
 function decide(dst: Reg, src: Reg, op: number, is32: boolean): 1 | 0 | -1 {
   if (!is32 && isPacketPointerOrEnd(dst.type) && isPacketPointerOrEnd(src.type)) {

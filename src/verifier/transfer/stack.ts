@@ -151,21 +151,6 @@ function keepsScalar(env: Env, reg: Reg, size: number): boolean {
   return release.has('spills_of_bounded_scalars') && !isUnknown(reg.v);
 }
 
-/** Whether a narrower store into the slot counts as an attack on what was spilled there. */
-function corruptsSpill(env: Env, slot: Slot): boolean {
-  if (!isSpilledScalar(slot)) return true;
-  return !env.release.has('narrow_store_over_scalar') && slotType(slot.types, 0) === STACK_SPILL;
-}
-
-/** Whether the release keeps what is known of a scalar that is spilled. */
-function keepsScalar(env: Env, reg: Reg, size: number): boolean {
-  const { release } = env;
-  if (release.has('spills_of_any_scalar')) return true;
-  if (size !== 8 && !release.has('spills_of_part')) return false;
-  if (isConst(reg.v)) return true;
-  return release.has('spills_of_bounded_scalars') && !isUnknown(reg.v);
-}
-
 /** Store of register `value` (-1: an immediate, or unknown data) at `off` of frame `frameno`; inside the stack. */
 function writeFixed(env: Env, frameno: number, off: number, size: number, value: number): void {
   const byte = -off - 1;
