@@ -1,0 +1,2 @@
+/** Compiled functions and data to an ELF object. */
+export * from './object.ts';

@@ -1,0 +1,78 @@
+/** The order of the passes. */
+import { constant, type Func, type Module, replaceUses, sweep, verifyFunc } from '../ir/index.ts';
+import { removeUnreachable, simplifyCfg } from './cfg.ts';
+import { eliminateDeadCode } from './dce.ts';
+import { type Complain, expandMemory, lowerSwitches } from './expand.ts';
+import { fold } from './fold.ts';
+import { legalize } from './legalize.ts';
+import { promote } from './promote.ts';
+
+export interface PassOptions {
+  /** 0 to 3; 0 is treated as 1: programs that keep everything in the frame do not pass the kernel's verifier. */
+  readonly level: number;
+  readonly cpu: number;
+  /** Check the IR after each pass: for tests. */
+  readonly check?: boolean;
+}
+
+function clean(func: Func): void {
+  for (let round = 0; round < 4; round++) {
+    let changed = simplifyCfg(func);
+    changed = fold(func) || changed;
+    changed = eliminateDeadCode(func) || changed;
+    if (!changed) return;
+  }
+}
+
+/** What is not known to be constant by now is none. */
+function settleConstantP(func: Func): boolean {
+  let changed = false;
+  for (const block of func.blocks)
+    for (const inst of block.insts) {
+      if (inst.op !== 'constant_p') continue;
+      const [value] = inst.args;
+      replaceUses(inst, constant('i32', value?.kind === 'const' ? 1n : 0n));
+      changed = true;
+    }
+  if (changed) sweep(func);
+  return changed;
+}
+
+/** Optimises a module in place and leaves it in a form that `codegen` takes. */
+export function optimize(module: Module, options: PassOptions, complain: Complain): void {
+  const check = (func: Func, after: string): void => {
+    if (options.check === true) verifyFunc(func, after);
+  };
+  for (const func of module.funcs) {
+    if (func.isDeclaration) continue;
+    removeUnreachable(func);
+    check(func, 'lower');
+    simplifyCfg(func);
+    check(func, 'cfg');
+    promote(func);
+    check(func, 'promote');
+    clean(func);
+    check(func, 'clean');
+    settleConstantP(func);
+    clean(func);
+    expandMemory(func, complain);
+    check(func, 'expand');
+    promote(func);
+    check(func, 'promote');
+    clean(func);
+    lowerSwitches(func);
+    check(func, 'switch');
+    simplifyCfg(func);
+    fold(func);
+    check(func, 'fold');
+    legalize(func, options.cpu);
+    check(func, 'legalize');
+    fold(func);
+    simplifyCfg(func);
+    eliminateDeadCode(func);
+    legalize(func, options.cpu);
+    check(func, 'late');
+  }
+}
+
+export type { Complain } from './expand.ts';
