@@ -13,6 +13,8 @@ export default defineConfig({
     exclude: host ? [GUEST] : [...HOST, GUEST],
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // Fails the run where something stays on the machine.
+    globalSetup: host ? ['test/host/left-behind.ts'] : [],
     pool: 'forks',
     // There is one trace_pipe and one pair of CPUs for all that look at the kernel.
     fileParallelism: !host,
