@@ -646,4 +646,6 @@ export interface TranslationUnit {
   readonly typedefs: readonly TypedefType[];
   /** File-scope `asm("…")`. */
   readonly asm: readonly { readonly template: string; readonly loc: Location }[];
+  /** Functions that have another name in the object: `int f(void) asm("name")`. */
+  readonly asmLabels: ReadonlyMap<FunctionDecl, string>;
 }

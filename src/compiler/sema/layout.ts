@@ -1,0 +1,87 @@
+/**
+ * Struct and union layout as clang does it for the BPF target (the Itanium rules without bases): every field at its
+ * alignment, bit-fields packed into the storage units of their declared types, zero-width ones end the unit.
+ */
+import { core, type Field, type IntegerType, type RecordType } from '../ast/index.ts';
+import { alignOf, sizeOf } from './arithmetic-types.ts';
+
+/** Largest object clang lets one have here, in bytes. */
+export const MAX_OBJECT_SIZE = 2 ** 61;
+
+/** A member as declared: unnamed bit-fields are members, too, though no fields. */
+export type Member =
+  | { readonly kind: 'field'; readonly field: Field }
+  | {
+      readonly kind: 'padding';
+      readonly type: Field['type'];
+      readonly width: number;
+      readonly packed: boolean;
+    };
+
+function roundUp(value: number, to: number): number {
+  return Math.ceil(value / to) * to;
+}
+
+/** Sets the offsets of all fields, and size and alignment of the record. `pack`: from `#pragma pack`, in bytes, or 0. */
+export function layoutRecord(record: RecordType, members: readonly Member[], pack: number): void {
+  const { union, attributes } = record;
+  const recordPacked = attributes.packed === true;
+  let align = 1;
+  /** In bits. */
+  let at = 0;
+  let size = 0;
+  const grow = (bits: number) => {
+    if (bits > size) size = bits;
+  };
+  for (const member of members) {
+    const type = member.kind === 'field' ? member.field.type : member.type;
+    const packed = recordPacked || (member.kind === 'field' ? member.field.packed : member.packed);
+    const asked = member.kind === 'field' ? member.field.alignAttribute : 0;
+    const width = member.kind === 'field' ? member.field.bitWidth : member.width;
+    let natural = alignOf(type);
+    if (width === null) {
+      if (packed) natural = 1;
+      if (asked > natural) natural = asked;
+      if (pack > 0 && natural > pack) natural = pack;
+      const field = (member as { field: Field }).field;
+      const bytes = sizeOf(type);
+      if (union) {
+        field.offset = 0;
+        grow(bytes * 8);
+      } else {
+        at = roundUp(at, natural * 8);
+        field.offset = at;
+        at += bytes * 8;
+        grow(at);
+      }
+      if (natural > align) align = natural;
+      continue;
+    }
+    const unit = sizeOf(type) * 8;
+    // In bits: a packed bit-field may stand anywhere; `#pragma pack` also lets it cross its unit.
+    let unitAlign = packed && width > 0 ? 1 : natural * 8;
+    if (asked > 0) unitAlign = Math.max(unitAlign, asked * 8);
+    if (pack > 0 && width > 0) unitAlign = Math.min(unitAlign, pack * 8);
+    let place = union ? 0 : at;
+    if (width === 0 || (pack === 0 && (place % unitAlign) + width > unit)) place = roundUp(place, unitAlign);
+    else if (asked > 0 && (pack === 0 || asked <= pack)) place = roundUp(place, asked * 8);
+    if (member.kind === 'field') member.field.offset = place;
+    if (union) grow(width);
+    else {
+      at = place + width;
+      grow(at);
+    }
+    // Unnamed bit-fields do not raise the alignment of the record.
+    if (member.kind === 'field' && unitAlign / 8 > align) align = Math.max(align, Math.ceil(unitAlign / 8));
+  }
+  if (attributes.aligned !== undefined && attributes.aligned > align) align = attributes.aligned;
+  record.align = align;
+  record.size = roundUp(Math.ceil(size / 8), align);
+}
+
+/** The widest a bit-field of this type may be. */
+export function maxBitWidth(type: Field['type']): number {
+  const at = core(type);
+  if (at.kind === 'enum') return at.underlying.size * 8;
+  return (at as IntegerType).bool ? 1 : (at as IntegerType).size * 8;
+}
