@@ -47,15 +47,17 @@ class ModuleLowering implements ModuleContext {
       func.loc = decl.loc;
       const { attributes } = decl;
       const isDefined = decl.body !== null;
-      func.linkage = decl.static
-        ? 'static'
-        : attributes.weak === true
-          ? isDefined
-            ? 'weak'
-            : 'extern-weak'
-          : isDefined
-            ? 'global'
-            : 'extern';
+      // An inline function that is nobody's external definition is ours alone.
+      func.linkage =
+        decl.static || (decl.inline && isDefined && attributes.weak !== true && attributes.used !== true)
+          ? 'static'
+          : attributes.weak === true
+            ? isDefined
+              ? 'weak'
+              : 'extern-weak'
+            : isDefined
+              ? 'global'
+              : 'extern';
       func.section = attributes.section;
       func.hidden = attributes.visibility === 'hidden' || attributes.visibility === 'internal';
       func.alwaysInline = attributes.alwaysInline === true;

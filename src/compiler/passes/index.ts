@@ -6,6 +6,7 @@ import { type Complain, expandMemory, lowerSwitches } from './expand.ts';
 import { fold } from './fold.ts';
 import { legalize } from './legalize.ts';
 import { promote } from './promote.ts';
+import { type Kept, reachable } from './reach.ts';
 
 export interface PassOptions {
   /** 0 to 3; 0 is treated as 1: programs that keep everything in the frame do not pass the kernel's verifier. */
@@ -39,7 +40,7 @@ function settleConstantP(func: Func): boolean {
 }
 
 /** Optimises a module in place and leaves it in a form that `codegen` takes. */
-export function optimize(module: Module, options: PassOptions, complain: Complain): void {
+export function optimize(module: Module, options: PassOptions, complain: Complain): Kept {
   const check = (func: Func, after: string): void => {
     if (options.check === true) verifyFunc(func, after);
   };
@@ -73,6 +74,8 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
     legalize(func, options.cpu);
     check(func, 'late');
   }
+  return reachable(module);
 }
 
 export type { Complain } from './expand.ts';
+export type { Kept } from './reach.ts';
