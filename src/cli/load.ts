@@ -1,5 +1,6 @@
 /** An object into a fresh kernel, with what the verifier and the engine did for each program. */
 import type { Btf } from '../btf/index.ts';
+import type { Annotations } from '../contracts/annotations.ts';
 import type { Fd, Kernel } from '../contracts/kernel.ts';
 import type { BpfObject, BpfProgram } from '../libbpf/index.ts';
 import { BpfError } from '../util/errors.ts';
@@ -28,6 +29,8 @@ export interface LoadRequest {
   /** Kernel options, for `extern … __kconfig`. */
   readonly kconfig?: ReadonlyMap<string, string>;
   readonly onOops?: (message: string) => void;
+  /** Told what was known and spent at each instruction of a program; the embedded kernel only. */
+  readonly onAnnotations?: (program: string, annotations: Annotations) => void;
 }
 
 export interface ProgramReport {
@@ -93,7 +96,7 @@ export function loadInto(
   const times = new Map<Fd, number>();
   try {
     // With level 4 the log ends with what the verifier did, in one line or two. All that Linux says about a refusal is its log.
-    object.load(timed(kernel, times), {
+    object.load(timed(kernel, times, request.onAnnotations), {
       logLevel: (request.logLevel ?? 0) | LOG_STATS | (chosen === 'host' ? LOG_PATH : 0),
       strict: request.strict,
       ...(request.type === undefined ? {} : { defaultProgType: request.type }),
@@ -126,10 +129,15 @@ export function loadInto(
 }
 
 /** The kernel with a stopwatch on PROG_LOAD. */
-function timed(kernel: Kernel, times: Map<Fd, number>): Kernel {
+function timed(kernel: Kernel, times: Map<Fd, number>, onAnnotations: LoadRequest['onAnnotations']): Kernel {
   const progLoad: Kernel['progLoad'] = (attr) => {
     const start = performance.now();
-    const fd = kernel.progLoad(attr);
+    const name = attr.progName ?? '';
+    const watched =
+      onAnnotations === undefined
+        ? attr
+        : { ...attr, onAnnotations: (annotations: Annotations) => onAnnotations(name, annotations) };
+    const fd = kernel.progLoad(watched);
     times.set(fd, performance.now() - start);
     return fd;
   };

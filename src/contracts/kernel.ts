@@ -6,6 +6,7 @@
  * Numbers of types (`progType`, `mapType`, `attachType`) are those of the UAPI. Sizes are bytes.
  */
 
+import type { Annotations } from './annotations.ts';
 import type { KernelEvent } from './events.ts';
 
 declare const fdBrand: unique symbol;
@@ -96,6 +97,8 @@ export interface ProgLoadAttr {
   readonly onLog?: (log: string) => void;
   /** Gets the time that each step of a successful load took; the host kernel tells nothing. */
   readonly onStages?: (stages: LoadStages) => void;
+  /** Gets what was known and spent at each instruction, on refusal too; slows the verification down. The host kernel tells nothing. */
+  readonly onAnnotations?: (annotations: Annotations) => void;
 }
 
 /** Microseconds of the steps of PROG_LOAD. */

@@ -3,6 +3,7 @@
  * what rewrite and JIT may rely on. Reads tables and BTF, never an implementation.
  */
 
+export { Annotator } from './annotate.ts';
 export * from './domain/index.ts';
 export { explain, REASONS } from './explain/index.ts';
 export { findSpecialFields, objectFields } from './special-fields.ts';

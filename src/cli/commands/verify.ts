@@ -1,5 +1,6 @@
 /** `tsbpf verify`: the verdict on every program of an object, with reason and place of each refusal. */
 import { type Command, Option } from 'commander';
+import type { Annotations } from '../../contracts/annotations.ts';
 import { VerifierError } from '../../util/errors.ts';
 import type { SearchResult } from '../../util/explanation.ts';
 import {
@@ -17,7 +18,8 @@ import {
   type TargetOptions,
   withExamples,
 } from '../command.ts';
-import { EXIT } from '../errors.ts';
+import { EXIT, UsageError } from '../errors.ts';
+import { type AnnotatedProgram, annotate, printAnnotated } from '../explain/annotate.ts';
 import { type Explained, explainAll } from '../explain/explanation.ts';
 import { type Finding, toSarif } from '../explain/sarif.ts';
 import { openObject } from '../files.ts';
@@ -33,6 +35,7 @@ interface VerifyOptions extends TargetOptions, KernelOptions {
   readonly format?: Format;
   /** `--no-search` */
   readonly search: boolean;
+  readonly annotate?: boolean;
   readonly program?: readonly string[];
   readonly progType?: string;
 }
@@ -45,6 +48,7 @@ interface Verdict {
   readonly report: ProgramReport;
   readonly explained: Explained | undefined;
   readonly search: SearchResult | undefined;
+  readonly annotated: AnnotatedProgram | undefined;
 }
 
 const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, options) => {
@@ -52,6 +56,9 @@ const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, optio
   const names = new Set((options.program ?? []).map((name) => object.findProgram(name).name));
   // Programs that are only loaded when asked for are verified too.
   for (const program of object.programs) program.autoload = names.size === 0 || names.has(program.name);
+  const annotations = new Map<string, Annotations>();
+  if (options.annotate && options.kernel !== undefined && options.kernel !== 'embedded')
+    throw new UsageError('--annotate asks the verifier of this package', 'leave out --kernel');
   const request: LoadRequest = {
     ...choiceOf(options, out),
     strict: false,
@@ -59,6 +66,12 @@ const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, optio
     logLevel: options.log,
     ...(options.progType === undefined ? {} : { type: options.progType }),
     ...readTarget(options),
+    ...(options.annotate
+      ? {
+          onAnnotations: (name: string, one: Annotations) =>
+            annotations.set(one.functions.length > 0 ? one.functions[0]!.name : name, one).set(name, one),
+        }
+      : {}),
   };
   const loaded = await loadObject(env, object, request);
   try {
@@ -71,7 +84,12 @@ const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, optio
       const explained = await explainAll(env, loaded, request);
       const verdicts = reports.map((report): Verdict => {
         const one = explained.get(report);
-        return { report, explained: one, search: options.search ? searchInput(report.error) : undefined };
+        return {
+          report,
+          explained: one,
+          search: options.search ? searchInput(report.error) : undefined,
+          annotated: annotationsOf(report, annotations),
+        };
       });
       const print = { text: printText, json: printJson, sarif: printSarif }[options.format ?? 'text'];
       print({ out, file, loaded, options, version: env.version }, verdicts);
@@ -81,6 +99,19 @@ const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, optio
     loaded.close();
   }
 };
+
+/** Kernels know programs by the first 15 characters of their names; functions have theirs in full. */
+const KERNEL_NAME = 15;
+
+function annotationsOf(
+  { program }: ProgramReport,
+  annotations: ReadonlyMap<string, Annotations>,
+): AnnotatedProgram | undefined {
+  const one = annotations.get(program.name) ?? annotations.get(program.name.slice(0, KERNEL_NAME));
+  return one === undefined
+    ? undefined
+    : annotate(program.name, program.spec.insns, program.spec.lineInfo, one);
+}
 
 interface Printing {
   readonly out: Output;
@@ -98,10 +129,11 @@ function searchInput(error: unknown): SearchResult | undefined {
 function printText({ out, file, loaded, options }: Printing, verdicts: readonly Verdict[]): void {
   const { object, reports } = loaded;
   const sources = sourcesOf(object, file);
-  for (const { report, explained, search } of verdicts) {
+  for (const { report, explained, search, annotated } of verdicts) {
     if (options.log > 0) out.write(logAtLevel(report.program.log, options.log));
     if (report.error === undefined) printAccepted(out, report);
     else printRejected(out, object, report, { explained, search, sources });
+    if (annotated !== undefined) printAnnotated(out, annotated, sources);
   }
   const rejected = reports.filter(({ error }) => error !== undefined).length;
   if (reports.length === 0) out.note(`${file} has no programs`);
@@ -112,11 +144,12 @@ function printText({ out, file, loaded, options }: Printing, verdicts: readonly 
 
 /** One document; its fields are only ever added to. */
 function printJson({ out, file, loaded, options }: Printing, verdicts: readonly Verdict[]): void {
-  const programs = verdicts.map(({ report, explained, search }) => ({
+  const programs = verdicts.map(({ report, explained, search, annotated }) => ({
     ...verdictRecord(report, options.log),
     ...(explained?.explanation === undefined ? {} : { explanation: explained.explanation }),
     ...(explained?.note === undefined ? {} : { note: explained.note }),
     ...(search === undefined ? {} : { search }),
+    ...(annotated === undefined ? {} : { annotations: annotated }),
   }));
   out.line(toJson({ version: 1, file, kernel: loaded.chosen, programs }, 2));
 }
@@ -153,6 +186,10 @@ export const VERIFY: CommandRow = {
           'text; json: one document with reasons, paths and fixes; sarif: SARIF 2.1.0',
         ).choices(FORMATS),
       )
+      .option(
+        '--annotate',
+        'show the source with what the verifier knew and how much it checked at each line, and the hot spots',
+      )
       .option('--no-search', 'do not look for an input with which a refused program goes wrong')
       .option(
         '--json',
@@ -163,6 +200,7 @@ export const VERIFY: CommandRow = {
     withExamples(command, [
       ['tsbpf verify prog.bpf.o', 'verdicts and reasons'],
       ['tsbpf verify prog.bpf.o --log 2', 'with the state before every instruction, as the kernel logs it'],
+      ['tsbpf verify prog.bpf.o --annotate', 'why a program is expensive to verify'],
       ['tsbpf verify prog.bpf.o --format sarif', 'for code hosts and editors'],
       ['tsbpf verify prog.bpf.o --json', 'for scripts and CI'],
       ['tsbpf verify prog.bpf.o --kernel host', 'by the kernel of this machine'],

@@ -19,7 +19,7 @@ import { attachTypeById, attachTypeByName, type ProgTypeRow, progTypeById } from
 import { BPF_MACROS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError, InternalError, VerifierError } from '../../util/errors.ts';
-import { explain, verify } from '../../verifier/index.ts';
+import { Annotator, explain, verify } from '../../verifier/index.ts';
 import { type Contents, findInput } from '../counterexample/index.ts';
 import { holds } from '../credentials.ts';
 import type { Machine } from '../machine.ts';
@@ -236,8 +236,10 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     ...(attr.attachBtfId === undefined ? {} : { attachBtfId: attr.attachBtfId }),
     ...(attr.logSize === undefined ? {} : { logLimit: attr.logSize }),
   };
-  const result = verify(request);
+  const annotator = attr.onAnnotations === undefined ? null : new Annotator(request);
+  const result = verify(request, annotator);
   attr.onLog?.(result.log);
+  if (annotator !== null) attr.onAnnotations?.(annotator.result());
   if (result.verdict === 'reject') throw rejectionError(request, result, globalsOf(machine, maps));
   return result;
 }
