@@ -14,7 +14,7 @@ import {
   pointerReg,
   type Reg,
 } from './registers.ts';
-import { allBytes, EMPTY_SLOT, type Frame, STACK_DYNPTR, slotIndex, slotType } from './state.ts';
+import { allBytes, EMPTY_SLOT, Slot, STACK_DYNPTR, slotIndex, slotType } from './state.ts';
 
 const DYNPTR_SLOTS = 2;
 export const DYNPTR_SIZE = 16;
@@ -44,11 +44,15 @@ function dynptrSlot(env: Env, reg: Reg): number | 'invalid' | 'range' {
   return spi - DYNPTR_SLOTS + 1 >= 0 && spi < stack.length ? spi : 'range';
 }
 
-function clearSlots(env: Env, frame: Frame, spi: number): void {
-  frame.stack[spi] = EMPTY_SLOT;
-  frame.stack[spi - 1] = EMPTY_SLOT;
-  env.liveStack.markWrite(frame.frameno, spi);
-  env.liveStack.markWrite(frame.frameno, spi - 1);
+function setSlots(env: Env, frameno: number, spi: number, first: Slot, second: Slot): void {
+  env.cur.setSlot(frameno, spi, first);
+  env.cur.setSlot(frameno, spi - 1, second);
+  env.liveStack.markWrite(frameno, spi);
+  env.liveStack.markWrite(frameno, spi - 1);
+}
+
+function clearSlots(env: Env, frameno: number, spi: number): void {
+  setSlots(env, frameno, spi, EMPTY_SLOT, EMPTY_SLOT);
 }
 
 /** A write to slot `spi` destroys the dynptr there, if any. */
@@ -65,7 +69,7 @@ export function destroyDynptrAt(env: Env, frameno: number, spi: number): void {
   env.scratched.markSlot(first);
   env.scratched.markSlot(first - 1);
   const { id } = slot.reg;
-  clearSlots(env, env.cur.own(frameno), first);
+  clearSlots(env, frameno, first);
   const gone = invalidated(env);
   env.cur.mapRegs((reg) =>
     (reg.type === PTR_TO_MEM || reg.type === (PTR_TO_MEM | MAYBE_NULL)) && reg.dynptrId === id ? gone : reg,
@@ -79,11 +83,8 @@ function makeDynptr(env: Env, reg: Reg, type: DynptrType, cloneRef: number): voi
   destroyDynptrAt(env, reg.frameno, spi - 1);
   const id = env.nextId();
   const ref = type !== 'ringbuf' ? 0 : cloneRef !== 0 ? cloneRef : acquireReference(env, env.insn);
-  const frame = env.cur.own(reg.frameno);
-  frame.stack[spi] = { types: ALL_DYNPTR, reg: dynptrReg(type, true, id, ref) };
-  frame.stack[spi - 1] = { types: ALL_DYNPTR, reg: dynptrReg(type, false, id, ref) };
-  env.liveStack.markWrite(reg.frameno, spi);
-  env.liveStack.markWrite(reg.frameno, spi - 1);
+  const first = new Slot(ALL_DYNPTR, dynptrReg(type, true, id, ref));
+  setSlots(env, reg.frameno, spi, first, new Slot(ALL_DYNPTR, dynptrReg(type, false, id, ref)));
 }
 
 /** The dynptr (its slot's register, or the callback's argument) behind a checked argument. */
@@ -117,7 +118,7 @@ export function releaseDynptr(env: Env, reg: Reg): boolean {
   if (typeof spi === 'string') return false;
   const main = env.frameOf(reg).stack[spi]!.reg;
   if (main.dynptr?.type !== 'ringbuf') {
-    clearSlots(env, env.cur.own(reg.frameno), spi);
+    clearSlots(env, reg.frameno, spi);
     return true;
   }
   releaseReference(env, main.refObjId);
@@ -125,7 +126,7 @@ export function releaseDynptr(env: Env, reg: Reg): boolean {
   for (let i = 1; i < frame.stack.length; i++) {
     const slot = frame.stack[i]!;
     if (slot.reg.refObjId !== main.refObjId || slotType(slot.types, 0) !== STACK_DYNPTR) continue;
-    if (slot.reg.dynptr?.firstSlot) clearSlots(env, frame, i);
+    if (slot.reg.dynptr?.firstSlot) clearSlots(env, reg.frameno, i);
   }
   return true;
 }

@@ -9,7 +9,7 @@ import { type Explored, sameCallsites } from './explored.ts';
 import { COMPLEXITY_LIMIT_STATES } from './limits.ts';
 import { NOT_INIT, NOT_INIT_REG, type Reg, SCALAR, UNKNOWN_REG } from './registers.ts';
 import { ITER_ACTIVE, iterDepthsDiffer, iterState } from './slot-objects.ts';
-import { EMPTY_SLOT, isSpilled, slotIndex, type VState } from './state.ts';
+import { EMPTY_SLOT, isSpilled, Slot, slotIndex, type VState } from './state.ts';
 import {
   EXACT,
   maybeLooping,
@@ -36,7 +36,7 @@ function cleanState(env: Env, state: VState): void {
     const { stack } = state.frames[i]!;
     for (let spi = 0; spi < stack.length; spi++) {
       if (stack[spi] !== EMPTY_SLOT && !env.liveStack.isAlive(frame.frameno, spi)) {
-        state.own(i).stack[spi] = EMPTY_SLOT;
+        state.setSlot(i, spi, EMPTY_SLOT);
       }
     }
   }
@@ -201,7 +201,7 @@ export function widenImprecise(env: Env, old: VState, cur: VState): void {
       const slot = cur.frames[i]!.stack[spi]!;
       if (!isSpilled(a.stack[spi]!) || !isSpilled(slot)) continue;
       const wide = widen(old.isSlotPrecise(i, spi), a.stack[spi]!.reg, slot.reg);
-      if (wide !== slot.reg) cur.own(i).stack[spi] = { types: slot.types, reg: wide };
+      if (wide !== slot.reg) cur.setSlot(i, spi, new Slot(slot.types, wide));
     }
   }
 }

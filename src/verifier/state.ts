@@ -27,10 +27,15 @@ export const SLOT_CHARS = ['?', 'r', 'm', '0', 'd', 'i', 'f'] as const;
  * Eight bytes of stack. `types` packs three bits a byte, byte 0 of the kernel's slot_type (the highest address) lowest:
  * entry `i` describes the byte at `-(spi * 8 + i + 1)`.
  */
-export interface Slot {
+export class Slot {
   readonly types: number;
   /** The spilled register, a dynptr's part; NOT_INIT_REG where there is none. */
   readonly reg: Reg;
+
+  constructor(types: number, reg: Reg) {
+    this.types = types;
+    this.reg = reg;
+  }
 }
 
 export function slotType(types: number, byte: number): number {
@@ -49,7 +54,7 @@ export function allBytes(type: number): number {
 
 export const ALL_MISC = allBytes(STACK_MISC);
 export const ALL_SPILL = allBytes(STACK_SPILL);
-export const EMPTY_SLOT: Slot = { types: 0, reg: NOT_INIT_REG };
+export const EMPTY_SLOT = new Slot(0, NOT_INIT_REG);
 
 /** A register is spilled here, at least its low bytes. */
 export function isSpilled(slot: Slot): boolean {
@@ -71,8 +76,8 @@ export interface RetvalRange {
 
 export class Frame {
   regs: Reg[];
-  /** Slot `i` is the bytes `fp-8(i+1) .. fp-8i-1`; its length is the stack allocated so far. */
-  stack: Slot[];
+  /** Slot `i` is the bytes `fp-8(i+1) .. fp-8i-1`; its length is the stack allocated so far. Written by `VState.setSlot`. */
+  stack: readonly Slot[];
   /** The call instruction, MAIN_CALLSITE for an entry function. */
   readonly callsite: number;
   readonly frameno: number;
@@ -84,11 +89,14 @@ export class Frame {
   /** How many times the callback of the call in this frame has been simulated. */
   callbackDepth = 0;
   owner: number;
+  /** Copies of a frame share its stack until one of them writes to it. */
+  stackOwner: number;
   /** Stack accesses of its function called in this way: live-stack.ts looks it up once. */
   accesses: StackInstance | null = null;
 
   constructor(owner: number, callsite: number, frameno: number, subprog: number) {
     this.owner = owner;
+    this.stackOwner = owner;
     this.callsite = callsite;
     this.frameno = frameno;
     this.subprog = subprog;
@@ -100,7 +108,8 @@ export class Frame {
   clone(owner: number): Frame {
     const copy = new Frame(owner, this.callsite, this.frameno, this.subprog);
     copy.regs = this.regs.slice();
-    copy.stack = this.stack.slice();
+    copy.stack = this.stack;
+    copy.stackOwner = this.stackOwner;
     copy.asyncEntryCount = this.asyncEntryCount;
     copy.callbackRange = this.callbackRange;
     copy.inCallback = this.inCallback;
@@ -217,7 +226,7 @@ export class VState {
   lastDifference = -1;
 
   /** Per frame three words: registers, slots 0–31, slots 32–63 that must match precisely. */
-  private precise: Int32Array | null = null;
+  private precise: number[] | null = null;
   private token: number;
 
   constructor() {
@@ -254,6 +263,19 @@ export class VState {
 
   setReg(n: number, reg: Reg): void {
     this.own(this.frames.length - 1).regs[n] = reg;
+  }
+
+  setSlot(i: number, spi: number, slot: Slot): void {
+    this.ownStack(i)[spi] = slot;
+  }
+
+  private ownStack(i: number): Slot[] {
+    const frame = this.own(i);
+    if (frame.stackOwner !== this.token) {
+      frame.stack = frame.stack.slice();
+      frame.stackOwner = this.token;
+    }
+    return frame.stack as Slot[];
   }
 
   /** A copy that shares all frames; afterwards both sides copy a frame before they write to it. */
@@ -298,14 +320,17 @@ export class VState {
     return this.precise !== null && (this.precise[frameno * 3 + 1 + (spi >> 5)]! & (1 << (spi & 31))) !== 0;
   }
 
+  private marks(): number[] {
+    this.precise ??= new Array(this.frames.length * 3).fill(0);
+    return this.precise;
+  }
+
   markReg(frameno: number, reg: number): void {
-    this.precise ??= new Int32Array(MAX_FRAMES * 3);
-    this.precise[frameno * 3]! |= 1 << reg;
+    this.marks()[frameno * 3]! |= 1 << reg;
   }
 
   markSlot(frameno: number, spi: number): void {
-    this.precise ??= new Int32Array(MAX_FRAMES * 3);
-    this.precise[frameno * 3 + 1 + (spi >> 5)]! |= 1 << (spi & 31);
+    this.marks()[frameno * 3 + 1 + (spi >> 5)]! |= 1 << (spi & 31);
   }
 
   /** Whether anything in the frame is marked. */
@@ -318,8 +343,8 @@ export class VState {
   growStack(i: number, bytes: number): void {
     const slots = (bytes + 7) >> 3;
     if (this.frames[i]!.stack.length >= slots) return;
-    const frame = this.own(i);
-    while (frame.stack.length < slots) frame.stack.push(EMPTY_SLOT);
+    const stack = this.ownStack(i);
+    while (stack.length < slots) stack.push(EMPTY_SLOT);
   }
 
   /** Replaces every register and spilled register for which `change` gives another one. */
@@ -335,7 +360,7 @@ export class VState {
         const slot = frame.stack[spi]!;
         if (!isSpilled(slot)) continue;
         const changed = change(slot.reg);
-        if (changed !== slot.reg) this.own(i).stack[spi] = { types: slot.types, reg: changed };
+        if (changed !== slot.reg) this.setSlot(i, spi, new Slot(slot.types, changed));
       }
     }
   }

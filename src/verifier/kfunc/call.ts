@@ -10,7 +10,7 @@ import { MAX_ERRNO } from '../limits.ts';
 import { checkResourceLeak, releaseReference } from '../references.ts';
 import { Refusal } from '../refusal.ts';
 import { MAYBE_NULL, MEM_RCU, NOT_INIT_REG, PTR_UNTRUSTED, type Reg, scalarReg } from '../registers.ts';
-import { STACK_ITER, slotType } from '../state.ts';
+import { Slot, STACK_ITER, slotType } from '../state.ts';
 import { checkThrownCode } from '../transfer/call.ts';
 import { pushCallback } from '../transfer/callback.ts';
 import { inRcuSection } from '../transfer/map-value.ts';
@@ -46,7 +46,7 @@ function endRcuSection(env: Env): void {
     cur.frames[i]!.stack.forEach((slot, spi) => {
       if (slotType(slot.types, 7) !== STACK_ITER) return;
       const changed = change(slot.reg);
-      if (changed !== slot.reg) cur.own(i).stack[spi] = { types: slot.types, reg: changed };
+      if (changed !== slot.reg) cur.setSlot(i, spi, new Slot(slot.types, changed));
     });
   }
   cur.activeRcuLock = false;

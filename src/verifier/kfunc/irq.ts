@@ -3,7 +3,7 @@ import type { Env } from '../env.ts';
 import { acquireIrq, releaseIrq } from '../references.ts';
 import { PTR_TO_STACK } from '../registers.ts';
 import { IRQ_LOCK, IRQ_NATIVE, irqKind, irqReg } from '../slot-objects.ts';
-import { allBytes, STACK_IRQ_FLAG, slotType } from '../state.ts';
+import { allBytes, Slot, STACK_IRQ_FLAG, slotType } from '../state.ts';
 import { accessMemory } from '../transfer/memory.ts';
 import { failArg } from './refuse.ts';
 import { objectSlot, setSlots } from './slots.ts';
@@ -28,7 +28,7 @@ function save(env: Env, meta: KfuncMeta, index: number, kind: number): void {
   const at = objectSlot(env, reg, 'irq_flag', 1);
   if (typeof at === 'string') env.refuse('EINVAL', { kind: 'argument_offset', register: n });
   const id = acquireIrq(env);
-  setSlots(env, reg.frameno, at, 1, () => ({ types: ALL_IRQ, reg: irqReg(id, kind) }));
+  setSlots(env, reg.frameno, at, 1, () => new Slot(ALL_IRQ, irqReg(id, kind)));
 }
 
 function restore(env: Env, meta: KfuncMeta, index: number, kind: number): void {

@@ -10,7 +10,7 @@ import { widenImprecise } from '../prune.ts';
 import { acquireReference, releaseReference } from '../references.ts';
 import { MEM_RCU, PTR_TO_STACK, PTR_UNTRUSTED, type Reg, type StructRef, ZERO_REG } from '../registers.ts';
 import { ITER_ACTIVE, ITER_DRAINED, iterDepth, iterReg, iterState } from '../slot-objects.ts';
-import { allBytes, STACK_ITER, slotType, type VState } from '../state.ts';
+import { allBytes, Slot, STACK_ITER, slotType, type VState } from '../state.ts';
 import { inRcuSection } from '../transfer/map-value.ts';
 import { accessMemory } from '../transfer/memory.ts';
 import { notNull } from '../transfer/not-null.ts';
@@ -131,7 +131,7 @@ function setIter(state: VState, meta: KfuncMeta, next: number, deeper: number): 
   const { frameno, spi } = meta.iter!;
   const slot = state.frames[frameno]!.stack[spi]!;
   const reg = slot.reg.with({ mapUid: next, raw: iterDepth(slot.reg) + deeper });
-  state.own(frameno).stack[spi] = { types: slot.types, reg };
+  state.setSlot(frameno, spi, new Slot(slot.types, reg));
 }
 
 /** Behind `_next`: there is no further element; another path goes on with one. R0 is set for that path already. */

@@ -27,9 +27,8 @@ export function setSlots(
   count: number,
   slot: (i: number) => Slot = () => EMPTY_SLOT,
 ): void {
-  const frame = env.cur.own(frameno);
   for (let i = 0; i < count; i++) {
-    frame.stack[spi - i] = slot(i);
+    env.cur.setSlot(frameno, spi - i, slot(i));
     env.liveStack.markWrite(frameno, spi - i);
     env.scratched.markSlot(spi - i);
   }

@@ -38,7 +38,7 @@ import {
   ZERO_REG,
 } from '../registers.ts';
 import { pushSpeculativeBranch } from '../sanitize.ts';
-import { HIST_DST_STACK, HIST_SRC_STACK, isSpilled, type LinkedReg, type VState } from '../state.ts';
+import { HIST_DST_STACK, HIST_SRC_STACK, isSpilled, type LinkedReg, Slot, type VState } from '../state.ts';
 import { notNull } from './not-null.ts';
 import { learnPacketRange, packetBranchTaken } from './packet.ts';
 
@@ -111,7 +111,7 @@ function collectLinked(env: Env, id: number, linked: LinkedReg[]): void {
       const slot = stack[spi]!;
       if (!isSpilled(slot)) continue;
       if (!take(slot.reg, { frameno: i, isReg: false, index: spi })) {
-        cur.own(i).stack[spi] = { types: slot.types, reg: scalarReg(slot.reg.v, 0, slot.reg.off) };
+        cur.setSlot(i, spi, new Slot(slot.types, scalarReg(slot.reg.v, 0, slot.reg.off)));
       }
     }
   }
@@ -128,7 +128,7 @@ function syncLinked(state: VState, known: Reg, linked: readonly LinkedReg[]): vo
     if (followed === null) continue;
     const changed = linkedScalar(followed.scalar, followed.link);
     if (isReg) state.own(frameno).regs[index] = changed;
-    else state.own(frameno).stack[index] = { types: frame.stack[index]!.types, reg: changed };
+    else state.setSlot(frameno, index, new Slot(frame.stack[index]!.types, changed));
   }
 }
 

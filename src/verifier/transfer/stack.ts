@@ -24,7 +24,7 @@ import {
 import {
   isSpilled,
   isSpilledScalar,
-  type Slot,
+  Slot,
   STACK_DYNPTR,
   STACK_INVALID,
   STACK_LIMIT,
@@ -114,7 +114,7 @@ function spillInto(slot: Slot, reg: Reg, size: number): Slot {
     const type = slotType(types, i);
     if (type !== STACK_ZERO && type !== STACK_INVALID) types = withSlotType(types, i, STACK_MISC);
   }
-  return { types, reg };
+  return new Slot(types, reg);
 }
 
 /** Bytes of a spilled register or dynptr become plain data. */
@@ -183,10 +183,10 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
     if (fits) reg = linkBeforeCopy(env, value);
     // A narrowing spill is not the same number any longer.
     const spilled = fits ? reg : scalarReg(reg.v, 0, reg.off);
-    env.cur.own(frameno).stack[spi] = spillInto(slot, spilled, size);
+    env.cur.setSlot(frameno, spi, spillInto(slot, spilled, size));
   } else if (constant && aligned && env.bpfCapable && env.release.has('spills_of_immediates')) {
     const spilled = scalarReg(constantFromNumber(env.insns[env.insn]!.imm));
-    env.cur.own(frameno).stack[spi] = spillInto(slot, spilled, size);
+    env.cur.setSlot(frameno, spi, spillInto(slot, spilled, size));
   } else if (reg !== null && isSpillable(reg.type)) {
     if (size !== 8) {
       env.verboseLine(env.insn, '; ');
@@ -203,7 +203,7 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
         detail: 'into the caller',
       });
     }
-    env.cur.own(frameno).stack[spi] = spillInto(slot, reg, size);
+    env.cur.setSlot(frameno, spi, spillInto(slot, reg, size));
   } else {
     let types = isSpecial(slot) ? scrub(slot.types) : slot.types;
     let type = STACK_MISC;
@@ -215,7 +215,7 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
       type = STACK_ZERO;
     }
     for (let i = 0; i < size; i++) types = withSlotType(types, (byte - i) & 7, type);
-    env.cur.own(frameno).stack[spi] = { types, reg: NOT_INIT_REG };
+    env.cur.setSlot(frameno, spi, new Slot(types, NOT_INIT_REG));
     return;
   }
   env.pushHistory(stackAccessFlags(frameno, spi));
@@ -261,7 +261,7 @@ function writeVariable(env: Env, ptr: Reg, off: number, size: number, value: num
       );
     }
     const types = isSpecial(slot) ? scrub(slot.types) : slot.types;
-    frame.stack[spi] = { types: withSlotType(types, byte & 7, changed), reg: NOT_INIT_REG };
+    env.cur.setSlot(frameno, spi, new Slot(withSlotType(types, byte & 7, changed), NOT_INIT_REG));
   }
   if (zeroUsed && value >= 0) markPrecise(env, value);
 }
@@ -436,14 +436,11 @@ export function checkStackRange(env: Env, n: number, off: number, size: number, 
       // Initialised.
     } else if (type === STACK_ZERO || (type === STACK_INVALID && env.allowUninitStack)) {
       if (access.write) {
-        env.cur.own(frameno).stack[spi] = {
-          types: withSlotType(slot.types, byte & 7, STACK_MISC),
-          reg: slot.reg,
-        };
+        env.cur.setSlot(frameno, spi, new Slot(withSlotType(slot.types, byte & 7, STACK_MISC), slot.reg));
       }
     } else if (isSpilled(slot) && (slot.reg.type === SCALAR || env.allowPtrLeaks)) {
       if (access.write) {
-        env.cur.own(frameno).stack[spi] = { types: scrub(slot.types), reg: UNKNOWN_REG };
+        env.cur.setSlot(frameno, spi, new Slot(scrub(slot.types), UNKNOWN_REG));
       }
     } else if (known) {
       env.fail('EACCES', `invalid read from stack R${n} off ${min}+${i - min} size ${size}`, {
