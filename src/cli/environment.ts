@@ -10,6 +10,8 @@ export interface CliKernelOptions {
   readonly possibleCpus?: number;
   /** Types of the kernel that programs are verified against. */
   readonly kernelBtf?: Btf;
+  /** Release of Linux that it is to be, `6.1`. */
+  readonly release?: string;
   /** Told of programs that were stopped by a fault. */
   readonly onOops?: (message: string) => void;
 }

@@ -26,6 +26,8 @@ export interface LoadRequest {
   readonly type?: string;
   /** BTF of the kernel to relocate and to verify for. */
   readonly kernelBtf?: Btf;
+  /** Release of Linux that the embedded kernel is to be. */
+  readonly release?: string;
   /** Kernel options, for `extern … __kconfig`. */
   readonly kconfig?: ReadonlyMap<string, string>;
   readonly onOops?: (message: string) => void;
@@ -62,6 +64,7 @@ export async function openKernel(env: CliEnv, request: Omit<LoadRequest, 'strict
     possibleCpus: request.cpus ?? DEFAULT_CPUS,
     ...(request.onOops === undefined ? {} : { onOops: request.onOops }),
     ...(request.kernelBtf === undefined ? {} : { kernelBtf: request.kernelBtf }),
+    ...(request.release === undefined ? {} : { release: request.release }),
   });
   const { kernel } = opened;
   if (request.engine !== undefined) {

@@ -37,11 +37,9 @@ import { PerfEventObject } from './events.ts';
 import { KernelObject } from './fd-table.ts';
 import { type EmbeddedKernelOptions, Machine } from './machine.ts';
 import { MapObject } from './objects.ts';
+import { missingCommands, requireNothing } from './release.ts';
 import { mapRingBuffer } from './rings.ts';
 import { MachineSimulator } from './simulator.ts';
-
-/** Release whose rules the embedded kernel follows. */
-const RELEASE = '6.18';
 
 export class EmbeddedKernel implements Kernel {
   readonly simulator: Simulator;
@@ -50,6 +48,9 @@ export class EmbeddedKernel implements Kernel {
   constructor(options: EmbeddedKernelOptions = {}) {
     this.#machine = new Machine(options);
     this.simulator = new MachineSimulator(this.#machine);
+    for (const [method, needed] of missingCommands(this.#machine.release)) {
+      Object.defineProperty(this, method, { value: () => requireNothing(this.#machine.release, needed) });
+    }
   }
 
   // maps
@@ -216,23 +217,27 @@ export class EmbeddedKernel implements Kernel {
     return this.#machine.tracePipe.read(options.signal);
   }
   features(): KernelFeatures {
+    const { release } = this.#machine;
+    const known = (row: { readonly since: string }) => release.isSince(row.since);
     return {
       kind: 'embedded',
-      release: RELEASE,
+      release: release.name,
       arch: 'x86_64',
       possibleCpus: this.#machine.possibleCpus,
       progTypes: new Set(
-        PROG_TYPES.filter((row) => testRunHook(row.name) !== undefined || LINKABLE.has(row.name)).map(
-          (row) => row.id,
-        ),
+        PROG_TYPES.filter(known)
+          .filter((row) => testRunHook(row.name) !== undefined || LINKABLE.has(row.name))
+          .map((row) => row.id),
       ),
       mapTypes: new Set(
-        MAP_TYPES.filter((row) => IMPLEMENTED_MAP_TYPES.includes(row.name)).map((row) => row.id),
+        MAP_TYPES.filter(known)
+          .filter((row) => IMPLEMENTED_MAP_TYPES.includes(row.name))
+          .map((row) => row.id),
       ),
       helpers: new Set(
-        HELPERS.filter((row) => row.tailCall || this.#machine.helpers.resolve(row) !== undefined).map(
-          (row) => row.id,
-        ),
+        HELPERS.filter(known)
+          .filter((row) => row.tailCall || this.#machine.helpers.resolve(row) !== undefined)
+          .map((row) => row.id),
       ),
     };
   }

@@ -14,7 +14,8 @@ import { createJit } from '../jit/index.ts';
 import { createMapsModule, type MapsModule } from '../maps/index.ts';
 import { GuestMemory, type GuestMemoryOptions, RUN_STATE } from '../memory/index.ts';
 import { createPacketLoads, type PacketLoads } from '../rewrite/index.ts';
-import type { SourceLocation } from '../util/errors.ts';
+import { type Release, releaseOf } from '../spec/index.ts';
+import { BpfError, type SourceLocation } from '../util/errors.ts';
 import { AttachPoints } from './attach-points.ts';
 import { Bpffs } from './bpffs.ts';
 import { KernelClock } from './clock.ts';
@@ -38,8 +39,15 @@ export interface EmbeddedKernelOptions {
   readonly credentials?: Credentials;
   /** CPUs that per-CPU maps have room for (default 1). Programs run on CPU 0 unless an event says otherwise. */
   readonly possibleCpus?: number;
+  /**
+   * Most loop rounds and calls of one run (1 to 2^31 - 1); absent: none are counted. A run that needs more ends with a fault: its
+   * program is detached, and what it had reserved is given back.
+   */
+  readonly budget?: number;
   /** Types of the kernel that programs are verified against; default: none, programs that need them are refused. */
   readonly kernelBtf?: Btf;
+  /** Release of Linux to be, `6.1`; default the newest that the tables know. Errors: EINVAL for text that is none. */
+  readonly release?: string;
   /** Seed of bpf_get_prandom_u32, for runs that must repeat; default: from the clock. */
   readonly randomSeed?: number;
   /** Engines in place of the kernel's own: an interpreter that is watched, a JIT with other limits. */
@@ -101,6 +109,7 @@ export class Machine {
   credentials: Credentials;
   current: Process;
   /** Of the event that is being handled. */
+  readonly release: Release;
   stacks: EventStacks | undefined;
   #cpu = 0;
   /** Descriptors of BPF_ENABLE_STATS that are open. */
@@ -132,6 +141,7 @@ export class Machine {
     this.helpers = createHelpers(this.#helperEnv(), this.mapsModule);
   }
 
+    this.release = releaseOf(options.release);
   /** Number of the CPU that programs run on; per-CPU maps look at the run state. */
   get cpu(): number {
     return this.#cpu;

@@ -70,6 +70,8 @@ export interface VerifierErrorDetails {
   readonly path?: readonly number[];
   /** Instructions processed until the refusal. */
   readonly insnsProcessed?: number;
+  /** What the kernel is too old for, and the first release that has it. */
+  readonly needs?: { readonly what: string; readonly since: string } | undefined;
   /** What to do, where that is known. */
   readonly hint?: string;
   /** The reason, the place, the path and a fix, as data; absent where a kernel only has its log. */
@@ -86,6 +88,7 @@ export class VerifierError extends BpfError implements VerifierErrorDetails {
   readonly registers: readonly { readonly register: string; readonly state: string }[];
   readonly path: readonly number[];
   readonly insnsProcessed: number;
+  readonly needs: { readonly what: string; readonly since: string } | undefined;
   readonly explain: (() => Explanation) | undefined;
   readonly findInput: ((options?: SearchOptions) => SearchResult) | undefined;
 
@@ -98,6 +101,7 @@ export class VerifierError extends BpfError implements VerifierErrorDetails {
     this.registers = details.registers ?? [];
     this.path = details.path ?? [];
     this.insnsProcessed = details.insnsProcessed ?? 0;
+    this.needs = details.needs;
     this.explain = details.explain;
     this.findInput = details.findInput;
   }
@@ -126,7 +130,13 @@ export class ProgramFault extends Error {
 
   constructor(
     message: string,
-    details: { program: string; insn: number; registers?: readonly bigint[]; cause?: unknown },
+    details: {
+      program: string;
+      insn: number;
+      registers?: readonly bigint[];
+      cause?: unknown;
+      reason?: 'access' | 'budget';
+    },
   ) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'ProgramFault';

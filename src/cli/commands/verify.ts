@@ -28,6 +28,7 @@ import { type LoadedObject, type LoadRequest, loadObject, type ProgramReport } f
 import { type Output, plural } from '../output.ts';
 import { printAccepted, printRejected, sourcesOf, verdictRecord } from '../rejection.ts';
 import { logAtLevel } from '../verifier-stats.ts';
+import { releaseOption, verifyReleases } from './verify-releases.ts';
 
 interface VerifyOptions extends TargetOptions, KernelOptions {
   readonly log: number;
@@ -38,6 +39,7 @@ interface VerifyOptions extends TargetOptions, KernelOptions {
   readonly annotate?: boolean;
   readonly program?: readonly string[];
   readonly progType?: string;
+  readonly release?: readonly string[];
 }
 
 type Format = 'text' | 'json' | 'sarif';
@@ -51,7 +53,10 @@ interface Verdict {
   readonly annotated: AnnotatedProgram | undefined;
 }
 
-const action: Action<[string, VerifyOptions]> = async ({ env, out }, file, options) => {
+const action: Action<[string, VerifyOptions]> = async (context, file, options) => {
+  const { env, out } = context;
+  if (options.release !== undefined)
+    return verifyReleases(context, file, { ...options, release: options.release });
   const object = openObject(file);
   const names = new Set((options.program ?? []).map((name) => object.findProgram(name).name));
   // Programs that are only loaded when asked for are verified too.
@@ -179,6 +184,7 @@ export const VERIFY: CommandRow = {
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
       .addOption(kernelOption())
+      .addOption(releaseOption())
       .addOption(logOption())
       .addOption(
         new Option(
@@ -203,6 +209,7 @@ export const VERIFY: CommandRow = {
       ['tsbpf verify prog.bpf.o --annotate', 'why a program is expensive to verify'],
       ['tsbpf verify prog.bpf.o --format sarif', 'for code hosts and editors'],
       ['tsbpf verify prog.bpf.o --json', 'for scripts and CI'],
+      ['tsbpf verify prog.bpf.o --release 5.15,6.1,6.18', 'on which releases of Linux each program loads'],
       ['tsbpf verify prog.bpf.o --kernel host', 'by the kernel of this machine'],
     ]);
   },

@@ -14,12 +14,14 @@ import type { Machine } from '../machine.ts';
 import { mapResolver } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, type MapParts } from '../objects.ts';
+import { requireNothing } from '../release.ts';
 
 const { BPF_F_RDONLY, BPF_F_WRONLY } = BPF_MAP_FLAGS;
 
 export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   const type = mapTypeById(attr.mapType);
   if (type === undefined) throw new BpfError('EINVAL', `there is no map type ${attr.mapType}`);
+  requireNothing(machine.release, machine.release.mapNeeds(type, attr.mapFlags ?? 0));
   const name = checkObjectName(attr.mapName ?? '');
   if (attr.mapIfindex) throw new BpfError('EINVAL', 'no device of the embedded kernel takes offloaded maps');
   const flags = attr.mapFlags ?? 0;

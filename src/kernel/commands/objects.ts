@@ -8,6 +8,7 @@ import type { FdMode, IdTable, KernelObject } from '../fd-table.ts';
 import { LinkObject } from '../links.ts';
 import type { Machine } from '../machine.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
+import { checkBtfKinds } from '../release.ts';
 
 /** BTF_MAX_SIZE */
 const MAX_BTF_BYTES = 16 << 20;
@@ -20,6 +21,7 @@ export function btfLoad(machine: Machine, attr: { btf: Uint8Array }): Fd {
   const bytes = attr.btf.slice();
   const btf = parseBtf(bytes);
   checkBtf(btf);
+  checkBtfKinds(machine.release, btf);
   return machine.fds.install(new BtfObject(btf, bytes, machine.btfs));
 }
 

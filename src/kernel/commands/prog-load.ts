@@ -26,6 +26,7 @@ import type { Machine } from '../machine.ts';
 import { ownerAccepts } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
+import { requireNothing } from '../release.ts';
 import { programTag } from '../tag.ts';
 
 /** BPF_MAXINSNS without CAP_BPF, BPF_COMPLEXITY_LIMIT_INSNS with it. */
@@ -58,6 +59,12 @@ const PROG_FLAGS =
 export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   const type = checkAttributes(machine, attr);
   const expectedAttachType = checkAttachType(type, attr.expectedAttachType ?? 0);
+  const asked = {
+    progType: type,
+    expectedAttachType: attr.expectedAttachType ?? 0,
+    flags: attr.progFlags ?? 0,
+  };
+  requireNothing(machine.release, machine.release.loadNeeds(asked));
   const name = checkObjectName(attr.progName ?? '');
   const insns = decodeProgram(attr.insns);
   const gplCompatible = GPL_COMPATIBLE.has(attr.license);
@@ -227,6 +234,7 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     mapByIndex: (index) => mapByFd(attr.fdArray?.[index] ?? -1),
     credentials: machine.credentials,
     flags: attr.progFlags ?? 0,
+    release: machine.release.name,
     logLevel: attr.logLevel ?? 0,
     possibleCpus: machine.possibleCpus,
     ...(machine.kernelBtf === undefined ? {} : { kernelBtf: machine.kernelBtf }),
@@ -276,6 +284,7 @@ function rejectionError(request: VerifyRequest, result: Rejection, contents: Con
     path: result.path,
     insnsProcessed: result.stats.insnsProcessed,
     explain: () => explain(request, result),
+    needs: result.reason.needs,
     findInput: (options) => findInput(request, result, contents, options),
   });
 }

@@ -33,6 +33,8 @@ export const BTF_KIND_RELEASES: Readonly<Record<string, string>> = {
   decl_tag: '5.16',
   type_tag: '5.17',
   enum64: '6.0',
+  /** Functions with global linkage. */
+  func_global: '5.6',
 };
 
 /** Program types that may sleep, later than BPF_F_SLEEPABLE itself. */

@@ -160,6 +160,10 @@ export class Release {
     ]);
   }
 
+  get knowsEveryBtfKind(): boolean {
+    return Object.values(BTF_KIND_RELEASES).every((since) => this.isSince(since));
+  }
+
   btfKindNeeds(kind: string): Needed | undefined {
     const since = BTF_KIND_RELEASES[kind];
     return since === undefined ? undefined : this.#first([{ what: `BTF kind ${kind}`, since }]);
