@@ -120,12 +120,10 @@ class ConditionParser {
       case 'char':
         return make(characterValue(token.text, token.location, this.sink), /^[uU]/.test(token.text));
       case 'identifier':
-        if (live) {
-          const next = this.peek();
-          if (next.kind === 'punct' && next.text === '(')
-            this.fail(`function-like macro '${token.text}' is not defined`, token);
+        if (this.peek().kind === 'punct' && this.peek().text === '(')
+          this.fail(`function-like macro '${token.text}' is not defined`, token);
+        if (live)
           this.sink.warning('undef', `'${token.text}' is not defined, evaluates to 0`, token.location);
-        }
         return ZERO;
       case 'eof':
         return this.fail('expected value in expression', token);
@@ -272,7 +270,7 @@ class ConditionParser {
     const value = leftwards ? left.bits << (large ? 63n : amount) : left.bits >> (large ? 63n : amount);
     const lost = leftwards && !left.unsigned && (large || BigInt.asIntN(64, value) !== value);
     if (live && (large || lost)) this.overflow(operator);
-    return make(leftwards && large && !left.unsigned ? 0n : value, left.unsigned);
+    return make(leftwards && large ? 0n : value, left.unsigned);
   }
 }
 

@@ -26,7 +26,7 @@ export function readMacro(name: PPToken, read: () => PPToken, sink: DiagnosticSi
   const tokens: PPToken[] = [];
   for (; token.kind !== 'eof'; token = read()) tokens.push(token);
   if (tokens[0] !== undefined) tokens[0].leadingSpace = false;
-  const body = readBody(tokens, parameters, sink);
+  const body = readBody(tokens, token, parameters, sink);
   if (body === null) return null;
   return {
     name: name.text,
@@ -89,9 +89,13 @@ function readParameters(read: () => PPToken, sink: DiagnosticSink): Parameters |
 
 function readBody(
   tokens: readonly PPToken[],
+  end: PPToken,
   parameters: Parameters | null,
   sink: DiagnosticSink,
 ): BodyElement[] | null {
+  const index = new Map((parameters?.names ?? []).map((name, at) => [name, at]));
+  const elements = readElements(tokens, end, parameters, index, sink);
+  if (elements === null) return null;
   const first = tokens[0];
   const last = tokens.at(-1);
   if (first !== undefined && isPaste(first)) {
@@ -102,12 +106,12 @@ function readBody(
     sink.error('macro-paste', "'##' cannot appear at end of macro expansion", last.location);
     return null;
   }
-  const index = new Map((parameters?.names ?? []).map((name, at) => [name, at]));
-  return readElements(tokens, parameters, index, sink);
+  return elements;
 }
 
 function readElements(
   tokens: readonly PPToken[],
+  end: PPToken,
   parameters: Parameters | null,
   index: ReadonlyMap<string, number>,
   sink: DiagnosticSink,
@@ -128,15 +132,15 @@ function readElements(
         continue;
       }
       if (!parameters.variadic || next?.text !== VA_OPT) {
-        sink.error('macro-stringify', "'#' is not followed by a macro parameter", token.location);
+        sink.error('macro-stringify', "'#' is not followed by a macro parameter", (next ?? end).location);
         return null;
       }
     }
     const stringified = parameters !== null && token.kind === 'punct' && token.text === '#';
     if (parameters?.variadic === true && (stringified || (token.name !== null && token.text === VA_OPT))) {
       const start = stringified ? i + 2 : i + 1;
-      const end = closing(tokens, start);
-      if (end < 0) {
+      const close = closing(tokens, start);
+      if (close < 0) {
         const missing = tokens[start]?.text === '(';
         sink.error(
           'macro-va-opt',
@@ -145,7 +149,7 @@ function readElements(
         );
         return null;
       }
-      const inside = tokens.slice(start + 1, end);
+      const inside = tokens.slice(start + 1, close);
       const wrong = [inside[0], inside.at(-1)].find((one) => one !== undefined && isPaste(one));
       if (wrong !== undefined || inside.some((one) => one.name !== null && one.text === VA_OPT)) {
         sink.error(
@@ -157,10 +161,10 @@ function readElements(
         );
         return null;
       }
-      const body = readElements(inside, parameters, index, sink);
+      const body = readElements(inside, tokens[close]!, parameters, index, sink);
       if (body === null) return null;
       elements.push({ kind: 'optional', token, parameter: -1, body, stringified });
-      i = end;
+      i = close;
       continue;
     }
     const parameter = token.name === null ? undefined : index.get(token.text);

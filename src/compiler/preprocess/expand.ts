@@ -46,8 +46,6 @@ export abstract class MacroExpander {
   private depth = 0;
   private pendingSpace = false;
   private pendingLine = false;
-  /** Where the outermost expansion going on ends: what `__LINE__` in it counts from. */
-  protected expansionEnd: Location = 0;
 
   constructor(sources: SourceManager, sink: DiagnosticSink) {
     this.sources = sources;
@@ -83,6 +81,7 @@ export abstract class MacroExpander {
   /** The next token as it is, not expanded. */
   protected raw(): PPToken {
     const { lists } = this;
+    if (this.sink.stopped) return this.end();
     while (lists.length > 0) {
       const top = lists[lists.length - 1]!;
       if (top.at < top.tokens.length) return this.spaced(top.tokens[top.at++]!);
@@ -150,16 +149,16 @@ export abstract class MacroExpander {
     return this.fileNextIsParenthesis();
   }
 
-  /** Replaces a macro's name by its body. Gives the name itself back when its call is wrong. */
+  /** Replaces a macro's name by its body. Gives a token back when the call is wrong. */
   private enter(name: PPToken, macro: Macro): PPToken | null {
     macro.used = true;
     let args: Arguments | null = null;
-    const outermost = !isMacroLocation(name.location);
     if (macro.parameters !== null) {
-      args = this.readArguments(name, macro);
-      if (args === null) return name;
+      const read = this.readArguments(name, macro);
+      if (read === null) return name;
+      if (read instanceof PPToken) return read;
+      args = read;
     }
-    if (outermost) this.expansionEnd = args === null ? name.location : args.close;
     const substitution = new Substitution(
       this.sources,
       name.location,
@@ -196,7 +195,8 @@ export abstract class MacroExpander {
       this.sink.fatal('macro-expansion-limit', 'macro expansion makes too many tokens', at.location);
   }
 
-  private readArguments(name: PPToken, macro: Macro): Arguments | null {
+  /** The end of the text where the call is open, null where the number of arguments is wrong; both were reported. */
+  private readArguments(name: PPToken, macro: Macro): Arguments | PPToken | null {
     const parameters = macro.parameters!;
     const list: Argument[] = [];
     let close = this.raw();
@@ -216,8 +216,8 @@ export abstract class MacroExpander {
               name.location,
               macro.location === 0 ? {} : { notes: [defined] },
             );
-          // What was swallowed is gone; whoever asks next finds the end again.
-          return null;
+          // What was swallowed is gone.
+          return close;
         }
         if (close.kind === 'punct') {
           if (close.text === '(') depth++;
@@ -236,6 +236,7 @@ export abstract class MacroExpander {
       if (list.length === 0 && tokens.length === 0 && close.text === ')') break;
       if (left === 0 && !macro.variadic && extra === null) extra = tokens[0] ?? close;
       list.push({ tokens, expanded: null });
+      this.charge(tokens.length, name);
       left--;
     }
     const wanted = parameters.length;
@@ -283,7 +284,6 @@ export abstract class MacroExpander {
       return expanded;
     }
     this.depth++;
-    const saved = this.expansionEnd;
     const space = this.pendingSpace;
     const line = this.pendingLine;
     this.pendingSpace = false;
@@ -304,13 +304,12 @@ export abstract class MacroExpander {
     }
     this.pendingSpace = space;
     this.pendingLine = line;
-    this.expansionEnd = saved;
     this.depth--;
     return expanded;
   };
 
   private readonly paste = (left: PPToken, right: PPToken, at: Location): PPToken | null => {
-    const text = left.text + right.text;
+    const text = written(this.sources, left) + written(this.sources, right);
     const token = this.lexOne(text, left.location);
     if (token === null) {
       this.sink.error('macro-paste', `pasting formed '${text}', an invalid preprocessing token`, at);
@@ -357,7 +356,7 @@ class Substitution {
 
   private bodyLocation(token: PPToken): Location {
     this.cost++;
-    return this.sources.addMacroToken(token.location, this.at, false);
+    return this.sources.addMacroToken(token.location, this.at, false, this.args?.close ?? this.at);
   }
 
   /** The body with arguments in place of parameters; `##` operators stay, as tokens of the kind `other`. */
@@ -372,6 +371,7 @@ class Substitution {
       if (i > 0 && !pasteBefore && token.leadingSpace) space = true;
       switch (element.kind) {
         case 'paste':
+          space = false;
           result.push(new PPToken('other', PASTE, this.bodyLocation(token), false, false, null));
           continue;
         case 'token': {
@@ -477,7 +477,7 @@ class Substitution {
       const { sources } = this;
       if (token.kind === 'string' || token.kind === 'char' || token.kind === 'other')
         text += token.text.replace(/["\\]/g, '\\$&');
-      else text += token.kind === 'punct' ? writtenOperator(sources, token) : token.text;
+      else text += written(sources, token);
     });
     // A backslash before the closing quote would swallow it.
     const slashes = /\\*$/.exec(text)![0].length;
@@ -497,7 +497,9 @@ class Substitution {
         continue;
       }
       const left = result.pop();
-      const right = tokens[i + 1];
+      let right = tokens[i + 1];
+      // The right side of `## ##` is the operator itself.
+      if (right?.text === PASTE) right = new PPToken('punct', '##', right.location, false, false, null);
       if (left === undefined || right === undefined) {
         if (left !== undefined) result.push(left);
         continue;
@@ -528,8 +530,8 @@ const DIGRAPHS: Readonly<Record<string, string>> = {
 };
 
 /** Digraphs are written out as they are spelled (C11 6.4.6p3). */
-function writtenOperator(sources: SourceManager, token: PPToken): string {
-  const digraph = DIGRAPHS[token.text];
+function written(sources: SourceManager, token: PPToken): string {
+  const digraph = token.kind === 'punct' ? DIGRAPHS[token.text] : undefined;
   if (digraph === undefined) return token.text;
   const written = sources.spelledText(token.location);
   return written[0] === digraph[0] ? digraph : token.text;

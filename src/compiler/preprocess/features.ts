@@ -28,7 +28,7 @@ const BUILTINS: ReadonlySet<string> = new Set([
 ]);
 
 const ATTRIBUTES: ReadonlySet<string> = new Set(
-  words(`address_space alias aligned alloc_size always_inline annotate assume assume_aligned availability bpf_fastcall
+  words(`address_space alias aligned alloc_size always_inline annotate assume assume_aligned availability
     btf_decl_tag btf_type_tag cleanup cold common const constructor counted_by deprecated destructor diagnose_if
     enable_if error fallthrough flatten format format_arg gnu_inline hot ifunc internal_linkage leaf malloc may_alias
     minsize mode musttail naked no_builtin no_caller_saved_registers no_instrument_function no_sanitize

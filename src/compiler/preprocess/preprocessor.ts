@@ -157,6 +157,7 @@ export class Preprocessor extends DirectiveReader implements TokenSource {
     for (const name of ['__has_include', '__has_include_next', '__has_embed'])
       this.builtin(name, (token) => this.hasInclude(token));
     this.builtin('__has_warning', (token) => this.operand(token, () => '1'));
+    this.builtin('__building_module', (token) => this.operand(token, () => '0'));
     this.builtin('__is_identifier', (token) => this.operand(token, () => '1'));
   }
 
@@ -176,9 +177,7 @@ export class Preprocessor extends DirectiveReader implements TokenSource {
   }
 
   private lineOf(token: PPToken): number {
-    const { sources } = this;
-    const outermost = sources.expansion(token.location);
-    return sources.line(outermost === token.location ? outermost : this.expansionEnd || outermost);
+    return this.sources.line(this.sources.expansionEnd(token.location));
   }
 
   private quoted(path: string): string {

@@ -43,9 +43,10 @@ export class SourceManager {
   private readonly files: SourceFile[] = [];
   private next: Location = 1;
   private lastFile: SourceFile | null = null;
-  // One entry a token made by a macro: where it is spelled, what it replaces, and how it came.
+  // One entry a token made by a macro: where it is spelled, what it replaces (begin and end of the call), and how it came.
   private spellings = new Int32Array(1024);
   private expansions = new Int32Array(1024);
+  private ends = new Int32Array(1024);
   private origins = new Uint8Array(1024);
   private macroTokens = 0;
 
@@ -72,14 +73,18 @@ export class SourceManager {
     return this.files;
   }
 
-  /** A new location for a token of a macro's body (`argument` false) or for an argument's token put in place of a parameter. */
-  addMacroToken(spelling: Location, expansion: Location, argument: boolean): Location {
+  /**
+   * A new location for a token of a macro's body (`argument` false) or for an argument's token put in place of a parameter.
+   * `end`: the `)` of a call.
+   */
+  addMacroToken(spelling: Location, expansion: Location, argument: boolean, end = expansion): Location {
     const index = this.macroTokens++;
     if (FIRST_MACRO_LOCATION + index >= LAST_LOCATION)
       throw new BpfError('E2BIG', 'macro expansion makes too many tokens');
     if (index === this.spellings.length) this.grow();
     this.spellings[index] = spelling;
     this.expansions[index] = expansion;
+    this.ends[index] = end;
     this.origins[index] = argument ? FROM_ARGUMENT : FROM_BODY;
     return FIRST_MACRO_LOCATION + index;
   }
@@ -92,6 +97,9 @@ export class SourceManager {
     const expansions = new Int32Array(size);
     expansions.set(this.expansions);
     this.expansions = expansions;
+    const ends = new Int32Array(size);
+    ends.set(this.ends);
+    this.ends = ends;
     const origins = new Uint8Array(size);
     origins.set(this.origins);
     this.origins = origins;
@@ -123,6 +131,13 @@ export class SourceManager {
   expansion(location: Location): Location {
     let at = location;
     while (isMacroLocation(at)) at = this.expansions[at - FIRST_MACRO_LOCATION]!;
+    return at;
+  }
+
+  /** Where the outermost call ends in a file: `__LINE__` in a macro is the line of that. */
+  expansionEnd(location: Location): Location {
+    let at = location;
+    while (isMacroLocation(at)) at = this.ends[at - FIRST_MACRO_LOCATION]!;
     return at;
   }
 
