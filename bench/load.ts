@@ -14,8 +14,8 @@ export interface LoadedObject {
   program(name: string): BpfProgram;
 }
 
-function kernelFor(engine: EngineName): EmbeddedKernel {
-  const kernel = new EmbeddedKernel();
+function kernelFor(engine: EngineName, budget: number | undefined): EmbeddedKernel {
+  const kernel = new EmbeddedKernel(budget === undefined ? {} : { budget });
   kernel.simulator.setSysctl('net.core.bpf_jit_enable', engine === 'jit' ? 1 : 0);
   return kernel;
 }
@@ -33,9 +33,10 @@ function observed(kernel: Kernel, stages: Map<string, LoadStages>): Kernel {
   });
 }
 
-export function loadObject(name: string, engine: EngineName): LoadedObject {
+/** `budget`: of each run; absent: none is counted. */
+export function loadObject(name: string, engine: EngineName, budget?: number): LoadedObject {
   const bytes = readFileSync(new URL(`objects/${name}.bpf.o`, import.meta.url));
-  const kernel = kernelFor(engine);
+  const kernel = kernelFor(engine, budget);
   const stages = new Map<string, LoadStages>();
   const object = BpfObject.open(bytes, { name }).load(observed(kernel, stages));
   return { object, kernel, stages, program: (program) => object.findProgram(program) };

@@ -51,6 +51,9 @@ export const JMP_OP = {
 /** Access sizes of loads and stores: bits 3 and 4. */
 export const SIZE = { W: 0x00, H: 0x08, B: 0x10, DW: 0x18 } as const;
 
+/** Immediate of a NOSPEC instruction that is a check of the run's budget. */
+export const BUDGET_CHECK_IMM = 1;
+
 /** Modes of loads and stores: the high three bits. NOSPEC is the kernel's own speculation barrier, never loaded. */
 export const MODE = {
   IMM: 0x00,

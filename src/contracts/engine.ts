@@ -49,6 +49,11 @@ export interface ExecutableProgram {
   readonly calls: readonly (CallTarget | undefined)[];
   /** Index in `insns` → index in the program as loaded (line info, coverage, fault reports). */
   readonly origin: Int32Array;
+  /**
+   * BUDGET_CHECK instructions stand where a loop begins and where a subprogram begins: each takes 1 off RUN_STATE.budget, which
+   * starts every run as RUN_STATE.budgetLimit, and ends the run with a ProgramFault where nothing is left.
+   */
+  readonly budgeted?: true;
   /** Loads that may fault and then read 0. */
   readonly probeLoads: ReadonlySet<number>;
   /** Subprogram 0 is the main one. A subprogram's code is contiguous and control does not leave it but by call and exit. */

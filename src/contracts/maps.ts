@@ -87,6 +87,8 @@ export interface BpfMap {
   /** Number of elements, where the type can tell cheaply; for progress and pictures. */
   count(): number;
   freeze(): number;
+  /** Gives up what a run that ended by a fault had reserved and not committed. No run is in progress. */
+  abandonReservations?(): void;
   /** Bytes of linear memory that the map occupies. */
   readonly memory: number;
   /** The last reference has gone. */

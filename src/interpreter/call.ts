@@ -77,7 +77,7 @@ export function callFunction(m: Machine, program: Decoded, pc: number, plan: Fun
     }
   } catch (error) {
     if (error instanceof ProgramFault) throw error;
-    fault(m, program, pc, `${plan.name} failed: ${(error as Error).message}`, error);
+    fault(m, program, pc, `${plan.name} failed: ${(error as Error).message}`, { cause: error });
   }
 
   if (m.freedSince) m.forgetFreed();

@@ -9,6 +9,7 @@ import {
   ALU_OP,
   ATOMIC,
   accessBytes,
+  BUDGET_CHECK_IMM,
   CLASS,
   insnClass,
   insnMode,
@@ -38,6 +39,7 @@ export const OP = {
   MOVSX64: 0x2bf,
   ATOMIC32: 0xc3,
   ATOMIC64: 0xdb,
+  BUDGET_CHECK: 0xc2,
 } as const;
 
 function refuse(program: ExecutableProgram, i: number, what: string): never {
@@ -77,6 +79,7 @@ function memoryOp(program: ExecutableProgram, i: number, insn: Insn): number {
   const mode = insnMode(code);
   const cls = insnClass(code);
   if (mode === MODE.MEM) return code;
+  if (mode === MODE.NOSPEC && insn.imm === BUDGET_CHECK_IMM && program.budgeted) return OP.BUDGET_CHECK;
   if (mode === MODE.MEMSX && cls === CLASS.LDX && accessBytes(code) < 8) return code;
   if (mode === MODE.ATOMIC && cls === CLASS.STX) {
     if (insn.imm === ATOMIC.LOAD_ACQ) return CLASS.LDX | MODE.MEM | insnSize(code);

@@ -82,6 +82,7 @@ class Processor implements Surroundings {
     try {
       for (let i = 0; i < times; i++) {
         memory.i32[RUN_STATE.tailCallCount >>> 2] = 0;
+        memory.i32[RUN_STATE.budget >>> 2] = memory.i32[RUN_STATE.budgetLimit >>> 2]!;
         machine.fuel = this.limit;
         machine.depth = 0;
         machine.upto.fill(0);

@@ -43,13 +43,24 @@ export function originOf(program: Decoded, pc: number): number {
   return program.program.origin[pc] ?? -1;
 }
 
-export function fault(m: Machine, program: Decoded, pc: number, what: string, cause?: unknown): never {
+export interface FaultDetails {
+  readonly cause?: unknown;
+  readonly reason?: ProgramFault['reason'];
+}
+
+export function fault(
+  m: Machine,
+  program: Decoded,
+  pc: number,
+  what: string,
+  details: FaultDetails = {},
+): never {
   const insn = originOf(program, pc);
   throw new ProgramFault(`program ${program.program.name}: instruction ${insn}: ${what}`, {
     program: program.program.name,
     insn,
     registers: m.registers(),
-    ...(cause === undefined ? {} : { cause }),
+    ...details,
   });
 }
 

@@ -4,7 +4,7 @@
  */
 import { ALU_OP, ATOMIC, CLASS, insnClass, insnOp, MODE, SOURCE } from '../asm/opcodes.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
-import { HEAP_START, PAGE } from '../memory/layout.ts';
+import { HEAP_START, PAGE, RUN_STATE } from '../memory/layout.ts';
 import { byteSwap, divideSigned32, divideSigned64, truncate } from './arithmetic.ts';
 import { OP, PROBE, SIGNED } from './decode.ts';
 import { badAccess, fault } from './fault.ts';
@@ -170,9 +170,18 @@ function swap(m: Machine, program: Decoded, pc: number, code: number): void {
 }
 
 /** Runs one operation that the loop does not know. */
+function spendBudget(m: Machine, program: Decoded, pc: number): void {
+  const { i32 } = m.memory;
+  const at = RUN_STATE.budget >>> 2;
+  i32[at] = i32[at]! - 1;
+  if (i32[at]! < 0)
+    fault(m, program, pc, 'the run has used up its budget of loop rounds and calls', { reason: 'budget' });
+}
+
 export function rare(m: Machine, program: Decoded, pc: number): void {
   const op = program.op[pc]!;
-  if (op === OP.ATOMIC32) atomic32(m, program, pc);
+  if (op === OP.BUDGET_CHECK) spendBudget(m, program, pc);
+  else if (op === OP.ATOMIC32) atomic32(m, program, pc);
   else if (op === OP.ATOMIC64) atomic64(m, program, pc);
   else if (op === OP.MOVSX32) signExtend(m, program, pc, false);
   else if (op === OP.MOVSX64) signExtend(m, program, pc, true);

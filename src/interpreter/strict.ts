@@ -34,7 +34,7 @@ function usage(insn: Insn): { reads: number; writes: number } {
     case CLASS.LDX:
       return { reads: src, writes: dst };
     case CLASS.ST:
-      return { reads: dst, writes: 0 };
+      return { reads: insnMode(code) === MODE.NOSPEC ? 0 : dst, writes: 0 };
     case CLASS.STX:
       if (insnMode(code) !== MODE.ATOMIC || insn.imm === ATOMIC.STORE_REL)
         return { reads: dst | src, writes: 0 };

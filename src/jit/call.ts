@@ -46,8 +46,10 @@ function emitSubprog(f: FunctionContext, index: number): void {
 }
 
 function callSubprog(f: FunctionContext, index: number): void {
+  f.storeBudget();
   f.w.get(f.frameLocal);
   f.w.index(OP.call, f.module.functionOf[index]!);
+  f.loadBudget();
 }
 
 function emitFunction(f: FunctionContext, target: FunctionTarget): void {
@@ -64,7 +66,9 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
   const { w } = f;
   const index = f.module.imported.get(callee);
   if (index === undefined) throw new InternalError(`jit: ${callee.name} was not imported`);
-  if (f.module.callbackFrame >= 0) {
+  const mayCallBack = f.module.callbackFrame >= 0;
+  if (mayCallBack) {
+    f.storeBudget();
     w.get(f.frameLocal);
     w.index(OP.globalSet, f.module.callbackFrame);
   }
@@ -73,6 +77,7 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
     if (kind === 'u64') f.getHigh(i + 1);
   });
   w.index(OP.call, index);
+  if (mayCallBack) f.loadBudget();
   switch (callee.result) {
     case 's32':
       w.op(OP.i64ExtendI32S);
@@ -279,6 +284,7 @@ function emitTailCall(f: FunctionContext, map: BpfMap | undefined): void {
   w.i32(1);
   w.op(OP.i32Add);
   w.memory(OP.i32Store, 0);
+  f.storeBudget();
   f.get(1);
   f.frameOffset(0);
   w.get(entry);

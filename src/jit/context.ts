@@ -8,6 +8,7 @@
  * argument does not wrap: base + offset beyond 4 GiB traps, where a wrapped address would read the NULL page.)
  */
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
+import { BUDGET_SPENT, RUN_STATE } from '../memory/layout.ts';
 import { KNOWN, type Known } from './known.ts';
 import type { ModuleContext } from './module-context.ts';
 import { type LocalGroup, OP, TYPE, type ValueType } from './wasm/index.ts';
@@ -25,6 +26,8 @@ export class FunctionContext {
   readonly #parameters: number;
   readonly #locals: ValueType[] = [];
   readonly #scratch = new Map<string, number>();
+  /** i32 local with what is left of the run's budget; -1: the program has none. */
+  readonly #budget: number;
   /** R0 is NULL exactly where this i32 local is 0; -1: nothing is known. */
   nullTest = -1;
 
@@ -47,6 +50,7 @@ export class FunctionContext {
       if (registers[r]! < 0 && ((options.named | 1) >> r) & 1) registers[r] = this.#newLocal(TYPE.i64);
     }
     this.#registers = registers;
+    this.#budget = module.program.budgeted ? this.#newLocal(TYPE.i32) : -1;
   }
 
   #newLocal(type: ValueType): number {
@@ -71,6 +75,39 @@ export class FunctionContext {
       else groups.push({ count: 1, type });
     }
     return groups;
+  }
+
+  /** The budget from memory: where the function starts, and after whatever else may have used it. */
+  loadBudget(): void {
+    if (this.#budget < 0) return;
+    this.w.i32(RUN_STATE.budget);
+    this.w.memory(OP.i32Load, 0);
+    this.w.set(this.#budget);
+  }
+
+  /** The budget to memory, for whoever runs next. */
+  storeBudget(): void {
+    if (this.#budget < 0) return;
+    this.w.i32(RUN_STATE.budget);
+    this.w.get(this.#budget);
+    this.w.memory(OP.i32Store, 0);
+  }
+
+  /** Takes 1 off; traps where nothing is left. */
+  spendBudget(): void {
+    const { w } = this;
+    w.get(this.#budget);
+    w.i32(1);
+    w.op(OP.i32Sub);
+    w.tee(this.#budget);
+    w.i32(0);
+    w.op(OP.i32LtS);
+    w.block(OP.if, TYPE.empty);
+    w.i32(RUN_STATE.budget);
+    w.i32(BUDGET_SPENT);
+    w.memory(OP.i32Store, 0);
+    w.op(OP.unreachable);
+    w.op(OP.end);
   }
 
   get frameLocal(): number {

@@ -11,7 +11,7 @@ import type {
   ExecutableProgram,
   PreparedProgram,
 } from '../contracts/engine.ts';
-import { MAX_NESTED_RUNS } from '../memory/layout.ts';
+import { BUDGET_SPENT, MAX_NESTED_RUNS, RUN_STATE } from '../memory/layout.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import { type FaultSource, type FaultSources, faultOf, isTrap } from './faults.ts';
 import { type CompiledModule, callbacksOf, compileModule, IDLE_FRAME } from './module.ts';
@@ -154,7 +154,11 @@ class JitProgram implements PreparedProgram {
   /** The error to throw for `error`; puts back what the abandoned run has left changed. */
   #fault(error: unknown): unknown {
     if (this.#exports.frame !== undefined) this.#exports.frame.value = IDLE_FRAME;
-    return isTrap(error) ? faultOf(error as Error, this.#source, this.#setting.sources) : error;
+    if (!isTrap(error)) return error;
+    const { i32 } = this.#env.memory;
+    const isSpent = this.#source.program.budgeted === true && i32[RUN_STATE.budget >>> 2] === BUDGET_SPENT;
+    if (isSpent) i32[RUN_STATE.budget >>> 2] = 0;
+    return faultOf(error as Error, this.#source, this.#setting.sources, isSpent);
   }
 }
 

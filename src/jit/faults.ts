@@ -29,16 +29,26 @@ export function isTrap(error: unknown): boolean {
 }
 
 /** The fault that a trap stands for. `own`: the program that was started, where the trace says nothing better. */
-export function faultOf(error: Error, own: FaultSource, sources: FaultSources): ProgramFault {
+export function faultOf(
+  error: Error,
+  own: FaultSource,
+  sources: FaultSources,
+  budgetSpent = false,
+): ProgramFault {
   const place = findPlace(error, own, sources);
   const { program } = place.source;
-  const what = isStackOverflow(error) ? 'the call stack is exhausted' : error.message;
+  const what = budgetSpent
+    ? 'the run has used up its budget of loop rounds and calls'
+    : isStackOverflow(error)
+      ? 'the call stack is exhausted'
+      : error.message;
   const where = place.subprog === undefined ? '' : ` in ${place.subprog.name}`;
   const at = place.insn < 0 ? '' : ` at instruction ${place.insn}: ${insnText(program, place.insn)}`;
   return new ProgramFault(`${what}${where}${at}`, {
     program: program.name,
     insn: place.insn < 0 ? -1 : (program.origin[place.insn] ?? place.insn),
     cause: error,
+    reason: budgetSpent ? 'budget' : 'access',
   });
 }
 

@@ -2,7 +2,16 @@
  * One subprogram to one Wasm function body: scopes from the layout, blocks in its order, branches by label depth.
  * Invariant: every instruction leaves the operand stack empty, so that blocks have no parameters and no results.
  */
-import { CLASS, insnClass, insnMode, insnOp, JMP_OP, LD_IMM64, MODE } from '../asm/opcodes.ts';
+import {
+  BUDGET_CHECK_IMM,
+  CLASS,
+  insnClass,
+  insnMode,
+  insnOp,
+  JMP_OP,
+  LD_IMM64,
+  MODE,
+} from '../asm/opcodes.ts';
 import type { ExecutableSubprog } from '../contracts/engine.ts';
 import { alignUp } from '../util/bytes.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
@@ -77,6 +86,7 @@ class FunctionCompiler {
       w.op(OP.i32Sub);
       w.set(this.#f.frameLocal);
     }
+    this.#f.loadBudget();
     if (this.#layout.depth > this.#module.maxNesting) this.#emitByTable();
     else this.#emitStructured();
     w.op(OP.unreachable);
@@ -125,6 +135,7 @@ class FunctionCompiler {
     const last = this.#emitBody(block);
     switch (block.terminator) {
       case 'exit':
+        this.#f.storeBudget();
         this.#f.get(0);
         this.#w.op(OP.return);
         break;
@@ -265,6 +276,7 @@ class FunctionCompiler {
     };
     switch (block.terminator) {
       case 'exit':
+        this.#f.storeBudget();
         this.#f.get(0);
         w.op(OP.return);
         break;
@@ -324,6 +336,7 @@ class FunctionCompiler {
       case CLASS.ST:
         if (insnMode(insn.code) === MODE.MEM) emitStore(f, insn);
         else if (insnMode(insn.code) !== MODE.NOSPEC) this.#unknown(i);
+        else if (insn.imm === BUDGET_CHECK_IMM && this.#module.program.budgeted) f.spendBudget();
         return after;
       case CLASS.STX:
         if (insnMode(insn.code) === MODE.MEM) emitStore(f, insn);

@@ -209,6 +209,12 @@ function addDriver(
     w.i32(0);
     w.memory(OP.i32Store, 0);
   }
+  if (context.program.budgeted) {
+    w.i32(RUN_STATE.budget);
+    w.i32(RUN_STATE.budgetLimit);
+    w.memory(OP.i32Load, 0);
+    w.memory(OP.i32Store, 0);
+  }
   pushAddress(w, ctx);
   pushFrame(w, level);
   w.index(OP.call, context.functionOf[0]!);

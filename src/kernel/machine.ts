@@ -5,9 +5,10 @@
 import type { Btf } from '../btf/index.ts';
 import type { Engine, EngineEnv } from '../contracts/engine.ts';
 import type { EventStacks } from '../contracts/events.ts';
+import type { KfuncTable } from '../contracts/kfuncs.ts';
 import type { HelperEnv, HelperTable } from '../contracts/runtime.ts';
 import type { Credentials } from '../contracts/verify.ts';
-import { createHelpers } from '../helpers/index.ts';
+import { createHelpers, createKfuncTable } from '../helpers/index.ts';
 import { PacketContexts } from '../hooks/index.ts';
 import { createInterpreter } from '../interpreter/index.ts';
 import { createJit } from '../jit/index.ts';
@@ -74,6 +75,12 @@ export interface Oops {
 /** Clock tick that perf and trace output carry: the process that runs while no event is being handled. */
 const INIT_PROCESS = { pid: 1, tgid: 1, uid: 0, gid: 0, comm: 'tsbpf' };
 
+function checkedBudget(budget = 0): number {
+  if (!Number.isInteger(budget) || budget < 0 || budget > 0x7fff_ffff)
+    throw new BpfError('EINVAL', `a budget of ${budget}: give 1 to 2^31 - 1 loop rounds and calls`);
+  return budget;
+}
+
 export class Machine {
   readonly memory: GuestMemory;
   readonly fds = new FdTable();
@@ -94,13 +101,17 @@ export class Machine {
   readonly packets: PacketContexts;
   readonly mapsModule: MapsModule;
   readonly helpers: HelperTable;
+  readonly kfuncs: KfuncTable;
   readonly packetLoads: PacketLoads;
   readonly redirects = new Redirects();
   readonly engines: Readonly<Record<'interpreter' | 'jit', Engine>>;
   readonly engineEnv: EngineEnv;
   readonly possibleCpus: number;
+  /** Programs are loaded with checks of RUN_STATE.budget. */
+  readonly budgeted: boolean;
   readonly hashSeed: (() => number) | undefined;
   readonly kernelBtf: Btf | undefined;
+  readonly release: Release;
   readonly onOops: (oops: Oops) => void;
   /** What `onOops` was told so far. */
   readonly oopses: Oops[] = [];
@@ -109,7 +120,6 @@ export class Machine {
   credentials: Credentials;
   current: Process;
   /** Of the event that is being handled. */
-  readonly release: Release;
   stacks: EventStacks | undefined;
   #cpu = 0;
   /** Descriptors of BPF_ENABLE_STATS that are open. */
@@ -120,6 +130,8 @@ export class Machine {
   running: ProgObject | undefined;
   /** The cookie that it was attached with. */
   cookie = 0n;
+  /** Programs that faulted since the last time no program ran. */
+  readonly faulted = new Set<ProgObject>();
   readonly #byHeader = new Map<number, MapObject>();
   #random: number;
 
@@ -128,7 +140,10 @@ export class Machine {
     this.credentials = options.credentials ?? ROOT;
     this.hashSeed = options.hashSeed;
     this.possibleCpus = options.possibleCpus ?? 1;
+    this.budgeted = options.budget !== undefined;
+    this.memory.i32[RUN_STATE.budgetLimit >>> 2] = checkedBudget(options.budget);
     this.kernelBtf = options.kernelBtf;
+    this.release = releaseOf(options.release);
     this.onOops = options.onOops ?? ((oops) => console.error(`tsbpf: ${oops.message}`));
     this.#random = (options.randomSeed ?? Date.now()) | 0;
     this.processes = new ProcessTable(this.memory);
@@ -139,9 +154,9 @@ export class Machine {
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
     this.engines = { interpreter: createInterpreter(), jit: createJit(), ...options.engines };
     this.helpers = createHelpers(this.#helperEnv(), this.mapsModule);
+    this.kfuncs = createKfuncTable(this.#helperEnv(), this.mapsModule);
   }
 
-    this.release = releaseOf(options.release);
   /** Number of the CPU that programs run on; per-CPU maps look at the run state. */
   get cpu(): number {
     return this.#cpu;

@@ -1,12 +1,14 @@
 /**
  * Running a program: the stack it gets, its statistics, and what happens when it faults. A fault of a verified program is
- * a bug of ours; it is contained: the program is marked, taken off its attach points, reported, and the process goes on.
+ * a bug of ours, unless it has used up its budget; it is contained: the program is marked, taken off its attach points, reported, and the process goes on.
  */
 import type { LineInfo } from '../contracts/verify.ts';
-import { MAX_NESTED_RUNS } from '../memory/layout.ts';
+import { MAX_NESTED_RUNS, RUN_STATE } from '../memory/layout.ts';
 import { ProgramFault } from '../util/errors.ts';
 import type { Machine } from './machine.ts';
 import type { ProgObject } from './objects.ts';
+
+const BUDGET = RUN_STATE.budget >>> 2;
 
 /** The low half of R0, or null where the program was not run or faulted. */
 export function runProgram(
@@ -19,6 +21,7 @@ export function runProgram(
   const stats = machine.sysctls.get('kernel.bpf_stats_enabled') !== 0 || machine.statsUsers > 0;
   const outer = machine.running;
   const outerCookie = machine.cookie;
+  const outerBudget = machine.memory.i32[BUDGET]!;
   const level = machine.level++;
   machine.running = program;
   machine.cookie = cookie;
@@ -32,6 +35,8 @@ export function runProgram(
     machine.level = level;
     machine.running = outer;
     machine.cookie = outerCookie;
+    machine.memory.i32[BUDGET] = outerBudget;
+    reclaim(machine);
     if (stats) {
       program.runCount++;
       program.runTimeNs += (performance.now() - start) * 1e6;
@@ -39,10 +44,21 @@ export function runProgram(
   }
 }
 
+/**
+ * Gives back what faulted runs had reserved. Runs further out may hold reservations in the same maps, so it waits until none is in
+ * progress.
+ */
+export function reclaim(machine: Machine): void {
+  if (machine.level > 0 || machine.faulted.size === 0) return;
+  for (const program of machine.faulted) for (const map of program.maps) map.map.abandonReservations?.();
+  machine.faulted.clear();
+}
+
 /** Marks, detaches and reports a program that faulted. Errors that are no faults of programs go on to the caller. */
 export function oops(machine: Machine, program: ProgObject, error: unknown): void {
   if (!(error instanceof ProgramFault)) throw error;
   program.fault = error;
+  machine.faulted.add(program);
   for (const link of machine.links.values()) if (link.program === program) link.release();
   const source = sourceOf(program, error.insn);
   const place = source === undefined ? '' : `\n  at ${source.file}:${source.line}: ${source.text.trim()}`;

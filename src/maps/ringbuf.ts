@@ -3,14 +3,18 @@
  * page, producer page, data, and a second data area into which records run over (see wasm/ringbuf.ts).
  */
 import type { MapCreateParams } from '../contracts/maps.ts';
+import { alignUp } from '../util/bytes.ts';
 import { MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
 import {
   HDR_DROPPED,
   HDR_RING_MASK,
   HDR_SIZE,
   HDR_VALUES,
+  RING_BUSY,
   RING_CONSUMER,
   RING_DATA,
+  RING_DISCARD,
+  RING_HEADER_SIZE,
   RING_PAGE,
   RING_PRODUCER,
 } from './layout.ts';
@@ -39,6 +43,20 @@ export class RingBufMap extends MapBase {
       data: this.address + RING_DATA,
       size: this.info.maxEntries,
     };
+  }
+
+  /** Records that are still being written: nobody will ever commit them, and readers would wait for them. */
+  abandonReservations(): void {
+    const { u32 } = this.ctx.memory;
+    const mask = this.info.maxEntries - 1;
+    const { data, consumer, producer } = this.areas;
+    const end = u32[producer >>> 2]!;
+    for (let at = u32[consumer >>> 2]!; at !== end; ) {
+      const place = (data + (at & mask)) >>> 2;
+      const word = u32[place]!;
+      if ((word & RING_BUSY) !== 0) u32[place] = (word & ~RING_BUSY) | RING_DISCARD;
+      at = (at + alignUp((word & ~(RING_BUSY | RING_DISCARD)) + RING_HEADER_SIZE, 8)) >>> 0;
+    }
   }
 
   /** Reservations that found no room. */

@@ -17,7 +17,14 @@ export const RUN_STATE = {
   cpu: 0x1_0014,
   /** u32: offset of the context object of the outermost program. */
   ctx: 0x1_0018,
+  /** i32: loop rounds and calls that the run may still make; BUDGET_SPENT once it asked for more. Only in programs with a budget. */
+  budget: 0x1_001c,
+  /** i32: what `budget` is at the start of each run. */
+  budgetLimit: 0x1_0020,
 } as const;
+
+/** In RUN_STATE.budget: the run was stopped because it had used up its budget. */
+export const BUDGET_SPENT = -1;
 
 /** Stack of one run: 8 frames of 512 bytes, and what tail calls from subprograms may pile up on it. */
 export const STACK_BYTES = 0x8000;

@@ -21,15 +21,18 @@ import {
 } from '../asm/opcodes.ts';
 import type { CallTarget, ExecutableProgram, ExecutableSubprog } from '../contracts/engine.ts';
 import type { Insn } from '../contracts/insn.ts';
+import type { KfuncTable } from '../contracts/kfuncs.ts';
 import type { BpfMap, MapInfo } from '../contracts/maps.ts';
 import type { HelperTable } from '../contracts/runtime.ts';
 import type { InsnFacts, SubprogInfo, VerifiedProgram } from '../contracts/verify.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
-import { CALLBACK_SHAPES, helperById, helperFor } from '../spec/index.ts';
+import { CALLBACK_SHAPES, helperById, helperFor, kfuncsByName } from '../spec/index.ts';
 import { alignUp } from '../util/bytes.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
+import { BUDGET_CHECK, loopStarts } from './budget.ts';
 import { convertContextAccess } from './context.ts';
 import { Emitter, SHOWN_FUNCTION } from './emitter.ts';
+import { EXCEPTION_STACK, type ExceptionCode, emitLanding, emitThrow } from './exceptions.ts';
 import { emitBudget, emitMayGoto, MAY_GOTO_STACK } from './may-goto.ts';
 import { emitPacketLoad, type PacketLoads } from './packet-load.ts';
 
@@ -41,6 +44,10 @@ export interface RewriteEnv {
   readonly map: (info: MapInfo) => BpfMap;
   /** Absent: programs with legacy packet loads are refused. */
   readonly packetLoads?: PacketLoads | undefined;
+  /** Absent: programs that call kernel functions are refused. */
+  readonly kfuncs?: KfuncTable;
+  /** Put BUDGET_CHECKs where loops and subprograms begin. */
+  readonly budgeted?: boolean;
 }
 
 export interface Rewritten {
@@ -58,6 +65,14 @@ export function rewrite(verified: VerifiedProgram, env: RewriteEnv): Rewritten {
   return new Rewriter(verified, env).run();
 }
 
+/** Bytes of a frame's stack: the program's own, and with the counter of may_goto. */
+interface FrameUse {
+  readonly depth: number;
+  readonly top: number;
+  /** Of the main function. */
+  readonly main: boolean;
+}
+
 class Rewriter {
   readonly #verified: VerifiedProgram;
   readonly #env: RewriteEnv;
@@ -67,6 +82,10 @@ class Rewriter {
   readonly #renumbered: number[] = [];
   readonly #kept: SubprogInfo[] = [];
   readonly #startAt = new Map<number, number>();
+  #budgeted = false;
+  /** Subprograms (numbers before) that throw, or call one that does. */
+  readonly #throwing: ReadonlySet<number>;
+  #exceptionCode: ExceptionCode | undefined;
 
   constructor(verified: VerifiedProgram, env: RewriteEnv) {
     this.#verified = verified;
@@ -79,6 +98,60 @@ class Rewriter {
       this.#renumbered.push(lives ? this.#kept.length : -1);
       if (lives) this.#kept.push(subprog);
     });
+    this.#throwing = this.#findThrowing();
+  }
+
+  #throws(i: number): boolean {
+    const name = this.#verified.facts[i]?.kfunc;
+    return this.#seen(i) && name !== undefined && kfuncsByName(name).some((row) => row.throws === true);
+  }
+
+  #findThrowing(): ReadonlySet<number> {
+    const { subprogs, facts } = this.#verified;
+    const throwing = new Set<number>();
+    for (let before = -1; before !== throwing.size; ) {
+      before = throwing.size;
+      subprogs.forEach(({ start, end }, index) => {
+        for (let i = start; i < end; i++) {
+          const callee = this.#isLocalCall(i) ? facts[i]?.subprog : undefined;
+          if (this.#throws(i) || (callee !== undefined && throwing.has(callee))) throwing.add(index);
+        }
+      });
+    }
+    return throwing;
+  }
+
+  #isLocalCall(i: number): boolean {
+    const insn = this.#insns[i]!;
+    return this.#seen(i) && isCode(insn, CLASS.JMP, JMP_OP.CALL) && insn.src === CALL.LOCAL;
+  }
+
+  /** Whether the subprogram calls one that may throw. */
+  #lands(subprog: SubprogInfo): boolean {
+    for (let i = subprog.start; i < subprog.end; i++) {
+      const callee = this.#isLocalCall(i) ? this.#verified.facts[i]?.subprog : undefined;
+      if (callee !== undefined && this.#throwing.has(callee)) return true;
+    }
+    return false;
+  }
+
+  #exceptions(i: number): ExceptionCode {
+    if (this.#exceptionCode === undefined) {
+      const find = (name: string) =>
+        this.#env.kfuncs?.resolve(name, { writesPacket: false }) ??
+        this.#refuse(i, 'exceptions are not implemented by this kernel');
+      const handler = this.#verified.subprogs.findIndex(
+        ({ exceptionCallback }) => exceptionCallback === true,
+      );
+      this.#exceptionCode = {
+        out: this.#out,
+        handler: handler < 0 ? -1 : (this.#renumbered[handler] ?? -1),
+        raise: find('bpf_throw'),
+        pending: find('exception_pending'),
+        take: find('exception_take'),
+      };
+    }
+    return this.#exceptionCode;
   }
 
   run(): Rewritten {
@@ -90,14 +163,17 @@ class Rewriter {
       const own = alignUp(subprog.stackDepth, 8);
       const budget = this.#hasMayGoto(subprog);
       if (budget) emitBudget(out, subprog.start, own);
-      this.#body(subprog, own);
+      const top = own + (budget ? MAY_GOTO_STACK : 0);
+      this.#body(subprog, own, top);
       subprogs.push({
         start,
         end: out.length,
-        stackDepth: own + (budget ? MAY_GOTO_STACK : 0),
+        stackDepth: top + (this.#lands(subprog) ? EXCEPTION_STACK : 0),
         name: subprog.name ?? (i === 0 ? this.#env.name : `subprog_${i}`),
       });
     });
+    // What it tail-calls may have checks, and this program's run sets their budget.
+    if (this.#env.budgeted && out.calls.some((call) => call?.kind === 'tail_call')) this.#budgeted = true;
     out.link();
     return {
       program: {
@@ -107,6 +183,7 @@ class Rewriter {
         origin: Int32Array.from(out.origin),
         probeLoads: out.probeLoads,
         subprogs,
+        ...(this.#budgeted ? { budgeted: true } : {}),
       },
       xlated: out.dump(),
     };
@@ -122,17 +199,27 @@ class Rewriter {
     return false;
   }
 
-  #body(subprog: SubprogInfo, stackDepth: number): void {
+  #body(subprog: SubprogInfo, stackDepth: number, top: number): void {
+    const checked = this.#env.budgeted ? loopStarts(this.#insns, subprog) : undefined;
     for (let i = subprog.start; i < subprog.end; i++) {
       const insn = this.#insns[i]!;
       const wide = insn.code === LD_IMM64;
       this.#out.place(i);
-      if (this.#seen(i)) this.#insn(i, insn, this.#verified.facts[i] ?? {}, stackDepth);
+      if (checked?.has(i) && this.#seen(i)) {
+        this.#out.emit(i, BUDGET_CHECK);
+        this.#budgeted = true;
+      }
+      if (this.#seen(i))
+        this.#insn(i, insn, this.#verified.facts[i] ?? {}, {
+          depth: stackDepth,
+          top,
+          main: subprog.start === 0,
+        });
       if (wide) this.#out.place(++i);
     }
   }
 
-  #insn(i: number, insn: Insn, facts: InsnFacts, stackDepth: number): void {
+  #insn(i: number, insn: Insn, facts: InsnFacts, frame: FrameUse): void {
     switch (insnClass(insn.code)) {
       case CLASS.LD:
         if (insn.code === LD_IMM64) this.#immediate(i, insn, facts);
@@ -145,7 +232,7 @@ class Rewriter {
         break;
       case CLASS.JMP:
       case CLASS.JMP32:
-        this.#jump(i, insn, facts, stackDepth);
+        this.#jump(i, insn, facts, frame);
         break;
       default:
         if (insnOp(insn.code) === ALU_OP.MOV && insn.off === MOV_OFF.ADDR_SPACE_CAST)
@@ -184,7 +271,10 @@ class Rewriter {
       return;
     }
     if (insn.src !== PSEUDO.NONE)
-      this.#refuse(i, 'addresses of kernel variables are not implemented by this kernel');
+      this.#refuse(
+        i,
+        `address of ${facts.symbol ?? 'a kernel variable'}: kernel symbols are not implemented by this kernel`,
+      );
     out.immediate(i, insn.dst, insn.imm, upper);
   }
 
@@ -227,32 +317,36 @@ class Rewriter {
     if (facts.probeMem) out.probeLoads.add(at);
   }
 
-  #jump(i: number, insn: Insn, facts: InsnFacts, stackDepth: number): void {
+  #jump(i: number, insn: Insn, facts: InsnFacts, frame: FrameUse): void {
     const out = this.#out;
     const op = insnOp(insn.code);
     const narrow = insnClass(insn.code) === CLASS.JMP32;
     if (!narrow && op === JMP_OP.EXIT) out.emit(i, insn);
-    else if (!narrow && op === JMP_OP.CALL) this.#call(i, insn, facts);
+    else if (!narrow && op === JMP_OP.CALL) this.#call(i, insn, facts, frame);
     else if (op === JMP_OP.JA) out.jump(i, insn, i + 1 + (narrow ? insn.imm : insn.off));
     else {
       const target = i + 1 + insn.off;
       // One side that no path takes: the jump is always or never made.
       if (!this.#seen(target)) return;
-      if (isMayGoto(insn)) emitMayGoto(out, i, stackDepth, target);
+      if (isMayGoto(insn)) emitMayGoto(out, i, frame.depth, target);
       else if (!this.#seen(i + 1)) out.jump(i, c.ja(0), target);
       else out.jump(i, insn, target);
     }
   }
 
-  #call(i: number, insn: Insn, facts: InsnFacts): void {
+  #call(i: number, insn: Insn, facts: InsnFacts, frame: FrameUse): void {
     if (insn.src === CALL.LOCAL) {
       const index = this.#renumbered[facts.subprog ?? this.#subprogAt(i + 1 + insn.imm)] ?? -1;
       if (index < 0) throw new InternalError(`instruction ${i} calls a function that no path reaches`);
       this.#out.callSubprog(i, insn, index);
+      const before = facts.subprog ?? this.#subprogAt(i + 1 + insn.imm);
+      if (this.#throwing.has(before)) emitLanding(this.#exceptions(i), i, frame.main, frame.top);
       return;
     }
-    if (insn.src === CALL.KFUNC)
-      this.#refuse(i, `kernel function #${insn.imm} is not implemented by this kernel`);
+    if (insn.src === CALL.KFUNC) {
+      this.#kfunc(i, insn, facts, frame);
+      return;
+    }
     const { request } = this.#verified;
     const found = (request.helpers ?? helperById)(insn.imm);
     if (found === undefined)
@@ -274,5 +368,19 @@ class Rewriter {
       insn,
       map === undefined ? { kind: 'function', callee, row } : { kind: 'function', callee, row, map },
     );
+  }
+
+  #kfunc(i: number, insn: Insn, facts: InsnFacts, frame: FrameUse): void {
+    if (this.#throws(i)) {
+      emitThrow(this.#exceptions(i), i, frame.main);
+      return;
+    }
+    const { kfunc: name, object } = facts;
+    const writesPacket = this.#verified.request.progType.packet?.write === true;
+    const site = object === undefined ? { writesPacket } : { writesPacket, object };
+    const callee = name === undefined ? undefined : this.#env.kfuncs?.resolve(name, site);
+    if (callee === undefined)
+      this.#refuse(i, `kernel function ${name ?? `#${insn.imm}`} is not implemented by this kernel`);
+    this.#out.emit(i, insn, { kind: 'function', callee });
   }
 }

@@ -128,6 +128,9 @@ export class ProgramFault extends Error {
   /** R0..R10 at the fault, where the engine knows them. */
   readonly registers: readonly bigint[] | undefined;
 
+  /** `access`: a bug of ours, as a verified program faults nowhere; `budget`: the program has run for as long as it may. */
+  readonly reason: 'access' | 'budget';
+
   constructor(
     message: string,
     details: {
@@ -143,5 +146,6 @@ export class ProgramFault extends Error {
     this.insn = details.insn;
     this.program = details.program;
     this.registers = details.registers;
+    this.reason = details.reason ?? 'access';
   }
 }

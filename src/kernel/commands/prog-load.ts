@@ -92,7 +92,9 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   const { program, xlated } = rewrite(verified, {
     name: name || type.name,
     helpers: machine.helpers,
+    kfuncs: machine.kfuncs,
     packetLoads: machine.packetLoads,
+    budgeted: machine.budgeted,
     map: (info) => (maps.get(info) ?? mapOf(machine, info)).map,
   });
   const rewrittenAt = performance.now();
@@ -233,8 +235,8 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     mapByFd,
     mapByIndex: (index) => mapByFd(attr.fdArray?.[index] ?? -1),
     credentials: machine.credentials,
-    flags: attr.progFlags ?? 0,
     release: machine.release.name,
+    flags: attr.progFlags ?? 0,
     logLevel: attr.logLevel ?? 0,
     possibleCpus: machine.possibleCpus,
     ...(machine.kernelBtf === undefined ? {} : { kernelBtf: machine.kernelBtf }),
@@ -283,8 +285,8 @@ function rejectionError(request: VerifyRequest, result: Rejection, contents: Con
     registers: result.registers,
     path: result.path,
     insnsProcessed: result.stats.insnsProcessed,
-    explain: () => explain(request, result),
     needs: result.reason.needs,
+    explain: () => explain(request, result),
     findInput: (options) => findInput(request, result, contents, options),
   });
 }

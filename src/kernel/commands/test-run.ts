@@ -1,11 +1,12 @@
 /** PROG_TEST_RUN: input and output of each program type as its hook defines them; the repeat loop runs inside the engine. */
 import type { ProgTestRunAttr, ProgTestRunResult } from '../../contracts/kernel.ts';
 import { testRunHook } from '../../hooks/index.ts';
+import { RUN_STATE } from '../../memory/layout.ts';
 import { attachTypeById } from '../../spec/index.ts';
-import { BpfError } from '../../util/errors.ts';
+import { BpfError, ProgramFault } from '../../util/errors.ts';
 import type { Machine } from '../machine.ts';
 import { ProgObject } from '../objects.ts';
-import { oops } from '../run.ts';
+import { oops, reclaim } from '../run.ts';
 
 const EMPTY = new Uint8Array();
 /** BPF_F_TEST_RUN_ON_CPU */
@@ -48,6 +49,7 @@ export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRu
   if (onCpu) machine.cpu = cpu;
   const level = machine.level++;
   const outer = machine.running;
+  const outerBudget = machine.memory.i32[RUN_STATE.budget >>> 2]!;
   machine.running = program;
   try {
     const times = Math.max(1, repeat);
@@ -64,11 +66,14 @@ export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRu
   } catch (error) {
     if (error instanceof BpfError) throw error;
     oops(machine, program, error);
-    throw new BpfError('EFAULT', `the run faulted: ${(error as Error).message}`, { cause: error });
+    const errno = error instanceof ProgramFault && error.reason === 'budget' ? 'ETIMEDOUT' : 'EFAULT';
+    throw new BpfError(errno, `the run faulted: ${(error as Error).message}`, { cause: error });
   } finally {
     machine.level = level;
     machine.cpu = outerCpu;
     machine.running = outer;
+    machine.memory.i32[RUN_STATE.budget >>> 2] = outerBudget;
+    reclaim(machine);
     context.release();
   }
 }

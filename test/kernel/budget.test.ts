@@ -1,0 +1,200 @@
+/** A run's budget: what it stops, on both engines, and what is left of a program that was stopped. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { encodeProgram, ProgramBuilder, R0, R1, R2, R3, R6, R7, reg } from '../../src/asm/index.ts';
+import type { Fd } from '../../src/contracts/kernel.ts';
+import { EmbeddedKernel, type Oops } from '../../src/kernel/index.ts';
+import { BpfObject, RingBufferReader } from '../../src/libbpf/index.ts';
+import { mapTypeByName, progTypeByName } from '../../src/spec/index.ts';
+import { BpfError } from '../../src/util/index.ts';
+
+const DATA = new Uint8Array(64);
+
+interface Setup {
+  readonly kernel: EmbeddedKernel;
+  readonly oopses: Oops[];
+  load(program: ProgramBuilder): Fd;
+  /** R0, or the error's code. */
+  run(progFd: Fd): number | string;
+}
+
+function setUp(budget: number | undefined, jit: 0 | 1): Setup {
+  const oopses: Oops[] = [];
+  const kernel = new EmbeddedKernel({
+    onOops: (oops) => oopses.push(oops),
+    ...(budget === undefined ? {} : { budget }),
+  });
+  kernel.simulator.setSysctl('net.core.bpf_jit_enable', jit);
+  return {
+    kernel,
+    oopses,
+    load: (program) =>
+      kernel.progLoad({
+        progType: progTypeByName('xdp')!.id,
+        insns: encodeProgram(program.build()),
+        license: 'GPL',
+      }),
+    run: (progFd) => {
+      try {
+        return kernel.progTestRun({ progFd, dataIn: DATA }).retval;
+      } catch (error) {
+        if (error instanceof BpfError) return error.code;
+        throw error;
+      }
+    },
+  };
+}
+
+/** Counts to `rounds` in a loop. */
+const loop = (rounds: number) =>
+  new ProgramBuilder().mov64(R0, 0).label('again').alu64('add', R0, 1).jmp('jlt', R0, rounds, 'again').exit();
+
+/** `rounds` calls of a function from a loop. */
+const calls = (rounds: number) =>
+  new ProgramBuilder()
+    .mov64(R6, 0)
+    .label('again')
+    .callLocal('function')
+    .alu64('add', R6, 1)
+    .jmp('jlt', R6, rounds, 'again')
+    .mov64(R0, reg(R6))
+    .exit()
+    .label('function')
+    .mov64(R0, 1)
+    .exit();
+
+for (const jit of [1, 0] as const) {
+  describe(`a budget, bpf_jit_enable = ${jit}`, () => {
+    it.each([
+      ['loop rounds', loop, 1],
+      ['calls in a loop', calls, 2],
+    ] as const)('bounds %s', (_, build, each) => {
+      const rounds = 100;
+      const needed = each * rounds;
+      const enough = setUp(needed, jit);
+      const progFd = enough.load(build(rounds));
+      expect(enough.run(progFd)).toBe(rounds);
+      // Each run has its own.
+      expect(enough.run(progFd)).toBe(rounds);
+      expect(enough.oopses).toEqual([]);
+
+      const tight = setUp(needed - 1, jit);
+      const stopped = tight.load(build(rounds));
+      expect(tight.run(stopped)).toBe('ETIMEDOUT');
+      expect(tight.oopses).toHaveLength(1);
+      expect(tight.oopses[0]!.message).toMatch(/used up its budget of loop rounds and calls/);
+      expect(tight.oopses[0]!.error.reason).toBe('budget');
+      // It is not run again.
+      expect(tight.run(stopped)).toBe('EFAULT');
+      // Others are.
+      expect(tight.run(tight.load(build(10)))).toBe(10);
+    });
+
+    it('bounds rounds of bpf_loop', () => {
+      // 100 rounds of a callback.
+      const file = readFileSync(new URL('../../bench/objects/calls.bpf.o', import.meta.url));
+      const program = (s: Setup) => BpfObject.open(file).load(s.kernel).findProgram('loop').fd;
+      const enough = setUp(100, jit);
+      expect(enough.run(program(enough))).toBe(4950);
+      const tight = setUp(99, jit);
+      expect(tight.run(program(tight))).toBe('ETIMEDOUT');
+    });
+
+    it('counts what tail-called programs do', () => {
+      const s = setUp(60, jit);
+      const programs = s.kernel.mapCreate({
+        mapType: mapTypeByName('prog_array')!.id,
+        keySize: 4,
+        valueSize: 4,
+        maxEntries: 1,
+      });
+      const target = s.load(loop(50));
+      s.kernel.mapUpdateElem({
+        mapFd: programs,
+        key: new Uint8Array(4),
+        value: Uint8Array.from([target, 0, 0, 0]),
+      });
+      const start = (rounds: number) =>
+        s.load(
+          new ProgramBuilder()
+            .mov64(R7, 0)
+            .label('again')
+            .alu64('add', R7, 1)
+            .jmp('jlt', R7, rounds, 'again')
+            .ldMapFd(R2, programs)
+            .mov64(R3, 0)
+            .callHelper('bpf_tail_call')
+            .mov64(R0, 0)
+            .exit(),
+        );
+      expect(s.run(start(5))).toBe(50);
+      expect(s.run(start(20))).toBe('ETIMEDOUT');
+      // Nor does a caller without loops change what its run may do.
+      const plain = new ProgramBuilder()
+        .ldMapFd(R2, programs)
+        .mov64(R3, 0)
+        .callHelper('bpf_tail_call')
+        .mov64(R0, 0);
+      const straight = s.load(plain.exit());
+      expect(s.run(straight)).toBe(50);
+      expect(s.run(straight)).toBe(50);
+    });
+
+    it('gives back what the stopped run had reserved', () => {
+      const s = setUp(50, jit);
+      const ring = s.kernel.mapCreate({
+        mapType: mapTypeByName('ringbuf')!.id,
+        keySize: 0,
+        valueSize: 0,
+        maxEntries: 4096,
+      });
+      const write = (rounds: number) =>
+        s.load(
+          new ProgramBuilder()
+            .ldMapFd(R1, ring)
+            .mov64(R2, 8)
+            .mov64(R3, 0)
+            .callHelper('bpf_ringbuf_reserve')
+            .jmp('jeq', R0, 0, 'out')
+            .mov64(R6, reg(R0))
+            .mov64(R7, 0)
+            .label('again')
+            .alu64('add', R7, 1)
+            .jmp('jlt', R7, rounds, 'again')
+            .stx('dw', R6, R7)
+            .mov64(R1, reg(R6))
+            .mov64(R2, 0)
+            .callHelper('bpf_ringbuf_submit')
+            .label('out')
+            .mov64(R0, 2)
+            .exit(),
+        );
+      const reader = new RingBufferReader(s.kernel, ring);
+      expect(s.run(write(10))).toBe(2);
+      expect(s.run(write(1000))).toBe('ETIMEDOUT');
+      expect(s.run(write(20))).toBe(2);
+      // The record of the stopped run is in nobody's way.
+      expect(reader.consume().map((record) => record[0])).toEqual([10, 20]);
+    });
+
+    it('detaches the program', () => {
+      const s = setUp(50, jit);
+      const progFd = s.load(loop(1000));
+      const link = s.kernel.linkCreate({ progFd, targetIfindex: 1, attachType: 37 });
+      expect(link).toBeGreaterThan(0);
+      for (let i = 0; i < 2; i++) s.kernel.simulator.receive({ ifindex: 1, data: DATA });
+      expect(s.oopses).toHaveLength(1);
+    });
+  });
+}
+
+describe('the budget of a kernel', () => {
+  it.each([0.5, -1, 2 ** 31, Number.NaN])('is not %s', (budget) => {
+    expect(() => new EmbeddedKernel({ budget })).toThrow(BpfError);
+  });
+
+  it('is absent by default', () => {
+    const s = setUp(undefined, 1);
+    expect(s.run(s.load(loop(100_000)))).toBe(100_000);
+  });
+});
