@@ -47,6 +47,8 @@ export interface VaListType {
 export interface PointerType {
   readonly kind: 'pointer';
   readonly pointee: CType;
+  /** How many derived types are inside each other, where a declaration made it: `sema` limits it. */
+  readonly depth?: number;
 }
 
 export interface ArrayType {
@@ -56,6 +58,7 @@ export interface ArrayType {
   readonly length: number | null;
   /** `int a[n]` with an n that is not constant: only pointers to it and `sizeof` are refused; see `sema`. */
   readonly variable: boolean;
+  readonly depth?: number;
 }
 
 export interface ParameterType {
@@ -72,6 +75,7 @@ export interface FunctionType {
   readonly variadic: boolean;
   /** False for `int f()`. */
   readonly prototyped: boolean;
+  readonly depth?: number;
 }
 
 /** One member of a struct or union, in declaration order; unnamed bit-fields are not fields (they only take room). */

@@ -39,11 +39,13 @@ class Parser extends StatementParser {
     while (this.isWord('__extension__')) this.advance();
     if (this.isWord('_Static_assert')) return this.staticAssert();
     if (this.isWord('asm') || this.isWord('__asm__') || this.isWord('__asm')) return this.fileAsm();
+    const { state } = this.diagnostics;
+    this.startFunction();
     const specifiers = this.specifiers('external');
     const declarators: SInitDeclarator[] = [];
     if (this.is(';')) {
       this.advance();
-      return { kind: 'declaration', specifiers, declarators, loc };
+      return { kind: 'declaration', specifiers, declarators, state, loc };
     }
     const declarator = this.declarator('required');
     if (declarator.name !== null) this.declareName(declarator.name, specifiers.storage, declarator.loc);
@@ -54,7 +56,7 @@ class Parser extends StatementParser {
         if (parameter.declarator.name !== null) this.scopes.declareOrdinary(parameter.declarator.name);
       const body = this.block();
       this.scopes.pop();
-      return { kind: 'function', specifiers, declarator, body, loc };
+      return { kind: 'function', specifiers, declarator, body, state, loc };
     }
     if (first?.kind === 'function' && this.startsType(this.tok))
       this.fail(
@@ -68,7 +70,7 @@ class Parser extends StatementParser {
     else if (first?.kind === 'function' && init === null && declarators.length === 1 && !this.tok.startOfLine)
       this.fail('expected', 'expected function body after function declarator');
     else this.expectSemicolon('after top level declarator');
-    return { kind: 'declaration', specifiers, declarators, loc };
+    return { kind: 'declaration', specifiers, declarators, state, loc };
   }
 
   private fileAsm(): STopLevel {

@@ -1,6 +1,6 @@
 /** Statements and blocks (C11 6.8, GNU asm and loop pragmas). */
 import type { Token } from '../preprocess/index.ts';
-import type { Location } from '../source/index.ts';
+import type { DiagnosticState, Location } from '../source/index.ts';
 import { ParseFailure } from './cursor.ts';
 import { isReserved } from './keywords.ts';
 import { RecordParser } from './records.ts';
@@ -49,6 +49,7 @@ export abstract class StatementParser extends RecordParser {
   private blockItem(into: SStmt[]): void {
     const { nesting } = this;
     const scopes = this.scopes.depth;
+    this.noteState(into);
     try {
       // Labels of a block stand as statements of their own, so that `case 1: case 2: …` does not nest.
       for (;;) {
@@ -64,6 +65,20 @@ export abstract class StatementParser extends RecordParser {
       this.scopes.restore(scopes);
       this.skipStatement();
     }
+  }
+
+  private knownState: DiagnosticState | null = null;
+
+  /** Pragmas take effect as tokens are read, statements are analysed later: the state goes with them. */
+  private noteState(into: SStmt[]): void {
+    const { state } = this.diagnostics;
+    if (state === this.knownState) return;
+    if (this.knownState !== null) into.push({ kind: 'diagnostic-state', state, loc: this.tok.location });
+    this.knownState = state;
+  }
+
+  protected startFunction(): void {
+    this.knownState = this.diagnostics.state;
   }
 
   /** `case x:`, `default:` or `name:` with an empty body; null where none stands here. */

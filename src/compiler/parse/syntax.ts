@@ -5,7 +5,7 @@
  * that whoever walks trees recursively stays within the JavaScript stack.
  */
 import type { Token } from '../preprocess/index.ts';
-import type { Location } from '../source/index.ts';
+import type { DiagnosticState, Location } from '../source/index.ts';
 
 /** Brackets of any kind inside each other (clang's -fbracket-depth), and statements inside statements. */
 export const MAX_NESTING = 256;
@@ -253,6 +253,8 @@ export interface SDeclaration {
   readonly kind: 'declaration';
   readonly specifiers: Specifiers;
   readonly declarators: readonly SInitDeclarator[];
+  /** At file scope: what pragmas said where it began. */
+  readonly state?: DiagnosticState;
   readonly loc: Location;
 }
 
@@ -261,6 +263,7 @@ export interface SFunctionDefinition {
   readonly specifiers: Specifiers;
   readonly declarator: Declarator;
   readonly body: SCompound;
+  readonly state: DiagnosticState;
   readonly loc: Location;
 }
 
@@ -369,4 +372,6 @@ export type SStmt =
       readonly basic: boolean;
       readonly loc: Location;
     }
+  /** From here on `#pragma GCC diagnostic` says something else. */
+  | { readonly kind: 'diagnostic-state'; readonly state: DiagnosticState; readonly loc: Location }
   | { readonly kind: 'null'; readonly attributes: readonly Attribute[]; readonly loc: Location };

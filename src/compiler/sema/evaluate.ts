@@ -9,6 +9,9 @@ import {
   type Expr,
   type FunctionDecl,
   type IntegerType,
+  QUAL_CONST,
+  QUAL_VOLATILE,
+  qualifiers,
   type StringExpr,
   type VarDecl,
 } from '../ast/index.ts';
@@ -175,6 +178,7 @@ function evaluateCast(expr: CastExpr): Constant | null {
     case 'decay':
       return evaluateAddress(operand);
     case 'load':
+      return constantVariable(operand);
     case 'void':
       return null;
     default: {
@@ -194,6 +198,16 @@ function evaluateCast(expr: CastExpr): Constant | null {
       }
     }
   }
+}
+
+/** The value of a `const` variable whose initialiser is constant: C has no such rule, clang folds it all the same. */
+function constantVariable(expr: Expr): Constant | null {
+  if (expr.kind !== 'decl-ref' || expr.decl.kind !== 'var') return null;
+  const { type, init, attributes } = expr.decl;
+  const quals = qualifiers(type);
+  if ((quals & QUAL_CONST) === 0 || (quals & QUAL_VOLATILE) !== 0 || attributes.weak) return null;
+  if (init === null || init.entries.length !== 1 || !isInteger(type)) return null;
+  return evaluate(init.entries[0]!.value);
 }
 
 /** The address of an lvalue. */

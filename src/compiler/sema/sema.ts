@@ -11,6 +11,13 @@ class Sema extends StatementSema {
   private readonly fileAsm: { template: string; loc: number }[] = [];
 
   take(item: STopLevel): void {
+    const { state } = this.diagnostics;
+    if ('state' in item && item.state !== undefined) this.diagnostics.state = item.state;
+    this.analyze(item);
+    this.diagnostics.state = state;
+  }
+
+  private analyze(item: STopLevel): void {
     switch (item.kind) {
       case 'declaration':
         this.declaration(item);

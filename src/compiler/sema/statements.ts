@@ -211,6 +211,9 @@ export abstract class StatementSema extends DeclarationSema {
       }
       case 'asm':
         return this.asm(node);
+      case 'diagnostic-state':
+        this.diagnostics.state = node.state;
+        return null;
       case 'null':
         return { kind: 'null', loc: node.loc };
     }

@@ -28,7 +28,6 @@ import type {
 import type { Location } from '../source/index.ts';
 import {
   BUILTIN_TYPES,
-  CHAR,
   fits,
   INT,
   INT128,
@@ -61,9 +60,6 @@ const PREDEFINED: ReadonlyMap<string, CType> = new Map<string, CType>([
 const MAX_TYPE_DEPTH = 1000;
 
 export abstract class TypeSema extends AttributeSema {
-  /** Depth of pointers, arrays and functions of types made by declarators, where it is more than a few. */
-  private readonly depths = new WeakMap<object, number>();
-
   protected specifierType(specifiers: Specifiers): CType {
     const spec = specifiers.type;
     let type: CType;
@@ -133,37 +129,32 @@ export abstract class TypeSema extends AttributeSema {
   /** The declarator's type around `base`. */
   protected declaratorType(base: CType, declarator: Declarator): CType {
     let type = base;
-    for (let i = declarator.steps.length - 1; i >= 0; i--) {
-      const inner = type;
+    for (let i = declarator.steps.length - 1; i >= 0; i--)
       type = this.step(type, declarator.steps[i]!, declarator);
-      this.countDepth(inner, type, declarator.loc);
-    }
     return type;
   }
 
-  private countDepth(inner: CType, outer: CType, loc: Location): void {
-    let at: CType = inner;
-    // Typedefs chain types of many declarations; core types carry the count.
-    at = core(at);
-    const depth = (this.depths.get(at) ?? 0) + 1;
-    if (depth > 8) {
-      if (depth > MAX_TYPE_DEPTH)
-        this.diagnostics.fatal('nesting', `a type made of more than ${MAX_TYPE_DEPTH} parts`, loc);
-    }
-    this.depths.set(core(outer), depth);
+  /** The depth of a type derived from `inner`. Walks along types recurse, so chains of typedefs have an end. */
+  private derive(inner: CType, loc: Location): number {
+    const depth = depthOf(inner) + 1;
+    if (depth > MAX_TYPE_DEPTH)
+      this.diagnostics.fatal('nesting', `a type made of more than ${MAX_TYPE_DEPTH} parts`, loc);
+    return depth;
   }
 
   private step(type: CType, step: DeclaratorStep, declarator: Declarator): CType {
     switch (step.kind) {
       case 'pointer': {
-        const pointer = qualify(pointerTo(type), step.quals);
+        const pointer = qualify(
+          { kind: 'pointer', pointee: type, depth: this.derive(type, declarator.loc) },
+          step.quals,
+        );
         return step.attributes.length > 0 ? this.typeAttributes(pointer, step.attributes) : pointer;
       }
       case 'array':
         return this.arrayType(type, step.size, step.loc, declarator);
       case 'function': {
         const at = core(type);
-        const named = declarator.name === null ? 'function' : `'${declarator.name}'`;
         if (at.kind === 'function' || at.kind === 'array') {
           this.error(
             'function-result',
@@ -172,13 +163,17 @@ export abstract class TypeSema extends AttributeSema {
           );
           return { kind: 'function', result: INT, parameters: [], variadic: false, prototyped: false };
         }
-        void named;
+        const parameters = this.parameterTypes(step);
+        let depth = this.derive(type, declarator.loc);
+        for (const parameter of parameters)
+          depth = Math.max(depth, this.derive(parameter.type, declarator.loc));
         return {
           kind: 'function',
           result: type,
-          parameters: this.parameterTypes(step),
+          parameters,
           variadic: step.variadic,
           prototyped: step.prototyped,
+          depth,
         };
       }
     }
@@ -280,8 +275,7 @@ export abstract class TypeSema extends AttributeSema {
         } else length = Number(value);
       }
     }
-    void loc;
-    return { kind: 'array', element, length, variable };
+    return { kind: 'array', element, length, variable, depth: this.derive(element, loc) };
   }
 
   protected typeOfName(name: TypeName): CType {
@@ -714,6 +708,11 @@ export abstract class TypeSema extends AttributeSema {
   }
 }
 
+function depthOf(type: CType): number {
+  const at = core(type);
+  return at.kind === 'pointer' || at.kind === 'array' || at.kind === 'function' ? (at.depth ?? 0) : 0;
+}
+
 const NO_TAGS: readonly string[] = [];
 const DECIMAL = /^(?:0|[1-9][0-9]*)$/;
 
@@ -728,5 +727,3 @@ function smallestFor(least: bigint, most: bigint, packed: boolean): IntegerType 
         : [UINT, ULONG];
   return candidates.find((type) => fits(least, type) && fits(most, type)) ?? (least < 0n ? LONG : ULONG);
 }
-
-void CHAR;

@@ -102,9 +102,23 @@ const DEFAULT_ERROR: ReadonlySet<string> = new Set([
   'return-mismatch',
 ]);
 
+/** Reported as errors, yet `-Wno-…` and pragmas govern them: clang's warnings that are errors by default. */
+const DEFAULT_ERRORS: ReadonlySet<string> = new Set([
+  'int-conversion',
+  'incompatible-function-pointer-types',
+  'implicit-function-declaration',
+  'implicit-int',
+  'return-mismatch',
+]);
+
 type Level = 'ignored' | 'warning' | 'error';
 
-interface Settings {
+/** Opaque: see `DiagnosticSink.state`. */
+export interface DiagnosticState {
+  readonly allErrors: boolean;
+}
+
+interface Settings extends DiagnosticState {
   readonly levels: ReadonlyMap<string, Level>;
   readonly allErrors: boolean;
 }
@@ -154,6 +168,11 @@ export class DiagnosticSink {
   ): void {
     if (this.stopped) return;
     let shown = severity;
+    if (severity === 'error' && DEFAULT_ERRORS.has(code)) {
+      const level = this.settings.levels.get(code);
+      if (level === 'ignored') return;
+      if (level === 'warning') shown = 'warning';
+    }
     let upgraded = false;
     if (severity === 'warning') {
       const level = this.shownLevel(code, location);
@@ -214,6 +233,18 @@ export class DiagnosticSink {
     if (DEFAULT_ERROR.has(code)) return 'error';
     if (DEFAULT_OFF.has(code)) return 'ignored';
     return this.settings.allErrors ? 'error' : 'warning';
+  }
+
+  /**
+   * Which warnings are on. The value is never changed, only replaced: a later stage puts back the state that was in
+   * force where a statement stood.
+   */
+  get state(): DiagnosticState {
+    return this.settings;
+  }
+
+  set state(state: DiagnosticState) {
+    this.settings = state as Settings;
   }
 
   /** `#pragma GCC diagnostic push` and `pop`. False when there is nothing to pop. */

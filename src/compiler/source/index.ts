@@ -4,6 +4,7 @@ export {
   type DiagnosticDetails,
   type DiagnosticOptions,
   DiagnosticSink,
+  type DiagnosticState,
   type FixIt,
   type Note,
   type Severity,
