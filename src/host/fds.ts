@@ -17,6 +17,9 @@ const LINK_TARGETS: readonly (readonly [RegExp, FdKind])[] = [
   [/^anon_inode:\[perf_event\]$/, 'perf_event'],
 ];
 
+const EXIT_TRIES = 50;
+const EXIT_PAUSE_MS = 10;
+
 /** Shape of the elements of a map as the commands see it. */
 export interface MapShape {
   readonly keySize: number;
@@ -35,6 +38,7 @@ interface Entry {
 
 export class FdTable {
   readonly #open = new Map<number, Entry>();
+  readonly #undone = new Set<() => boolean>();
 
   own(fd: number, entry: Entry = {}): Fd {
     this.#open.set(fd, entry);
@@ -64,8 +68,32 @@ export class FdTable {
       closeSync(fd);
     } catch (error) {
       throw new BpfError('EBADF', `descriptor ${fd} was closed by somebody else`, { cause: error });
+    } finally {
+      this.undo();
     }
   }
+
+  /** Something to be done when what is in the way has been closed: tried after each close until it gives true. */
+  whenFree(action: () => boolean): void {
+    if (this.#undone.size === 0) process.once('exit', this.#onExit);
+    this.#undone.add(action);
+  }
+
+  undo(): boolean {
+    for (const action of this.#undone) {
+      if (!action()) continue;
+      this.#undone.delete(action);
+      if (this.#undone.size === 0) process.off('exit', this.#onExit);
+    }
+    return this.#undone.size === 0;
+  }
+
+  readonly #onExit = (): void => {
+    this.closeAll();
+    // Links are freed a moment after their last descriptor.
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    for (let tries = 0; tries < EXIT_TRIES && !this.undo(); tries++) Atomics.wait(pause, 0, 0, EXIT_PAUSE_MS);
+  };
 
   /** Closes what is still open, whatever has become of some of it. */
   closeAll(): void {

@@ -11,6 +11,7 @@ import type { Frame } from './arena.ts';
 import { errnoText, hintFor } from './bpf.ts';
 import type { Host } from './host.ts';
 import { type FieldValue, Struct } from './layout.ts';
+import { hasProbeEvents, makeProbeEvent, type ProbeEvent, type ProbeKind } from './probe-events.ts';
 
 const PERF_FLAG_FD_CLOEXEC = 8;
 /** _IO('$', 0) and _IOW('$', 8, u32) of linux/perf_event.h. */
@@ -26,6 +27,8 @@ interface Opening {
   readonly cpu?: number | undefined;
   /** For messages. */
   readonly what: string;
+  /** What was made for this event and goes with it. */
+  readonly event?: ProbeEvent;
 }
 
 type Kind = PerfEventAttr['kind'];
@@ -57,31 +60,24 @@ const OPENINGS: { readonly [K in Kind]: (host: Host, frame: Frame, attr: OfKind<
     cpu: attr.cpu,
     what: `tracepoint ${attr.category}/${attr.name}`,
   }),
-  kprobe: (_host, frame, attr) => {
-    const pmu = probePmu('kprobe', 'CONFIG_KPROBE_EVENTS');
-    return {
-      fields: {
-        type: pmu.type,
-        config: attr.retprobe ? pmu.retprobe : 0n,
-        kprobe_func: frame.text(attr.symbol).address,
-        probe_offset: attr.offset,
-      },
+  kprobe: (host, frame, attr) => {
+    const offset = attr.offset ?? 0n;
+    return probe(host, 'kprobe', attr.retprobe === true, {
+      fields: { kprobe_func: frame.text(attr.symbol).address, probe_offset: offset },
+      place: offset === 0n ? attr.symbol : `${attr.symbol}+0x${offset.toString(16)}`,
       what: `${attr.retprobe ? 'kretprobe' : 'kprobe'} ${attr.symbol}`,
-    };
+    });
   },
-  uprobe: (_host, frame, attr) => {
-    const pmu = probePmu('uprobe', 'CONFIG_UPROBE_EVENTS');
-    const counter = (attr.refCtrOffset ?? 0n) << REF_CTR_OFFSET_SHIFT;
-    return {
-      fields: {
-        type: pmu.type,
-        config: (attr.retprobe ? pmu.retprobe : 0n) | counter,
-        uprobe_path: frame.text(attr.path).address,
-        probe_offset: attr.offset,
-      },
-      pid: attr.pid,
+  uprobe: (host, frame, attr) => {
+    const counter = attr.refCtrOffset ?? 0n;
+    const place = `${attr.path}:0x${attr.offset.toString(16)}`;
+    const opening = probe(host, 'uprobe', attr.retprobe === true, {
+      fields: { uprobe_path: frame.text(attr.path).address, probe_offset: attr.offset },
+      config: counter << REF_CTR_OFFSET_SHIFT,
+      place: counter === 0n ? place : `${place}(0x${counter.toString(16)})`,
       what: `${attr.retprobe ? 'uretprobe' : 'uprobe'} ${attr.path}+0x${attr.offset.toString(16)}`,
-    };
+    });
+    return { ...opening, pid: attr.pid };
   },
   sampling: (_host, _frame, attr) => ({
     fields: {
@@ -97,6 +93,32 @@ const OPENINGS: { readonly [K in Kind]: (host: Host, frame: Frame, attr: OfKind<
   }),
 };
 
+/** By perf_event_open itself, else by an event of tracefs. */
+function probe(
+  host: Host,
+  kind: ProbeKind,
+  retprobe: boolean,
+  where: Opening & { readonly config?: bigint; readonly place: string },
+): Opening {
+  const { fields, config = 0n, place, what } = where;
+  const pmu = probePmu(kind);
+  if (pmu !== undefined) {
+    const flag = retprobe ? pmu.retprobe : 0n;
+    return { fields: { ...fields, type: pmu.type, config: flag | config }, what };
+  }
+  let event: ProbeEvent;
+  try {
+    event = makeProbeEvent(host, kind, place, retprobe);
+  } catch (error) {
+    if (!(error instanceof BpfError) || hasProbeEvents(host, kind)) throw error;
+    throw new BpfError('ENOENT', `this kernel has no ${kind}s`, {
+      cause: error,
+      hint: `it is built without ${kind === 'kprobe' ? 'CONFIG_KPROBE_EVENTS' : 'CONFIG_UPROBE_EVENTS'}, or /sys is not mounted`,
+    });
+  }
+  return { fields: { type: PERF_TYPE.PERF_TYPE_TRACEPOINT, config: event.id }, what, event };
+}
+
 export function perfEventOpen(host: Host, attr: PerfEventAttr): Fd {
   return host.bpf.scope((frame) => {
     const opening = OPENINGS[attr.kind](host, frame, attr as never);
@@ -108,13 +130,16 @@ export function perfEventOpen(host: Host, attr: PerfEventAttr): Fd {
     // One of the two must be named; an event of a process follows it on all CPUs.
     const cpu = opening.cpu ?? (pid === ALL ? 0 : ALL);
     const fd = host.native.call('perf_event_open', block.address, pid, cpu, ALL, PERF_FLAG_FD_CLOEXEC);
+    const { event } = opening;
     if (fd < 0) {
+      event?.remove();
       const code = errnoName(-fd);
       throw new BpfError(code, `perf_event_open: ${opening.what}: ${errnoText(code)}`, hintFor(code));
     }
     return host.fds.own(fd, {
       kind: 'perf_event',
       ...(attr.kind === 'bpf_output' ? { pages: attr.pages } : {}),
+      ...(event === undefined ? {} : { onClose: () => host.fds.whenFree(event.remove) }),
     });
   });
 }
@@ -134,16 +159,14 @@ interface ProbePmu {
   readonly retprobe: bigint;
 }
 
-function probePmu(name: 'kprobe' | 'uprobe', option: string): ProbePmu {
-  const directory = `/sys/bus/event_source/devices/${name}`;
+/** Undefined where perf_event_open knows no such probes: before 4.17, or built without them. */
+function probePmu(kind: ProbeKind): ProbePmu | undefined {
+  const directory = `/sys/bus/event_source/devices/${kind}`;
   try {
     const type = Number(readFileSync(`${directory}/type`, 'utf8'));
     const bit = /config:(\d+)/.exec(readFileSync(`${directory}/format/retprobe`, 'utf8'))?.[1] ?? '0';
     return { type, retprobe: 1n << BigInt(bit) };
-  } catch (error) {
-    throw new BpfError('ENOENT', `this kernel has no ${name}s for perf_event_open`, {
-      cause: error,
-      hint: `it is built without ${option}, is older than 4.17, or /sys is not mounted`,
-    });
+  } catch {
+    return undefined;
   }
 }

@@ -2,7 +2,7 @@
  * tracefs: ids of tracepoints, trace_pipe. Where nobody has mounted it, a mount of our own is made that no directory shows
  * (fsopen(2), fsmount(2), Linux 5.2): it is reached through its descriptor and goes with it.
  */
-import { constants, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { errnoName } from '../util/errno.ts';
 import { BpfError } from '../util/errors.ts';
 import { Arena } from './arena.ts';
@@ -35,6 +35,11 @@ export class Tracefs {
 
   read(path: string): string {
     return readFileSync(`${this.root()}/${path}`, 'utf8');
+  }
+
+  /** One write, behind what is there: what is opened for writing without that loses everything. */
+  append(path: string, text: string): void {
+    appendFileSync(`${this.root()}/${path}`, text);
   }
 
   open(path: string): number {

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { SYSCALL_NUMBERS } from '../../src/host/syscalls.ts';
-import { UAPI_LAYOUTS } from '../../src/uapi/index.ts';
+import { UAPI_LAYOUTS, type UapiLayout } from '../../src/uapi/index.ts';
 import { skipReason } from './host-support.ts';
 
 /** Registers: each architecture has its own, and programs are compiled for one. */
@@ -43,7 +43,7 @@ describe('aarch64', () => {
       );
       writeFileSync(join(directory, 'vmlinux.h'), header);
       const checks: string[] = [];
-      for (const { name, size, fields } of Object.values(UAPI_LAYOUTS)) {
+      for (const { name, size, fields } of Object.values<UapiLayout>(UAPI_LAYOUTS)) {
         const tag = new RegExp(`^(struct|union) ${name} \\{`, 'm').exec(header)?.[1];
         if (tag === undefined || OF_ONE_ARCHITECTURE.has(name)) continue;
         checks.push(`_Static_assert(sizeof(${tag} ${name}) == ${size}, "${name}");`);
