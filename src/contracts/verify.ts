@@ -3,7 +3,8 @@ import type { Btf } from '../btf/index.ts';
 import type { HelperRow, ProgTypeRow } from '../spec/types.ts';
 import type { ErrnoName } from '../util/errno.ts';
 import type { Insn } from './insn.ts';
-import type { MapInfo, SpecialField } from './maps.ts';
+import type { KfuncSite } from './kfuncs.ts';
+import type { MapInfo } from './maps.ts';
 import type { RefusalReason } from './refusal.ts';
 
 export interface Credentials {
@@ -82,7 +83,7 @@ export interface InsnFacts {
   /** Call of a kernel function, by name. */
   readonly kfunc?: string;
   /** Such a call makes, gives back or links an object of the program's own types: its size (0 where not said) and special fields. */
-  readonly object?: { readonly size: number; readonly fields: readonly SpecialField[] };
+  readonly object?: KfuncSite['object'];
   /** Load through a BTF pointer that may fault: it then reads 0. */
   readonly probeMem?: true;
   /** Call or function-pointer load: index of the subprogram. */

@@ -10,22 +10,62 @@ import type { HelperContext, HelperFamily } from './types.ts';
 const TYPE_SHIFT = 28;
 const SIZE_MASK = 0xff_ffff;
 const READ_ONLY = 0x8000_0000;
+const TYPE_MASK = 7;
 const LOCAL = 1;
 const RINGBUF = 2;
-const BYTES = 16;
+/** From here on the data is a packet's: the dynptr holds its context. */
+const SKB = 3;
+const XDP = 4;
+export const DYNPTR_BYTES = 16;
+const BYTES = DYNPTR_BYTES;
+
+export interface Dynptr {
+  /** First byte of what it points to. */
+  readonly start: number;
+  readonly size: number;
+  readonly readOnly: boolean;
+  /** Of a packet. */
+  readonly packet: boolean;
+}
 
 /** The dynptr at `at`, or null where it is invalid. */
-function read({ memory, valid }: HelperContext, at: number) {
+export function readDynptr({ memory, valid, env }: HelperContext, at: number): Dynptr | null {
   if (!valid(at, BYTES)) return null;
   const { view } = memory;
   const data = view.getUint32(at, true);
   const word = view.getUint32(at + 8, true);
   if (data === 0) return null;
+  const packet = ((word >>> TYPE_SHIFT) & TYPE_MASK) >= SKB;
   return {
-    start: data + view.getUint32(at + 12, true),
+    start: (packet ? env.packets.data(data).start : data) + view.getUint32(at + 12, true),
     size: word & SIZE_MASK,
     readOnly: (word & READ_ONLY) !== 0,
+    packet,
   };
+}
+
+/** Moves the start forward and sets the size. */
+export function narrowDynptr({ memory }: HelperContext, at: number, start: number, size: number): void {
+  const { view } = memory;
+  view.setUint32(at + 8, (view.getUint32(at + 8, true) & ~SIZE_MASK) | size, true);
+  view.setUint32(at + 12, view.getUint32(at + 12, true) + start, true);
+}
+
+export function clearDynptr(ctx: HelperContext, at: number): void {
+  write(ctx, at, 0, 0, 0);
+}
+
+/** Makes one of the packet behind a context. */
+export function writePacketDynptr(
+  ctx: HelperContext,
+  at: number,
+  context: number,
+  kind: 'skb' | 'xdp',
+  readOnly: boolean,
+): void {
+  const { length } = ctx.env.packets.data(context);
+  const type = (kind === 'skb' ? SKB : XDP) | (readOnly ? READ_ONLY >>> TYPE_SHIFT : 0);
+  write(ctx, at, context, length & SIZE_MASK, type);
 }
 
 function write({ memory }: HelperContext, at: number, data: number, size: number, type: number): void {
@@ -34,7 +74,7 @@ function write({ memory }: HelperContext, at: number, data: number, size: number
 }
 
 /** Offset of `length` bytes at `offset` of what a dynptr points to; -E2BIG outside of it. */
-function within(pointer: { start: number; size: number }, offset: number, length: number): number {
+export function within(pointer: Pick<Dynptr, 'start' | 'size'>, offset: number, length: number): number {
   const at = offset >>> 0;
   const bytes = length >>> 0;
   return bytes > pointer.size || at > pointer.size - bytes ? -ERRNO.E2BIG : pointer.start + at;
@@ -42,7 +82,7 @@ function within(pointer: { start: number; size: number }, offset: number, length
 
 function finish(ctx: HelperContext, op: (...words: number[]) => number) {
   return (at: number, flags: number, high: number): void => {
-    const pointer = read(ctx, at);
+    const pointer = readDynptr(ctx, at);
     if (pointer === null) return;
     op(pointer.start, flags, high);
     write(ctx, at, 0, 0, 0);
@@ -62,7 +102,7 @@ export const DYNPTR_HELPERS: HelperFamily = {
   },
   bpf_dynptr_read: (ctx) => {
     return (to, length, source, offset, flags, high) => {
-      const pointer = read(ctx, source);
+      const pointer = readDynptr(ctx, source);
       if (pointer === null || (flags | high) !== 0) return -ERRNO.EINVAL;
       const from = within(pointer, offset, length);
       if (from < 0) return from;
@@ -73,7 +113,7 @@ export const DYNPTR_HELPERS: HelperFamily = {
   },
   bpf_dynptr_write: (ctx) => {
     return (target, offset, from, length, flags, high) => {
-      const pointer = read(ctx, target);
+      const pointer = readDynptr(ctx, target);
       if (pointer === null || pointer.readOnly) return -ERRNO.EINVAL;
       const to = within(pointer, offset, length);
       if (to < 0) return to;
@@ -85,8 +125,9 @@ export const DYNPTR_HELPERS: HelperFamily = {
   },
   bpf_dynptr_data: (ctx) => {
     return (at, offset, length) => {
-      const pointer = read(ctx, at);
-      if (pointer === null || pointer.readOnly) return 0;
+      const pointer = readDynptr(ctx, at);
+      // Packets are read by slices only.
+      if (pointer === null || pointer.readOnly || pointer.packet) return 0;
       return Math.max(0, within(pointer, offset, length));
     };
   },

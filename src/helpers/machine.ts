@@ -38,12 +38,6 @@ export const MACHINE_HELPERS: HelperFamily = {
   bpf_get_smp_processor_id: ({ module }) => module.wasm.get_smp_processor_id,
   // One memory node.
   bpf_get_numa_node_id: () => () => 0,
-  // There is one copy of a modelled per-CPU variable.
-  bpf_per_cpu_ptr:
-    ({ env }) =>
-    (pointer, cpu) =>
-      cpu >>> 0 < env.possibleCpus ? pointer : 0,
-  bpf_this_cpu_ptr: () => (pointer) => pointer,
   // Every process is in the root cgroup.
   bpf_get_current_cgroup_id:
     ({ returnHalves }) =>

@@ -1,5 +1,6 @@
 /** All helpers that exist: the families, and the table that engines resolve calls with. */
 import type { CallableFunction } from '../contracts/engine.ts';
+import type { KfuncTable } from '../contracts/kfuncs.ts';
 import type { BpfMap } from '../contracts/maps.ts';
 import type { HelperEnv, HelperTable } from '../contracts/runtime.ts';
 import { type MapsModule, type ProgramOps, programOps } from '../maps/index.ts';
@@ -9,6 +10,8 @@ import type { HelperRow } from '../spec/types.ts';
 import { CLASSIC_FUNCTIONS } from './classic.ts';
 import { CONTROL_HELPERS } from './control.ts';
 import { DYNPTR_HELPERS } from './dynptr.ts';
+import { createKfuncs } from './kfuncs/index.ts';
+import { KPTR_HELPERS } from './kptr.ts';
 import { MACHINE_HELPERS } from './machine.ts';
 import { MAP_HELPERS } from './maps.ts';
 import { PRINT_HELPERS } from './print.ts';
@@ -30,6 +33,7 @@ const FAMILIES: readonly HelperFamily[] = [
   STRING_HELPERS,
   STACK_HELPERS,
   DYNPTR_HELPERS,
+  KPTR_HELPERS,
   XDP_HELPERS,
   SKB_HELPERS,
   CLASSIC_FUNCTIONS,
@@ -73,6 +77,11 @@ function createContext(env: HelperEnv, module: MapsModule): HelperContext {
     },
     valid: (offset, size) => offset >= STACKS && size >= 0 && offset + size <= memory.size,
   };
+}
+
+/** The kernel functions of one kernel, likewise. */
+export function createKfuncTable(env: HelperEnv, module: MapsModule): KfuncTable {
+  return createKfuncs(createContext(env, module));
 }
 
 /** All helpers of one kernel, bound to its environment and to the maps' Wasm on the same memory. */

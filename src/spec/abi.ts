@@ -1,4 +1,5 @@
 /** How engines call helpers and how callbacks are called: derived from the rows, the same for interpreter and JIT. */
+import type { KfuncRow } from './kfuncs/row.ts';
 import type { HelperArg, HelperRow } from './types.ts';
 
 export type ParamAbi = 'u32' | 'u64';
@@ -24,7 +25,7 @@ export function helperResult(row: Pick<HelperRow, 'ret'>): ResultAbi {
   return kind === 'integer' ? 's32' : 'ptr';
 }
 
-export type CallbackShape = NonNullable<HelperRow['callbackShape']>;
+export type CallbackShape = NonNullable<HelperRow['callbackShape']> | NonNullable<KfuncRow['callbackShape']>;
 
 export interface CallbackParams {
   /** R1..R5 of the callback as the helper sets them. */
@@ -45,5 +46,11 @@ export const CALLBACK_SHAPES = {
   },
   timer: { params: ['ptr', 'ptr', 'ptr'], names: ['map', 'key', 'value'], returns: { min: 0, max: 0 } },
   find_vma: { params: ['ptr', 'ptr', 'ptr'], names: ['task', 'vma', 'ctx'], returns: { min: 0, max: 1 } },
+  task_work: {
+    params: ['ptr', 'ptr', 'ptr'],
+    names: ['map', 'key', 'value'],
+    returns: { min: -0x8000_0000, max: 0x7fff_ffff },
+  },
+  rbtree_less: { params: ['ptr', 'ptr'], names: ['a', 'b'], returns: { min: 0, max: 1 } },
   user_ringbuf_drain: { params: ['ptr', 'ptr'], names: ['dynptr', 'ctx'], returns: { min: 0, max: 1 } },
 } as const satisfies Record<CallbackShape, CallbackParams>;

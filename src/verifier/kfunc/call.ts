@@ -178,7 +178,12 @@ export function checkKfuncCall(env: Env, explored: Explored, insn: Insn): boolea
     if (env.exceptionCallback === 0) checkThrownCode(env);
   }
   if (row.drops !== undefined || row.inserts) {
-    env.factsOf(env.insn).object = { size: 0, fields: meta.struct?.fields ?? [] };
+    const nodeOffset = meta.root?.nodeOffset;
+    env.factsOf(env.insn).object = {
+      size: 0,
+      fields: meta.struct?.fields ?? [],
+      ...(nodeOffset === undefined ? {} : { nodeOffset }),
+    };
   }
   env.clobberCallerSaved();
   setKfuncResult(env, meta);

@@ -1,0 +1,50 @@
+/** Kernel functions (kfuncs) that this kernel has, by name, and the table that rewrite resolves calls with. */
+import type { CallableFunction } from '../../contracts/engine.ts';
+import type { KfuncSite, KfuncTable } from '../../contracts/kfuncs.ts';
+import { kfuncsByName } from '../../spec/index.ts';
+import type { HelperContext, HelperFn } from '../types.ts';
+import { CPUMASK_KFUNCS } from './cpumask.ts';
+import { DYNPTR_KFUNCS } from './dynptr.ts';
+import { EXCEPTION_KFUNCS } from './exceptions.ts';
+import { ITER_KFUNCS } from './iter.ts';
+import { LIST_KFUNCS } from './list.ts';
+import { OBJECT_KFUNCS } from './objects.ts';
+import { RBTREE_KFUNCS } from './rbtree.ts';
+import { SECTION_KFUNCS } from './sections.ts';
+import { STRING_KFUNCS } from './strings.ts';
+import type { KfuncFamily } from './types.ts';
+
+export const KFUNC_IMPLEMENTATIONS: KfuncFamily = {
+  ...ITER_KFUNCS,
+  ...SECTION_KFUNCS,
+  ...OBJECT_KFUNCS,
+  ...LIST_KFUNCS,
+  ...RBTREE_KFUNCS,
+  ...DYNPTR_KFUNCS,
+  ...STRING_KFUNCS,
+  ...CPUMASK_KFUNCS,
+  ...EXCEPTION_KFUNCS,
+};
+
+/** Names of those that programs may call. */
+export const IMPLEMENTED_KFUNCS: readonly string[] = Object.keys(KFUNC_IMPLEMENTATIONS).filter(
+  (name) => kfuncsByName(name).length > 0,
+);
+
+/** Functions that depend on what is proven about the call are made for each call; the others once. */
+export function createKfuncs(ctx: HelperContext): KfuncTable {
+  const shared = new Map<string, HelperFn>();
+  return {
+    resolve(name: string, site: KfuncSite): CallableFunction | undefined {
+      if (!Object.hasOwn(KFUNC_IMPLEMENTATIONS, name)) return undefined;
+      const { params, result, make } = KFUNC_IMPLEMENTATIONS[name]!;
+      const key = `${name}:${site.writesPacket}`;
+      let fn = site.object === undefined ? shared.get(key) : undefined;
+      if (fn === undefined) {
+        fn = make(ctx, site);
+        if (site.object === undefined) shared.set(key, fn);
+      }
+      return { name, params, result, fn };
+    },
+  };
+}

@@ -1,0 +1,38 @@
+/** Trees that own objects, in the order of the program's comparison. */
+import { ERRNO } from '../../util/errno.ts';
+import { dropObject } from './object-memory.ts';
+import { Tree, treeFirst, treeRemove } from './tree-nodes.ts';
+import { type KfuncFamily, type KfuncImplementation, kfn } from './types.ts';
+
+function child(side: 'left' | 'right'): KfuncImplementation {
+  return kfn('pp', 'ptr', (ctx) => (root, node) => {
+    const tree = new Tree(ctx, root);
+    return tree.owner(node) === root ? tree[side](node) : 0;
+  });
+}
+
+export const RBTREE_KFUNCS: KfuncFamily = {
+  bpf_rbtree_add_impl: kfn('ppp', 's32', (ctx, { object }) => (root, node, less) => {
+    const tree = new Tree(ctx, root);
+    if (tree.owner(node) !== 0) {
+      dropObject(ctx, node - (object?.nodeOffset ?? 0), object?.fields ?? []);
+      return -ERRNO.EINVAL;
+    }
+    let parent = 0;
+    let asLeft = false;
+    let leftmost = true;
+    for (let at = tree.top; at !== 0; at = asLeft ? tree.left(at) : tree.right(at)) {
+      parent = at;
+      asLeft = (ctx.env.callbacks.invoke(less, [node, at]) & 0xff) !== 0;
+      if (!asLeft) leftmost = false;
+    }
+    tree.insert(node, parent, asLeft);
+    if (leftmost) tree.leftmost = node;
+    return 0;
+  }),
+  bpf_rbtree_remove: kfn('pp', 'ptr', (ctx) => (root, node) => (treeRemove(ctx, root, node) ? node : 0)),
+  bpf_rbtree_first: kfn('p', 'ptr', (ctx) => (root) => treeFirst(ctx, root)),
+  bpf_rbtree_root: kfn('p', 'ptr', (ctx) => (root) => new Tree(ctx, root).top),
+  bpf_rbtree_left: child('left'),
+  bpf_rbtree_right: child('right'),
+};
