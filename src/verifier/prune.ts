@@ -7,6 +7,7 @@ import { isMayGoto } from './cfg.ts';
 import { CALLS_CALLBACK, type Env, FORCE_CHECKPOINT, ITER_NEXT, JUMP_POINT } from './env.ts';
 import { type Explored, sameCallsites } from './explored.ts';
 import { COMPLEXITY_LIMIT_STATES } from './limits.ts';
+import { Refusal } from './refusal.ts';
 import { NOT_INIT, NOT_INIT_REG, type Reg, SCALAR, UNKNOWN_REG } from './registers.ts';
 import { ITER_ACTIVE, iterDepthsDiffer, iterState } from './slot-objects.ts';
 import { EMPTY_SLOT, isSpilled, Slot, slotIndex, type VState } from './state.ts';
@@ -49,14 +50,17 @@ function cleanLiveStates(env: Env, explored: Explored, bucket: number, insn: num
   }
 }
 
-function refuseEndlessLoop(env: Env, old: VState, insn: number): never {
+/** Whoever looks on may have the path ended instead. */
+function refuseEndlessLoop(env: Env, old: VState, insn: number): Match {
   const { cur } = env;
+  const refusal = new Refusal('EINVAL', { kind: 'endless_loop', insn });
+  if (env.watcher?.refused?.(refusal, insn) === true) return 'hit-in-loop';
   env.verboseLine(insn, '; ');
   env.verbose(`infinite loop detected at insn ${insn}\ncur state:`);
   env.printState(cur, cur.curframe, true);
   env.verbose('old state:');
   env.printState(old, cur.curframe, true);
-  env.refuse('EINVAL', { kind: 'endless_loop', insn });
+  throw refusal;
 }
 
 type Match = 'hit' | 'miss' | 'miss-in-loop' | 'hit-in-loop';
@@ -94,7 +98,7 @@ function matchOpen(env: Env, old: VState, insn: number): Match {
     old.mayGotoDepth === cur.mayGotoDepth &&
     old.callbackUnrollDepth === cur.callbackUnrollDepth
   ) {
-    refuseEndlessLoop(env, old, insn);
+    return refuseEndlessLoop(env, old, insn);
   }
   return 'miss-in-loop';
 }

@@ -11,6 +11,9 @@ import type {
   VerifyStats,
 } from '../contracts/verify.ts';
 
+import { CLASS, JMP_OP } from '../asm/opcodes.ts';
+import type { Insn } from '../contracts/insn.ts';
+import type { RefusalReason } from '../contracts/refusal.ts';
 import { InternalError } from '../util/errors.ts';
 import { checkFuncInfo, checkFuncInfoEarly, checkLineInfo, prepareArgs } from './btf-check.ts';
 import { checkCfg, computePostorder, computeScc } from './cfg.ts';
@@ -224,10 +227,19 @@ function accept(env: Env, started: number): VerifiedProgram {
   };
 }
 
+/** Checks of memory do not know whether they are made for the argument of a call. */
+function withArgument(reason: RefusalReason, insn: Insn | undefined): RefusalReason {
+  const { register, argument } = reason;
+  const call = insn !== undefined && insn.code === (CLASS.JMP | JMP_OP.CALL);
+  if (!call || argument !== undefined || register === undefined || register < 1 || register > 5) return reason;
+  return { ...reason, argument: register };
+}
+
 function reject(env: Env, refusal: Refusal, exploring: boolean, started: number): Rejection {
-  const { errno, reason } = refusal;
+  const { errno } = refusal;
   const message = env.log.lastLine();
-  const at = reason.at ?? (exploring ? env.cur.insn : -1);
+  const at = refusal.reason.at ?? (exploring ? env.cur.insn : -1);
+  const reason = withArgument(refusal.reason, env.insns[at]);
   const stats = statsOf(env, started, false);
   writeStats(env, stats);
   const source = sourceOf(env.request, at);
@@ -239,7 +251,7 @@ function reject(env: Env, refusal: Refusal, exploring: boolean, started: number)
     insn: at,
     ...(source === undefined ? {} : { source }),
     registers: exploring ? registersThatMatter(env, at, reason) : [],
-    path: exploring ? failingPath(env) : [],
+    path: exploring ? failingPath(env, at) : [],
     log: env.log.level === 0 ? '' : env.log.text(),
     stats,
   };

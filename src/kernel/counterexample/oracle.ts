@@ -147,12 +147,11 @@ export const JUDGES: Readonly<Partial<Record<RefusalKind, Judge>>> = {
   stack_zero_size: zeroSize,
   lock_twice: deadlock,
   endless_loop: faults,
-  too_complex: faults,
   back_edge: faults,
 };
 
 /** Kinds for which a run that does not end is the proof. */
-export const ENDLESS: ReadonlySet<RefusalKind> = new Set(['endless_loop', 'too_complex', 'back_edge']);
+export const ENDLESS: ReadonlySet<RefusalKind> = new Set(['endless_loop', 'back_edge']);
 
 /** Packet bounds, for pointers that lie near the packet. */
 function packetOnly(m: Moment): string | null {

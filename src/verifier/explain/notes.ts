@@ -62,8 +62,11 @@ function noteOf(n: number, reg: Reg, frameno: number): RegisterNote {
   };
 }
 
-export function failingPath(env: Env): number[] {
-  return env.path.slice(-MAX_PATH);
+/** The path that ends at instruction `at`. */
+export function failingPath(env: Env, at: number): number[] {
+  const path = env.path.slice(-MAX_PATH);
+  if (path[path.length - 1] !== at && at >= 0) path.push(at);
+  return path;
 }
 
 export function sourceOf(request: VerifyRequest, insn: number): LineInfo | undefined {

@@ -88,9 +88,11 @@ export function checkStackBounds(env: Env, n: number, off: number, size: number,
   const lowest = write || env.allowUninitStack ? -STACK_LIMIT : -allocated;
   const bad = min < lowest || min > -1 ? 'EACCES' : max > 0 ? 'EINVAL' : size < 0 ? 'EFAULT' : null;
   if (bad !== null) {
+    // Below what was ever written, but inside of the frame.
+    const kind = !write && min >= -STACK_LIMIT && max <= 0 ? 'stack_uninitialised' : 'stack_bounds';
     if (known)
       env.fail(bad, `invalid${extra} stack R${n} off=${off} size=${size}`, {
-        kind: 'stack_bounds',
+        kind,
         register: n,
         region: 'stack',
         offset: min,
@@ -100,7 +102,7 @@ export function checkStackBounds(env: Env, n: number, off: number, size: number,
     env.fail(
       bad,
       `invalid variable-offset${extra} stack R${n} var_off=${formatVarOff(reg.v.tnum)} off=${off} size=${size}`,
-      { kind: 'stack_bounds', register: n, region: 'stack', offset: off, size, min, max, limit: 512 },
+      { kind, register: n, region: 'stack', offset: off, size, min, max, limit: 512 },
     );
   }
   env.growStack(reg.frameno, -min);

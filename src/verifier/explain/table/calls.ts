@@ -63,9 +63,13 @@ export const CALL_ROWS = {
     fix: (c) =>
       c.register?.mayBeNull === true
         ? fix('test the pointer for NULL before it is passed', 'if (!ptr)\n\treturn 0;')
-        : c.register?.type === 'scalar' && /fp|map_value|mem/.test(c.reason.expected ?? '')
+        : c.register?.type === 'scalar' && /\bfp\b/.test(c.reason.expected ?? '')
           ? fix('pass the address of a variable, not its value', 'bpf_map_lookup_elem(&map, &key)')
-          : fix('pass what the function takes, in the order that its declaration has'),
+          : c.register?.type === 'scalar' && /ringbuf|sock|ptr_/.test(c.reason.expected ?? '')
+            ? fix(
+                'pass the pointer that the acquiring function gave, and once only: when it is released it becomes a number',
+              )
+            : fix('pass what the function takes, in the order that its declaration has'),
   },
   argument_null: {
     title: 'possibly NULL argument',
