@@ -55,7 +55,7 @@ function lastJump(block: MBlock): MInst | undefined {
   return last?.target === undefined ? undefined : last;
 }
 
-/** An order in which as many blocks as possible fall through: each is followed by its own successor while that is free. */
+/** The blocks that are reached, in the order of the instructions. Jumps to jumps go straight on. */
 function order(fn: MFunc): MBlock[] {
   for (const block of fn.blocks) {
     const jump = lastJump(block);
@@ -75,23 +75,8 @@ function order(fn: MFunc): MBlock[] {
     if (jump !== undefined) work.push(jump.target!);
     if (block.fallthrough !== undefined) work.push(block.fallthrough);
   }
-  const lists = fn.blocks.filter((block) => reached.has(block));
-  // The entry has to be first.
-  const placed = new Set<MBlock>();
-  const result: MBlock[] = [];
-  const preds = new Map<MBlock, number>();
-  for (const block of lists)
-    if (block.fallthrough !== undefined)
-      preds.set(block.fallthrough, (preds.get(block.fallthrough) ?? 0) + 1);
-  for (const start of [entry, ...lists]) {
-    let at: MBlock | undefined = start;
-    while (at !== undefined && !placed.has(at)) {
-      placed.add(at);
-      result.push(at);
-      at = at.fallthrough;
-    }
-  }
-  return result;
+  // Reverse postorder: bodies follow their conditions, joins come behind all that leads to them.
+  return [entry, ...fn.blocks.filter((block) => reached.has(block) && block !== entry)];
 }
 
 /** Turns a conditional jump around so that the block that follows is the one it does not jump to. */

@@ -4,6 +4,8 @@ import { removeUnreachable, simplifyCfg } from './cfg.ts';
 import { eliminateDeadCode } from './dce.ts';
 import { type Complain, expandMemory, lowerSwitches } from './expand.ts';
 import { fold } from './fold.ts';
+import { eliminateDeadStores, numberValues } from './gvn.ts';
+import { bottomUp, inlineInto, Uses } from './inline.ts';
 import { legalize } from './legalize.ts';
 import { promote } from './promote.ts';
 import { type Kept, reachable } from './reach.ts';
@@ -20,6 +22,7 @@ function clean(func: Func): void {
   for (let round = 0; round < 4; round++) {
     let changed = simplifyCfg(func);
     changed = fold(func) || changed;
+    changed = numberValues(func) || changed;
     changed = eliminateDeadCode(func) || changed;
     if (!changed) return;
   }
@@ -44,8 +47,9 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
   const check = (func: Func, after: string): void => {
     if (options.check === true) verifyFunc(func, after);
   };
-  for (const func of module.funcs) {
-    if (func.isDeclaration) continue;
+  const uses = new Uses(module);
+  const order = bottomUp(module);
+  for (const func of order) {
     removeUnreachable(func);
     check(func, 'lower');
     simplifyCfg(func);
@@ -54,6 +58,19 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
     check(func, 'promote');
     clean(func);
     check(func, 'clean');
+    // Inlined code may hold calls that are to be inlined: of functions behind a recursion.
+    for (let round = 0; round < 4 && inlineInto(func, uses, complain); round++) {
+      check(func, 'inline');
+      simplifyCfg(func);
+      check(func, 'cfg');
+      promote(func);
+      check(func, 'promote');
+      clean(func);
+      check(func, 'clean');
+    }
+  }
+  const kept = reachable(module);
+  for (const func of kept.functions) {
     settleConstantP(func);
     clean(func);
     expandMemory(func, complain);
@@ -61,6 +78,8 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
     promote(func);
     check(func, 'promote');
     clean(func);
+    eliminateDeadStores(func);
+    check(func, 'dead stores');
     lowerSwitches(func);
     check(func, 'switch');
     simplifyCfg(func);

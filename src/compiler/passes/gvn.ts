@@ -1,0 +1,432 @@
+/**
+ * Values that were computed before: along the dominator tree for pure operations, along single paths for loads (with what stores
+ * put there). Conditions that a dominating branch decided are constants.
+ */
+import {
+  BINARY_OPS,
+  type Block,
+  bitsOf,
+  bytesOf,
+  type Const,
+  constant,
+  Dominators,
+  detach,
+  FLAG,
+  type Func,
+  INVERSE,
+  type Inst,
+  isConst,
+  type MemType,
+  replaceUses,
+  setArg,
+  signedValue,
+  sweep,
+  type Value,
+} from '../ir/index.ts';
+
+const MAX_KNOWN = 96;
+
+interface Known {
+  readonly base: Value;
+  readonly offset: number;
+  readonly size: number;
+  readonly value: Value;
+}
+
+/** Base and constant offset of an address. */
+export function addressOf(pointer: Value): { base: Value; offset: number } {
+  let base = pointer;
+  let offset = 0;
+  while (base.kind === 'inst' && base.op === 'ptradd' && isConst(base.args[1])) {
+    offset += Number(signedValue(base.args[1]));
+    base = base.args[0]!;
+  }
+  return { base, offset };
+}
+
+/** What object a pointer points into, where that is known. */
+export function objectOf(pointer: Value): Value | undefined {
+  let at = pointer;
+  while (at.kind === 'inst' && at.op === 'ptradd') at = at.args[0]!;
+  if (at.kind === 'global') return at;
+  if (at.kind === 'inst' && at.op === 'alloca') return at;
+  return undefined;
+}
+
+/** Variables whose address is used in other ways than for loads, stores and arguments of calls. */
+export function capturedVariables(func: Func): Set<Inst> {
+  const captured = new Set<Inst>();
+  for (const alloca of func.entry.insts) {
+    if (alloca.op !== 'alloca') continue;
+    const work: Inst[] = [alloca];
+    const seen = new Set<Inst>(work);
+    scan: while (work.length > 0) {
+      const value = work.pop()!;
+      for (const user of value.users) {
+        switch (user.op) {
+          case 'load':
+          case 'lifetime':
+          case 'call':
+          case 'icmp':
+          case 'memcpy':
+          case 'memset':
+          case 'memmove':
+          case 'memcmp':
+            continue;
+          case 'store':
+            if (user.args[1] !== value) continue;
+            captured.add(alloca);
+            break scan;
+          case 'atomic':
+            if (user.args[0] === value && !user.args.slice(1).includes(value)) continue;
+            captured.add(alloca);
+            break scan;
+          case 'ptradd':
+            if (!seen.has(user)) {
+              seen.add(user);
+              work.push(user);
+            }
+            continue;
+          default:
+            captured.add(alloca);
+            break scan;
+        }
+      }
+    }
+  }
+  return captured;
+}
+
+class Numbering {
+  private readonly func: Func;
+  private readonly dom: Dominators;
+  private readonly numbers = new Map<Value, number>();
+  private readonly captured: Set<Inst>;
+  private readonly table = new Map<string, Value>();
+  private readonly atEnd = new Map<Block, Known[]>();
+  changed = false;
+
+  constructor(func: Func) {
+    this.func = func;
+    this.dom = new Dominators(func);
+    this.captured = capturedVariables(func);
+  }
+
+  private number(value: Value): string {
+    if (value.kind === 'const') return `${value.type}:${value.value}`;
+    if (value.kind === 'undef') return `${value.type}:?`;
+    let number = this.numbers.get(value);
+    if (number === undefined) {
+      number = this.numbers.size;
+      this.numbers.set(value, number);
+    }
+    return `%${number}`;
+  }
+
+  private key(inst: Inst): string | undefined {
+    const { op } = inst;
+    if (BINARY_OPS.has(op)) {
+      let [a, b] = inst.args.map((arg) => this.number(arg)) as [string, string];
+      if ((op === 'add' || op === 'mul' || op === 'and' || op === 'or' || op === 'xor') && a > b)
+        [a, b] = [b, a];
+      return `${op} ${inst.type} ${a} ${b}`;
+    }
+    switch (op) {
+      case 'icmp':
+        return `icmp ${inst.pred} ${this.number(inst.args[0]!)} ${this.number(inst.args[1]!)}`;
+      case 'zext':
+      case 'sext':
+      case 'trunc':
+      case 'ptrtoint':
+      case 'inttoptr':
+        return `${op} ${inst.type} ${this.number(inst.args[0]!)}`;
+      case 'bswap':
+        return `bswap ${inst.mem} ${this.number(inst.args[0]!)}`;
+      case 'ptradd':
+        return `ptradd ${this.number(inst.args[0]!)} ${this.number(inst.args[1]!)}`;
+      case 'select':
+        return `select ${inst.args.map((arg) => this.number(arg)).join(' ')}`;
+      default:
+        return undefined;
+    }
+  }
+
+  run(): void {
+    const undo: { block: Block; next: number; added: [string, Value | undefined][] }[] = [];
+    const enter = (block: Block): void => {
+      const added: [string, Value | undefined][] = [];
+      this.visit(block, (key, value) => {
+        added.push([key, this.table.get(key)]);
+        this.table.set(key, value);
+      });
+      undo.push({ block, next: 0, added });
+    };
+    enter(this.func.entry);
+    while (undo.length > 0) {
+      const top = undo[undo.length - 1]!;
+      const children = this.dom.childrenOf(top.block);
+      if (top.next < children.length) enter(children[top.next++]!);
+      else {
+        for (let i = top.added.length - 1; i >= 0; i--) {
+          const [key, old] = top.added[i]!;
+          if (old === undefined) this.table.delete(key);
+          else this.table.set(key, old);
+        }
+        undo.pop();
+      }
+    }
+    sweep(this.func);
+  }
+
+  /** What the branch into a block says. */
+  private learn(block: Block, put: (key: string, value: Value) => void): void {
+    if (block.preds.length !== 1) return;
+    const last = block.preds[0]!.terminator;
+    if (last?.op !== 'condbr' || last.targets[0] === last.targets[1]) return;
+    const cond = last.args[0]!;
+    if (cond.kind !== 'inst' || cond.op !== 'icmp') return;
+    const truth = last.targets[0] === block;
+    const a = this.number(cond.args[0]!);
+    const b = this.number(cond.args[1]!);
+    const bit = (value: boolean): Const => constant('i1', value ? 1n : 0n);
+    put(`icmp ${cond.pred} ${a} ${b}`, bit(truth));
+    put(`icmp ${INVERSE[cond.pred]} ${a} ${b}`, bit(!truth));
+  }
+
+  private visit(block: Block, put: (key: string, value: Value) => void): void {
+    this.learn(block, put);
+    const only = block.preds.length === 1 ? this.atEnd.get(block.preds[0]!) : undefined;
+    let known: Known[] = only === undefined ? [] : [...only];
+    for (const inst of block.insts) {
+      if (inst.block === undefined) continue;
+      const key = this.key(inst);
+      if (key !== undefined) {
+        const before = this.table.get(key);
+        if (before !== undefined && before.type === inst.type) {
+          // Flags hold for both or for none.
+          if (before.kind === 'inst') before.flags &= inst.flags;
+          replaceUses(inst, before);
+          detach(inst);
+          this.changed = true;
+        } else put(key, inst);
+        continue;
+      }
+      known = this.memory(inst, known);
+    }
+    this.atEnd.set(block, known);
+    // The condition itself is known now, also behind the branch.
+    const last = block.terminator;
+    const cond = last?.op === 'condbr' ? last.args[0]! : undefined;
+    if (cond?.kind === 'inst' && cond.op === 'icmp') {
+      const decided = this.table.get(
+        `icmp ${cond.pred} ${this.number(cond.args[0]!)} ${this.number(cond.args[1]!)}`,
+      );
+      if (decided !== undefined && isConst(decided)) {
+        setArg(last!, 0, decided);
+        this.changed = true;
+      }
+    }
+  }
+
+  private memory(inst: Inst, known: Known[]): Known[] {
+    switch (inst.op) {
+      case 'load': {
+        if (inst.has(FLAG.VOLATILE)) return known;
+        const { base, offset } = addressOf(inst.args[0]!);
+        const size = bytesOf(inst.mem);
+        const found = known.findLast(
+          (one) => one.base === base && one.offset === offset && one.size === size,
+        );
+        if (found !== undefined) {
+          const value = this.sameBits(found.value, inst);
+          if (value !== undefined) {
+            replaceUses(inst, value);
+            detach(inst);
+            this.changed = true;
+            return known;
+          }
+        }
+        const constantValue = this.loadConstant(base, offset, inst.mem);
+        if (constantValue !== undefined) {
+          replaceUses(inst, constantValue);
+          detach(inst);
+          this.changed = true;
+          return known;
+        }
+        return limit([...known.filter((one) => one !== found), { base, offset, size, value: inst }]);
+      }
+      case 'store': {
+        const { base, offset } = addressOf(inst.args[0]!);
+        const size = bytesOf(inst.mem);
+        const value = inst.args[1]!;
+        // It is there already.
+        const found = known.findLast(
+          (one) => one.base === base && one.offset === offset && one.size === size,
+        );
+        if (
+          found !== undefined &&
+          !inst.has(FLAG.VOLATILE) &&
+          (found.value === value ||
+            (isConst(value) &&
+              isConst(found.value) &&
+              found.value.value === value.value &&
+              found.value.type === value.type))
+        ) {
+          detach(inst);
+          this.changed = true;
+          return known;
+        }
+        const kept = this.clobber(known, inst.args[0]!, offset, size);
+        return inst.has(FLAG.VOLATILE) ? kept : limit([...kept, { base, offset, size, value }]);
+      }
+      case 'memset':
+      case 'memcpy':
+      case 'memmove': {
+        const { offset } = addressOf(inst.args[0]!);
+        const size = inst.args[2]!;
+        return this.clobber(known, inst.args[0]!, offset, isConst(size) ? Number(size.value) : -1);
+      }
+      case 'atomic': {
+        const { offset } = addressOf(inst.args[0]!);
+        return this.clobber(known, inst.args[0]!, offset, bytesOf(inst.mem));
+      }
+      case 'lifetime':
+        return known.filter((one) => one.base !== inst.args[0]);
+      case 'call': {
+        const passed = new Set<Value | undefined>(inst.args.map(objectOf));
+        return known.filter((one) => {
+          const object = objectOf(one.base);
+          return object?.kind === 'inst' && !this.captured.has(object) && !passed.has(object);
+        });
+      }
+      case 'asm':
+        return inst.asm?.memory === false ? known : [];
+      default:
+        return known;
+    }
+  }
+
+  /** What is still known after a write to a pointer at `offset` of its base; size -1: any. */
+  private clobber(known: readonly Known[], pointer: Value, offset: number, size: number): Known[] {
+    const { base } = addressOf(pointer);
+    const object = objectOf(pointer);
+    return known.filter((one) => {
+      if (one.base === base)
+        return size >= 0 && (one.offset + one.size <= offset || offset + size <= one.offset);
+      const other = objectOf(one.base);
+      if (object !== undefined && other !== undefined) return object !== other;
+      // A variable whose address stays here is not what an unknown pointer points to.
+      if (object === undefined && other?.kind === 'inst') return !this.captured.has(other);
+      if (other === undefined && object?.kind === 'inst') return !this.captured.has(object);
+      return false;
+    });
+  }
+
+  private sameBits(value: Value, load: Inst): Value | undefined {
+    if (value.type === load.type) return value;
+    if (isConst(value) && bitsOf(value.type) === bitsOf(load.type)) return constant(load.type, value.value);
+    return undefined;
+  }
+
+  /** Bytes of a constant that nobody changes. */
+  private loadConstant(base: Value, offset: number, mem: MemType): Value | undefined {
+    if (base.kind !== 'global' || !base.readonlyContents || offset < 0) return undefined;
+    const size = bytesOf(mem);
+    if (offset + size > base.size) return undefined;
+    const reloc = base.relocs.find((one) => one.offset < offset + size && offset < one.offset + 8);
+    if (reloc !== undefined)
+      return reloc.offset === offset && mem === 'ptr' && reloc.addend === 0 ? reloc.target : undefined;
+    let value = 0n;
+    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(base.init?.[offset + i] ?? 0);
+    return constant(mem, value);
+  }
+}
+
+const limit = (known: Known[]): Known[] => (known.length > MAX_KNOWN ? known.slice(1) : known);
+
+export function numberValues(func: Func): boolean {
+  const numbering = new Numbering(func);
+  numbering.run();
+  return numbering.changed;
+}
+
+/** Stores to variables that are overwritten in the same block before anybody can read them. */
+export function eliminateDeadStores(func: Func): boolean {
+  const captured = capturedVariables(func);
+  let changed = false;
+  for (const block of func.blocks) {
+    let overwritten: { variable: Inst; from: number; to: number }[] = [];
+    for (let j = block.insts.length - 1; j >= 0; j--) {
+      const inst = block.insts[j]!;
+      switch (inst.op) {
+        case 'store':
+        case 'memset': {
+          const variable = objectOf(inst.args[0]!);
+          const { base, offset } = addressOf(inst.args[0]!);
+          const length = inst.args[2];
+          const size =
+            inst.op === 'store'
+              ? bytesOf(inst.mem)
+              : length !== undefined && isConst(length)
+                ? Number(length.value)
+                : -1;
+          if (variable?.kind !== 'inst' || base !== variable || captured.has(variable) || size < 0) break;
+          if (inst.has(FLAG.VOLATILE)) break;
+          const dead = overwritten.some(
+            (one) => one.variable === variable && one.from <= offset && offset + size <= one.to,
+          );
+          if (dead) {
+            detach(inst);
+            changed = true;
+            continue;
+          }
+          overwritten = merge(overwritten, variable, offset, offset + size);
+          break;
+        }
+        case 'load':
+        case 'memcpy':
+        case 'memmove':
+        case 'memcmp':
+        case 'atomic': {
+          for (const arg of inst.args) {
+            const object = objectOf(arg);
+            if (object?.kind === 'inst') overwritten = overwritten.filter((one) => one.variable !== object);
+          }
+          break;
+        }
+        case 'lifetime':
+          overwritten = overwritten.filter((one) => one.variable !== inst.args[0]);
+          break;
+        case 'call': {
+          const passed = new Set(inst.args.map(objectOf));
+          overwritten = overwritten.filter((one) => !passed.has(one.variable));
+          break;
+        }
+        case 'asm':
+          overwritten = [];
+          break;
+        default:
+      }
+    }
+  }
+  if (changed) sweep(func);
+  return changed;
+}
+
+function merge(
+  list: { variable: Inst; from: number; to: number }[],
+  variable: Inst,
+  from: number,
+  to: number,
+): { variable: Inst; from: number; to: number }[] {
+  let low = from;
+  let high = to;
+  const rest = list.filter((one) => {
+    if (one.variable !== variable || one.to < low || one.from > high) return true;
+    low = Math.min(low, one.from);
+    high = Math.max(high, one.to);
+    return false;
+  });
+  rest.push({ variable, from: low, to: high });
+  return rest.length > 64 ? rest.slice(1) : rest;
+}
