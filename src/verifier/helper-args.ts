@@ -2,9 +2,11 @@
  * Arguments of helpers: which kinds of registers each kind of argument takes (a table), and what else must hold: memory of
  * the right size and initialised, maps, references, locks, timers, strings. Kernel 6.18: check_func_arg and what it calls.
  */
+
 import type { MapInfo, SpecialField } from '../contracts/maps.ts';
 import type { ArgKind, HelperArg, HelperRow } from '../spec/types.ts';
 import { markPrecise, markSlotPrecise } from './backtrack.ts';
+import { constNumber, isConst, umaxNumber } from './domain/index.ts';
 import { checkDynptrArg, dynptrHoldsReference } from './dynptr.ts';
 import type { Env } from './env.ts';
 import { kernelStruct, structMatches } from './kernel-types.ts';
@@ -112,7 +114,7 @@ export interface CallMeta {
   rawReg: number;
   rawSize: number;
   /** Greatest size of the last memory argument. */
-  maxSize: bigint;
+  maxSize: number;
   /** Size of the memory that the helper returns. */
   memSize: bigint;
   /** Key of a lookup that is known; -1 where it is not. */
@@ -134,7 +136,7 @@ export function newCallMeta(helper: HelperRow): CallMeta {
     rawMode: false,
     rawReg: 0,
     rawSize: 0,
-    maxSize: 0n,
+    maxSize: 0,
     memSize: 0n,
     constantKey: -1n,
     subprog: 0,
@@ -371,22 +373,23 @@ export function checkSizeArg(
   meta: Pick<CallMeta, 'maxSize'>,
 ): void {
   const reg = env.reg(n);
-  meta.maxSize = reg.v.umax;
-  if (reg.v.smin < 0n) {
+  const umax = umaxNumber(reg.v);
+  meta.maxSize = umax;
+  if (reg.v.sminHi < 0) {
     env.fail('EACCES', `R${n} min value is negative, either use unsigned or 'var &= const'`, {
       kind: 'argument_negative_size',
       register: n,
       argument: n,
     });
   }
-  if (reg.v.umin === 0n && !access.zeroSize) {
+  if ((reg.v.uminLo | reg.v.uminHi) === 0 && !access.zeroSize) {
     env.fail(
       'EACCES',
       `R${n} invalid zero-sized read: u64=[${BigInt.asIntN(64, reg.v.umin)},${BigInt.asIntN(64, reg.v.umax)}]`,
       { kind: 'argument_zero_size', register: n, argument: n },
     );
   }
-  if (reg.v.umax >= BigInt(MAX_VAR_SIZE)) {
+  if (umax >= MAX_VAR_SIZE) {
     env.fail('EACCES', `R${n} unbounded memory access, use 'var &= const' or 'if (var < const)'`, {
       kind: 'argument_unbounded_size',
       register: n,
@@ -394,12 +397,12 @@ export function checkSizeArg(
     });
   }
   // Of a size that is not known only part may be filled: then all must be initialised.
-  const known = reg.v.tnum.mask === 0n;
+  const known = isConst(reg.v);
   const { zeroSize, write, onRaw } = access;
   checkHelperMemory(
     env,
     n - 1,
-    Number(reg.v.umax),
+    umax,
     known && onRaw !== undefined ? { zeroSize, write, onRaw } : { zeroSize, write },
   );
   markPrecise(env, n);
@@ -407,8 +410,8 @@ export function checkSizeArg(
 
 /** The key of a lookup, where the stack holds a constant; -1 otherwise. */
 function constantKey(env: Env, key: Reg, size: number): bigint {
-  if (!env.bpfCapable || key.type !== PTR_TO_STACK || key.v.tnum.mask !== 0n) return -1n;
-  const byte = -(key.off + Number(BigInt.asIntN(64, key.v.tnum.value))) - 1;
+  if (!env.bpfCapable || key.type !== PTR_TO_STACK || !isConst(key.v)) return -1n;
+  const byte = -(key.off + constNumber(key.v)) - 1;
   const spi = byte >> 3;
   const slot = env.frameOf(key).stack[spi]!;
   let zeros = 0;
@@ -417,7 +420,7 @@ function constantKey(env: Env, key: Reg, size: number): bigint {
   if (!isSpilledScalar(slot)) return -1n;
   let spilled = 0;
   for (let i = byte & 7; i >= 0 && slotType(slot.types, i) === STACK_SPILL; i--) spilled++;
-  if (spilled !== size || slot.reg.v.tnum.mask !== 0n) return -1n;
+  if (spilled !== size || !isConst(slot.reg.v)) return -1n;
   markSlotPrecise(env, key.frameno, spi);
   return slot.reg.v.tnum.value;
 }
@@ -427,7 +430,7 @@ export function checkFieldPointer(env: Env, n: number, kind: 'timer' | 'workqueu
   const reg = env.reg(n);
   const map = reg.map!;
   const what = fieldName(kind);
-  if (reg.v.tnum.mask !== 0n) {
+  if (!isConst(reg.v)) {
     env.fail('EINVAL', `R${n} doesn't have constant offset. ${what} has to be at the constant offset`, {
       kind: 'argument_offset',
       register: n,
@@ -482,7 +485,7 @@ export function checkSpinLock(env: Env, n: number, { acquire, res, irq }: LockCa
   const name = res ? 'bpf_res_spin' : 'bpf_spin';
   const field = `${name}_lock`;
   const common = { register: n, argument: n, field };
-  if (reg.v.tnum.mask !== 0n) {
+  if (!isConst(reg.v)) {
     env.fail('EINVAL', `R${n} doesn't have constant offset. ${field} has to be at the constant offset`, {
       kind: 'argument_offset',
       ...common,
@@ -560,7 +563,7 @@ function checkKptrDest(env: Env, n: number, meta: CallMeta): void {
       });
     meta.map = map;
   }
-  if (reg.v.tnum.mask !== 0n) {
+  if (!isConst(reg.v)) {
     env.fail('EINVAL', `R${n} doesn't have constant offset. kptr has to be at the constant offset`, {
       kind: 'argument_offset',
       register: n,
@@ -577,7 +580,7 @@ function checkKptrDest(env: Env, n: number, meta: CallMeta): void {
       argument: n,
       field: 'kptr',
     });
-  const at = reg.off + Number(BigInt.asIntN(64, reg.v.tnum.value));
+  const at = reg.off + constNumber(reg.v);
   const field = fields.find((f) => f.offset === at);
   if (field === undefined)
     env.fail('EACCES', `off=${at} doesn't point to kptr`, {
@@ -613,7 +616,7 @@ export function checkConstString(env: Env, n: number): void {
       detail: 'map not read-only',
     });
   }
-  if (reg.v.tnum.mask !== 0n)
+  if (!isConst(reg.v))
     env.fail('EACCES', `R${n} is not a constant address'`, {
       kind: 'argument_string',
       register: n,
@@ -812,7 +815,7 @@ function checkKind(env: Env, n: number, kind: ArgKind, arg: HelperArg, meta: Cal
       );
       break;
     case 'const_alloc_size_or_zero':
-      if (reg.v.tnum.mask !== 0n)
+      if (!isConst(reg.v))
         env.fail('EACCES', `R${n} is not a known constant'`, {
           kind: 'argument_constant',
           register: n,

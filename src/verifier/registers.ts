@@ -8,7 +8,7 @@
  */
 import type { Btf } from '../btf/index.ts';
 import type { MapInfo, SpecialField } from '../contracts/maps.ts';
-import { constant, type Link, type Scalar, unknown } from './domain/index.ts';
+import { constant, isZero, type Link, type Scalar, unknown } from './domain/index.ts';
 
 /** Base kinds: the low byte of `Reg.type`. */
 export const NOT_INIT = 0;
@@ -293,7 +293,7 @@ export function isSpillable(type: number): boolean {
 }
 
 export function isNull(reg: Reg): boolean {
-  return reg.type === SCALAR && reg.v.tnum.mask === 0n && reg.v.tnum.value === 0n;
+  return reg.type === SCALAR && isZero(reg.v);
 }
 
 const TRUSTED_FLAGS = PTR_TRUSTED | MEM_ALLOC | NON_OWN_REF;

@@ -312,6 +312,16 @@ export function umaxNumber(s: Scalar): number {
   return unsignedNumber(s.umaxHi, s.umaxLo);
 }
 
+/** Whether the 64-bit bounds leave one number. */
+export function isPinned(s: Scalar): boolean {
+  return s.sminLo === s.smaxLo && s.sminHi === s.smaxHi && s.uminLo === s.umaxLo && s.uminHi === s.umaxHi;
+}
+
+/** Whether the 64-bit bounds contradict themselves. */
+export function isCrossed(s: Scalar): boolean {
+  return slt(s.smaxHi, s.smaxLo, s.sminHi, s.sminLo) || ult(s.umaxHi, s.umaxLo, s.uminHi, s.uminLo);
+}
+
 /** Whether nothing is known: all bits and all bounds open. */
 export function isUnknown(s: Scalar): boolean {
   return s === UNKNOWN || scalarEquals(s, UNKNOWN);

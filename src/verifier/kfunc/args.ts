@@ -122,7 +122,7 @@ function checkSizedMemory(env: Env, meta: KfuncMeta, index: number): void {
   if (!isNull(env.reg(n)) || !hasSuffix(proto.params[index]!, '__opt')) {
     try {
       assumingValid(env, n, () => {
-        const max = { maxSize: 0n };
+        const max = { maxSize: 0 };
         checkSizeArg(env, n + 1, { write: false, zeroSize: true }, max);
         checkSizeArg(env, n + 1, { write: true, zeroSize: true }, max);
       });

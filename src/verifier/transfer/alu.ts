@@ -6,16 +6,23 @@ import { ALU_OP, CLASS, insnClass, insnOp, MOV_OFF, SOURCE } from '../../asm/opc
 import type { Insn } from '../../contracts/insn.ts';
 import { markPrecise } from '../backtrack.ts';
 import {
-  constant,
   constantFromNumber,
+  constantUnsigned32,
+  constNumber,
+  constSigned,
   forkScalar,
   formatVarOff,
+  isConst,
+  isCrossed,
+  isPinned,
   linkAfterAlu,
   movSignExtend,
   pointerOffsetAlu,
   type Scalar,
   scalarAlu,
   scalarEndian,
+  sminNumber,
+  umaxNumber,
   zext32,
 } from '../domain/index.ts';
 import type { Env } from '../env.ts';
@@ -87,11 +94,20 @@ const ARITHMETIC_KINDS = new Set([
 
 const MAX_OFF = BigInt(MAX_VAR_OFF);
 
+function isNear(off: number): boolean {
+  return off < MAX_VAR_OFF && off > -MAX_VAR_OFF;
+}
+
 /** Offsets so large that sums could overflow are refused. */
 function checkSane(env: Env, v: Scalar, off: number, type: number): void {
-  const name = typeName(type);
-  if (v.tnum.mask === 0n) {
-    const value = BigInt.asIntN(64, v.tnum.value);
+  if (!isNear(off) || !isNear(sminNumber(v)) || (isConst(v) && !isNear(constNumber(v)))) {
+    refuseFar(env, v, off, typeName(type));
+  }
+}
+
+function refuseFar(env: Env, v: Scalar, off: number, name: string): void {
+  if (isConst(v)) {
+    const value = constSigned(v);
     if (value >= MAX_OFF || value <= -MAX_OFF) {
       env.fail('EINVAL', `math between ${name} pointer and ${value} is not allowed`, {
         kind: 'pointer_offset',
@@ -128,8 +144,8 @@ function checkResultInBounds(env: Env, insn: Insn, result: Reg): void {
   if (env.bypassSpecV1) return;
   const { dst } = insn;
   if (result.type === PTR_TO_STACK) {
-    const off = result.off + Number(BigInt.asIntN(64, result.v.tnum.value));
-    if (result.v.tnum.mask !== 0n) {
+    const off = result.off + constNumber(result.v);
+    if (!isConst(result.v)) {
       env.fail(
         'EACCES',
         `R${dst} variable stack access prohibited for !root, var_off=${formatVarOff(result.v.tnum)} off=${off}`,
@@ -157,12 +173,12 @@ function checkResultInBounds(env: Env, insn: Insn, result: Reg): void {
 function checkMovable(env: Env, insn: Insn, ptr: Reg, off: Reg): void {
   const { base } = ptr;
   if (ARITHMETIC_KINDS.has(base)) return;
-  const known = off.v.tnum.mask === 0n;
+  const known = isConst(off.v);
   if (base === PTR_TO_FLOW_KEYS && known) return;
   if (
     (base === PTR_TO_FLOW_KEYS || base === CONST_PTR_TO_MAP) &&
     known &&
-    off.v.smin === 0n &&
+    sminNumber(off.v) === 0 &&
     insnOp(insn.code) === ALU_OP.ADD
   ) {
     return;
@@ -174,13 +190,13 @@ function checkMovable(env: Env, insn: Insn, ptr: Reg, off: Reg): void {
   });
 }
 
-function fitsS32(n: bigint): boolean {
-  return n >= -0x8000_0000n && n <= 0x7fff_ffffn;
+function fitsS32(n: number): boolean {
+  return n >= -0x8000_0000 && n <= 0x7fff_ffff;
 }
 
 function added(env: Env, ptr: Reg, off: Reg): Reg {
-  const fixed = BigInt(ptr.off) + off.v.smin;
-  if (off.v.tnum.mask === 0n && fitsS32(fixed)) return ptr.with({ off: Number(fixed) });
+  const fixed = ptr.off + sminNumber(off.v);
+  if (isConst(off.v) && fitsS32(fixed)) return ptr.with({ off: fixed });
   const v = pointerOffsetAlu(ALU_OP.ADD, ptr.v, off.v);
   // The proven range does not hold behind a variable offset.
   return isPacketPointer(ptr.type) ? ptr.with({ v, id: env.nextId(), raw: 0 }) : ptr.with({ v });
@@ -200,12 +216,12 @@ function subtracted(env: Env, insn: Insn, ptr: Reg, off: Reg, offIsDst: boolean)
       detail: 'from a stack pointer',
     });
   }
-  const fixed = BigInt(ptr.off) - off.v.smin;
-  if (off.v.tnum.mask === 0n && fitsS32(fixed)) return ptr.with({ off: Number(fixed) });
+  const fixed = ptr.off - sminNumber(off.v);
+  if (isConst(off.v) && fitsS32(fixed)) return ptr.with({ off: fixed });
   const v = pointerOffsetAlu(ALU_OP.SUB, ptr.v, off.v);
   if (!isPacketPointer(ptr.type)) return ptr.with({ v });
   const id = env.nextId();
-  return off.v.smin < 0n ? ptr.with({ v, id, raw: 0 }) : ptr.with({ v, id });
+  return off.v.sminHi < 0 ? ptr.with({ v, id, raw: 0 }) : ptr.with({ v, id });
 }
 
 /** `pointer op scalar`; `offIsDst`: the scalar is the destination. */
@@ -213,11 +229,7 @@ function pointerAlu(env: Env, insn: Insn, ptr: Reg, off: Reg, offIsDst: boolean)
   const { dst } = insn;
   const op = insnOp(insn.code);
   const { v } = off;
-  if (
-    (v.tnum.mask === 0n && (v.smin !== v.smax || v.umin !== v.umax)) ||
-    v.smin > v.smax ||
-    v.umin > v.umax
-  ) {
+  if ((isConst(v) && !isPinned(v)) || isCrossed(v)) {
     env.setUnknown(dst);
     return;
   }
@@ -344,7 +356,7 @@ function checkUnary(env: Env, insn: Insn): void {
   if (reg.type !== SCALAR) {
     env.setUnknown(insn.dst);
   } else if (op === ALU_OP.NEG) {
-    env.setReg(insn.dst, scalarReg(scalarAlu(op, reg.v, constant(0n), is64)));
+    env.setReg(insn.dst, scalarReg(scalarAlu(op, reg.v, reg.v, is64)));
   } else {
     // Little-endian machine: `be` and `bswap` swap, `le` only truncates.
     const swap = is64 || register;
@@ -380,7 +392,7 @@ function checkMovFields(env: Env, insn: Insn, is64: boolean): void {
 
 /** `dst = (sN)src`: a copy of the number only where the sign cannot be set. */
 function moveSignExtended(env: Env, insn: Insn, src: Reg, is64: boolean): void {
-  const unchanged = src.v.umax < 1n << BigInt(insn.off - 1);
+  const unchanged = umaxNumber(src.v) < 2 ** (insn.off - 1);
   const from = unchanged ? linkBeforeCopy(env, insn.src) : src;
   const v = movSignExtend(from.v, insn.off, is64);
   env.setReg(insn.dst, unchanged ? scalarReg(v, from.id, from.off) : scalarReg(v));
@@ -432,7 +444,7 @@ function checkMov(env: Env, insn: Insn): void {
   if (register) {
     moveRegister(env, insn, is64);
   } else {
-    env.setReg(insn.dst, scalarReg(is64 ? constantFromNumber(insn.imm) : constant(BigInt(insn.imm >>> 0))));
+    env.setReg(insn.dst, scalarReg(is64 ? constantFromNumber(insn.imm) : constantUnsigned32(insn.imm)));
   }
 }
 

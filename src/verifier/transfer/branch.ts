@@ -51,7 +51,7 @@ function settleNull(state: VState, n: number, isNullBranch: boolean): void {
   if (refObjId !== 0 && refObjId === id && isNullBranch) dropReference(state, id);
   state.mapRegs((reg) => {
     if (!reg.maybeNull || reg.id !== id) return reg;
-    if (reg.v.smin !== 0n || reg.v.smax !== 0n) return reg;
+    if ((reg.v.sminLo | reg.v.sminHi | reg.v.smaxLo | reg.v.smaxHi) !== 0) return reg;
     // Nodes of lists and trees come with the offset that they have in their object.
     if (reg.off !== 0 && !isAllocated(reg.type)) return reg;
     if (isNullBranch) return ZERO_REG;
@@ -81,8 +81,8 @@ function decide(dst: Reg, src: Reg, op: number, is32: boolean): 1 | 0 | -1 {
     number = dst;
   }
   if (!(number.type === SCALAR && isConstWidth(number.v, is32)) || !isNotNull(pointer)) return -1;
-  const value = is32 ? number.v.tnum.value & 0xffff_ffffn : number.v.tnum.value;
-  if (value !== 0n) return -1;
+  const { valueHi, valueLo } = number.v.tnum;
+  if ((is32 ? valueLo : valueLo | valueHi) !== 0) return -1;
   if (oriented === JMP_OP.JEQ) return 0;
   return oriented === JMP_OP.JNE ? 1 : -1;
 }

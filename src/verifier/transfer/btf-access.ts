@@ -6,7 +6,7 @@
 import type { Btf, BtfMember } from '../../btf/index.ts';
 import { WRITABLE_FIELDS } from '../../spec/index.ts';
 import { structOpsName } from '../attach-target.ts';
-import { formatVarOff } from '../domain/index.ts';
+import { formatVarOff, isZero } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import { kernelStruct, kernelStructById } from '../kernel-types.ts';
 import {
@@ -321,7 +321,7 @@ export function accessKernelStruct(
       size,
       detail: 'before its start',
     });
-  if (reg.v.tnum.mask !== 0n || reg.v.tnum.value !== 0n) {
+  if (!isZero(reg.v)) {
     env.fail(
       'EACCES',
       `R${n} is ptr_${struct.name} invalid variable offset: off=${off}, var_off=${formatVarOff(reg.v.tnum)}`,

@@ -7,7 +7,7 @@ import type { MapInfo } from '../../contracts/maps.ts';
 import { RULES } from '../../spec/index.ts';
 import type { HelperRow } from '../../spec/types.ts';
 import { markPrecise } from '../backtrack.ts';
-import { unknown, withBounds } from '../domain/index.ts';
+import { isConst, unknown, withBounds } from '../domain/index.ts';
 import { dynptrOf, releaseDynptr } from '../dynptr.ts';
 import type { Env } from '../env.ts';
 import type { Explored } from '../explored.ts';
@@ -60,25 +60,25 @@ function callbackOf({ helper, subprog, map }: CallMeta): CallbackCall {
 }
 
 function findHelper(env: Env, id: number): HelperRow {
-  const needs = helperLacks(env, id);
-  const lacks = needs === undefined ? {} : { needs };
   if (helperIdUnknown(env, id)) {
+    const needs = helperLacks(env, id);
     const name = needs === undefined ? helperName(id) : 'unknown';
     env.fail('EINVAL', `invalid func ${name}#${id}`, {
       kind: 'function_unknown',
       function: helperName(id),
-      ...lacks,
+      ...(needs === undefined ? {} : { needs }),
     });
   }
   const row = helperPrototype(env, id);
   if (row === null) {
+    const needs = helperLacks(env, id);
     const text = env.release.has('helper_refused_by_type')
       ? 'program of this type cannot use helper'
       : 'unknown func';
     return env.fail('EINVAL', `${text} ${helperName(id)}#${id}`, {
       kind: 'function_not_allowed',
       function: helperName(id),
-      ...lacks,
+      ...(needs === undefined ? {} : { needs }),
     });
   }
   if (row.gplOnly && !env.request.gplCompatible) {
@@ -164,7 +164,7 @@ function recordTailCallIndex(env: Env, meta: CallMeta): void {
     });
   const index = env.reg(3);
   const max = BigInt(meta.map?.maxEntries ?? 0);
-  if (index.type === SCALAR && index.v.tnum.mask === 0n && index.v.tnum.value < max) {
+  if (index.type === SCALAR && isConst(index.v) && index.v.tnum.value < max) {
     markPrecise(env, 3);
     recordKey(env, index.v.tnum.value);
   } else {
@@ -359,13 +359,11 @@ function result(env: Env, meta: CallMeta): Reg {
 function refineResult(env: Env, meta: CallMeta): void {
   const { range } = meta.helper.ret;
   if (range === 'errno_or_size') {
-    const max = BigInt.asIntN(64, meta.maxSize);
-    const max32 = Number(BigInt.asIntN(32, meta.maxSize));
     const v = withBounds(unknown(), {
       smin: BigInt(-MAX_ERRNO),
-      smax: max,
+      smax: BigInt(meta.maxSize),
       s32min: -MAX_ERRNO,
-      s32max: max32,
+      s32max: meta.maxSize,
     });
     env.setReg(0, scalarReg(v));
   } else if (range === 'cpu') {
@@ -441,9 +439,8 @@ export function checkHelperCall(env: Env, explored: Explored, insn: Insn): void 
   recordCall(env, meta);
   if (helper.tailCall) recordTailCallIndex(env, meta);
   else if (meta.map?.type.everyKeyExists) recordKey(env, meta.constantKey >= 0n ? meta.constantKey : null);
-  for (let i = 0; i < meta.rawSize; i++) {
-    accessMemory(env, { ptr: meta.rawReg, off: i, size: 1, write: true, value: -1 });
-  }
+  const access = { ptr: meta.rawReg, off: 0, size: 1, write: true, value: -1 };
+  for (; access.off < meta.rawSize; access.off++) accessMemory(env, access);
   release(env, meta);
   checkFormat(env, helper);
   const { packet, dynptr } = runEffects(env, meta);

@@ -4,7 +4,7 @@
  */
 import { CLASS, insnClass, insnMode, MODE } from '../../asm/opcodes.ts';
 import type { MapInfo, SpecialField } from '../../contracts/maps.ts';
-import { constant } from '../domain/index.ts';
+import { constant, constNumber, isConst, sminNumber, umaxNumber } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import { fieldStruct, structIs } from '../kernel-types.ts';
 import { BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG } from '../map-flags.ts';
@@ -90,9 +90,9 @@ export function checkMapValue(
   const map = reg.map!;
   checkRegion(env, n, off, size, map.valueSize, zeroSize);
   for (const field of map.specialFields ?? []) {
-    const min = reg.v.smin + BigInt(off);
-    const max = reg.v.umax + BigInt(off + size);
-    if (min >= BigInt(field.offset + field.size) || BigInt(field.offset) >= max) continue;
+    const min = sminNumber(reg.v) + off;
+    const max = umaxNumber(reg.v) + off + size;
+    if (min >= field.offset + field.size || field.offset >= max) continue;
     const name = FIELD_NAMES[field.kind];
     if (!isKptr(field))
       env.fail('EACCES', `${name} cannot be accessed directly by load/store`, {
@@ -114,7 +114,7 @@ export function checkMapValue(
         offset: off,
         size,
       });
-    if (reg.v.tnum.mask !== 0n)
+    if (!isConst(reg.v))
       env.fail('EACCES', `${name} access cannot have variable offset`, {
         kind: 'special_field',
         register: n,
@@ -276,8 +276,8 @@ export function accessMapValue(
     });
   checkMapFlags(env, map, off, size, write);
   checkMapValue(env, n, off, size, false, true);
-  const known = reg.v.tnum.mask === 0n;
-  const at = off + Number(reg.v.tnum.value);
+  const known = isConst(reg.v);
+  const at = off + constNumber(reg.v);
   const field = known ? map.specialFields?.find((f) => f.offset === at && isKptr(f)) : undefined;
   if (field !== undefined) {
     accessKptr(env, field, value);

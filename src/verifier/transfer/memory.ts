@@ -4,7 +4,7 @@
  */
 import type { RefusalReason } from '../../contracts/refusal.ts';
 import { UAPI_LAYOUTS } from '../../uapi/index.ts';
-import { coerceToSize, coerceToSizeSx, formatVarOff } from '../domain/index.ts';
+import { coerceToSize, coerceToSizeSx, formatVarOff, isZero } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import {
   BASE_MASK,
@@ -99,7 +99,7 @@ export function checkBuffer(env: Env, n: number, reg: Reg, off: number, size: nu
       offset: off,
       size,
     });
-  if (reg.v.tnum.mask !== 0n || reg.v.tnum.value !== 0n) {
+  if (!isZero(reg.v)) {
     env.fail(
       'EACCES',
       `R${n} invalid variable buffer offset: off=${off}, var_off=${formatVarOff(reg.v.tnum)}`,

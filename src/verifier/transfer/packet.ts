@@ -2,9 +2,11 @@
  * Packet pointers: accesses inside the range that a comparison with the end has proven, who may access packets, and what
  * such a comparison proves. Kernel 6.18: check_packet_access, find_good_pkt_pointers, may_access_direct_pkt_data.
  */
+
 import { CLASS, insnClass, insnOp, JMP_OP, SOURCE } from '../../asm/opcodes.ts';
 import type { Insn } from '../../contracts/insn.ts';
 import type { HelperRow } from '../../spec/types.ts';
+import { isZero, umaxNumber } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import { MAX_PACKET_OFF } from '../limits.ts';
 import { invalidated } from '../references.ts';
@@ -38,7 +40,7 @@ export function mayPassPacket(env: Env, helper: HelperRow): boolean {
 /** An access to `[off, off + size)`; the proven range counts from the pointer with its variable part. */
 export function checkPacket(env: Env, n: number, off: number, size: number, zeroSize: boolean): void {
   const reg = env.reg(n);
-  if (reg.v.smin < 0n) failNegativeIndex(env, n);
+  if (reg.v.sminHi < 0) failNegativeIndex(env, n);
   if (reg.raw < 0)
     env.fail('EINVAL', `R${n} offset is outside of the packet`, {
       kind: 'packet_bounds',
@@ -73,8 +75,8 @@ export function clearPacketPointers(env: Env): void {
 /** `pointer` is not behind the end (or, with `open`, before it): all copies of it gain that range. */
 function proveRange(state: VState, pointer: Reg, open: boolean): void {
   if (pointer.off < 0 || (pointer.off === 0 && open)) return;
-  const umax = pointer.v.umax;
-  if (umax > BigInt(MAX_PACKET_OFF) || umax + BigInt(pointer.off) > BigInt(MAX_PACKET_OFF)) return;
+  const umax = umaxNumber(pointer.v);
+  if (umax > MAX_PACKET_OFF || umax + pointer.off > MAX_PACKET_OFF) return;
   const range = open ? pointer.off + 1 : pointer.off;
   const { type, id } = pointer;
   state.mapRegs((reg) =>
@@ -89,13 +91,7 @@ function markBehindEnd(state: VState, n: number, beyond: boolean): void {
 }
 
 function isPacketStart(reg: Reg): boolean {
-  return (
-    reg.type === PTR_TO_PACKET &&
-    reg.id === 0 &&
-    reg.off === 0 &&
-    reg.v.tnum.mask === 0n &&
-    reg.v.tnum.value === 0n
-  );
+  return reg.type === PTR_TO_PACKET && reg.id === 0 && reg.off === 0 && isZero(reg.v);
 }
 
 /** Whether `pointer` is compared with the end of what it points into. */

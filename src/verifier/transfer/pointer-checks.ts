@@ -3,7 +3,15 @@
  * Kernel 6.18: check_ptr_alignment, __check_ptr_off_reg, check_mem_region_access.
  */
 import type { RegionKind } from '../../contracts/refusal.ts';
-import { constant, formatVarOff, tnumAdd, tnumIsAligned } from '../domain/index.ts';
+import {
+  constantFromNumber,
+  formatVarOff,
+  isZero,
+  sminNumber,
+  tnumAdd,
+  tnumIsAligned,
+  umaxNumber,
+} from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import { MAX_VAR_OFF } from '../limits.ts';
 import {
@@ -46,7 +54,7 @@ export function checkAlignment(env: Env, reg: Reg, off: number, size: number, st
   const packet = isPacketPointer(reg.type);
   const fixed = reg.off + off + (packet ? IP_ALIGN : 0);
   const { tnum } = reg.v;
-  const sum = tnum.mask === 0n && tnum.value === 0n ? null : tnumAdd(tnum, constant(BigInt(fixed)).tnum);
+  const sum = isZero(reg.v) ? null : tnumAdd(tnum, constantFromNumber(fixed).tnum);
   if (sum === null ? fixed % size === 0 : tnumIsAligned(sum, BigInt(size))) return;
   const varOff = formatVarOff(tnum);
   if (packet) {
@@ -82,7 +90,7 @@ export function checkUnmodified(env: Env, reg: Reg, n: number, fixedOk: boolean)
       offset: reg.off,
     });
   }
-  if (reg.v.tnum.mask !== 0n || reg.v.tnum.value !== 0n) {
+  if (!isZero(reg.v)) {
     env.fail(
       'EACCES',
       `variable ${typeName(reg.type)} access var_off=${formatVarOff(reg.v.tnum)} disallowed`,
@@ -145,9 +153,9 @@ export function checkRegion(
 ): void {
   const reg = env.reg(n);
   const { v } = reg;
-  const sum = v.smin + BigInt(off);
-  if (v.smin < 0n && (sum < 0n || sum > 0x7fff_ffffn)) failNegativeIndex(env, n);
-  if (!inRegion(env, n, Number(BigInt.asIntN(32, sum)), size, regionSize, zeroSize)) {
+  const sum = sminNumber(v) + off;
+  if (v.sminHi < 0 && (sum < 0 || sum > 0x7fff_ffff)) failNegativeIndex(env, n);
+  if (!inRegion(env, n, (v.sminLo + off) | 0, size, regionSize, zeroSize)) {
     env.fail('EACCES', `R${n} min value is outside of the allowed memory range`, {
       kind: 'region_bounds',
       register: n,
@@ -159,7 +167,8 @@ export function checkRegion(
       detail: 'below',
     });
   }
-  if (v.umax >= BigInt(MAX_VAR_OFF)) {
+  const umax = umaxNumber(v);
+  if (umax >= MAX_VAR_OFF) {
     env.fail('EACCES', `R${n} unbounded memory access, make sure to bounds check any such access`, {
       kind: 'unbounded_offset',
       register: n,
@@ -170,7 +179,7 @@ export function checkRegion(
       ...mapName(reg),
     });
   }
-  if (!inRegion(env, n, Number(v.umax) + off, size, regionSize, zeroSize)) {
+  if (!inRegion(env, n, umax + off, size, regionSize, zeroSize)) {
     env.fail('EACCES', `R${n} max value is outside of the allowed memory range`, {
       kind: 'region_bounds',
       register: n,
@@ -179,7 +188,7 @@ export function checkRegion(
       size,
       limit: regionSize,
       ...mapName(reg),
-      actual: Number(v.umax) + off + size,
+      actual: umax + off + size,
     });
   }
 }

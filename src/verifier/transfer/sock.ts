@@ -45,7 +45,7 @@ export function accessSock(
       given: typeName(reg.type),
       write: true,
     });
-  if (reg.v.smin < 0n) failNegativeIndex(env, n);
+  if (reg.v.sminHi < 0) failNegativeIndex(env, n);
   const layout = FACADES[reg.type]!;
   const access = ctxAccess(layout, { offset: off, size, write: false });
   const fullOnly = reg.type === PTR_TO_SOCK_COMMON && FULL_SOCKET_ONLY.includes(access?.field?.name ?? '');

@@ -5,7 +5,16 @@
  */
 import { CLASS, insnClass, insnMode, MODE } from '../../asm/opcodes.ts';
 import { markPrecise } from '../backtrack.ts';
-import { constantFromNumber, formatVarOff, isConst, isUnknown } from '../domain/index.ts';
+import {
+  constantFromNumber,
+  constNumber,
+  formatVarOff,
+  isConst,
+  isUnknown,
+  smaxNumber,
+  sminNumber,
+  umaxNumber,
+} from '../domain/index.ts';
 import { destroyDynptrAt } from '../dynptr.ts';
 import { type Env, NOSPEC_RESULT } from '../env.ts';
 import { MAX_VAR_OFF } from '../limits.ts';
@@ -46,7 +55,7 @@ export function linkBeforeCopy(env: Env, n: number): Reg {
     id = 0;
     off = 0;
   }
-  if (id === 0 && reg.v.tnum.mask !== 0n) id = env.nextId();
+  if (id === 0 && !isConst(reg.v)) id = env.nextId();
   if (id !== reg.id || off !== reg.off) {
     reg = scalarReg(reg.v, id, off);
     env.setReg(n, reg);
@@ -54,25 +63,23 @@ export function linkBeforeCopy(env: Env, n: number): Reg {
   return reg;
 }
 
-const FITS = [0n, 1n << 8n, 1n << 16n, 0n, 1n << 32n, 0n, 0n, 0n, 1n << 64n] as const;
-
 /** Whether every value of the scalar fits in `size` bytes. */
 export function fitsBytes(reg: Reg, size: number): boolean {
-  return size >= 8 || reg.v.umax < FITS[size]!;
+  return size >= 8 || umaxNumber(reg.v) < 2 ** (8 * size);
 }
 
 /** Refuses accesses outside of the frame, and allocates the stack that one inside needs. */
 export function checkStackBounds(env: Env, n: number, off: number, size: number, write: boolean): void {
   const reg = env.reg(n);
-  const known = reg.v.tnum.mask === 0n;
+  const known = isConst(reg.v);
   const extra = write ? ' write to' : ' read from';
   let min: number;
   let max: number;
   if (known) {
-    min = Number(BigInt.asIntN(64, reg.v.tnum.value)) + off;
+    min = constNumber(reg.v) + off;
     max = min + size;
   } else {
-    if (reg.v.smax >= BigInt(MAX_VAR_OFF) || reg.v.smin <= BigInt(-MAX_VAR_OFF)) {
+    if (smaxNumber(reg.v) >= MAX_VAR_OFF || sminNumber(reg.v) <= -MAX_VAR_OFF) {
       env.fail('EACCES', `invalid unbounded variable-offset${extra} stack R${n}`, {
         kind: 'stack_unbounded',
         register: n,
@@ -81,8 +88,8 @@ export function checkStackBounds(env: Env, n: number, off: number, size: number,
         size,
       });
     }
-    min = Number(reg.v.smin) + off;
-    max = Number(reg.v.smax) + off + size;
+    min = sminNumber(reg.v) + off;
+    max = smaxNumber(reg.v) + off + size;
   }
   const allocated = env.frameOf(reg).stack.length * 8;
   const lowest = write || env.allowUninitStack ? -STACK_LIMIT : -allocated;
@@ -217,7 +224,8 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
       type = STACK_ZERO;
     }
     for (let i = 0; i < size; i++) types = withSlotType(types, (byte - i) & 7, type);
-    env.cur.setSlot(frameno, spi, new Slot(types, NOT_INIT_REG));
+    if (types !== slot.types || slot.reg !== NOT_INIT_REG)
+      env.cur.setSlot(frameno, spi, new Slot(types, NOT_INIT_REG));
     return;
   }
   env.pushHistory(stackAccessFlags(frameno, spi));
@@ -225,8 +233,8 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
 
 /** Store somewhere in a range of the stack: whatever lies there may or may not be overwritten. */
 function writeVariable(env: Env, ptr: Reg, off: number, size: number, value: number): void {
-  const min = Number(ptr.v.smin) + off;
-  const max = Number(ptr.v.smax) + off + size;
+  const min = sminNumber(ptr.v) + off;
+  const max = smaxNumber(ptr.v) + off + size;
   const { frameno } = ptr;
   const reg = value >= 0 ? env.reg(value) : null;
   const zero =
@@ -351,8 +359,8 @@ function readFixed(env: Env, frameno: number, off: number, size: number, dst: nu
 /** Load through register `n`; `off` includes its fixed offset, bounds are checked. */
 export function readStack(env: Env, n: number, off: number, size: number, dst: number): void {
   const reg = env.reg(n);
-  if (reg.v.tnum.mask === 0n) {
-    readFixed(env, reg.frameno, off + Number(BigInt.asIntN(64, reg.v.tnum.value)), size, dst);
+  if (isConst(reg.v)) {
+    readFixed(env, reg.frameno, off + constNumber(reg.v), size, dst);
     return;
   }
   if (dst < 0) {
@@ -363,16 +371,16 @@ export function readStack(env: Env, n: number, off: number, size: number, dst: n
     );
   }
   checkStackRange(env, n, off, size, { zeroSize: false, write: false });
-  const min = Number(reg.v.smin) + off;
-  const max = Number(reg.v.smax) + off + size;
+  const min = sminNumber(reg.v) + off;
+  const max = smaxNumber(reg.v) + off + size;
   env.setReg(dst, readBytes(env, reg.frameno, min, max));
 }
 
 /** Store through register `n`; `off` includes its fixed offset, bounds are checked. */
 export function writeStack(env: Env, n: number, off: number, size: number, value: number): void {
   const reg = env.reg(n);
-  if (reg.v.tnum.mask === 0n) {
-    writeFixed(env, reg.frameno, off + Number(BigInt.asIntN(64, reg.v.tnum.value)), size, value);
+  if (isConst(reg.v)) {
+    writeFixed(env, reg.frameno, off + constNumber(reg.v), size, value);
   } else {
     writeVariable(env, reg, off, size, value);
   }
@@ -392,12 +400,12 @@ export function checkStackRange(env: Env, n: number, off: number, size: number, 
     env.fail('EACCES', 'invalid zero-sized read', { kind: 'stack_zero_size', register: n, argument: n });
   checkStackBounds(env, n, off, size, access.write);
   const { frameno } = reg;
-  const known = reg.v.tnum.mask === 0n;
+  const known = isConst(reg.v);
   let { onRaw } = access;
   let min: number;
   let max: number;
   if (known) {
-    min = Number(BigInt.asIntN(64, reg.v.tnum.value)) + off;
+    min = constNumber(reg.v) + off;
     max = min;
   } else {
     if (!env.bypassSpecV1) {
@@ -408,8 +416,8 @@ export function checkStackRange(env: Env, n: number, off: number, size: number, 
       );
     }
     onRaw = undefined;
-    min = Number(reg.v.smin) + off;
-    max = Number(reg.v.smax) + off;
+    min = sminNumber(reg.v) + off;
+    max = smaxNumber(reg.v) + off;
   }
   if (onRaw !== undefined) {
     const { stack } = env.cur.frames[frameno]!;
