@@ -2,6 +2,10 @@
  * The phases of a verification in the kernel's order (bpf_check of Linux 6.18), and its result. Nothing a program contains
  * makes this throw: every refusal is a `Rejection`, also one by a bug of ours (EFAULT, with the bug's text in the log).
  */
+
+import { CLASS, JMP_OP } from '../asm/opcodes.ts';
+import type { Insn } from '../contracts/insn.ts';
+import type { RefusalReason } from '../contracts/refusal.ts';
 import type {
   Rejection,
   SubprogInfo,
@@ -10,10 +14,6 @@ import type {
   VerifyResult,
   VerifyStats,
 } from '../contracts/verify.ts';
-
-import { CLASS, JMP_OP } from '../asm/opcodes.ts';
-import type { Insn } from '../contracts/insn.ts';
-import type { RefusalReason } from '../contracts/refusal.ts';
 import { InternalError } from '../util/errors.ts';
 import { checkFuncInfo, checkFuncInfoEarly, checkLineInfo, prepareArgs } from './btf-check.ts';
 import { checkCfg, computePostorder, computeScc } from './cfg.ts';
@@ -231,7 +231,8 @@ function accept(env: Env, started: number): VerifiedProgram {
 function withArgument(reason: RefusalReason, insn: Insn | undefined): RefusalReason {
   const { register, argument } = reason;
   const call = insn !== undefined && insn.code === (CLASS.JMP | JMP_OP.CALL);
-  if (!call || argument !== undefined || register === undefined || register < 1 || register > 5) return reason;
+  if (!call || argument !== undefined || register === undefined || register < 1 || register > 5)
+    return reason;
   return { ...reason, argument: register };
 }
 
