@@ -68,42 +68,61 @@ export abstract class CallSema extends ExpressionSema {
     return this.ordinaryCall(node, this.rvalue(this.expr(node.callee)));
   }
 
+  /** Reported once a name: from then on it is declared, as `int name()` or as the library has it. */
   private undeclaredFunction(name: string, node: CallNode): Expr {
-    for (const arg of node.args) this.expr(arg);
     const loc = node.callee.loc;
-    if (Object.hasOwn(LIBRARY, name)) {
-      const row = LIBRARY[name]!;
-      const type = this.spell({
-        kind: 'function',
-        result: row.result,
-        parameters: row.parameters.map((parameter) => ({ name: null, type: parameter, declTags: [] })),
-        variadic: false,
-        prototyped: true,
-      });
+    if (name.startsWith('__builtin_')) {
+      for (const arg of node.args) this.expr(arg);
+      return this.undeclared(name, loc);
+    }
+    const row = Object.hasOwn(LIBRARY, name) ? LIBRARY[name]! : null;
+    const type: FunctionType = {
+      kind: 'function',
+      result: row?.result ?? INT,
+      parameters: (row?.parameters ?? []).map((parameter) => ({ name: null, type: parameter, declTags: [] })),
+      variadic: false,
+      prototyped: row !== null,
+    };
+    if (row !== null)
       this.error(
         'implicit-function-declaration',
-        `call to undeclared library function '${name}' with type '${type}'; ISO C99 and later do not support implicit function declarations`,
+        `call to undeclared library function '${name}' with type '${this.spell(type)}'; ISO C99 and later do not support implicit function declarations`,
         loc,
         [{ message: `use '__builtin_${name}', or declare the function`, location: loc }],
       );
-      return this.errorExpr(loc);
+    else {
+      const near = this.suggestName(name, (symbol) => symbol.kind === 'function');
+      const symbol = near === null ? undefined : this.lookup(near);
+      this.error(
+        'implicit-function-declaration',
+        `call to undeclared function '${name}'; ISO C99 and later do not support implicit function declarations`,
+        loc,
+        symbol === undefined || near === null
+          ? []
+          : [
+              { message: `did you mean '${near}'?`, location: loc },
+              { message: `'${near}' declared here`, location: this.locationOf(symbol) },
+            ],
+        near === null ? [] : [{ range: { begin: loc, end: loc }, text: near }],
+      );
     }
-    if (name.startsWith('__builtin_')) return this.undeclared(name, loc);
-    const near = this.suggestName(name, (symbol) => symbol.kind === 'function');
-    const symbol = near === null ? undefined : this.lookup(near);
-    this.error(
-      'implicit-function-declaration',
-      `call to undeclared function '${name}'; ISO C99 and later do not support implicit function declarations`,
+    const decl: FunctionDecl = {
+      kind: 'function',
+      name,
+      id: this.nextId++,
+      type,
+      parameters: [],
+      body: null,
+      static: false,
+      inline: false,
+      attributes: {},
       loc,
-      symbol === undefined || near === null
-        ? []
-        : [
-            { message: `did you mean '${near}'?`, location: loc },
-            { message: `'${near}' declared here`, location: this.locationOf(symbol) },
-          ],
-      near === null ? [] : [{ range: { begin: loc, end: loc }, text: near }],
-    );
-    return this.errorExpr(loc);
+      end: null,
+      referenced: true,
+    };
+    this.functions.push(decl);
+    this.scopes[0]!.names!.set(name, decl);
+    return this.call(node);
   }
 
   private ordinaryCall(node: CallNode, callee: Expr): Expr {
@@ -400,21 +419,12 @@ export abstract class CallSema extends ExpressionSema {
       const level = this.immediate(node.args[0], 0, name);
       return this.builtin(row.name!, row.result, [], node.loc, [level]);
     },
-    'preserve-access-index': (row, node, name) => {
+    'preserve-access-index': (row, node) => {
       if (!this.count(node, 1, 1)) return this.errorExpr(node.loc);
       this.preserving++;
       const arg = this.value(node.args[0]!);
       this.preserving--;
-      if (arg.kind === 'error') return arg;
-      if (core(arg.type).kind !== 'pointer') {
-        this.error(
-          'arguments',
-          `${name} argument must a pointer type instead of ${this.quote(arg.type)}`,
-          node.loc,
-        );
-        return this.errorExpr(node.loc);
-      }
-      return this.builtin(row.name!, arg.type, [arg], node.loc);
+      return arg.kind === 'error' ? arg : this.builtin(row.name!, arg.type, [arg], node.loc);
     },
     'preserve-field-info': (row, node, name) => {
       if (!this.count(node, 2, 2)) return this.errorExpr(node.loc);
@@ -600,7 +610,9 @@ export abstract class CallSema extends ExpressionSema {
 function questionType(arg: Expr): CType {
   let at = arg;
   while (at.kind === 'cast' && at.how === 'load') at = at.operand;
-  return unqualified(at.type);
+  let { type } = at;
+  while (type.kind === 'qualified' || type.kind === 'tagged') type = type.base;
+  return type;
 }
 
 function directCallee(callee: Expr): FunctionDecl | null {

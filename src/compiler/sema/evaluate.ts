@@ -43,7 +43,10 @@ export function evaluate(expr: Expr): Constant | null {
     case 'unary': {
       const operand = evaluate(expr.operand);
       if (operand === null) return null;
-      if (expr.op === '!') return operand.base === null ? truth(operand.offset === 0n) : FALSE;
+      if (expr.op === '!') {
+        const value = isTrue(operand);
+        return value === null ? null : truth(!value);
+      }
       if (operand.base !== null) return null;
       const value = expr.op === '-' ? -operand.offset : ~operand.offset;
       return int(wrap(value, integerOf(expr.type)));
@@ -66,7 +69,8 @@ export function evaluate(expr: Expr): Constant | null {
         // The address of an object is never null.
         const oneIsNull =
           (left.base === null && left.offset === 0n) || (right.base === null && right.offset === 0n);
-        if (!oneIsNull || (expr.op !== '==' && expr.op !== '!=')) return null;
+        if (!oneIsNull || isWeak(left) || isWeak(right) || (expr.op !== '==' && expr.op !== '!='))
+          return null;
         return truth(expr.op === '!=');
       }
       return truth(compare(expr.op, left.offset, right.offset));
@@ -75,14 +79,17 @@ export function evaluate(expr: Expr): Constant | null {
       const left = evaluate(expr.left);
       if (left === null) return null;
       const decided = isTrue(left);
+      if (decided === null) return null;
       if (decided === (expr.op === '||')) return truth(decided);
       const right = evaluate(expr.right);
-      return right === null ? null : truth(isTrue(right));
+      const second = right === null ? null : isTrue(right);
+      return second === null ? null : truth(second);
     }
     case 'conditional': {
       const cond = evaluate(expr.cond);
-      if (cond === null) return null;
-      if (isTrue(cond)) return expr.then === null ? cond : evaluate(expr.then);
+      const decided = cond === null ? null : isTrue(cond);
+      if (cond === null || decided === null) return null;
+      if (decided) return expr.then === null ? cond : evaluate(expr.then);
       return evaluate(expr.otherwise);
     }
     case 'cast':
@@ -111,8 +118,14 @@ export function evaluate(expr: Expr): Constant | null {
   }
 }
 
-export function isTrue(value: Constant): boolean {
+/** Null where only the linker knows: a weak symbol may have no address. */
+export function isTrue(value: Constant): boolean | null {
+  if (isWeak(value)) return null;
   return value.base !== null || value.offset !== 0n;
+}
+
+function isWeak({ base }: Constant): boolean {
+  return base !== null && base.kind !== 'string' && base.attributes.weak === true;
 }
 
 function shifted(value: Constant, by: bigint): Constant {
@@ -186,7 +199,7 @@ function evaluateCast(expr: CastExpr): Constant | null {
       if (value === null) return null;
       switch (expr.how) {
         case 'to-bool':
-          return truth(isTrue(value));
+          return isWeak(value) ? null : truth(isTrue(value)!);
         case 'integer':
           if (value.base !== null) return sizeOf(expr.type) === 8 ? value : null;
           return int(wrap(value.offset, integerOf(expr.type)));

@@ -1,5 +1,6 @@
 /** Primary and postfix expressions, casts, sizeof, generic selection (C11 6.5.1 to 6.5.4). */
 import {
+  addressSpace,
   type CType,
   core,
   type Expr,
@@ -380,13 +381,14 @@ export abstract class ExpressionSema extends OperatorSema {
     let result = object;
     for (const field of path) {
       const quals = qualifiers(result.type);
+      const space = addressSpace(field.type) === 0 ? addressSpace(result.type) : 0;
       const preserve = this.preserving > 0 || field.record.attributes.preserveAccessIndex === true;
       result = {
         kind: 'member',
         record: result,
         field,
         preserve,
-        type: quals === 0 ? field.type : qualify(field.type, quals & 3),
+        type: qualify(field.type, quals & 3, space),
         lvalue: result.lvalue,
         loc,
       };
