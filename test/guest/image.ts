@@ -121,6 +121,15 @@ echo '{"event":"end"}' > ${CHANNEL}
 poweroff -f
 `;
 
+/** Newer packages have their modules compressed, which the guest's insmod does not read. */
+function moduleEntry(file: string): Entry[] {
+  const path = `/lib/modules/${basename(file)}`;
+  if (existsSync(file)) return [{ path, kind: 'file', from: { file } }];
+  if (!existsSync(`${file}.xz`)) return [];
+  const from = execFileSync('xz', ['-dc', `${file}.xz`], { maxBuffer: 1 << 26 });
+  return [{ path, kind: 'file', from }];
+}
+
 function baseEntries(packages: Packages): Entry[] {
   const node = process.execPath;
   const koffi = ['koffi', '@koromix/koffi-linux-x64'].map(packageFiles);
@@ -146,9 +155,7 @@ function baseEntries(packages: Packages): Entry[] {
       (name): Entry => ({ path: `/bin/${name}`, kind: 'link', target: 'busybox' }),
     ),
     ...[...shared].map((file): Entry => ({ path: file, kind: 'file', from: { file }, executable: true })),
-    ...MODULES.map((name) => join(packages.modules, name))
-      .filter(existsSync)
-      .map((file): Entry => ({ path: `/lib/modules/${basename(file)}`, kind: 'file', from: { file } })),
+    ...MODULES.map((name) => join(packages.modules, name)).flatMap(moduleEntry),
     ...koffi.flatMap((files) => files ?? []),
   ];
 }

@@ -19,6 +19,8 @@ export interface BootOptions {
   readonly words?: string;
   /** Leaves the mitigations of the processor's weaknesses on; default off, which is faster. */
   readonly mitigations?: boolean;
+  /** qemu's name of the processor; default max. */
+  readonly cpu?: string;
   /** Processors; default 2. */
   readonly cpus?: number;
   readonly onMessage?: (message: GuestMessage) => void;
@@ -91,7 +93,7 @@ export async function boot(options: BootOptions): Promise<Outcome> {
       '-accel',
       'tcg,thread=multi',
       '-cpu',
-      'max',
+      options.cpu ?? 'max',
       '-smp',
       String(options.cpus ?? 2),
       '-m',

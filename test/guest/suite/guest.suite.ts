@@ -4,6 +4,7 @@ import './kprobe.test.ts';
 import './tracefs-probes.test.ts';
 import './trampoline.test.ts';
 import './events.test.ts';
+import './netkit.test.ts';
 import './objects.test.ts';
 import './cli.test.ts';
 import './versions.test.ts';
