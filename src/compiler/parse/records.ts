@@ -24,7 +24,6 @@ export abstract class RecordParser extends DeclarationParser {
     if (this.tok.kind === 'identifier' && !isReserved(this.tok.text)) {
       tag = this.advance();
       this.scopes.declareTag(tag.text, union ? 'union' : 'struct');
-      this.attributes(attributes);
     }
     let members: MemberDeclaration[] | null = null;
     const { pack } = this;

@@ -335,7 +335,7 @@ export abstract class DeclarationSema extends InitializerSema {
       ]);
       return;
     }
-    if (this.refusedType(type, name, declarator.loc)) return;
+    if (this.refusedType(type, name, declarator.loc, storage === 'extern')) return;
     if (before !== undefined) {
       variable = before;
       if (!this.mergeVariable(variable, type, wanted, init, specifiers, declarator)) return;
@@ -352,9 +352,9 @@ export abstract class DeclarationSema extends InitializerSema {
     }
   }
 
-  private refusedType(type: CType, name: string, loc: Location): boolean {
+  private refusedType(type: CType, name: string, loc: Location, external: boolean): boolean {
     const at = core(type);
-    if (at.kind === 'void') {
+    if (at.kind === 'void' && !external) {
       this.error('incomplete', `variable has incomplete type ${this.quote(type)}`, loc);
       return true;
     }
@@ -453,7 +453,7 @@ export abstract class DeclarationSema extends InitializerSema {
         [{ message: 'previous definition is here', location: this.locationOf(before) }],
       );
     }
-    if (this.refusedType(type, name, declarator.loc)) {
+    if (this.refusedType(type, name, declarator.loc, storage === 'extern')) {
       this.declareBroken(name, specifiers, declarator);
       return null;
     }

@@ -29,19 +29,22 @@ const FALSE = int(0n);
 const truth = (value: boolean): Constant => (value ? TRUE : FALSE);
 
 /** The value of an integer constant expression, or null. */
-export function evaluateInteger(expr: Expr): bigint | null {
+export function evaluateInteger(expr: Expr, demanded = false): bigint | null {
   if (expr.kind === 'int') return expr.value;
-  const value = evaluate(expr);
+  const value = evaluate(expr, demanded);
   return value === null || value.base !== null ? null : value.offset;
 }
 
-/** The value of an expression where it is a constant of the compiler or the linker; null else. */
-export function evaluate(expr: Expr): Constant | null {
+/**
+ * The value of an expression where it is a constant of the compiler or the linker; null else. `demanded`: the language
+ * wants a constant here, so what is undecided (`__builtin_constant_p`) is decided now.
+ */
+export function evaluate(expr: Expr, demanded = false): Constant | null {
   switch (expr.kind) {
     case 'int':
       return int(expr.value);
     case 'unary': {
-      const operand = evaluate(expr.operand);
+      const operand = evaluate(expr.operand, demanded);
       if (operand === null) return null;
       if (expr.op === '!') {
         const value = isTrue(operand);
@@ -52,18 +55,18 @@ export function evaluate(expr: Expr): Constant | null {
       return int(wrap(value, integerOf(expr.type)));
     }
     case 'binary': {
-      const left = evaluate(expr.left);
+      const left = evaluate(expr.left, demanded);
       if (left === null) return null;
-      const right = evaluate(expr.right);
+      const right = evaluate(expr.right, demanded);
       if (right === null) return null;
       if (left.base !== null || right.base !== null) return addressArithmetic(expr.op, left, right);
       const value = arithmetic(expr.op, left.offset, right.offset, integerOf(expr.type));
       return value === null ? null : int(value);
     }
     case 'compare': {
-      const left = evaluate(expr.left);
+      const left = evaluate(expr.left, demanded);
       if (left === null) return null;
-      const right = evaluate(expr.right);
+      const right = evaluate(expr.right, demanded);
       if (right === null) return null;
       if (left.base !== right.base) {
         // The address of an object is never null.
@@ -76,41 +79,41 @@ export function evaluate(expr: Expr): Constant | null {
       return truth(compare(expr.op, left.offset, right.offset));
     }
     case 'logical': {
-      const left = evaluate(expr.left);
+      const left = evaluate(expr.left, demanded);
       if (left === null) return null;
       const decided = isTrue(left);
       if (decided === null) return null;
       if (decided === (expr.op === '||')) return truth(decided);
-      const right = evaluate(expr.right);
+      const right = evaluate(expr.right, demanded);
       const second = right === null ? null : isTrue(right);
       return second === null ? null : truth(second);
     }
     case 'conditional': {
-      const cond = evaluate(expr.cond);
+      const cond = evaluate(expr.cond, demanded);
       const decided = cond === null ? null : isTrue(cond);
       if (cond === null || decided === null) return null;
-      if (decided) return expr.then === null ? cond : evaluate(expr.then);
-      return evaluate(expr.otherwise);
+      if (decided) return expr.then === null ? cond : evaluate(expr.then, demanded);
+      return evaluate(expr.otherwise, demanded);
     }
     case 'cast':
-      return evaluateCast(expr);
+      return evaluateCast(expr, demanded);
     case 'address':
-      return evaluateAddress(expr.operand);
+      return evaluateAddress(expr.operand, demanded);
     case 'pointer-add': {
-      const pointer = evaluate(expr.pointer);
-      const index = pointer === null ? null : evaluateInteger(expr.index);
+      const pointer = evaluate(expr.pointer, demanded);
+      const index = pointer === null ? null : evaluateInteger(expr.index, demanded);
       if (pointer === null || index === null) return null;
       const step = index * BigInt(expr.scale);
       return shifted(pointer, expr.op === '+' ? step : -step);
     }
     case 'pointer-diff': {
-      const left = evaluate(expr.left);
-      const right = left === null ? null : evaluate(expr.right);
+      const left = evaluate(expr.left, demanded);
+      const right = left === null ? null : evaluate(expr.right, demanded);
       if (left === null || right === null || left.base !== right.base || expr.scale === 0) return null;
       return int((left.offset - right.offset) / BigInt(expr.scale));
     }
     case 'builtin':
-      return evaluateBuiltin(expr);
+      return evaluateBuiltin(expr, demanded);
     case 'statement-expr':
       return null;
     default:
@@ -185,17 +188,17 @@ function compare(op: string, left: bigint, right: bigint): boolean {
   }
 }
 
-function evaluateCast(expr: CastExpr): Constant | null {
+function evaluateCast(expr: CastExpr, demanded = false): Constant | null {
   const { operand } = expr;
   switch (expr.how) {
     case 'decay':
-      return evaluateAddress(operand);
+      return evaluateAddress(operand, demanded);
     case 'load':
       return constantVariable(operand);
     case 'void':
       return null;
     default: {
-      const value = evaluate(operand);
+      const value = evaluate(operand, demanded);
       if (value === null) return null;
       switch (expr.how) {
         case 'to-bool':
@@ -224,7 +227,7 @@ function constantVariable(expr: Expr): Constant | null {
 }
 
 /** The address of an lvalue. */
-export function evaluateAddress(expr: Expr): Constant | null {
+export function evaluateAddress(expr: Expr, demanded = false): Constant | null {
   switch (expr.kind) {
     case 'decl-ref': {
       const { decl } = expr;
@@ -237,36 +240,37 @@ export function evaluateAddress(expr: Expr): Constant | null {
     case 'compound-literal':
       return expr.decl.storage === 'local' ? null : { base: expr.decl, offset: 0n };
     case 'member': {
-      const record = evaluateAddress(expr.record);
+      const record = evaluateAddress(expr.record, demanded);
       return record === null || expr.field.bitWidth !== null
         ? null
         : shifted(record, BigInt(expr.field.offset / 8));
     }
     case 'subscript': {
-      const base = evaluate(expr.base);
-      const index = base === null ? null : evaluateInteger(expr.index);
+      const base = evaluate(expr.base, demanded);
+      const index = base === null ? null : evaluateInteger(expr.index, demanded);
       return base === null || index === null ? null : shifted(base, index * BigInt(expr.scale));
     }
     case 'deref':
-      return evaluate(expr.pointer);
+      return evaluate(expr.pointer, demanded);
     case 'cast':
-      return expr.how === 'same' ? evaluateAddress(expr.operand) : null;
+      return expr.how === 'same' ? evaluateAddress(expr.operand, demanded) : null;
     default:
       return null;
   }
 }
 
-function evaluateBuiltin(expr: BuiltinExpr): Constant | null {
+function evaluateBuiltin(expr: BuiltinExpr, demanded = false): Constant | null {
   const bits = (from: Expr) => BigInt(sizeOf(from.type) * 8);
   const first = expr.args[0];
   switch (expr.name) {
     case 'expect':
-      return first === undefined ? null : evaluate(first);
+      return first === undefined ? null : evaluate(first, demanded);
     case 'constant_p': {
       // Undecided until the passes ran, unless it is a constant already.
       if (first === undefined) return null;
-      const value = evaluate(first);
-      return value !== null && (value.base === null || value.base.kind === 'string') ? TRUE : null;
+      const value = evaluate(first, demanded);
+      if (value !== null && (value.base === null || value.base.kind === 'string')) return TRUE;
+      return demanded ? FALSE : null;
     }
     case 'preserve_access_index':
       return null;
@@ -282,11 +286,11 @@ function evaluateBuiltin(expr: BuiltinExpr): Constant | null {
     case 'bitreverse':
     case 'clrsb': {
       if (first === undefined || !isInteger(first.type)) return null;
-      const value = evaluateInteger(first);
+      const value = evaluateInteger(first, demanded);
       return value === null ? null : bitBuiltin(expr.name, value, bits(first));
     }
     case 'strlen': {
-      const value = first === undefined ? null : evaluate(first);
+      const value = first === undefined ? null : evaluate(first, demanded);
       if (value?.base?.kind !== 'string') return null;
       const end = value.base.bytes.indexOf(0, Number(value.offset));
       return value.offset < 0n || end < 0 ? null : int(BigInt(end) - value.offset);

@@ -258,7 +258,7 @@ export abstract class TypeSema extends AttributeSema {
         this.error('array-size', `size of array has non-integer type ${this.quote(expr.type)}`, size.loc);
         length = 1;
       } else {
-        const value = evaluateInteger(expr);
+        const value = evaluateInteger(expr, true);
         if (value === null) variable = true;
         else if (value < 0n) {
           this.error(
@@ -579,7 +579,7 @@ export abstract class TypeSema extends AttributeSema {
       this.error('constant', `expression is not an ${what}`, node.loc);
       return null;
     }
-    const value = evaluateInteger(expr);
+    const value = evaluateInteger(expr, true);
     if (value === null) this.error('constant', `expression is not an ${what}`, this.beginOf(node));
     return value;
   }
@@ -589,7 +589,7 @@ export abstract class TypeSema extends AttributeSema {
   protected staticAssert(node: StaticAssert): void {
     const expr = this.rvalue(this.expr(node.cond));
     if (expr.kind === 'error') return;
-    const value = evaluateInteger(expr);
+    const value = evaluateInteger(expr, true);
     if (value === null) {
       this.error(
         'static-assert',
