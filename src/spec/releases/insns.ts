@@ -30,6 +30,7 @@ const isAlu = (insn: Form, op: number): boolean =>
   (insn.code & 0xf0) === op && ((insn.code & 7) === ALU32 || (insn.code & 7) === ALU64);
 const isAtomic = (insn: Form): boolean => insn.code === 0xc3 || insn.code === 0xdb;
 const BPF_ADD = 0;
+const isNarrowAtomic = (insn: Form): boolean => insn.code === 0xcb || insn.code === 0xd3;
 const isOrderedAccess = (insn: Form): boolean => insn.imm === 0x100 || insn.imm === 0x110;
 const isImm64 = (src: number) => (insn: Form) => insn.code === 0x18 && insn.src === src;
 const UNKNOWN_IMM64 = says('unrecognized bpf_ld_imm64 insn');
@@ -59,7 +60,7 @@ export const INSN_RELEASES: readonly InsnSince[] = [
   {
     what: 'atomic operations other than add without fetch',
     since: '5.12',
-    match: (insn) => isAtomic(insn) && insn.imm !== BPF_ADD && !isOrderedAccess(insn),
+    match: (insn) => (isAtomic(insn) || isNarrowAtomic(insn)) && insn.imm !== BPF_ADD,
     message: says('BPF_STX uses reserved fields'),
     early: true,
   },
@@ -97,8 +98,9 @@ export const INSN_RELEASES: readonly InsnSince[] = [
     early: true,
   },
   {
+    // 6.6, and carried back.
     what: 'jumps with a 32-bit distance (gotol)',
-    since: '6.6',
+    since: '6.1',
     match: (insn) => insn.code === 0x06,
     message: unknownOpcode,
     early: true,
@@ -119,8 +121,15 @@ export const INSN_RELEASES: readonly InsnSince[] = [
   {
     what: 'load-acquire and store-release',
     since: '6.15',
-    match: (insn) => (isAtomic(insn) || insn.code === 0xcb || insn.code === 0xd3) && isOrderedAccess(insn),
+    match: (insn) => isAtomic(insn) && isOrderedAccess(insn),
     message: (insn) => `BPF_ATOMIC uses invalid atomic opcode ${insn.imm.toString(16).padStart(2, '0')}`,
+  },
+  {
+    what: 'load-acquire and store-release',
+    since: '6.15',
+    match: isNarrowAtomic,
+    message: unknownOpcode,
+    early: true,
   },
 ];
 

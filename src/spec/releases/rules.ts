@@ -33,7 +33,7 @@ export const RULES = {
   /** Without: only spills of 8 bytes are kept. */
   spills_of_part: { since: '5.16', what: 'scalars spilled in less than 8 bytes' },
   /** Without: a stored immediate is unknown when it is read again, unless it is 0. */
-  spills_of_immediates: { since: '6.4', what: 'immediates on the stack' },
+  spills_of_immediates: { since: '6.1', what: 'immediates on the stack' },
   /** Without: spilled scalars without any bounds lose their identity. */
   spills_of_any_scalar: { since: '6.9', what: 'identity of spilled scalars' },
   /** Without: a read of less than was spilled gives an unknown scalar. */

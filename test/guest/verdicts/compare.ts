@@ -1,7 +1,7 @@
 /** What our verifier says of the programs that a guest's kernel has judged, and where it differs. */
 import Table from 'cli-table3';
 import type { Btf } from '../../../src/btf/index.ts';
-import { progTypeByName } from '../../../src/spec/index.ts';
+import { progTypeByName, releaseOf } from '../../../src/spec/index.ts';
 import type { Capability } from '../../../src/spec/types.ts';
 import { ERRNO } from '../../../src/util/index.ts';
 import { type MapKind, runCase } from '../../../tools/conformance/verifier-case.ts';
@@ -48,13 +48,18 @@ export function compareVerdicts(
       release,
     });
     if (only !== undefined) console.log(theirs.who, result.log);
-    const accepted = result.verdict === 'accept';
+    const known = releaseOf(release).loadNeeds({
+      progType: type,
+      expectedAttachType: test.expectedAttachType,
+      flags: test.loadFlags,
+    });
+    const accepted = result.verdict === 'accept' && known === undefined;
     return {
       test,
       theirs,
       ours: {
         accepted,
-        errno: result.verdict === 'accept' ? 0 : ERRNO[result.errno],
+        errno: accepted ? 0 : result.verdict === 'accept' ? ERRNO.EINVAL : ERRNO[result.errno],
         message: result.verdict === 'accept' ? '' : result.message,
         insns: result.stats.insnsProcessed,
       },
