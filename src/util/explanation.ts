@@ -72,7 +72,7 @@ export interface Explanation {
   readonly errno: string;
   /** The last line of the kernel's log. */
   readonly message: string;
-  /** What the program wants to do there. */
+  /** What the program does there, as the rest of a sentence that starts with "the program". */
   readonly asked: string;
   /** Why that is not proven to be safe: what is known. */
   readonly why: string;

@@ -1,48 +1,9 @@
 /** Every typical mistake is explained: kind, place, reason, path, fix, and an input that goes wrong where there is one. */
 import { describe, expect, it } from 'vitest';
-import { assemble } from '../../src/asm/index.ts';
-import type { LineInfo, VerifyRequest } from '../../src/contracts/verify.ts';
 import { findInput } from '../../src/kernel/counterexample/index.ts';
-import { progTypeByName } from '../../src/spec/index.ts';
-import { ERRNO } from '../../src/util/index.ts';
 import { explain, verify } from '../../src/verifier/index.ts';
-import { ROOT } from '../verifier/support.ts';
-import { MISTAKES, type Mistake } from './mistakes.ts';
-
-/** Program and line records of a text with `; 12: source` lines. */
-function parse(text: string): Pick<VerifyRequest, 'insns' | 'lineInfo'> {
-  const lineInfo: LineInfo[] = [];
-  let code = '';
-  for (const line of text.trim().split('\n')) {
-    const mark = /^; (\d+): (.*)/.exec(line);
-    if (mark === null) code += `${line}\n`;
-    else
-      lineInfo.push({
-        insn: code === '' ? 0 : assemble(code).length,
-        file: 'mistake.bpf.c',
-        line: Number(mark[1]),
-        column: 2,
-        text: `\t${mark[2]}`,
-      });
-  }
-  return { insns: assemble(code), lineInfo };
-}
-
-function request(mistake: Mistake, text = mistake.text): VerifyRequest {
-  const { type, maps = [], credentials = ROOT, gpl = true, flags = 0 } = mistake;
-  const { lineInfo, ...program } = parse(text);
-  return {
-    progType: progTypeByName(type)!,
-    expectedAttachType: 0,
-    ...program,
-    ...(text === mistake.text ? { lineInfo: lineInfo! } : {}),
-    gplCompatible: gpl,
-    mapByFd: (fd) => maps[fd - 1] ?? -ERRNO.EBADF,
-    credentials,
-    flags,
-    logLevel: 0,
-  };
-}
+import { MISTAKES } from './mistakes.ts';
+import { request } from './support.ts';
 
 describe.each(MISTAKES.map((mistake) => [mistake.name, mistake] as const))('%s', (_name, mistake) => {
   const asked = request(mistake);

@@ -38,11 +38,7 @@ export function printExplanation(
   } else {
     if (e.place?.source !== undefined) printSource(out, e.place.source, sources, short);
     if (e.place !== undefined) out.line(`  ${dim(`instruction ${e.place.insn}:`)} ${bare(e.place.text)}`);
-    label(
-      out,
-      'what',
-      `${e.title}: ${e.place === undefined ? 'the program wants to' : 'the program'} ${e.asked}`,
-    );
+    label(out, 'what', `${e.title}: the program ${e.asked}`);
     label(out, 'why', e.why);
     label(out, 'needed', e.needed);
   }
@@ -146,8 +142,23 @@ export function describe(found: Counterexample): string {
   return `${given.length === 0 ? 'in any run' : `with ${given.join(', ')}`}: ${found.what}`;
 }
 
+/** Zeros between two parts that are shown apart. */
+const GAP = 4;
+const MAX_PARTS = 3;
+
+/** Bytes for a sentence: mostly zeros are told by what is not. */
 function hexOf(hex: string): string {
-  if (hex === '') return '';
-  if (/^0+$/.test(hex)) return ', all zero';
-  return ` (${hex.length > 2 * SHOWN_BYTES ? `${hex.slice(0, 2 * SHOWN_BYTES)}…` : hex})`;
+  const bytes = hex.match(/../g) ?? [];
+  if (bytes.length === 0) return '';
+  const parts: { start: number; end: number }[] = [];
+  bytes.forEach((byte, i) => {
+    if (byte === '00') return;
+    const last = parts[parts.length - 1];
+    if (last !== undefined && i - last.end < GAP) last.end = i + 1;
+    else parts.push({ start: i, end: i + 1 });
+  });
+  if (parts.length === 0) return ', all zero';
+  if (bytes.length > 16 && parts.length <= MAX_PARTS && parts.every(({ start, end }) => end - start <= 16))
+    return `, zero but for ${parts.map(({ start, end }) => `${bytes.slice(start, end).join('')} at byte ${start}`).join(', ')}`;
+  return ` (${bytes.slice(0, SHOWN_BYTES).join('')}${bytes.length > SHOWN_BYTES ? '…' : ''})`;
 }

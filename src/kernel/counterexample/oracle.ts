@@ -97,7 +97,7 @@ const misaligned: Judge = (m) => {
 const address: Judge = ({ event, reason }) => {
   const register = reason.register ?? 0;
   if (event.high[register] !== KERNEL_HI_SIGNED) return null;
-  return `the kernel address ${hex(value(event, register))} gets into ${reason.detail ?? 'the result'} at instruction ${event.insn}`;
+  return `the kernel address ${hex(value(event, register))} gets into ${reason.detail === 'map' ? 'a map' : (reason.detail ?? 'the result')} at instruction ${event.insn}`;
 };
 
 const zeroSize: Judge = ({ event, reason }) => {

@@ -263,7 +263,7 @@ interface Found {
 }
 
 /** Runs spent on making an input easier to read. */
-const SIMPLIFY = 64;
+const SIMPLIFY = 256;
 
 /** An input that goes wrong at the same instruction, with fewer and plainer bytes. */
 function simplified(sandbox: Sandbox, found: Found): Found {
@@ -288,6 +288,12 @@ function simplified(sandbox: Sandbox, found: Found): Found {
         adopt({ [field]: now.slice().fill(0, at, at + size) });
       }
     }
+  }
+  for (const [map, entries] of best.input.maps) {
+    const zero = entries.map(({ key, value }) => ({ key, value: new Uint8Array(value.length) }));
+    const without = new Map(best.input.maps);
+    without.delete(map);
+    if (!adopt({ maps: without })) adopt({ maps: new Map(best.input.maps).set(map, zero) });
   }
   if (best.input.failing.size > 0) adopt({ failing: new Set() });
   return best;

@@ -146,7 +146,7 @@ class Explainer {
   #deed(): string {
     const { insn } = this.#rejection;
     const at = this.#insn(insn);
-    return at === undefined ? 'be loaded' : deed(at, this.#nameOf(at, insn));
+    return at === undefined ? 'has to be loaded' : deed(at, this.#nameOf(at, insn));
   }
 
   #case(): Case {

@@ -80,6 +80,9 @@ const MARKS: Readonly<Record<string, string>> = {
 };
 
 export function typeList(types: string): string {
+  const names = types.split(', ');
+  // What takes the stack takes all kinds of memory.
+  if (names.includes('fp') && names.length > 2) return 'a pointer to memory: stack, packet, map value, …';
   return types
     .split(', ')
     .map(typeWords)

@@ -160,10 +160,10 @@ export const CALL_ROWS = {
       if (c.reason.detail === 'no types')
         return `${map} has no BTF, so that nothing is known about fields of its values`;
       if (c.reason.detail === 'other place')
-        return `the ${c.reason.field} is ${c.reason.limit === undefined ? 'somewhere else' : `at byte ${c.reason.limit}`}; ${c.name} points to byte ${c.reason.offset}`;
-      return `values of ${map} have no ${c.reason.field}${c.reason.detail === undefined ? '' : ` (${c.reason.detail})`}`;
+        return `the ${c.reason.field ?? 'field'} is ${c.reason.limit === undefined ? 'somewhere else' : `at byte ${c.reason.limit}`}; ${c.name} points to byte ${c.reason.offset}`;
+      return `values of ${map} have no ${c.reason.field ?? 'such field'}${c.reason.detail === undefined ? '' : ` (${c.reason.detail})`}`;
     },
-    needed: (c) => `a pointer to the ${c.reason.field} of a map value whose type has one`,
+    needed: (c) => `a pointer to the ${c.reason.field ?? 'field'} of a map value whose type has one`,
     fix: (c) =>
       fix(
         'declare the map with the type of its values, and pass the address of the field',
@@ -236,8 +236,8 @@ export const CALL_ROWS = {
     title: 'reference is not released',
     asked: ({ reason }) =>
       reason.detail === 'BPF_EXIT instruction in main prog' || reason.detail === undefined
-        ? 'return'
-        : `leave (${reason.detail})`,
+        ? 'returns'
+        : `leaves (${reason.detail})`,
     why: (c) =>
       `what was acquired${c.origin === undefined ? '' : ` by ${c.origin}`} is still held at the end of this path`,
     needed: () => 'it is released on every path, the ones for errors too',
@@ -259,7 +259,9 @@ export const CALL_ROWS = {
     why: (c) =>
       c.reason.detail === 'call'
         ? `bpf_spin_lock is held, and ${c.called} may not be called then`
-        : `bpf_spin_lock is held${c.reason.detail === undefined ? '' : `: ${c.reason.detail}`}`,
+        : c.deed === 'returns'
+          ? 'bpf_spin_lock is still held when the program returns'
+          : `bpf_spin_lock is held${c.reason.detail === undefined ? '' : `: ${c.reason.detail}`}`,
     needed: () => 'the lock is released before',
     fix: () =>
       fix(

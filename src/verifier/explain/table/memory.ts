@@ -1,10 +1,10 @@
 /** Refusals of loads and stores: what the pointer is, how far it may reach, what may be written. */
-import type { RefusalKind } from '../../../contracts/refusal.ts';
+import type { RefusalKind, RegionKind } from '../../../contracts/refusal.ts';
 import { boundsWords, type Case, fix, known, type Row } from '../row.ts';
 import { bytes, regionWords, typeWords } from '../words.ts';
 
-function regionOf({ reason }: Case): string {
-  const name = regionWords(reason.region);
+function regionOf({ reason, register }: Case): string {
+  const name = regionWords(reason.region ?? REGION_OF[register?.type ?? '']);
   return reason.map ? `${name} of ${reason.map}` : name;
 }
 
@@ -13,6 +13,13 @@ const nullTest = (c: Case) =>
     'test the pointer before it is used, and leave where it is NULL',
     `if (!${pointerName(c)})\n\treturn ${leave(c)};`,
   );
+
+const REGION_OF: Readonly<Record<string, RegionKind>> = {
+  map_value: 'map_value',
+  map_key: 'map_key',
+  pkt: 'packet',
+  fp: 'stack',
+};
 
 /** A C name that fits what the pointer is. */
 function pointerName({ register }: Case): string {
@@ -284,7 +291,7 @@ export const MEMORY_ROWS = {
   pointer_leak: {
     title: 'address would leak',
     why: (c) =>
-      `${known(c)}; an address of the kernel would get into ${c.reason.detail ?? 'memory'}, where a user without CAP_PERFMON could read it`,
+      `${known(c)}; an address of the kernel would get into ${LEAKS[c.reason.detail ?? ''] ?? c.reason.detail ?? 'memory'}, where a user without CAP_PERFMON could read it`,
     needed: () => 'a number, or CAP_PERFMON',
     fix: () => fix('store what the pointer points to, not the pointer; or load with CAP_PERFMON'),
   },
@@ -296,6 +303,16 @@ export const MEMORY_ROWS = {
     fix: () => fix('compare numbers that the pointers stand for, or load with CAP_PERFMON'),
   },
 } as const satisfies Partial<Record<RefusalKind, Row>>;
+
+const LEAKS: Readonly<Record<string, string>> = {
+  map: 'a map',
+  mem: 'memory',
+  ctx: 'the context',
+  context: 'the context',
+  helper: 'what a helper is given',
+  'return value': 'the return value',
+  'part of it': 'a number',
+};
 
 /** How many elements of the access's size there are room for. */
 function elements(c: Case): string {

@@ -5,7 +5,7 @@ import { fix, type Row } from '../row.ts';
 export const PROGRAM_ROWS = {
   program_length: {
     title: 'too many instructions, or none',
-    asked: ({ reason }) => `load a program of ${reason.actual ?? 0} instructions`,
+    asked: ({ reason }) => `has ${reason.actual ?? 0} instructions`,
     why: ({ reason }) => `a program may have 1 to ${reason.limit} instructions`,
     needed: ({ reason }) => `no more than ${reason.limit} instructions`,
     fix: () =>
@@ -35,7 +35,8 @@ export const PROGRAM_ROWS = {
   },
   jump_out_of_range: {
     title: 'jump out of the function',
-    why: ({ reason }) => `the jump goes to instruction ${reason.insn}, which is not in the same function`,
+    why: ({ reason }) =>
+      `the jump goes to instruction ${reason.insn ?? '?'}, which is not in the same function`,
     needed: () => 'every jump stays inside its function',
     fix: () => fix('correct the jump’s distance; functions are entered by calls only'),
   },
@@ -47,41 +48,41 @@ export const PROGRAM_ROWS = {
   },
   call_out_of_range: {
     title: 'call out of the program',
-    why: ({ reason }) => `the call goes to instruction ${reason.insn}, where the program has none`,
+    why: ({ reason }) => `the call goes to instruction ${reason.insn ?? '?'}, where the program has none`,
     needed: () => 'calls go to the first instruction of a function of the program',
     fix: () => fix('link the object again: the function that is called is not part of the program'),
   },
   falls_off_end: {
     title: 'control runs off the end',
-    asked: () => 'go on behind the last instruction of the function',
+    asked: () => 'goes on behind the last instruction of the function',
     why: () => 'the last instruction of the function is neither exit nor a jump',
     needed: () => 'every path ends with a return',
     fix: () => fix('return a value at the end of the function', 'return 0;'),
   },
   unreachable_code: {
     title: 'unreachable code',
-    asked: () => 'have code that nothing leads to',
+    asked: () => 'has code that nothing leads to',
     why: () => 'no path leads to this instruction',
     needed: () => 'every instruction can be reached from the entry',
     fix: () => fix('remove the code, or compile with optimisation (-O2), which does it'),
   },
   back_edge: {
     title: 'loop without CAP_BPF',
-    asked: ({ reason }) => `jump back to instruction ${reason.insn}`,
+    asked: ({ reason }) => `jumps back to instruction ${reason.insn ?? '?'}`,
     why: () => 'programs of users without CAP_BPF may not have loops',
     needed: () => 'only jumps forward, or CAP_BPF',
     fix: () => fix('unroll the loop, or load with CAP_BPF', '#pragma unroll\nfor (int i = 0; i < N; i++)'),
   },
   too_many_subprograms: {
     title: 'too many functions',
-    asked: () => 'load a program with that many functions',
+    asked: () => 'has more functions than that',
     why: ({ reason }) => `a program may have ${reason.limit} functions`,
     needed: ({ reason }) => `at most ${reason.limit} functions`,
     fix: () => fix('inline small functions with __always_inline, or split the program with tail calls'),
   },
   debug_info: {
     title: 'BTF does not fit the program',
-    asked: () => 'load the program with its function and line records',
+    asked: () => 'comes with function and line records',
     why: ({ reason }) =>
       reason.detail === 'functions'
         ? 'tail calls and legacy packet loads in functions need BTF that says that the function returns int'
@@ -108,7 +109,7 @@ export const PROGRAM_ROWS = {
   },
   map_unknown: {
     title: 'no such map',
-    asked: ({ reason }) => `use the map behind descriptor ${reason.actual}`,
+    asked: ({ reason }) => `uses the map behind descriptor ${reason.actual}`,
     why: ({ reason }) => `descriptor ${reason.actual} is not a map`,
     needed: () => 'a descriptor of a map that is open when the program is loaded',
     fix: () =>
@@ -116,7 +117,7 @@ export const PROGRAM_ROWS = {
   },
   map_limit: {
     title: 'too many maps',
-    asked: ({ reason }) => `use one more map${reason.map === undefined ? '' : ` (${reason.map})`}`,
+    asked: ({ reason }) => `uses one more map${reason.map === undefined ? '' : ` (${reason.map})`}`,
     why: ({ reason }) =>
       reason.limit === 1
         ? 'a program may use one map of this kind'
@@ -127,7 +128,7 @@ export const PROGRAM_ROWS = {
   map_not_for_program: {
     title: 'map does not fit the program',
     asked: ({ reason, request }) =>
-      `use ${reason.map ? `map ${reason.map}` : 'a map'} in a ${request.progType.name} program`,
+      `uses ${reason.map ? `map ${reason.map}` : 'a map'} in a ${request.progType.name} program`,
     why: ({ reason, request }) => {
       if (reason.detail === 'sleepable')
         return 'sleepable programs may use array, hash, ring buffer and local storage maps only';
@@ -145,7 +146,7 @@ export const PROGRAM_ROWS = {
   },
   map_no_direct_value: {
     title: 'map without a direct value',
-    asked: ({ reason }) => `take the address of a value of ${reason.map ? `map ${reason.map}` : 'a map'}`,
+    asked: ({ reason }) => `takes the address of a value of ${reason.map ? `map ${reason.map}` : 'a map'}`,
     why: () => 'only arrays (and arenas) have values at a fixed address',
     needed: () => 'a lookup, or an array map',
     fix: () => fix('look the value up', 'value = bpf_map_lookup_elem(&map, &key);'),
@@ -153,7 +154,7 @@ export const PROGRAM_ROWS = {
   map_direct_offset: {
     title: 'address outside of the map',
     asked: ({ reason }) =>
-      `take the address of byte ${reason.offset} of ${reason.map ? `map ${reason.map}` : 'a map'}`,
+      `takes the address of byte ${reason.offset} of ${reason.map ? `map ${reason.map}` : 'a map'}`,
     why: ({ reason }) =>
       reason.limit === undefined
         ? 'only the one value of an array of one element has a direct address'
@@ -163,7 +164,7 @@ export const PROGRAM_ROWS = {
   },
   too_complex: {
     title: 'too complex',
-    asked: () => 'be verified',
+    asked: () => 'has to be verified',
     why: ({ reason }) =>
       `the verifier has followed ${reason.limit} instructions over all paths and has not come to an end`,
     needed: ({ reason }) => `all paths together stay below ${reason.limit} instructions`,
@@ -175,7 +176,7 @@ export const PROGRAM_ROWS = {
   },
   too_many_paths: {
     title: 'too many branches',
-    asked: () => 'be verified',
+    asked: () => 'has to be verified',
     why: ({ reason }) => `more than ${reason.limit} branches wait to be followed at once`,
     needed: () => 'fewer decisions one after the other on one path',
     fix: () =>
@@ -186,7 +187,7 @@ export const PROGRAM_ROWS = {
   },
   endless_loop: {
     title: 'endless loop',
-    asked: () => 'go round the loop once more',
+    asked: () => 'goes round the loop once more',
     why: () =>
       'a round of the loop ends in the state that it started with: nothing brings it nearer to its end',
     needed: () => 'something that the verifier knows changes from round to round, and a bound for it',
@@ -196,7 +197,7 @@ export const PROGRAM_ROWS = {
   global_function: {
     title: 'prototype of a global function',
     asked: ({ reason }) =>
-      `have ${reason.function ? `${reason.function}()` : 'a function'} as a global function`,
+      `has ${reason.function ? `${reason.function}()` : 'a function'} as a global function`,
     why: () =>
       'a global function is verified on its own, and its prototype has something that the verifier cannot start from',
     needed: () =>
@@ -219,7 +220,7 @@ export const PROGRAM_ROWS = {
   },
   internal: {
     title: 'verifier bug',
-    asked: () => 'be verified',
+    asked: () => 'has to be verified',
     why: () => 'the verifier met a state that should not exist',
     needed: () => 'a verifier without this bug',
     fix: () => fix('please report it with the object file'),

@@ -11,7 +11,7 @@ const LARGE = fix(
 export const STACK_ROWS = {
   stack_frame: {
     title: 'stack frame too large',
-    asked: ({ reason }) => `use ${bytes(reason.actual ?? 0)} of stack in one function`,
+    asked: ({ reason }) => `uses ${bytes(reason.actual ?? 0)} of stack in one function`,
     why: ({ reason }) => `a function has ${bytes(reason.limit ?? 512)} of stack`,
     needed: ({ reason }) => `at most ${bytes(reason.limit ?? 512)}`,
     fix: () => LARGE,
@@ -19,7 +19,7 @@ export const STACK_ROWS = {
   stack_combined: {
     title: 'stack too large',
     asked: ({ reason }) =>
-      `use ${bytes(reason.actual ?? 0)} of stack over all functions that call each other`,
+      `uses ${bytes(reason.actual ?? 0)} of stack over all functions that call each other`,
     why: ({ reason }) =>
       `all frames together have ${bytes(reason.limit ?? 512)}, and each counts in steps of 16 or 32 bytes`,
     needed: ({ reason }) => `at most ${bytes(reason.limit ?? 512)} in any chain of calls`,
@@ -28,7 +28,7 @@ export const STACK_ROWS = {
   stack_tail_call: {
     title: 'too much stack below a tail call',
     asked: ({ reason }) =>
-      `make a tail call from a function whose callers hold ${bytes(reason.actual ?? 0)} of stack`,
+      `makes a tail call from a function whose callers hold ${bytes(reason.actual ?? 0)} of stack`,
     why: ({ reason }) =>
       `a chain of tail calls from functions may keep ${bytes(reason.limit ?? 256)} at most`,
     needed: ({ reason }) => `at most ${bytes(reason.limit ?? 256)} of stack in the callers`,
@@ -36,7 +36,7 @@ export const STACK_ROWS = {
   },
   call_depth: {
     title: 'calls nested too deep',
-    asked: ({ reason }) => `nest ${reason.actual} calls`,
+    asked: ({ reason }) => `nests ${reason.actual ?? '?'} calls`,
     why: ({ reason }) => `there are ${reason.limit} frames at most`,
     needed: ({ reason }) => `at most ${reason.limit} functions in any chain of calls, no recursion`,
     fix: () => fix('inline functions with __always_inline, and turn recursion into a loop'),
@@ -48,11 +48,13 @@ export const STACK_ROWS = {
         ? `the sum may lie outside of the 512 bytes of the frame, which programs without CAP_PERFMON may not even compute`
         : `the access ${c.reason.offset === undefined ? '' : `starts at byte ${c.reason.offset} `}of the frame, which is the 512 bytes below R10 (bytes -512 to -1)${c.register?.smin === c.register?.smax ? '' : `; the variable part of ${c.name} ${boundsWords(c.register)}`}`,
     needed: () => 'offset and size stay within the 512 bytes of the frame',
-    fix: () =>
-      fix(
-        'correct the index or the size: an array on the stack must be as large as what is written to it',
-        'if (i < sizeof(buf)) buf[i] = c;',
-      ),
+    fix: ({ reason }) =>
+      (reason.offset ?? 0) < -512
+        ? LARGE
+        : fix(
+            'correct the index or the size: an array on the stack must be as large as what is written to it',
+            'if (i < sizeof(buf)) buf[i] = c;',
+          ),
   },
   stack_unbounded: {
     title: 'unbounded index into the stack',
@@ -128,7 +130,7 @@ export const STACK_ROWS = {
   },
   return_pointer: {
     title: 'result is not a number',
-    asked: () => 'return',
+    asked: () => 'returns',
     why: (c) => `${c.name} holds ${c.type}`,
     needed: ({ reason }) =>
       reason.min === undefined ? 'a number as the result' : `a number from ${reason.min} to ${reason.max}`,
@@ -136,16 +138,14 @@ export const STACK_ROWS = {
   },
   return_range: {
     title: 'wrong return value',
-    asked: () => 'return',
+    asked: () => 'returns',
     why: (c) => `R0 ${boundsWords(c.register)}${c.origin === undefined ? '' : ` (${c.origin})`}`,
-    needed: ({ reason, request }) =>
-      `a ${request.progType.name} program${/callback/.test(reason.detail ?? '') ? '’s callback' : ''} returns ${reason.min === reason.max ? reason.min : `${reason.min} to ${reason.max}`}`,
-    fix: ({ reason }) =>
+    needed: ({ reason: { min = 0, max = min, detail = '' }, request }) =>
+      `a ${request.progType.name} program${detail.includes('callback') ? '’s callback' : ''} returns ${min === max ? min : `${min} to ${max}`}`,
+    fix: ({ reason: { min = 0, max = min } }) =>
       fix(
         'return one of the values that are allowed, on every path',
-        reason.min === reason.max
-          ? `return ${reason.min};`
-          : `if (ret < ${reason.min} || ret > ${reason.max})\n\tret = ${reason.min};\nreturn ret;`,
+        min === max ? `return ${min};` : `if (ret < ${min} || ret > ${max})\n\tret = ${min};\nreturn ret;`,
       ),
   },
   mixed_pointers: {
