@@ -531,6 +531,13 @@ function simplifyBinary(inst: Inst, op: BinaryOp, folder: Folder): Value | undef
     if (op === 'sub' || op === 'xor') return zero;
     if (op === 'and' || op === 'or') return a;
   }
+  if (op === 'sdiv' || op === 'srem') {
+    const sign = 1n << BigInt(bitsOf(type) - 1);
+    if (((possibleBits(a) | possibleBits(b)) & sign) === 0n) {
+      inst.op = op === 'sdiv' ? 'udiv' : 'urem';
+      return inst;
+    }
+  }
   if (!isConst(b)) {
     if (isConst(a) && a.value === 0n && (op === 'shl' || op === 'lshr' || op === 'ashr')) return zero;
     // (p + x) - p
