@@ -441,16 +441,37 @@ function questions(kernel: HostKernel): void {
     ip('link', 'show', 'e0');
   });
 
-  it('a process that is killed leaves nothing', () => {
+  const killed = (...args: string[]): Record<'prog' | 'map' | 'link', number> => {
     const script = fileURLToPath(new URL('./host-killed.ts', import.meta.url));
-    const child = spawnSync('npx', ['tsx', script], {
+    const { stdout } = spawnSync('npx', ['tsx', script, ...args], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    const ids = JSON.parse(child.stdout.trim()) as { prog: number; map: number; link: number };
+    return JSON.parse(stdout.trim()) as Record<'prog' | 'map' | 'link', number>;
+  };
+  const KINDS = ['prog', 'map', 'link'] as const;
+
+  it('a process that is killed leaves nothing', () => {
+    const ids = killed();
     eventually(() => {
-      for (const kind of ['prog', 'map', 'link'] as const)
-        expect([kind, exists(kernel, kind, ids[kind])]).toEqual([kind, false]);
+      for (const kind of KINDS) expect([kind, exists(kernel, kind, ids[kind])]).toEqual([kind, false]);
+    });
+  });
+
+  it('a pinned link outlives its process: it goes on until the pin is removed', async () => {
+    const path = `${(await ownBpffs()).replace('self', String(process.pid))}/link`;
+    const ids = killed(path);
+    for (const kind of KINDS) expect([kind, exists(kernel, kind, ids[kind])]).toEqual([kind, true]);
+    const mapFd = kernel.objGetFdById({ kind: 'map', id: ids.map });
+    const runs = () => fromU32(kernel.mapLookupElem({ mapFd, key: u32(0) }))!;
+    const before = runs();
+    // The program counts at the tracepoint of processes that are renamed, as execve(2) does.
+    await new WaitingChild().run();
+    expect(runs()).toBeGreaterThan(before);
+    kernel.close(mapFd);
+    kernel.unlink(path);
+    eventually(() => {
+      for (const kind of KINDS) expect([kind, exists(kernel, kind, ids[kind])]).toEqual([kind, false]);
     });
   });
 }

@@ -8,6 +8,7 @@ import { knownDifferences } from '../agent/vitest.ts';
 
 const FREEZE = 'MAP_FREEZE asks for a capability, not for the right to write';
 const TAG = 'tags are SHA-1';
+const NO_TSX = 'the guest has no tsx to start a second program with';
 const STATES = 'the log writes the states of registers in an older way';
 
 /** [case, what is different, the release from on which it is not]. */
@@ -39,6 +40,6 @@ knownDifferences({
       `before ${since} ${reason}`,
     ]),
   ),
-  'questions > a process that is killed leaves nothing':
-    'the guest has no tsx to start a second program with',
+  'questions > a process that is killed leaves nothing': NO_TSX,
+  'questions > a pinned link outlives its process: it goes on until the pin is removed': NO_TSX,
 });
