@@ -4,11 +4,13 @@
  */
 import { Command } from 'commander';
 import { addIsaCommand } from './conformance/isa.ts';
+import { addPluginCommand } from './conformance/plugin.ts';
 import { addRunsCommand } from './conformance/runs.ts';
 import { addVerifierCommand } from './conformance/verifier.ts';
 
 const program = new Command('conformance').description('compares this kernel with tables recorded on Linux');
 addIsaCommand(program);
+addPluginCommand(program);
 addRunsCommand(program);
 addVerifierCommand(program);
 await program.parseAsync();
