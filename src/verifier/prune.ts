@@ -28,6 +28,7 @@ const MAX_HISTORY = 40;
 function cleanState(env: Env, state: VState): void {
   env.liveStack.startQuery(state);
   state.cleaned = true;
+  state.differentFrame = -1;
   for (let i = 0; i < state.frames.length; i++) {
     const live = env.liveRegs[state.insnOfFrame(i)]!;
     const frame = state.frames[i]!;

@@ -189,6 +189,21 @@ export interface LoopVisit {
 let lastToken = 0;
 
 export class VState {
+  // First what is looked at of each explored state of an instruction: few lines of cache, as there may be many states.
+  next: VState | null = null;
+  insn = 0;
+  /** Paths from here not yet explored to their end. */
+  branches = 1;
+  cleaned = false;
+  /** The loop it stands in; null outside of loops. */
+  visit: LoopVisit | null = null;
+  missCount = 0;
+  hitCount = 0;
+  /** What told this state and one that was compared with it apart last: see states-equal.ts. */
+  differentFrame = -1;
+  differentPlace = 0;
+  different: Reg | Slot = NOT_INIT_REG;
+  differentPrecise = false;
   frames: Frame[];
   refs: readonly Reference[] = [];
   activeLocks = 0;
@@ -200,10 +215,7 @@ export class VState {
   activeIrqId = 0;
   speculative = false;
   sleepable = false;
-  /** Paths from here not yet explored to their end. */
-  branches = 1;
   parent: VState | null = null;
-  insn = 0;
   firstInsn = 0;
   lastInsn = -1;
   dfsDepth = 0;
@@ -213,17 +225,7 @@ export class VState {
   history: HistoryEntry | null = null;
   /** Of a stored back edge: the state it is equal to. */
   equalState: VState | null = null;
-
-  // As an entry of the explored states.
-  next: VState | null = null;
-  missCount = 0;
-  hitCount = 0;
   inFreeList = false;
-  cleaned = false;
-  /** The loop it stands in; null outside of loops. */
-  visit: LoopVisit | null = null;
-  /** Register or slot that told this state and one that was compared with it apart last: see states-equal.ts. */
-  lastDifference = -1;
 
   /** Per frame three words: registers, slots 0–31, slots 32–63 that must match precisely. */
   private precise: number[] | null = null;

@@ -31,7 +31,7 @@ import {
   ALL_MISC,
   type Frame,
   isSpilledScalar64,
-  type Slot,
+  Slot,
   STACK_DYNPTR,
   STACK_INVALID,
   STACK_IRQ_FLAG,
@@ -244,59 +244,64 @@ function refsSafe(old: VState, cur: VState): boolean {
   return true;
 }
 
+const ALL_REGS = 0x7ff;
+/** Places in a frame: registers 0–10, then slots. */
+const FIRST_SLOT = 16;
+
+function noteDifference(
+  old: VState,
+  frame: number,
+  place: number,
+  what: Reg | Slot,
+  precise: boolean,
+): false {
+  old.differentFrame = frame;
+  old.differentPlace = place;
+  old.different = what;
+  old.differentPrecise = precise;
+  return false;
+}
+
 function frameSafe(env: Env, old: VState, i: number, cur: Frame, exact: Exactness): boolean {
   const a = old.frames[i]!;
   const allPrecise = !env.bpfCapable;
   for (let live = env.liveRegs[old.insnOfFrame(i)]! & ALL_REGS; live !== 0; live &= live - 1) {
     const n = 31 - Math.clz32(live & -live);
-    if (!regSafe(env, a.regs[n]!, allPrecise || old.isRegPrecise(i, n), cur.regs[n]!, exact)) {
-      old.lastDifference = placeOf(i, n);
-      return false;
-    }
+    const reg = a.regs[n]!;
+    const precise = allPrecise || old.isRegPrecise(i, n);
+    if (!regSafe(env, reg, precise, cur.regs[n]!, exact)) return noteDifference(old, i, n, reg, precise);
   }
   const { stack } = a;
   for (let spi = 0; spi < stack.length; spi++) {
     const slot = stack[spi]!;
     if (slot.types === 0 && exact === NOT_EXACT) continue;
-    if (!slotSafe(env, slot, allPrecise || old.isSlotPrecise(i, spi), cur.stack[spi], exact)) {
-      old.lastDifference = placeOf(i, FIRST_SLOT + spi);
-      return false;
+    const precise = allPrecise || old.isSlotPrecise(i, spi);
+    if (!slotSafe(env, slot, precise, cur.stack[spi], exact)) {
+      return noteDifference(old, i, FIRST_SLOT + spi, slot, precise);
     }
   }
   return true;
 }
 
-const ALL_REGS = 0x7ff;
-/** Places in a frame: registers 0–10, then slots. */
-const FIRST_SLOT = 16;
-const PLACES = 128;
-
-function placeOf(frame: number, place: number): number {
-  return frame * PLACES + place;
-}
-
 /**
  * What told a state and another one apart tells it and the next one apart most of the time. Whether that register or slot
- * alone, with no other ids to agree with, is different already.
+ * alone, with no other ids to agree with, is different already. (A mark of precision that came later would only make it
+ * more different.)
  */
 function differsAgain(env: Env, old: VState, cur: VState, exact: Exactness): boolean {
-  const i = Math.floor(old.lastDifference / PLACES);
-  const place = old.lastDifference % PLACES;
-  const a = old.frames[i]!;
-  const b = cur.frames[i]!;
-  if (place < FIRST_SLOT) {
-    // Dead registers of a state that is not cleaned yet do not count.
-    if ((env.liveRegs[old.insnOfFrame(i)]! & (1 << place)) === 0) return false;
-    const precise = !env.bpfCapable || old.isRegPrecise(i, place);
-    return !regSafe(env, a.regs[place]!, precise, b.regs[place]!, exact);
+  const frame = cur.frames[old.differentFrame];
+  if (frame === undefined) return false;
+  const what = old.different;
+  const place = old.differentPlace;
+  ids.reset(env.idGen);
+  if (what instanceof Slot) {
+    return !slotSafe(env, what, old.differentPrecise, frame.stack[place - FIRST_SLOT], exact);
   }
-  const spi = place - FIRST_SLOT;
-  const slot = a.stack[spi];
-  if (slot === undefined || (slot.types === 0 && exact === NOT_EXACT)) return false;
-  return !slotSafe(env, slot, !env.bpfCapable || old.isSlotPrecise(i, spi), b.stack[spi], exact);
+  return !regSafe(env, what, old.differentPrecise, frame.regs[place]!, exact);
 }
 
 export function statesEqual(env: Env, old: VState, cur: VState, exact: Exactness): boolean {
+  if (old.differentFrame >= 0 && differsAgain(env, old, cur, exact)) return false;
   if (old.frames.length !== cur.frames.length) return false;
   if (old.speculative && !cur.speculative) return false;
   if (old.sleepable !== cur.sleepable) return false;
@@ -304,10 +309,6 @@ export function statesEqual(env: Env, old: VState, cur: VState, exact: Exactness
     const a = old.frames[i]!;
     const b = cur.frames[i]!;
     if (a.callsite !== b.callsite || a.callbackDepth > b.callbackDepth) return false;
-  }
-  if (old.lastDifference >= 0) {
-    ids.reset(env.idGen);
-    if (differsAgain(env, old, cur, exact)) return false;
   }
   ids.reset(env.idGen);
   if (!refsSafe(old, cur)) return false;
