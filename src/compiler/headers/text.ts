@@ -1,0 +1,29 @@
+/** Small builders for header text: one macro a line, families of macros that differ in a number. */
+
+/** `#define head body`; a body over several lines becomes one. */
+export function macro(head: string, body: string): string {
+  return `#define ${head} ${body.replace(/\s*\n\s*/g, ' ').trim()}\n`;
+}
+
+/** Names only: `a, b, c`. */
+export function letters(count: number, prefix = 'a'): string[] {
+  return Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
+}
+
+/** A header with its include guard. */
+export function guarded(guard: string, body: string): string {
+  return `#ifndef ${guard}\n#define ${guard}\n${body}\n#endif\n`;
+}
+
+/** `#define NAME value` for each entry of a table. */
+export function constants(table: Readonly<Record<string, number | string>>): string {
+  return Object.entries(table)
+    .map(([name, value]) => `#define ${name} ${value}\n`)
+    .join('');
+}
+
+/** `enum name { A = 1, … };` from a table. */
+export function enumeration(name: string, table: Readonly<Record<string, number | bigint>>): string {
+  const members = Object.entries(table).map(([member, value]) => `\t${member} = ${value},\n`);
+  return `enum ${name}${name === '' ? '' : ' '}{\n${members.join('')}};\n`;
+}
