@@ -8,7 +8,7 @@ import {
   type RecordAttributes,
 } from '../ast/index.ts';
 import type { Attribute, SExpr } from '../parse/index.ts';
-import { integerOf, integerOfSize, isInteger } from './arithmetic-types.ts';
+import { integerOf, integerOfSize } from './arithmetic-types.ts';
 import { SemaBase } from './base.ts';
 import { evaluateInteger } from './evaluate.ts';
 import { stringText } from './literals.ts';
@@ -195,6 +195,15 @@ export abstract class AttributeSema extends SemaBase {
     return result;
   }
 
+  /** Bytes of `mode(DI)`; 0 after an error. */
+  protected modeSize(attribute: Attribute): number {
+    const arg = attribute.args[0];
+    const name = arg?.kind === 'name' ? arg.name.replace(/^__(.*)__$/, '$1') : '';
+    const size = Object.hasOwn(MODES, name) ? MODES[name]! : 0;
+    if (size === 0) this.error('attribute', `unknown machine mode '${name}'`, attribute.loc);
+    return size;
+  }
+
   /** Attributes that change a type: `btf_type_tag`, `address_space`, `mode`. */
   protected typeAttributes(type: CType, list: readonly Attribute[]): CType {
     let result = type;
@@ -214,12 +223,8 @@ export abstract class AttributeSema extends SemaBase {
           break;
         }
         case 'mode': {
-          const arg = attribute.args[0];
-          const name = arg?.kind === 'name' ? arg.name.replace(/^__(.*)__$/, '$1') : '';
-          const size = MODES[name];
-          if (size === undefined || !isInteger(core(type)))
-            this.error('attribute', `unknown machine mode '${name}'`, attribute.loc);
-          else result = integerOfSize(size, integerOf(type).signed);
+          const size = this.modeSize(attribute);
+          if (size > 0 && core(type).kind === 'integer') result = integerOfSize(size, integerOf(type).signed);
           break;
         }
       }

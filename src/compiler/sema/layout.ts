@@ -61,7 +61,8 @@ export function layoutRecord(record: RecordType, members: readonly Member[], pac
     // In bits: a packed bit-field may stand anywhere; `#pragma pack` also lets it cross its unit.
     let unitAlign = packed && width > 0 ? 1 : natural * 8;
     if (asked > 0) unitAlign = Math.max(unitAlign, asked * 8);
-    if (pack > 0 && width > 0) unitAlign = Math.min(unitAlign, pack * 8);
+    // Under `#pragma pack`, `packed` says nothing more (as clang has it).
+    if (pack > 0 && width > 0) unitAlign = Math.min(Math.max(natural, asked), pack) * 8;
     let place = union ? 0 : at;
     if (width === 0 || (pack === 0 && (place % unitAlign) + width > unit)) place = roundUp(place, unitAlign);
     else if (asked > 0 && (pack === 0 || asked <= pack)) place = roundUp(place, asked * 8);

@@ -32,6 +32,7 @@ import {
   INT,
   INT128,
   integerOf,
+  integerOfSize,
   isComplete,
   isInteger,
   LONG,
@@ -688,7 +689,12 @@ export abstract class TypeSema extends AttributeSema {
       type.enumerators.push({ name, value: now, location: loc } satisfies Enumerator);
     }
     if (spec.fixed === null) type.underlying = smallestFor(least, most, type.packed);
-    else
+    for (const attribute of spec.attributes)
+      if (attribute.name === 'mode') {
+        const size = this.modeSize(attribute);
+        if (size > 0) type.underlying = integerOfSize(size, type.underlying.signed);
+      }
+    if (spec.fixed !== null)
       for (const symbol of symbols)
         if (!fits(symbol.value, type.underlying))
           this.error(
