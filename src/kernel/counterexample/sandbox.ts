@@ -32,6 +32,8 @@ const ENDLESS_LIMIT = 1_000_000;
 const MAX_TRACE = 8192;
 /** Bytes of all maps together that are copied. */
 const MAX_MAPS = 32 << 20;
+/** Instructions that the verifier may look at once more. */
+const MAX_EXPLORED = 200_000;
 const PAINT = 0xa5;
 const RAW_CONTEXT = 512;
 
@@ -160,7 +162,7 @@ export class Sandbox {
     });
     this.#prepared = this.#machine.engines.interpreter.prepare(program, this.#machine.engineEnv);
     const { name, ctx } = request.progType;
-    this.hasPacket = request.progType.packet !== undefined && testRunHook(name) !== undefined;
+    this.hasPacket = ctx.access === 'fields' && testRunHook(name) !== undefined;
     if (!this.hasPacket && ctx.fields.some((field) => field.kind !== undefined && field.kind !== 'scalar'))
       throw new BpfError('EOPNOTSUPP', `contexts of ${name} programs cannot be made up`);
     this.contextSize = this.hasPacket || ctx.btfTyped ? 0 : Math.min(ctx.size || RAW_CONTEXT, RAW_CONTEXT);
@@ -379,11 +381,13 @@ export class Sandbox {
 function exploreAround(request: VerifyRequest): { verified: VerifiedProgram; explored: Uint8Array } {
   const explored = new Uint8Array(request.insns.length);
   const { logLimit: _, ...rest } = request;
+  let processed = 0;
   const result = verify(
     { ...rest, logLevel: 0 },
     {
       insn: (at) => {
         explored[at] = 1;
+        if (++processed > MAX_EXPLORED) throw new BpfError('E2BIG', 'it is too complex to be explored again');
       },
       refused: () => true,
     },

@@ -254,7 +254,7 @@ export function findInput(
     }
     search.learn(input, result);
   }
-  return { tries, milliseconds: spent() };
+  return { tries, milliseconds: spent(), ...(tries === 0 ? { note: 'there was no time for it' } : {}) };
 }
 
 interface Found {

@@ -102,20 +102,21 @@ export const MEMORY_ROWS = {
     why: (c) => {
       const range = c.register?.range ?? c.reason.limit ?? 0;
       const moving = c.register?.smin !== c.register?.smax;
+      const end = endOf(c);
       const have =
         range === 0
-          ? `nothing is proven about how much of the packet lies behind ${c.name}`
-          : `only ${bytes(range)} from ${moving ? 'its variable part' : 'its start'} on are proven to lie before data_end`;
+          ? `nothing is proven about how much ${end === 'data' ? 'metadata' : 'of the packet'} lies behind ${c.name}`
+          : `only ${bytes(range)} from ${moving ? 'its variable part' : 'its start'} on are proven to lie before ${end}`;
       return `${have}; the access needs ${bytes((c.reason.offset ?? 0) + (c.reason.size ?? 0))}${
         moving ? `. The variable part of the offset ${boundsWords(c.register)}` : ''
       }`;
     },
     needed: (c) =>
-      `a comparison on this path that shows that ${bytes((c.reason.offset ?? 0) + (c.reason.size ?? 0))} lie before data_end`,
+      `a comparison on this path that shows that ${bytes((c.reason.offset ?? 0) + (c.reason.size ?? 0))} lie before ${endOf(c)}`,
     fix: (c) =>
       fix(
-        'compare the pointer plus the size of the access with data_end, and leave when it is beyond; helpers that may move the packet make it necessary again',
-        `if (ptr + ${Math.max(1, (c.reason.offset ?? 0) + (c.reason.size ?? 0))} > data_end)\n\treturn ${leave(c)};`,
+        `compare the pointer plus the size of the access with ${endOf(c)}, and leave when it is beyond; helpers that may move the packet make it necessary again`,
+        `if (ptr + ${Math.max(1, (c.reason.offset ?? 0) + (c.reason.size ?? 0))} > ${endOf(c)})\n\treturn ${leave(c)};`,
       ),
   },
   variable_offset: {
@@ -303,6 +304,11 @@ export const MEMORY_ROWS = {
     fix: () => fix('compare numbers that the pointers stand for, or load with CAP_PERFMON'),
   },
 } as const satisfies Partial<Record<RefusalKind, Row>>;
+
+/** Metadata ends where the packet starts. */
+function endOf({ register }: Case): string {
+  return register?.type === 'pkt_meta' ? 'data' : 'data_end';
+}
 
 const LEAKS: Readonly<Record<string, string>> = {
   map: 'a map',
