@@ -1,6 +1,6 @@
 /**
- * What to do about a refusal. The reason is only there as text, in the format of the kernel's log, on either kernel; the hints
- * serve people alone, nothing in the program depends on them. First match wins.
+ * What to do about a refusal of which only the text of a kernel's log is known: a guess by its words, for people alone. Where this
+ * package's verifier knows the reason, `verifier/explain` says it, and this is not asked. First match wins.
  */
 const HINTS: readonly (readonly [RegExp, string])[] = [
   [
