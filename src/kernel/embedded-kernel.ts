@@ -37,6 +37,7 @@ import { PerfEventObject } from './events.ts';
 import { KernelObject } from './fd-table.ts';
 import { type EmbeddedKernelOptions, Machine } from './machine.ts';
 import { MapObject } from './objects.ts';
+import { ownKernelBtf } from './own-btf.ts';
 import { missingCommands, requireNothing } from './release.ts';
 import { mapRingBuffer } from './rings.ts';
 import { MachineSimulator } from './simulator.ts';
@@ -242,7 +243,7 @@ export class EmbeddedKernel implements Kernel {
     };
   }
   kernelBtf(): Uint8Array | null {
-    return this.#machine.kernelBtf?.bytes ?? null;
+    return (this.#machine.kernelBtf ?? ownKernelBtf()).bytes;
   }
   shutdown(): void {
     this.#machine.fds.closeAll();

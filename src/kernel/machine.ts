@@ -45,7 +45,10 @@ export interface EmbeddedKernelOptions {
    * program is detached, and what it had reserved is given back.
    */
   readonly budget?: number;
-  /** Types of the kernel that programs are verified against; default: none, programs that need them are refused. */
+  /**
+   * Types of the kernel that programs are verified against. Default: none but the functions that programs may call, with what these
+   * take (`ownKernelBtf`); programs that need others are refused.
+   */
   readonly kernelBtf?: Btf;
   /** Release of Linux to be, `6.1`; default the newest that the tables know. Errors: EINVAL for text that is none. */
   readonly release?: string;

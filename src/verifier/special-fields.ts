@@ -142,7 +142,9 @@ class Search {
     const kernel = this.kernelBtf?.find(name, 'struct');
     if (this.kernelBtf !== undefined && kernel !== undefined)
       return { btf: this.kernelBtf, id: kernel, kernel: true };
-    return { btf: this.btf, id, kernel: this.kernelBtf === undefined && OWNABLE.has(name) };
+    // Types of an embedded kernel do not tell all structs of Linux.
+    const partial = this.kernelBtf?.find('task_struct', 'struct') === undefined;
+    return { btf: this.btf, id, kernel: partial && OWNABLE.has(name) };
   }
 
   private pointer(type: BtfType, offset: number): void {

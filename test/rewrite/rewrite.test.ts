@@ -307,9 +307,7 @@ describe('calls', () => {
       'ENOTSUPP: program prog: instruction 0: helper bpf_map_lookup_elem#1 is not implemented by this kernel',
     );
     expect(codeOf(() => s.build([asm.callKfunc(77), asm.exit()]))).toMatch(/ENOTSUPP: .*kernel function #77/);
-    expect(codeOf(() => s.build([...asm.ldBtfId(R1, 5), asm.exit()]))).toMatch(
-      /ENOTSUPP: .*kernel variables/,
-    );
+    expect(codeOf(() => s.build([...asm.ldBtfId(R1, 5), asm.exit()]))).toMatch(/ENOTSUPP: .*kernel symbols/);
     expect(codeOf(() => s.build([asm.addrSpaceCast(R1, R2, 0, 1), asm.exit()]))).toMatch(
       /ENOTSUPP: .*arenas/,
     );

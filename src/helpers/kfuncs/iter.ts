@@ -1,4 +1,5 @@
 /** Open-coded iterators over numbers and over bits of memory. */
+import { KERNEL_HI } from '../../memory/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { type KfuncFamily, kfn } from './types.ts';
 
@@ -40,15 +41,15 @@ export const ITER_KFUNCS: KfuncFamily = {
     if (valid(it, 8)) memory.writeHalves(it, 0, 0);
   }),
   /** `struct bpf_iter_bits`: u64 copy of the bits or their address, u32 nr_bits (31 bits), s32 bit. */
-  bpf_iter_bits_new: kfn('ppp', 's32', ({ memory, valid }) => (it, source, words) => {
+  bpf_iter_bits_new: kfn('pqp', 's32', ({ memory, valid }) => (it, source, high, words) => {
     if (!valid(it, 16)) return -ERRNO.EFAULT;
     const { view } = memory;
     memory.writeHalves(it, 0, 0);
     memory.writeHalves(it + 8, 0, -1);
-    if (source === 0 || words === 0) return -ERRNO.EINVAL;
+    if ((source | high) === 0 || words === 0) return -ERRNO.EINVAL;
     if (words >>> 0 > MAX_WORDS) return -ERRNO.E2BIG;
     const bytes = words * 8;
-    if (!valid(source, bytes)) return -ERRNO.EFAULT;
+    if (high >>> 0 !== KERNEL_HI >>> 0 || !valid(source, bytes)) return -ERRNO.EFAULT;
     let to = it;
     if (words > 1) {
       to = memory.allocate(bytes, 'bpf_iter_bits', 8);

@@ -3,6 +3,7 @@
  * helper ids to functions, compile, hand out a descriptor. Nothing is left behind when one of them refuses.
  */
 import { decodeProgram } from '../../asm/index.ts';
+import type { Btf } from '../../btf/index.ts';
 import type { ExecutableProgram, PreparedProgram } from '../../contracts/engine.ts';
 import type { Insn } from '../../contracts/insn.ts';
 import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
@@ -26,6 +27,7 @@ import type { Machine } from '../machine.ts';
 import { ownerAccepts } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
+import { ownKernelBtf } from '../own-btf.ts';
 import { requireNothing } from '../release.ts';
 import { programTag } from '../tag.ts';
 
@@ -219,6 +221,12 @@ interface Parsed {
   readonly lines: LineInfo[] | undefined;
 }
 
+/** What the program is verified against; types of its own have nothing to attach to. */
+function kernelTypes(machine: Machine, attr: ProgLoadAttr): { kernelBtf?: Btf } {
+  if (machine.kernelBtf !== undefined) return { kernelBtf: machine.kernelBtf };
+  return attr.attachBtfId ? {} : { kernelBtf: ownKernelBtf() };
+}
+
 function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): VerifiedProgram {
   // Explanations and searches come after the descriptors may have been closed.
   const maps = new Map<number, MapInfo | number>();
@@ -239,7 +247,7 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     flags: attr.progFlags ?? 0,
     logLevel: attr.logLevel ?? 0,
     possibleCpus: machine.possibleCpus,
-    ...(machine.kernelBtf === undefined ? {} : { kernelBtf: machine.kernelBtf }),
+    ...kernelTypes(machine, attr),
     ...(parsed.btf === undefined ? {} : { btf: parsed.btf.btf }),
     ...(parsed.funcs === undefined ? {} : { funcInfo: parsed.funcs }),
     ...(parsed.lines === undefined ? {} : { lineInfo: parsed.lines }),

@@ -6,6 +6,7 @@
  */
 import { type Btf, type BtfKind, parseBtf } from '../../btf/index.ts';
 import type { Fd, Kernel } from '../../contracts/kernel.ts';
+import { FUNCTIONS_ONLY } from '../../spec/index.ts';
 import { BpfError } from '../../util/errors.ts';
 
 /** The types of one module: split BTF that continues vmlinux. */
@@ -35,6 +36,11 @@ function vmlinux(kernel: Kernel): Btf | undefined {
   return known.btf;
 }
 
+/** Whether the types are those of a whole kernel: an embedded one may tell its functions only. */
+function tellsStructs(btf: Btf): boolean {
+  return btf.find(FUNCTIONS_ONLY, 'typedef') === undefined;
+}
+
 export class KernelTypes {
   readonly #kernel: Kernel;
   readonly #given: Btf | undefined;
@@ -47,7 +53,8 @@ export class KernelTypes {
 
   /** What CO-RE adapts to. */
   get target(): Btf | undefined {
-    return this.#given ?? vmlinux(this.#kernel);
+    const own = vmlinux(this.#kernel);
+    return this.#given ?? (own !== undefined && tellsStructs(own) ? own : undefined);
   }
 
   /** What the kernel goes by. */
@@ -70,6 +77,10 @@ export class KernelTypes {
     if (running === undefined) return undefined;
     const id = running.find(name, kind);
     if (id !== undefined) return { btf: running, id, module: undefined };
+    if (this.#given !== undefined && !tellsStructs(running)) {
+      const given = this.#given.find(name, kind);
+      if (given !== undefined) return { btf: this.#given, id: given, module: undefined };
+    }
     for (const module of this.modules()) {
       const own = module.btf.findAll(name, kind).find((one) => one >= module.btf.firstId);
       if (own !== undefined) return { btf: module.btf, id: own, module };
