@@ -143,7 +143,7 @@ function addressArithmetic(op: string, left: Constant, right: Constant): Constan
   return null;
 }
 
-/** `left op right` in an integer type; null where C does not define it (division by zero, shift too far). */
+/** `left op right` in an integer type; null for a division by zero. */
 export function arithmetic(op: string, left: bigint, right: bigint, type: IntegerType): bigint | null {
   switch (op) {
     case '+':
@@ -163,9 +163,13 @@ export function arithmetic(op: string, left: bigint, right: bigint, type: Intege
     case '^':
       return wrap(left ^ right, type);
     case '<<':
-    case '>>':
-      if (right < 0n || right >= BigInt(type.size * 8)) return null;
-      return wrap(op === '<<' ? left << right : left >> right, type);
+    case '>>': {
+      // Undefined where it shifts too far or by less than nothing; clang folds these so.
+      const most = BigInt(type.size * 8 - 1);
+      const distance = right < 0n ? -right : right;
+      const by = distance > most ? most : distance;
+      return wrap((op === '<<') === right >= 0n ? left << by : left >> by, type);
+    }
     default:
       return null;
   }
