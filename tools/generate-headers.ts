@@ -14,13 +14,13 @@ const OUT = fileURLToPath(new URL('../src/compiler/headers/generated/records.ts'
 const NAMES = `
 xdp_md __sk_buff bpf_sock bpf_sock_addr bpf_sock_ops sk_msg_md sk_reuseport_md bpf_sk_lookup bpf_sysctl bpf_sockopt
 bpf_cgroup_dev_ctx bpf_flow_keys bpf_tcp_sock bpf_sock_tuple bpf_xdp_sock bpf_fib_lookup bpf_redir_neigh bpf_spin_lock
-bpf_res_spin_lock bpf_timer bpf_wq bpf_task_work bpf_dynptr bpf_list_head bpf_list_node bpf_rb_root bpf_rb_node bpf_refcount
+bpf_timer bpf_wq bpf_task_work bpf_dynptr bpf_list_head bpf_list_node bpf_rb_root bpf_rb_node bpf_refcount
 bpf_iter_num btf_ptr bpf_tunnel_key bpf_xfrm_state bpf_pidns_info bpf_perf_event_value bpf_devmap_val bpf_cpumap_val
 bpf_cgroup_storage_key bpf_stack_build_id bpf_raw_tracepoint_args bpf_lpm_trie_key_hdr bpf_lpm_trie_key_u8 bpf_insn
 bpf_prog_info bpf_map_info bpf_btf_info bpf_link_info bpf_func_info bpf_line_info bpf_core_relo bpf_iter_link_info bpf_attr
 ethhdr arphdr iphdr ipv6hdr ipv6_opt_hdr tcphdr udphdr icmphdr icmp6hdr in_addr in6_addr sockaddr sockaddr_in sockaddr_in6
 sockaddr_un iovec seccomp_data sock_filter sock_fprog perf_event_attr perf_branch_entry __kernel_timespec timespec64
-btf_header btf_type btf_array btf_member btf_param btf_enum ip_auth_hdr rt2_hdr ipv6_rt_hdr
+btf_header btf_type btf_array btf_member btf_param btf_enum ip_auth_hdr ipv6_rt_hdr
 `
   .trim()
   .split(/\s+/);

@@ -1,6 +1,6 @@
 /**
  * The built-in headers by name: made when they are asked for, kept afterwards. `uapi/…` names are the same headers, as kernel sources
- * call them. A `vmlinux.h` is there when the caller can give the BTF that it is made from.
+ * call them, and libbpf's are there without their directory too. A `vmlinux.h` is there when the caller can give the BTF that it is made from.
  */
 import { bpfCoreRead } from './bpf-core-read.ts';
 import { bpfEndian, bpfHelpers } from './bpf-helpers.ts';
@@ -27,7 +27,9 @@ const made = new Map<string, string>();
 
 /** The text of a built-in header, `bpf/bpf_helpers.h`; `undefined` when there is none of that name. */
 export function builtinHeader(name: string): string | undefined {
-  const plain = name.startsWith('uapi/') ? name.slice(5) : name;
+  let plain = name.startsWith('uapi/') ? name.slice(5) : name;
+  // Programs are written for include paths with and without libbpf's own directory.
+  if (BPF_HEADERS[`bpf/${plain}`] !== undefined) plain = `bpf/${plain}`;
   const known = made.get(plain);
   if (known !== undefined) return known;
   const text = HEADERS.get(plain)?.();

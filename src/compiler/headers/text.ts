@@ -24,6 +24,12 @@ export function constants(table: Readonly<Record<string, number | string>>): str
 
 /** `enum name { A = 1, … };` from a table. */
 export function enumeration(name: string, table: Readonly<Record<string, number | bigint>>): string {
-  const members = Object.entries(table).map(([member, value]) => `\t${member} = ${value},\n`);
+  const members = Object.entries(table).map(([member, value]) => `\t${member} = ${exact(value)},\n`);
   return `enum ${name}${name === '' ? '' : ' '}{\n${members.join('')}};\n`;
+}
+
+/** Beyond what a number holds exactly stand 32-bit values that BTF extended by their sign. */
+function exact(value: number | bigint): string {
+  const large = typeof value === 'number' && value > Number.MAX_SAFE_INTEGER;
+  return large ? `0x${BigInt.asUintN(32, BigInt(value)).toString(16)}` : String(value);
 }
