@@ -9,6 +9,8 @@ import {
   helperById,
   mapTypeById,
   progTypeById,
+  type Release,
+  releaseOf,
 } from '../spec/index.ts';
 import { type AttrField, attrRow, type BpfCommand } from './attr.ts';
 import { isOlder } from './release.ts';
@@ -23,44 +25,36 @@ export interface Lacking {
 /** Numbers, addresses and names of a command's attributes, by the keys of `attr.ts`. */
 type Values = Readonly<Record<string, number | bigint | string | undefined>>;
 
-interface Row {
-  readonly name: string;
-  readonly since: string;
-}
-
-/** Attributes that hold a number of a table, in the order in which they are looked at. */
-const NUMBERED: readonly (readonly [
-  key: string,
-  what: string,
-  row: (id: number, command: string) => Row | undefined,
-])[] = [
-  ['mapType', 'map type', mapTypeById],
-  ['progType', 'program type', progTypeById],
-  ['expectedAttachType', 'attach type', (id) => lowered(attachTypeById(id))],
-  ['attachType', 'attach type', (id) => lowered(attachTypeById(id))],
-  ['attachType', 'a link of attach type', linkRow],
-];
-
-function lowered(row: AttachTypeRow | undefined): Row | undefined {
-  return row === undefined ? undefined : { name: row.name.toLowerCase(), since: row.since };
-}
-
-function linkRow(id: number, command: string): Row | undefined {
-  const row = command === 'BPF_LINK_CREATE' ? attachTypeById(id) : undefined;
-  return row === undefined ? undefined : { name: row.name.toLowerCase(), since: row.linkSince };
-}
-
 /** The first thing that a command asks for and that a kernel of `release` does not have; undefined: it has everything. */
 export function lackingOf(release: string, command: BpfCommand, values: Values): Lacking | undefined {
   const since = commandByName(command)?.since;
   if (since !== undefined && isOlder(release, since)) return { what: command, since };
-  for (const [key, what, rowOf] of NUMBERED) {
-    const value = values[key];
-    if (value === undefined) continue;
-    const row = rowOf(Number(value), command);
-    if (row !== undefined && isOlder(release, row.since))
-      return { what: `${what} ${row.name}`, since: row.since };
-  }
+  const number = (key: string) => Number(values[key] ?? 0);
+  const known = releaseRow(release);
+  const mapType = values.mapType === undefined ? undefined : mapTypeById(number('mapType'));
+  const progType = values.progType === undefined ? undefined : progTypeById(number('progType'));
+  const attachType = values.attachType === undefined ? undefined : attachTypeById(number('attachType'));
+  return (
+    (mapType && known?.mapNeeds(mapType, number('mapFlags'))) ??
+    (progType &&
+      known?.loadNeeds({
+        progType,
+        expectedAttachType: number('expectedAttachType'),
+        flags: number('progFlags'),
+      })) ??
+    (attachType && lackingAttachType(release, command, attachType)) ??
+    lackingField(release, command, values)
+  );
+}
+
+function lackingAttachType(release: string, command: BpfCommand, row: AttachTypeRow): Lacking | undefined {
+  if (isOlder(release, row.since)) return { what: `attach type ${row.name}`, since: row.since };
+  return command === 'BPF_LINK_CREATE' && isOlder(release, row.linkSince)
+    ? { what: `a link of attach type ${row.name}`, since: row.linkSince }
+    : undefined;
+}
+
+function lackingField(release: string, command: BpfCommand, values: Values): Lacking | undefined {
   for (const [key, field] of attrRow(command).fields) {
     if (values[key] && isTooNew(release, field))
       return { what: `${command} with ${field.layout.name}`, since: field.since! };
@@ -68,18 +62,55 @@ export function lackingOf(release: string, command: BpfCommand, values: Values):
   return undefined;
 }
 
+/** What the tables say of a release; undefined for a name that is none. */
+function releaseRow(release: string): Release | undefined {
+  return /^\d+\.\d+/.test(release) ? releaseOf(/^\d+\.\d+/.exec(release)![0]) : undefined;
+}
+
 export function isTooNew(release: string, field: AttrField): boolean {
   return field.since !== undefined && isOlder(release, field.since);
 }
 
 const CALL = 0x85;
+const INSN_SIZE = 8;
 
-/** The helper that an instruction calls, where a kernel of `release` does not have it. `insn` is 8 bytes. */
-export function lackingHelper(release: string, insn: DataView): Lacking | undefined {
+/** A program as it was handed to PROG_LOAD. */
+interface LoadedProgram {
+  readonly progType: number;
+  readonly expectedAttachType?: number;
+  readonly insns: Uint8Array;
+}
+
+/**
+ * What the instruction at which a kernel of `release` refused a program needs: the form of the instruction, or the helper that it calls.
+ * Where the kernel names none (-1), the first form that it does not know.
+ */
+export function lackingInsn(release: string, program: LoadedProgram, insn: number): Lacking | undefined {
+  const known = releaseRow(release);
+  const { insns } = program;
+  const count = Math.floor(insns.length / INSN_SIZE);
+  if (known === undefined || insn >= count) return undefined;
+  const view = new DataView(insns.buffer, insns.byteOffset, insns.byteLength);
+  const at = (index: number) => ({
+    code: view.getUint8(index * INSN_SIZE),
+    src: view.getUint8(index * INSN_SIZE + 1) >> 4,
+    off: view.getInt16(index * INSN_SIZE + 2, true),
+    imm: view.getInt32(index * INSN_SIZE + 4, true),
+  });
+  if (insn < 0) {
+    if (known.knowsEveryInsn) return undefined;
+    for (let index = 0; index < count; index++) {
+      const unknown = known.unknownInsn(at(index));
+      if (unknown?.early) return unknown;
+    }
+    return undefined;
+  }
+  const refused = at(insn);
   // The source register says what is called: 0 is a helper.
-  if (insn.byteLength < 8 || insn.getUint8(0) !== CALL || insn.getUint8(1) >> 4 !== 0) return undefined;
-  const row = helperById(insn.getInt32(4, true));
-  return row !== undefined && isOlder(release, row.since)
-    ? { what: `helper ${row.name}`, since: row.since }
-    : undefined;
+  const helper = refused.code === CALL && refused.src === 0 ? helperById(refused.imm) : undefined;
+  const type = progTypeById(program.progType);
+  const attachType = attachTypeById(program.expectedAttachType ?? 0)?.name;
+  return helper !== undefined && type !== undefined
+    ? known.helperNeeds(helper, type.name, attachType)
+    : known.unknownInsn(refused);
 }

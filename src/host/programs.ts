@@ -8,7 +8,7 @@ import type { Frame } from './arena.ts';
 import type { AttrValues } from './bpf.ts';
 import type { Host } from './host.ts';
 import { btfInfo } from './info.ts';
-import { type Lacking, lackingHelper } from './lacking.ts';
+import { lackingInsn } from './lacking.ts';
 import { viewOf } from './layout.ts';
 import { checkName } from './maps.ts';
 import { verifierError } from './verifier-log.ts';
@@ -155,7 +155,7 @@ function refusal(host: Host, attr: ProgLoadAttr, outcome: Outcome): Error {
   if (outcome.ret !== -ERRNO.ENOSPC) {
     const error = verifierError(code, outcome.log, (insn) => lineOf(host, attr, insn));
     if (error !== null) {
-      const lacking = lackingAt(host, attr, error.insn);
+      const lacking = lackingInsn(host.native.release, attr, error.insn);
       return lacking === undefined
         ? error
         : new UnsupportedFeatureError(code, lacking, host.native.release, { cause: error });
@@ -164,11 +164,6 @@ function refusal(host: Host, attr: ProgLoadAttr, outcome: Outcome): Error {
   const type = progTypeById(attr.progType)?.name ?? `type ${attr.progType}`;
   const name = attr.progName ? `program '${attr.progName}'` : 'a program';
   return host.bpf.error('BPF_PROG_LOAD', outcome.ret, outcome.values, `${name} of ${type}`);
-}
-
-function lackingAt(host: Host, attr: ProgLoadAttr, insn: number): Lacking | undefined {
-  if (insn < 0) return undefined;
-  return lackingHelper(host.native.release, viewOf(attr.insns.subarray(8 * insn, 8 * insn + 8)));
 }
 
 /** The C line of an instruction by the records that the program was loaded with: the log leaves out indentation and column. */

@@ -78,9 +78,18 @@ describe.skipIf(kernel.features().release !== '6.1')('Linux 6.1', () => {
     expect(error.cause).toBeInstanceOf(VerifierError);
   });
 
+  it('an instruction that it has not is refused by name', () => {
+    // r0 = (s8)r1, of the newer instructions (cpu v4)
+    const insns = new Uint8Array([0xbf, 0x10, 8, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
+    const progType = progTypeByName('socket_filter')!.id;
+    const error = failure(() => kernel.progLoad({ progType, insns, license: 'GPL' }));
+    expect(error).toBeInstanceOf(UnsupportedFeatureError);
+    expect(error).toMatchObject({ since: '6.6' });
+  });
+
   it('attach types that it has not are refused by name: at PROG_LOAD and at LINK_CREATE', () => {
-    const uprobes = attachTypeByName('trace_uprobe_session')!.id;
-    const loaded = failure(() => load('kprobe', returns(0), { expectedAttachType: uprobes }));
+    const connect = attachTypeByName('cgroup_unix_connect')!.id;
+    const loaded = failure(() => load('cgroup_sock_addr', returns(1), { expectedAttachType: connect }));
     const classifier = load('sched_cls', returns(0));
     const linked = failure(() =>
       kernel.linkCreate({
@@ -90,8 +99,8 @@ describe.skipIf(kernel.features().release !== '6.1')('Linux 6.1', () => {
       }),
     );
     for (const [error, feature, since] of [
-      [loaded, 'attach type trace_uprobe_session', '6.13'],
-      [linked, 'attach type tcx_ingress', '6.6'],
+      [loaded, 'attach type CGROUP_UNIX_CONNECT', '6.7'],
+      [linked, 'attach type TCX_INGRESS', '6.6'],
     ] as const) {
       expect(error).toBeInstanceOf(UnsupportedFeatureError);
       expect(error).toMatchObject({ feature, since });
