@@ -25,15 +25,21 @@ export const RULES = {
   /** Without: what no jump is may not lead into a loop that was entered elsewhere. */
   loops_entered_by_falling_through: { since: '6.7', what: 'loops that are entered in their middle' },
   /** Without: privileged programs may not read stack that was never written. */
-  uninit_stack_reads: { since: '6.1', what: 'reads of stack that was not written' },
+  uninit_stack_reads: { since: '5.10', what: 'reads of stack that was not written' },
+  /** Without: they may not read below what was ever touched, either. */
+  untouched_stack_reads: { since: '6.1', what: 'reads of stack that was not touched' },
+  /** Without: packets' pointers are compared only by those who may see pointers. */
+  packet_comparison: { since: '6.1', what: 'comparison of packet pointers without CAP_PERFMON' },
   /** Without: a narrower store over a spilled scalar counts as one over a spilled pointer. */
   narrow_store_over_scalar: { since: '6.8', what: 'narrow stores over spilled scalars' },
   /** Without: only constants keep their value on the stack. */
   spills_of_bounded_scalars: { since: '5.12', what: 'bounds of spilled scalars' },
   /** Without: only spills of 8 bytes are kept. */
   spills_of_part: { since: '5.16', what: 'scalars spilled in less than 8 bytes' },
+  /** Without: a spilled 0 is eight bytes of zero, which may be overwritten one by one. */
+  spills_of_zero: { since: '6.8', what: 'identity of spilled zeroes' },
   /** Without: a stored immediate is unknown when it is read again, unless it is 0. */
-  spills_of_immediates: { since: '6.1', what: 'immediates on the stack' },
+  spills_of_immediates: { since: '5.10', what: 'immediates on the stack' },
   /** Without: spilled scalars without any bounds lose their identity. */
   spills_of_any_scalar: { since: '6.9', what: 'identity of spilled scalars' },
   /** Without: a read of less than was spilled gives an unknown scalar. */
@@ -43,7 +49,7 @@ export const RULES = {
   /** Without: whatever a speculative path does wrong refuses the program; with: a barrier ends the path. */
   speculation_barriers: { since: '6.17', what: 'barriers against speculation' },
   /** Without: `(map pointer == 0)` leaks the pointer for those who may not see it. */
-  known_pointer_comparison: { since: '6.17', what: 'comparison of map pointers with 0' },
+  known_pointer_comparison: { since: '6.12', what: 'comparison of map pointers with 0' },
   /** Without: other words for a helper that the program's type may not call. */
   helper_refused_by_type: { since: '6.10', what: 'words of a refusal' },
   /** Without: stores of constants into the context are refused. */

@@ -191,7 +191,8 @@ function operands(env: Env, insn: Insn): { dst: Reg; src: Reg } {
   }
   if (insn.imm !== 0) env.fail('EINVAL', 'BPF_JMP/JMP32 uses reserved fields', { kind: 'encoding' });
   const src = env.readReg(insn.src);
-  if (!(isPacketPointerOrEnd(dst.type) && isPacketPointerOrEnd(src.type)) && env.isLeak(src)) {
+  const packets = isPacketPointerOrEnd(dst.type) && isPacketPointerOrEnd(src.type);
+  if (!(packets && env.release.has('packet_comparison')) && env.isLeak(src)) {
     env.fail('EACCES', `R${insn.src} pointer comparison prohibited`, {
       kind: 'pointer_comparison',
       register: insn.src,

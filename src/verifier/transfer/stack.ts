@@ -92,7 +92,8 @@ export function checkStackBounds(env: Env, n: number, off: number, size: number,
     max = smaxNumber(reg.v) + off + size;
   }
   const allocated = env.frameOf(reg).stack.length * 8;
-  const lowest = write || env.allowUninitStack ? -STACK_LIMIT : -allocated;
+  const grows = write || (env.allowUninitStack && env.release.has('untouched_stack_reads'));
+  const lowest = grows ? -STACK_LIMIT : -allocated;
   const bad = min < lowest || min > -1 ? 'EACCES' : max > 0 ? 'EINVAL' : size < 0 ? 'EFAULT' : null;
   if (bad !== null) {
     // Below what was ever written, but inside of the frame.
@@ -156,8 +157,14 @@ function keepsScalar(env: Env, reg: Reg, size: number): boolean {
   const { release } = env;
   if (release.has('spills_of_any_scalar')) return true;
   if (size !== 8 && !release.has('spills_of_part')) return false;
+  if (isNull(reg) && !release.has('spills_of_zero')) return false;
   if (isConst(reg.v)) return true;
   return release.has('spills_of_bounded_scalars') && !isUnknown(reg.v);
+}
+
+function keepsImmediate(env: Env): boolean {
+  if (!env.release.has('spills_of_immediates')) return false;
+  return env.insns[env.insn]!.imm !== 0 || env.release.has('spills_of_zero');
 }
 
 /** Store of register `value` (-1: an immediate, or unknown data) at `off` of frame `frameno`; inside the stack. */
@@ -193,7 +200,7 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
     // A narrowing spill is not the same number any longer.
     const spilled = fits ? reg : scalarReg(reg.v, 0, reg.off);
     env.cur.setSlot(frameno, spi, spillInto(slot, spilled, size));
-  } else if (constant && aligned && env.bpfCapable && env.release.has('spills_of_immediates')) {
+  } else if (constant && aligned && env.bpfCapable && keepsImmediate(env)) {
     const spilled = scalarReg(constantFromNumber(env.insns[env.insn]!.imm));
     env.cur.setSlot(frameno, spi, spillInto(slot, spilled, size));
   } else if (reg !== null && isSpillable(reg.type)) {
