@@ -526,8 +526,9 @@ export abstract class ExprLowering extends LowerContext {
     const { builder } = this;
     if (expr.kind === 'compare') {
       const left = this.value(expr.left);
-      const right = this.value(expr.right);
+      const other = this.value(expr.right);
       builder.loc = expr.loc;
+      const right = builder.resize(other, left.type, isSigned(expr.right.type));
       return builder.icmp(COMPARE[expr.op]![isSigned(expr.left.type) ? 1 : 0], left, right);
     }
     if (expr.kind === 'logical') {

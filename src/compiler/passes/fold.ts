@@ -144,12 +144,7 @@ export function possibleBits(value: Value, depth = 0): bigint {
       const by = value.args[1]!;
       return isConst(by) ? (arg(0) << by.value) & all : all;
     }
-    case 'udiv':
-      return upTo(arg(0));
-    case 'urem': {
-      const by = value.args[1]!;
-      return isConst(by) && by.value > 0n ? upTo(by.value - 1n) & upTo(arg(0)) : upTo(arg(0));
-    }
+    // Not of divisions: the kernel's verifier knows nothing of their results, so masks behind them must stay.
     case 'select':
       return arg(1) | arg(2);
     case 'phi': {
@@ -339,7 +334,7 @@ function simplify(inst: Inst, folder: Folder): Value | undefined {
         return inst;
       }
       if (inst.type === 'i1' && isConst(b) && isConst(c)) {
-        if (b.value === 1n) return a;
+        if (b.value === 1n) return a!;
         inst.op = 'xor';
         setArgs(inst, [a!, constant('i1', 1n)]);
         return inst;
@@ -536,6 +531,20 @@ function simplifyBinary(inst: Inst, op: BinaryOp, folder: Folder): Value | undef
     if (((possibleBits(a) | possibleBits(b)) & sign) === 0n) {
       inst.op = op === 'sdiv' ? 'udiv' : 'urem';
       return inst;
+    }
+  }
+  // A choice of constants, with a constant: a choice of results.
+  if (isConst(b) && a.kind === 'inst' && a.op === 'select' && a.users.size === 1) {
+    const [cond, yes, no] = a.args as [Value, Value, Value];
+    if (isConst(yes) && isConst(no)) {
+      const first = foldBinary(op, type, yes.value, b.value);
+      const second = foldBinary(op, type, no.value, b.value);
+      if (first !== undefined && second !== undefined) {
+        inst.op = 'select';
+        inst.flags = 0;
+        setArgs(inst, [cond, constant(type, first), constant(type, second)]);
+        return inst;
+      }
     }
   }
   if (!isConst(b)) {

@@ -23,6 +23,7 @@ import {
   sweep,
   type Value,
 } from '../ir/index.ts';
+import { possibleBits } from './fold.ts';
 
 const MAX_KNOWN = 96;
 
@@ -191,6 +192,85 @@ class Numbering {
     const bit = (value: boolean): Const => constant('i1', value ? 1n : 0n);
     put(`icmp ${cond.pred} ${a} ${b}`, bit(truth));
     put(`icmp ${INVERSE[cond.pred]} ${a} ${b}`, bit(!truth));
+    // What is compared with constants may turn out not to be negative.
+    const limit = cond.args[1]!;
+    if (!isConst(limit)) return;
+    const pred = truth ? cond.pred : INVERSE[cond.pred];
+    const number = signedValue(limit);
+    const sign = 1n << BigInt(bitsOf(limit.type) - 1);
+    const isPositive =
+      (pred === 'sge' && number >= 0n) ||
+      (pred === 'sgt' && number >= -1n) ||
+      (pred === 'eq' && number >= 0n) ||
+      (pred === 'ult' && limit.value <= sign) ||
+      (pred === 'ule' && limit.value < sign);
+    if (isPositive) put(`positive ${a}`, bit(true));
+  }
+
+  /** Whether the sign bit is known to be 0, here. */
+  private isPositive(value: Value, depth = 0): boolean {
+    if (isConst(value)) return signedValue(value) >= 0n;
+    if (value.kind !== 'inst' && value.kind !== 'param') return false;
+    if (this.table.has(`positive ${this.number(value)}`)) return true;
+    if ((possibleBits(value) & (1n << BigInt(bitsOf(value.type) - 1))) === 0n) return true;
+    if (value.kind !== 'inst' || depth > 4) return false;
+    switch (value.op) {
+      case 'add':
+      case 'mul':
+        return value.has(FLAG.NSW) && value.args.every((arg) => this.isPositive(arg, depth + 1));
+      case 'sdiv':
+      case 'ashr':
+      case 'sext':
+        return (
+          this.isPositive(value.args[0]!, depth + 1) &&
+          (value.op !== 'sdiv' || this.isPositive(value.args[1]!, depth + 1))
+        );
+      case 'srem':
+        return this.isPositive(value.args[0]!, depth + 1);
+      case 'udiv':
+      case 'urem':
+        return this.isPositive(value.args[value.op === 'udiv' ? 0 : 1]!, depth + 1);
+      case 'select':
+        return this.isPositive(value.args[1]!, depth + 1) && this.isPositive(value.args[2]!, depth + 1);
+      case 'phi':
+        return this.isPositivePhi(value, depth);
+      default:
+        return false;
+    }
+  }
+
+  /** A counter that starts at 0 or above and only grows, without overflow. */
+  private isPositivePhi(phi: Inst, depth: number): boolean {
+    if (this.assumed.has(phi)) return true;
+    this.assumed.add(phi);
+    const result = phi.args.every((arg) => arg === phi || this.isPositive(arg, depth + 1));
+    this.assumed.delete(phi);
+    return result;
+  }
+
+  private readonly assumed = new Set<Inst>();
+
+  /** Signed operations on what is not negative are unsigned ones. */
+  private unsign(inst: Inst): void {
+    switch (inst.op) {
+      case 'sext':
+        if (inst.args[0]!.type === 'i1' || !this.isPositive(inst.args[0]!)) return;
+        inst.op = 'zext';
+        inst.flags |= FLAG.NNEG;
+        break;
+      case 'ashr':
+        if (!this.isPositive(inst.args[0]!)) return;
+        inst.op = 'lshr';
+        break;
+      case 'sdiv':
+      case 'srem':
+        if (!inst.args.every((arg) => this.isPositive(arg))) return;
+        inst.op = inst.op === 'sdiv' ? 'udiv' : 'urem';
+        break;
+      default:
+        return;
+    }
+    this.changed = true;
   }
 
   private visit(block: Block, put: (key: string, value: Value) => void): void {
@@ -199,6 +279,7 @@ class Numbering {
     let known: Known[] = only === undefined ? [] : [...only];
     for (const inst of block.insts) {
       if (inst.block === undefined) continue;
+      this.unsign(inst);
       const key = this.key(inst);
       if (key !== undefined) {
         const before = this.table.get(key);
