@@ -31,10 +31,14 @@ export {
 export { type KernelChoice, type OpenedKernel, type OpenKernelOptions, openKernel } from './open-kernel.ts';
 export {
   BpfError,
+  type Counterexample,
   ERRNO,
   type ErrnoName,
+  type Explanation,
   InternalError,
   ProgramFault,
+  type SearchOptions,
+  type SearchResult,
   type SourceLocation,
   VerifierError,
 } from './util/index.ts';

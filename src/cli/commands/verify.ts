@@ -1,7 +1,6 @@
 /** `tsbpf verify`: the verdict on every program of an object, with reason and place of each refusal. */
 import { type Command, Option } from 'commander';
 import type { Annotations } from '../../contracts/annotations.ts';
-import { VerifierError } from '../../util/errors.ts';
 import type { SearchResult } from '../../util/explanation.ts';
 import {
   type Action,
@@ -92,7 +91,7 @@ const action: Action<[string, VerifyOptions]> = async (context, file, options) =
         return {
           report,
           explained: one,
-          search: options.search ? searchInput(report.error) : undefined,
+          search: options.search ? one?.findInput?.() : undefined,
           annotated: annotationsOf(report, annotations),
         };
       });
@@ -124,11 +123,6 @@ interface Printing {
   readonly loaded: LoadedObject;
   readonly options: VerifyOptions;
   readonly version: string;
-}
-
-/** Undefined where the error is no refusal, or the kernel cannot search. */
-function searchInput(error: unknown): SearchResult | undefined {
-  return error instanceof VerifierError ? error.findInput?.() : undefined;
 }
 
 function printText({ out, file, loaded, options }: Printing, verdicts: readonly Verdict[]): void {

@@ -13,6 +13,8 @@ import { type LoadedObject, type LoadRequest, loadObject, type ProgramReport } f
 
 export interface Explained {
   readonly explanation: Explanation | undefined;
+  /** Looks for an input that goes wrong; undefined where there is nobody to ask. */
+  readonly findInput?: VerifierError['findInput'];
   /** What a person should know about where it comes from. */
   readonly note?: string;
 }
@@ -79,7 +81,11 @@ export async function explainAll(
     ({ error }) => error instanceof VerifierError && error.explain === undefined,
   );
   for (const report of reports)
-    if (report.error !== undefined) out.set(report, { explanation: explanationOf(report.error) });
+    if (report.error !== undefined)
+      out.set(report, {
+        explanation: explanationOf(report.error),
+        findInput: report.error instanceof VerifierError ? report.error.findInput : undefined,
+      });
   if (foreign.length === 0) return out;
   let replayed: ReadonlyMap<string, unknown>;
   try {
@@ -114,6 +120,7 @@ function judge(report: ProgramReport, ours: unknown, fallback: Explained): Expla
     };
   return {
     explanation: { ...explanation, origin: 'replay' },
+    findInput: (ours as VerifierError).findInput,
     note: 'refused by the kernel of this machine; explained by the verifier of this package, which refuses it for the same reason',
   };
 }
