@@ -5,6 +5,7 @@
  * (32 links, as MAX_RESOLVE_DEPTH), so circular types end in BpfError EINVAL naming the type id.
  */
 import { BpfError } from '../util/index.ts';
+import { BtfNames } from './names.ts';
 import { type BtfSections, decodeType, kindAt, scanBtf } from './parse.ts';
 import {
   type BtfComposite,
@@ -37,6 +38,11 @@ function bad(id: number, what: string): BpfError {
 
 const VOID: BtfType = { kind: 'void' };
 
+const NONE: readonly number[] = [];
+/** With fewer types an index is made at once; with more only after so many searches (a search takes up to 1/100 of it). */
+const INDEX_AT_ONCE = 4096;
+const MAX_SEARCHES = 64;
+
 export class Btf {
   /** The blob it was parsed from. */
   readonly bytes: Uint8Array;
@@ -51,6 +57,9 @@ export class Btf {
   private readonly sections: BtfSections;
   private readonly cache: (BtfType | undefined)[] = [];
   private nameIndex: Map<string, number[]> | undefined;
+  /** Before there is an index: names that were looked up, and what finds others. */
+  private readonly found = new Map<string, readonly number[]>();
+  private searched: BtfNames | undefined;
   private readonly alignments = new Map<number, number>();
 
   constructor(bytes: Uint8Array, base?: Btf) {
@@ -138,11 +147,45 @@ export class Btf {
     return index;
   }
 
+  /** What searches names; undefined where an index has to. */
+  private search(): BtfNames | undefined {
+    const text = this.sections.strings.ascii;
+    if (this.base !== undefined || text === undefined || this.sections.offsets.length < INDEX_AT_ONCE)
+      return undefined;
+    this.searched ??= new BtfNames(this.sections, text);
+    return this.searched;
+  }
+
+  /** Own types of that name. */
+  private own(name: string): readonly number[] {
+    const known = this.nameIndex ?? this.found;
+    const ids = known.get(name);
+    if (ids !== undefined || this.nameIndex !== undefined) return ids ?? NONE;
+    const names =
+      this.found.size < MAX_SEARCHES && name !== '' && !name.includes('\0') ? this.search() : undefined;
+    if (names === undefined) return this.index().get(name) ?? NONE;
+    const searched = names.find(name)?.map((i) => this.firstId + i);
+    if (searched === undefined) return this.index().get(name) ?? NONE;
+    this.found.set(name, searched);
+    return searched;
+  }
+
   /** Ids of all types of that name, in order, optionally of one kind only. */
   findAll(name: string, kind?: BtfKind): number[] {
     const inherited = this.base?.findAll(name, kind) ?? [];
-    const own = this.index().get(name) ?? [];
+    const own = this.own(name);
     return [...inherited, ...(kind === undefined ? own : own.filter((id) => this.kind(id) === kind))];
+  }
+
+  /** Names in which the text stands with the ids of their types, the base's first. */
+  *namesWith(part: string): IterableIterator<[string, readonly number[]]> {
+    if (this.base !== undefined) yield* this.base.namesWith(part);
+    const searched = this.nameIndex === undefined ? this.search()?.containing(part) : undefined;
+    if (searched !== undefined) {
+      for (const [name, ids] of searched) yield [name, ids.map((i) => this.firstId + i)];
+      return;
+    }
+    for (const entry of this.index()) if (entry[0].includes(part)) yield entry;
   }
 
   /** All names with the ids of their types, the base's first. */
@@ -153,7 +196,10 @@ export class Btf {
 
   /** Id of the first type of that name (and kind), or undefined. */
   find(name: string, kind?: BtfKind): number | undefined {
-    return this.findAll(name, kind)[0];
+    const inherited = this.base?.find(name, kind);
+    if (inherited !== undefined) return inherited;
+    const own = this.own(name);
+    return kind === undefined ? own[0] : own.find((id) => this.kind(id) === kind);
   }
 
   /** The first type of that name and kind. Errors: ENOENT. */
@@ -353,5 +399,17 @@ export class Btf {
  * Errors: BpfError EINVAL naming the type id.
  */
 export function parseBtf(bytes: Uint8Array, options: { base?: Btf } = {}): Btf {
-  return new Btf(bytes, options.base);
+  const btf = new Btf(bytes, options.base);
+  if (options.base === undefined) PARSED.set(bytes, btf);
+  return btf;
+}
+
+const PARSED = new WeakMap<Uint8Array, Btf>();
+
+/**
+ * `parseBtf` of bytes that nobody writes to, such as a kernel's own types: what was parsed from the same array before is used
+ * again, with all that it knows by now.
+ */
+export function sharedBtf(bytes: Uint8Array): Btf {
+  return PARSED.get(bytes) ?? parseBtf(bytes);
 }

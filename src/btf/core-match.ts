@@ -20,8 +20,7 @@ function flavours(btf: Btf): ReadonlyMap<string, readonly number[]> {
   const known = FLAVOURS.get(btf);
   if (known !== undefined) return known;
   const result = new Map<string, number[]>();
-  for (const [name, ids] of btf.names()) {
-    if (!name.includes('___')) continue;
+  for (const [name, ids] of btf.namesWith('___')) {
     const essential = essentialName(name);
     if (essential !== name) result.set(essential, [...(result.get(essential) ?? []), ...ids]);
   }

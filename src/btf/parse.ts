@@ -34,7 +34,7 @@ function bad(what: string): BpfError {
 export class BtfStrings {
   readonly bytes: Uint8Array;
   /** The whole section as one string where it is pure ASCII: substrings then cost no decoding. */
-  private readonly ascii: string | undefined;
+  readonly ascii: string | undefined;
   private readonly cache = new Map<number, string>();
   private decoded = 0;
 
@@ -149,6 +149,14 @@ export function scanBtf(bytes: Uint8Array, base: BtfBaseInfo | undefined): BtfSe
   };
 }
 
+function checkName(offset: number, id: number, stringEnd: number): void {
+  if (offset >= stringEnd) throw bad(`type id ${id}: name at offset ${offset} of ${stringEnd} string bytes`);
+}
+
+function checkTarget(target: number, id: number, typeCount: number): void {
+  if (target >= typeCount) throw bad(`type id ${id}: refers to type id ${target} of ${typeCount}`);
+}
+
 /** Checks the names and type ids that one type refers to. Hot on vmlinux BTF: plain integer reads only. */
 function checkReferences(
   view: DataView,
@@ -161,14 +169,7 @@ function checkReferences(
   const info = view.getUint32(at + 4, little);
   const kind = (info >>> 24) & 31;
   const vlen = info & 0xffff;
-  const name = (offset: number): void => {
-    if (offset >= stringEnd)
-      throw bad(`type id ${id}: name at offset ${offset} of ${stringEnd} string bytes`);
-  };
-  const type = (target: number): void => {
-    if (target >= typeCount) throw bad(`type id ${id}: refers to type id ${target} of ${typeCount}`);
-  };
-  name(view.getUint32(at, little));
+  checkName(view.getUint32(at, little), id, stringEnd);
   switch (kind) {
     case BTF_KIND.ptr:
     case BTF_KIND.typedef:
@@ -180,11 +181,11 @@ function checkReferences(
     case BTF_KIND.var:
     case BTF_KIND.decl_tag:
     case BTF_KIND.type_tag:
-      type(view.getUint32(at + 8, little));
+      checkTarget(view.getUint32(at + 8, little), id, typeCount);
       break;
     case BTF_KIND.array:
-      type(view.getUint32(at + 12, little));
-      type(view.getUint32(at + 16, little));
+      checkTarget(view.getUint32(at + 12, little), id, typeCount);
+      checkTarget(view.getUint32(at + 16, little), id, typeCount);
       break;
     default:
       break;
@@ -194,24 +195,24 @@ function checkReferences(
     case BTF_KIND.struct:
     case BTF_KIND.union:
       for (let i = 0; i < vlen; i++) {
-        name(view.getUint32(items + 12 * i, little));
-        type(view.getUint32(items + 12 * i + 4, little));
+        checkName(view.getUint32(items + 12 * i, little), id, stringEnd);
+        checkTarget(view.getUint32(items + 12 * i + 4, little), id, typeCount);
       }
       break;
     case BTF_KIND.func_proto:
       for (let i = 0; i < vlen; i++) {
-        name(view.getUint32(items + 8 * i, little));
-        type(view.getUint32(items + 8 * i + 4, little));
+        checkName(view.getUint32(items + 8 * i, little), id, stringEnd);
+        checkTarget(view.getUint32(items + 8 * i + 4, little), id, typeCount);
       }
       break;
     case BTF_KIND.enum:
-      for (let i = 0; i < vlen; i++) name(view.getUint32(items + 8 * i, little));
+      for (let i = 0; i < vlen; i++) checkName(view.getUint32(items + 8 * i, little), id, stringEnd);
       break;
     case BTF_KIND.enum64:
-      for (let i = 0; i < vlen; i++) name(view.getUint32(items + 12 * i, little));
+      for (let i = 0; i < vlen; i++) checkName(view.getUint32(items + 12 * i, little), id, stringEnd);
       break;
     case BTF_KIND.datasec:
-      for (let i = 0; i < vlen; i++) type(view.getUint32(items + 12 * i, little));
+      for (let i = 0; i < vlen; i++) checkTarget(view.getUint32(items + 12 * i, little), id, typeCount);
       break;
     default:
       break;

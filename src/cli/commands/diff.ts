@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { type Btf, parseBtf } from '../../btf/index.ts';
+import { type Btf, sharedBtf } from '../../btf/index.ts';
 import { asEthernet, streamPackets } from '../../capture/index.ts';
 import type { Kernel } from '../../contracts/kernel.ts';
 import { type BpfMap, BpfObject, type BpfProgram } from '../../libbpf/index.ts';
@@ -144,7 +144,7 @@ function refused(
 
 function btfOf(kernel: Kernel): Btf | undefined {
   const bytes = kernel.kernelBtf();
-  return bytes === null ? undefined : parseBtf(bytes);
+  return bytes === null ? undefined : sharedBtf(bytes);
 }
 
 /** An embedded kernel with the types and the number of CPUs of the other one, whose verdicts depend on them. */

@@ -2,7 +2,7 @@
  * The explanation of a refusal, from whoever has one: the verifier that refused; where that is another kernel's, which only has a
  * log, this package's verifier over the same program; else the log itself.
  */
-import { parseBtf } from '../../btf/index.ts';
+import { sharedBtf } from '../../btf/index.ts';
 import { BpfObject } from '../../libbpf/index.ts';
 import { errnoName } from '../../util/errno.ts';
 import { BpfError, VerifierError } from '../../util/errors.ts';
@@ -57,7 +57,7 @@ async function replay(
   for (const program of again.programs) program.autoload = object.findProgram(program.name).autoload;
   const bytes = kernel.kernelBtf();
   const loaded = await loadObject(env, again, {
-    ...(bytes === null ? {} : { kernelBtf: parseBtf(bytes) }),
+    ...(bytes === null ? {} : { kernelBtf: sharedBtf(bytes) }),
     ...request,
     kernel: 'embedded',
     strict: false,

@@ -4,7 +4,7 @@
  * `target` is what CO-RE adapts programs to and may be another kernel's (`LoadOptions.kernelBtf`); ids that the kernel itself is told
  * (what to attach to, kernel functions and variables) are always of its own types, where it gives any.
  */
-import { type Btf, type BtfKind, parseBtf } from '../../btf/index.ts';
+import { type Btf, type BtfKind, parseBtf, sharedBtf } from '../../btf/index.ts';
 import type { Fd, Kernel } from '../../contracts/kernel.ts';
 import { FUNCTIONS_ONLY } from '../../spec/index.ts';
 import { BpfError } from '../../util/errors.ts';
@@ -30,7 +30,7 @@ function vmlinux(kernel: Kernel): Btf | undefined {
   let known = VMLINUX.get(kernel);
   if (known === undefined) {
     const bytes = kernel.kernelBtf();
-    known = { btf: bytes === null ? undefined : parseBtf(bytes) };
+    known = { btf: bytes === null ? undefined : sharedBtf(bytes) };
     VMLINUX.set(kernel, known);
   }
   return known.btf;
