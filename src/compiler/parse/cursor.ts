@@ -43,7 +43,7 @@ export abstract class Cursor {
         if (first !== 'unroll' && first !== 'nounroll' && first !== 'clang' && first !== 'GCC') continue;
         return token;
       }
-      if (token.kind !== 'other') return token;
+      return token;
     }
   }
 
@@ -109,7 +109,9 @@ export abstract class Cursor {
     location: Location = this.tok.location,
     notes: readonly Note[] = [],
   ): never {
-    this.error(code, message, location, notes);
+    // The end of the file has no place of its own: clang points behind the last token.
+    const at = this.tok.kind === 'eof' && location === this.tok.location ? this.behindPrevious() : location;
+    this.error(code, message, at, notes);
     throw new ParseFailure(message);
   }
 
@@ -142,6 +144,16 @@ export abstract class Cursor {
     return this.fail('expected', `expected '${want}'`, this.tok.location, [
       { message: `to match this '${open.text}'`, location: open.location },
     ]);
+  }
+
+  /** Puts a `;` that is missing in front of the current token. */
+  protected insertSemicolon(where: string): void {
+    const location = this.behindPrevious();
+    this.diagnostics.error('expected', `expected ';' ${where}`, location, {
+      fixits: [{ range: { begin: location, end: 0 }, text: ';' }],
+    });
+    this.ahead.unshift(this.tok);
+    this.tok = { kind: 'punct', text: ';', location, leadingSpace: false, startOfLine: false };
   }
 
   /** Counts brackets and statements inside each other. @throws ParseFailure after a fatal error past the limit. */

@@ -39,6 +39,17 @@ function builtin(name: string): TypeSpecifier {
 /** Where specifiers stand: it decides what an unknown name is taken for. */
 export type SpecifierContext = 'external' | 'block' | 'member' | 'parameter' | 'type-name';
 
+/** Specifiers that cannot follow a type. */
+const FRESH: ReadonlySet<string> = new Set([
+  'base',
+  'sign',
+  'length',
+  'record',
+  'enum',
+  'typeof',
+  'typeof-unqual',
+]);
+
 /** Behind an identifier, these make it a declarator whose type was forgotten. */
 const AFTER_DECLARATOR: ReadonlySet<string> = new Set([',', ';', '=', '(', '[', ')', ':', '{']);
 
@@ -132,10 +143,12 @@ export abstract class DeclarationParser extends AttributeParser {
         case 'record':
           this.advance();
           type = this.another(type, base, this.recordSpecifier(word.union, token), token);
+          this.endOfDefinition(type, context);
           break;
         case 'enum':
           this.advance();
           type = this.another(type, base, this.enumSpecifier(token), token);
+          this.endOfDefinition(type, context);
           break;
         case 'typeof':
         case 'typeof-unqual':
@@ -216,6 +229,24 @@ export abstract class DeclarationParser extends AttributeParser {
     };
   }
 
+  /** Behind `struct { … }` a new declaration begins: its `;` was forgotten. */
+  private endOfDefinition(type: TypeSpecifier, context: SpecifierContext): void {
+    if (context === 'type-name' || context === 'parameter') return;
+    const defined =
+      (type.kind === 'record' && type.members !== null) ||
+      (type.kind === 'enum' && type.enumerators !== null);
+    if (!defined) return;
+    const next = this.tok.kind === 'identifier' ? SPECIFIERS.get(this.tok.text) : undefined;
+    const starts =
+      (next !== undefined && FRESH.has(next.role)) ||
+      (next?.role === 'storage' && this.tok.startOfLine) ||
+      (this.tok.kind === 'identifier' && this.tok.startOfLine && this.scopes.isTypedef(this.tok.text)) ||
+      this.tok.kind === 'eof';
+    if (!starts) return;
+    const word = type.kind === 'enum' ? 'enum' : type.kind === 'record' && type.union ? 'union' : 'struct';
+    this.insertSemicolon(`after ${word}`);
+  }
+
   private another(
     before: TypeSpecifier | null,
     base: string,
@@ -228,7 +259,8 @@ export abstract class DeclarationParser extends AttributeParser {
   }
 
   private noType(start: Token, context: SpecifierContext): TypeSpecifier {
-    if (context === 'parameter' && this.tok === start) this.fail('expected', 'expected parameter declarator');
+    if (context === 'parameter' && this.tok === start && this.tok.kind !== 'identifier')
+      this.fail('expected', 'expected parameter declarator');
     if (this.tok.kind === 'identifier' || this.is('*') || this.is('(')) {
       this.error(
         'implicit-int',
@@ -254,7 +286,7 @@ export abstract class DeclarationParser extends AttributeParser {
       (next.kind === 'punct' && AFTER_DECLARATOR.has(next.text)) ||
       next.kind === 'eof' ||
       next.text === '__attribute__';
-    if (declarator && context !== 'type-name' && context !== 'parameter') return null;
+    if (declarator && context !== 'type-name') return null;
     const tag = this.scopes.tagKind(token.text);
     this.advance();
     if (tag !== undefined) {
@@ -268,7 +300,9 @@ export abstract class DeclarationParser extends AttributeParser {
     }
     const near = this.suggestType(token.text);
     if (near === null) {
-      this.error('unknown-type', `unknown type name '${token.text}'`, token.location);
+      if (context === 'block')
+        this.error('undeclared-identifier', `use of undeclared identifier '${token.text}'`, token.location);
+      else this.error('unknown-type', `unknown type name '${token.text}'`, token.location);
       return ERROR_TYPE;
     }
     const declared = this.scopes.locationOf(near);

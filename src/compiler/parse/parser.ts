@@ -54,19 +54,22 @@ class Parser extends StatementParser {
       this.scopes.push();
       for (const parameter of first.parameters)
         if (parameter.declarator.name !== null) this.scopes.declareOrdinary(parameter.declarator.name);
+      const before = this.diagnostics.errors;
       const body = this.block();
+      const errors = this.diagnostics.errors - before;
       this.scopes.pop();
-      return { kind: 'function', specifiers, declarator, body, state, loc };
+      return { kind: 'function', specifiers, declarator, body, state, errors, loc };
     }
-    if (first?.kind === 'function' && this.startsType(this.tok))
+    if (first?.kind === 'function' && !this.tok.startOfLine && this.startsType(this.tok))
       this.fail(
         'k-and-r',
         'function definitions with parameter declarations outside of the parentheses (K&R) are not supported',
       );
-    const init = this.accept('=') ? this.initializer() : null;
+    const init = this.accept('=') ? this.guardedInitializer() : null;
     declarators.push({ declarator, init });
-    if (this.accept(',')) this.initDeclarators(specifiers, declarators);
-    if (this.is(';')) this.advance();
+    if (!this.recovered && this.accept(',')) this.initDeclarators(specifiers, declarators);
+    if (this.recovered) this.recovered = false;
+    else if (this.is(';')) this.advance();
     else if (first?.kind === 'function' && init === null && declarators.length === 1 && !this.tok.startOfLine)
       this.fail('expected', 'expected function body after function declarator');
     else this.expectSemicolon('after top level declarator');

@@ -104,7 +104,13 @@ export abstract class RecordParser extends DeclarationParser {
         }
         declarators.push({ declarator, width });
       } while (this.accept(','));
-    this.expectSemicolon('at end of declaration list');
+    if (this.is('}'))
+      this.diagnostics.warning(
+        'extra-semi',
+        "expected ';' at end of declaration list",
+        this.behindPrevious(),
+      );
+    else this.expectSemicolon('at end of declaration list');
     return { specifiers, declarators, staticAssert: null, loc };
   }
 
@@ -174,9 +180,14 @@ export abstract class RecordParser extends DeclarationParser {
       }
       if (enumerators.length === 0 && this.is('}')) this.error('empty-enum', 'use of empty enum');
       if (!this.is('}'))
-        this.fail('expected', "expected '}'", this.tok.location, [
-          { message: "to match this '{'", location: open.location },
-        ]);
+        this.fail(
+          'expected',
+          this.tok.kind === 'punct' || this.tok.kind === 'eof'
+            ? "expected '}'"
+            : "expected '= constant-expression' or end of enumerator definition",
+          this.tok.location,
+          [{ message: "to match this '{'", location: open.location }],
+        );
       this.advance();
       this.attributes(attributes);
     } else if (tag === null) this.fail('expected', "expected identifier or '{'");

@@ -485,7 +485,8 @@ export abstract class StatementParser extends RecordParser {
       if (this.is('{') && declarators.at(-1)?.declarator.steps[0]?.kind === 'function')
         this.fail('nested-function', 'function definition is not allowed here');
     }
-    this.expectSemicolon('at end of declaration');
+    if (this.recovered) this.recovered = false;
+    else this.expectSemicolon('at end of declaration');
     return { kind: 'declaration', specifiers, declarators, loc };
   }
 
@@ -498,8 +499,28 @@ export abstract class StatementParser extends RecordParser {
       if (more.length > 0) declarator = { ...declarator, attributes: [...more, ...declarator.attributes] };
       if (declarator.name !== null) this.declareName(declarator.name, specifiers.storage, declarator.loc);
       let init: SInit | null = null;
-      if (this.accept('=')) init = this.initializer();
+      if (this.accept('=')) init = this.guardedInitializer();
       into.push({ declarator, init });
-    } while (this.accept(','));
+    } while (!this.recovered && this.accept(','));
+  }
+
+  /** An initialiser could not be read; everything up to the `;` is skipped. */
+  protected recovered = false;
+
+  /** What is declared stays declared, even when its initialiser makes no sense. */
+  protected guardedInitializer(): SInit {
+    const { nesting } = this;
+    const scopes = this.scopes.depth;
+    const loc = this.tok.location;
+    try {
+      return this.initializer();
+    } catch (failure) {
+      if (!(failure instanceof ParseFailure)) throw failure;
+      this.nesting = nesting;
+      this.scopes.restore(scopes);
+      this.skipStatement();
+      this.recovered = true;
+      return { kind: 'error', loc, depth: 1 };
+    }
   }
 }

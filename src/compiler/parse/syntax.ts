@@ -264,6 +264,8 @@ export interface SFunctionDefinition {
   readonly declarator: Declarator;
   readonly body: SCompound;
   readonly state: DiagnosticState;
+  /** Errors met while it was read. */
+  readonly errors: number;
   readonly loc: Location;
 }
 

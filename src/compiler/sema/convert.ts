@@ -211,10 +211,13 @@ export abstract class ConvertSema extends TypeSema {
     const from = core(value.type);
     const to = core(target);
     const type = unqualified(target);
+    // Messages show arrays as what they were.
+    const shown =
+      value.kind === 'cast' && value.how === 'decay' && !value.explicit ? value.operand.type : value.type;
     if (from === to && from.kind !== 'void') return value;
     if (to.kind === 'integer' || to.kind === 'enum') {
       if (from.kind === 'integer' || from.kind === 'enum') {
-        this.checkConstantFits(value, to.kind === 'enum' ? to.underlying : to, target, loc);
+        this.checkConstantFits(value, to.kind === 'enum' ? to.underlying : to, target, value.loc);
         return this.castTo(value, type);
       }
       if (from.kind === 'float') return this.castTo(value, type);
@@ -224,10 +227,15 @@ export abstract class ConvertSema extends TypeSema {
           'error',
           'int-conversion',
           'incompatible pointer to integer conversion',
-          value.type,
+          shown,
           target,
           context,
           loc,
+          node.lvalue &&
+            core(node.type).kind === 'pointer' &&
+            compatible(unqualified(from.pointee), to, false)
+            ? '; dereference with *'
+            : '',
         );
         return this.castTo(value, type);
       }
@@ -242,10 +250,11 @@ export abstract class ConvertSema extends TypeSema {
             'error',
             'int-conversion',
             'incompatible integer to pointer conversion',
-            value.type,
+            shown,
             target,
             context,
             loc,
+            node.lvalue && compatible(from, to.pointee, false) ? '; take the address with &' : '',
           );
         return this.castTo(value, type);
       }

@@ -13,7 +13,14 @@ import {
   type StringExpr,
   type VarDecl,
 } from '../ast/index.ts';
-import type { SDesignator, SExpr, SInit, SInitItem, SInitList } from '../parse/index.ts';
+import {
+  nearest,
+  type SDesignator,
+  type SExpr,
+  type SInit,
+  type SInitItem,
+  type SInitList,
+} from '../parse/index.ts';
 import type { Location } from '../source/index.ts';
 import { compatible, isInteger, sizeOf, unqualified } from './arithmetic-types.ts';
 import { CallSema } from './calls.ts';
@@ -21,6 +28,8 @@ import { evaluate } from './evaluate.ts';
 
 /** More places than this in one initialiser are refused. */
 const MAX_ENTRIES = 1 << 20;
+/** Of an array whose initialiser was refused. */
+const UNKNOWN_LENGTH = 1 << 20;
 const INITIALIZE = { kind: 'initialize' } as const;
 
 /** Items of one pair of braces, and how far they are used up. */
@@ -86,7 +95,12 @@ export abstract class InitializerSema extends CallSema {
       return;
     }
     if (init.kind === 'list') this.list(type, 0, init, entries);
-    else this.single(type, 0, init, entries);
+    else {
+      const errors = this.diagnostics.errors;
+      this.single(type, 0, init, entries, loc);
+      // What could not be read has some length: uses of it say nothing more.
+      if (this.diagnostics.errors > errors || init.kind === 'error') entries.length = UNKNOWN_LENGTH;
+    }
     if (at.kind === 'array' && at.length === null) {
       const element = elementOf(type);
       variable.type = { kind: 'array', element, length: entries.length, variable: false };
@@ -126,7 +140,7 @@ export abstract class InitializerSema extends CallSema {
   }
 
   /** An initialiser without braces for a whole object. */
-  private single(type: CType, bit: number, node: SExpr, entries: Entries): void {
+  private single(type: CType, bit: number, node: SExpr, entries: Entries, loc: Location): void {
     const at = core(type);
     const expr = this.expr(node);
     if (expr.kind === 'error') return;
@@ -151,13 +165,7 @@ export abstract class InitializerSema extends CallSema {
       this.error('initializer', 'array initializer must be an initializer list or string literal', node.loc);
       return;
     }
-    this.add(
-      entries,
-      unqualified(type),
-      bit,
-      null,
-      this.assignConvert(expr, type, INITIALIZE, this.beginOf(node)),
-    );
+    this.add(entries, unqualified(type), bit, null, this.assignConvert(expr, type, INITIALIZE, loc));
   }
 
   private isCharArray(type: CType, text: StringExpr): boolean {
@@ -424,10 +432,15 @@ export abstract class InitializerSema extends CallSema {
 
   private designatedField(record: RecordType, name: string, loc: Location) {
     if (this.findField(record, name) !== undefined) return this.findField(record, name)!;
-    const before = this.diagnostics.errors;
-    const path = this.findMember(record, name, loc);
-    void before;
-    return path;
+    const near = nearest(name, record.lookup?.keys() ?? []);
+    const path = near === null ? undefined : this.findField(record, near);
+    this.error(
+      'designator',
+      `field designator '${name}' does not refer to any field in type ${this.quote(record)}${near === null ? '' : `; did you mean '${near}'?`}`,
+      loc,
+      path === undefined ? [] : [{ message: `'${near}' declared here`, location: path.at(-1)!.location }],
+    );
+    return path ?? null;
   }
 
   /** Follows `steps` from `k` on, gives the item to the last; returns the position at this level. */

@@ -9,7 +9,8 @@ export type NumberValue =
   | { readonly kind: 'bad'; readonly message: string };
 
 const INTEGER = /^(0[xX][0-9a-fA-F]+|0[bB][01]+|0[0-7]*|[1-9][0-9]*)([uUlL]*)$/;
-const FLOAT = /^(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?)[fFlL]?$/;
+const FLOAT =
+  /^(?:[0-9]+\.[0-9]*(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+|\.[0-9]+(?:[eE][+-]?[0-9]+)?)[fFlL]?$/;
 const HEX_FLOAT = /^0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*[pP][+-]?[0-9]+[fFlL]?$/;
 const SMALL = /^[0-9]{1,9}$/;
 const CANDIDATES: Readonly<Record<string, readonly IntegerType[]>> = {

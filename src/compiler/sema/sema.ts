@@ -23,6 +23,7 @@ class Sema extends StatementSema {
         this.declaration(item);
         break;
       case 'function':
+        this.errorsAtStart = item.errors;
         this.functionDefinition(item);
         break;
       case 'static-assert':
@@ -47,6 +48,13 @@ class Sema extends StatementSema {
   finish(): TranslationUnit {
     this.finishVariables();
     this.unusedFunctions();
+    for (const decl of this.functions)
+      if (decl.static && decl.body === null && decl.referenced)
+        this.warning(
+          'undefined-internal',
+          `function '${decl.name}' has internal linkage but is not defined`,
+          decl.loc,
+        );
     return {
       functions: this.functions,
       variables: this.variables,

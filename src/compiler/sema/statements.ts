@@ -36,10 +36,13 @@ type Node<K extends SStmt['kind']> = Extract<SStmt, { readonly kind: K }>;
 export abstract class StatementSema extends DeclarationSema {
   private readonly switches: SwitchState[] = [];
   private loops = 0;
+  /** Errors that the parser reported inside of the function. */
+  protected errorsAtStart = 0;
   private readonly localLabels: Map<string, LabelState>[] = [];
 
   protected functionBody(decl: FunctionDecl, body: SCompound): CompoundStmt {
     const state = this.function!;
+    const errors = this.diagnostics.errors;
     const result: CompoundStmt = {
       kind: 'compound',
       body: this.items(body.body),
@@ -48,6 +51,8 @@ export abstract class StatementSema extends DeclarationSema {
     };
     for (const label of state.labels.values()) this.finishLabel(label);
     const returnsValue = !isVoid(state.result);
+    // With errors inside, what is missing may be missing for that reason.
+    if (this.diagnostics.errors > errors || this.errorsAtStart > 0) return result;
     if (returnsValue && !decl.attributes.naked && fallsThrough(result)) {
       const some = containsReturn(body.body);
       this.warning(
@@ -161,7 +166,7 @@ export abstract class StatementSema extends DeclarationSema {
       case 'expr':
         return this.expressionStatement(node.expr, node.loc);
       case 'if': {
-        const cond = this.test(node.cond);
+        const cond = this.test(node.cond, node.loc);
         const then = this.scoped(node.then);
         return {
           kind: 'if',
@@ -227,7 +232,7 @@ export abstract class StatementSema extends DeclarationSema {
     return result;
   }
 
-  private test(node: SExpr): Expr {
+  private test(node: SExpr, loc: Location): Expr {
     const expr = this.expr(node);
     if (node.kind === 'assign' && node.op === '=')
       this.warning(
@@ -239,7 +244,7 @@ export abstract class StatementSema extends DeclarationSema {
           { message: "use '==' to turn this assignment into an equality comparison", location: node.loc },
         ],
       );
-    return this.condition(expr, this.beginOf(node));
+    return this.condition(expr, loc);
   }
 
   private expressionStatement(node: SExpr, loc: Location): Stmt {
@@ -307,7 +312,8 @@ export abstract class StatementSema extends DeclarationSema {
           ? this.statement(node.init)
           : this.expressionStatement(node.init, node.init.loc);
     let cond: Expr | null = null;
-    if (node.kind !== 'do' && node.cond !== null) cond = this.test(node.cond);
+    if (node.kind !== 'do' && node.cond !== null)
+      cond = this.test(node.cond, node.kind === 'for' ? this.beginOf(node.cond) : node.loc);
     let step: Expr | null = null;
     if (node.kind === 'for' && node.step !== null) {
       step = this.expr(node.step);
@@ -316,7 +322,7 @@ export abstract class StatementSema extends DeclarationSema {
     this.loops++;
     const body = this.scoped(node.body);
     this.loops--;
-    if (node.kind === 'do') cond = this.test(node.cond);
+    if (node.kind === 'do') cond = this.test(node.cond, node.loc);
     this.popScope();
     return {
       kind: 'loop',
@@ -462,8 +468,8 @@ export abstract class StatementSema extends DeclarationSema {
     }
     const statement: DefaultStmt = { kind: 'default', body: { kind: 'null', loc: node.loc }, loc: node.loc };
     if (state.fallback !== null)
-      this.error('duplicate-default', 'multiple default labels in one switch', node.loc, [
-        { message: 'previous case defined here', location: state.fallback.loc },
+      this.error('duplicate-default', 'multiple default labels in one switch', state.fallback.loc, [
+        { message: 'previous case defined here', location: node.loc },
       ]);
     else state.fallback = statement;
     statement.body = this.always(node.body);
@@ -512,7 +518,27 @@ export abstract class StatementSema extends DeclarationSema {
       return { kind: 'return', value: null, loc: node.loc };
     }
     const value = this.assignConvert(expr, result, { kind: 'return' }, this.beginOf(node.value));
+    this.returnedAddress(value);
     return { kind: 'return', value, loc: node.loc };
+  }
+
+  /** `return &local;` */
+  private returnedAddress(value: Expr): void {
+    let at = value;
+    while (at.kind === 'cast' && at.how === 'pointer') at = at.operand;
+    if (at.kind === 'address' || (at.kind === 'cast' && at.how === 'decay')) at = at.operand;
+    else return;
+    while (at.kind === 'member') at = at.record;
+    if (
+      at.kind === 'decl-ref' &&
+      at.decl.kind === 'var' &&
+      (at.decl.storage === 'local' || at.decl.storage === 'parameter')
+    )
+      this.warning(
+        'return-stack-address',
+        `address of stack memory associated with ${at.decl.storage === 'local' ? 'local variable' : 'parameter'} '${at.decl.name}' returned`,
+        at.loc,
+      );
   }
 
   private asm(node: Node<'asm'>): Stmt {

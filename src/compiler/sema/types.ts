@@ -61,6 +61,9 @@ const PREDEFINED: ReadonlyMap<string, CType> = new Map<string, CType>([
 const MAX_TYPE_DEPTH = 1000;
 
 export abstract class TypeSema extends AttributeSema {
+  /** While the parameters of a function are read. */
+  private inParameters = false;
+
   protected specifierType(specifiers: Specifiers): CType {
     const spec = specifiers.type;
     let type: CType;
@@ -183,6 +186,8 @@ export abstract class TypeSema extends AttributeSema {
   private parameterTypes(step: DeclaratorStep & { kind: 'function' }): ParameterType[] {
     if (step.parameters.length === 0) return [];
     this.pushScope();
+    const outside = this.inParameters;
+    this.inParameters = true;
     const result = step.parameters.map((parameter): ParameterType => {
       const { declarator, specifiers } = parameter;
       const declared = this.declaratorType(this.specifierType(specifiers), declarator);
@@ -208,6 +213,7 @@ export abstract class TypeSema extends AttributeSema {
       }
       return { name: declarator.name, type, declTags };
     });
+    this.inParameters = outside;
     this.popScope();
     return result;
   }
@@ -338,7 +344,15 @@ export abstract class TypeSema extends AttributeSema {
         else record = found;
       }
     }
-    if (record === null) record = this.newRecord(spec);
+    if (record === null) {
+      if (this.inParameters && spec.tag !== null)
+        this.warning(
+          'visibility',
+          `declaration of '${spec.union ? 'union' : 'struct'} ${spec.tag}' will not be visible outside of this function`,
+          spec.loc,
+        );
+      record = this.newRecord(spec);
+    }
     this.recordAttributes(spec.attributes, record.attributes);
     if (spec.members === null) return record;
     for (const pushed of this.pushedAttributes)
