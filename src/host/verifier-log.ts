@@ -99,7 +99,10 @@ function noteStates(states: Map<string, string>, text: string): void {
     states.set(register, state);
 }
 
-/** Those that the message names and those that the instruction uses, as they were before it. */
+/** `r2 = *(u8 *)(r1 +12)`: R2 is only written. Not so in `r2 += r1`. */
+const ONLY_WRITTEN = /\b[rw]\d+ = /;
+
+/** Those that the message names and those that the instruction reads, as they were before it. */
 function registersOf(
   message: string,
   instruction: string,
@@ -107,7 +110,7 @@ function registersOf(
 ): { register: string; state: string }[] {
   const numbers = new Set<number>();
   for (const [, n] of message.matchAll(/\bR(\d+)\b/g)) numbers.add(Number(n));
-  for (const [, n] of instruction.matchAll(/\b[rw](\d+)\b/g)) numbers.add(Number(n));
+  for (const [, n] of instruction.replace(ONLY_WRITTEN, '').matchAll(/\b[rw](\d+)\b/g)) numbers.add(Number(n));
   return [...numbers]
     .sort((a, b) => a - b)
     .map((n) => ({ register: `R${n}`, state: states.get(`R${n}`) ?? 'never written' }));

@@ -23,7 +23,7 @@ const ENGINES: Readonly<Record<string, () => Engine>> = { interpreter: createInt
 
 function bytesOf(hex: string, what: string): Uint8Array {
   const bytes = fromHex(hex.replace(/\s+/g, ''));
-  if (bytes === undefined) throw new Error(`${what} is no hex`);
+  if (bytes === null) throw new Error(`${what} is no hex`);
   return bytes;
 }
 
