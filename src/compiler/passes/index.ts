@@ -7,6 +7,7 @@ import { fold } from './fold.ts';
 import { eliminateDeadStores, numberValues } from './gvn.ts';
 import { bottomUp, inlineInto, Uses } from './inline.ts';
 import { legalize } from './legalize.ts';
+import { hoistInvariants, rotateLoops, unrollOne } from './loops.ts';
 import { promote } from './promote.ts';
 import { type Kept, reachable } from './reach.ts';
 
@@ -70,6 +71,21 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
     }
   }
   const kept = reachable(module);
+  for (const func of kept.functions) {
+    for (let round = 0; round < 64 && unrollOne(func); round++) {
+      check(func, 'unroll');
+      simplifyCfg(func);
+      promote(func);
+      check(func, 'promote');
+      clean(func);
+      check(func, 'clean');
+    }
+    if (hoistInvariants(func)) check(func, 'hoist');
+    if (rotateLoops(func)) {
+      check(func, 'rotate');
+      clean(func);
+    }
+  }
   for (const func of kept.functions) {
     settleConstantP(func);
     clean(func);

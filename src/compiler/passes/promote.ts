@@ -320,8 +320,9 @@ function insertPart(out: Inserter, part: Part, home: Inst, skip: number, size: n
   out.store(out.cast(out.add('or', wide, [kept, added]), part.type), home);
 }
 
-/** Rewrites loads and stores of the given one-part variables as values. */
-function construct(func: Func, homes: readonly Inst[]): void {
+/** Rewrites loads and stores of the given one-part variables (`mem` is their type) as values. */
+export function construct(func: Func, homes: readonly Inst[]): void {
+  if (homes.length === 0) return;
   const dom = new Dominators(func);
   const frontiers = dom.frontiers();
   const index = new Map(homes.map((home, i) => [home, i]));

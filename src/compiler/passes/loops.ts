@@ -1,0 +1,526 @@
+/**
+ * Loops: full and partial unrolling, rotation (the test at the end), invariant computations before the loop.
+ *
+ * No load is moved out of a loop, for the check that allows it may be inside. Values that leave a loop go through a variable while
+ * blocks are copied; `construct` makes SSA of it again.
+ */
+import {
+  BINARY_OPS,
+  type BinaryOp,
+  Block,
+  bitsOf,
+  computePreds,
+  Dominators,
+  type Func,
+  findLoops,
+  hasEffect,
+  Inst,
+  isConst,
+  type Loop,
+  type MemType,
+  setArg,
+  sweep,
+  type Value,
+} from '../ir/index.ts';
+import { cloneBlocks } from './clone.ts';
+import { foldBinary, foldCompare } from './fold.ts';
+import { construct } from './promote.ts';
+
+/** Instructions of all copies together up to which a loop is unrolled without being told. */
+const SMALL = 150;
+/** And with `#pragma unroll`. */
+const LARGE = 16_384;
+const MAX_TRIPS = 1_024;
+const ROTATED_HEADER = 16;
+
+/** Uses of a value outside of some blocks go through a variable. Gives the variable where there were any. */
+function demote(func: Func, value: Inst, inside: (block: Block) => boolean): Inst | undefined {
+  const users = [...value.users].filter((user) =>
+    user.op === 'phi'
+      ? user.args.some((arg, i) => arg === value && !inside(user.targets[i]!))
+      : !inside(user.block!),
+  );
+  if (users.length === 0 || value.type === 'void' || value.type === 'i1') return undefined;
+  const home = newHome(func, value);
+  for (const user of users) {
+    if (user.op === 'phi') {
+      user.args.forEach((arg, i) => {
+        const from = user.targets[i]!;
+        if (arg !== value || inside(from)) return;
+        const load = loadOf(home, from, user);
+        from.insts.splice(from.insts.length - 1, 0, load);
+        setPhi(user, i, load);
+      });
+      continue;
+    }
+    const block = user.block!;
+    const load = loadOf(home, block, user);
+    block.insts.splice(block.insts.indexOf(user), 0, load);
+    for (let i = 0; i < user.args.length; i++) if (user.args[i] === value) setArg(user, i, load);
+  }
+  storeBehind(home, value, value.block!);
+  return home;
+}
+
+function newHome(func: Func, value: Inst): Inst {
+  const home = new Inst('alloca', 'ptr', []);
+  home.mem = value.type as MemType;
+  home.size = Math.max(1, bitsOf(value.type) / 8);
+  home.align = home.size;
+  home.block = func.entry;
+  func.entry.insts.unshift(home);
+  return home;
+}
+
+function loadOf(home: Inst, block: Block, like: Inst): Inst {
+  const load = new Inst('load', home.mem, [home]);
+  load.mem = home.mem;
+  load.block = block;
+  load.loc = like.loc;
+  return load;
+}
+
+function storeBehind(home: Inst, value: Inst, block: Block): void {
+  const store = new Inst('store', 'void', [home, value]);
+  store.mem = home.mem;
+  store.block = block;
+  store.loc = value.loc;
+  let at = block.insts.indexOf(value) + 1;
+  while (block.insts[at]?.op === 'phi') at++;
+  block.insts.splice(at, 0, store);
+}
+
+function setPhi(phi: Inst, index: number, value: Value): void {
+  setArg(phi, index, value);
+}
+
+/** Truth values cannot go through memory here: loops that let one out are left alone. */
+function truthLeaves(loop: Loop): boolean {
+  for (const block of loop.blocks)
+    for (const inst of block.insts)
+      if (inst.type === 'i1')
+        for (const user of inst.users) {
+          if (
+            user.op === 'phi'
+              ? !user.targets.every((from) => loop.blocks.has(from))
+              : !loop.blocks.has(user.block!)
+          )
+            return true;
+        }
+  return false;
+}
+
+const isInner = (loop: Loop, loops: readonly Loop[]): boolean =>
+  !loops.some((other) => other.parent === loop);
+
+const costOf = (loop: Loop): number => {
+  let cost = 0;
+  for (const block of loop.blocks)
+    for (const inst of block.insts)
+      if (inst.op !== 'phi' && inst.op !== 'lifetime' && inst.op !== 'br') cost++;
+  return cost;
+};
+
+/** How often the back edge is taken, found by running the counter; undefined where it is not known. */
+function tripCount(loop: Loop, dom: Dominators): number | undefined {
+  const [latch] = loop.latches;
+  if (latch === undefined || loop.latches.length !== 1) return undefined;
+  const exits: { block: Block; cond: Inst; stay: boolean }[] = [];
+  for (const block of loop.blocks) {
+    const last = block.terminator!;
+    if (last.op !== 'condbr' || !dom.dominates(block, latch)) continue;
+    const [yes, no] = last.targets as [Block, Block];
+    const cond = last.args[0]!;
+    if (cond.kind !== 'inst' || loop.blocks.has(yes) === loop.blocks.has(no)) continue;
+    exits.push({ block, cond, stay: loop.blocks.has(yes) });
+  }
+  for (const { cond, stay } of exits) {
+    const phis = loop.header.insts.filter((inst) => inst.op === 'phi');
+    let values = new Map<Value, bigint>();
+    for (const phi of phis) {
+      const start = phi.args.find((_, i) => !loop.blocks.has(phi.targets[i]!));
+      if (start !== undefined && isConst(start)) values.set(phi, start.value);
+    }
+    for (let trips = 0; trips <= MAX_TRIPS; trips++) {
+      const memo = new Map(values);
+      const truth = evaluate(cond, memo, loop, 0);
+      if (truth === undefined) break;
+      if ((truth !== 0n) !== stay) return trips;
+      const next = new Map<Value, bigint>();
+      for (const phi of phis) {
+        const back = phi.args[phi.targets.indexOf(latch)]!;
+        const value = values.has(phi) ? evaluate(back, memo, loop, 0) : undefined;
+        if (value !== undefined) next.set(phi, value);
+      }
+      values = next;
+    }
+  }
+  return undefined;
+}
+
+function evaluate(value: Value, known: Map<Value, bigint>, loop: Loop, depth: number): bigint | undefined {
+  if (isConst(value)) return value.value;
+  const before = known.get(value);
+  if (before !== undefined) return before;
+  if (value.kind !== 'inst' || depth > 12 || !loop.blocks.has(value.block!)) return undefined;
+  const { op } = value;
+  const isBinary = BINARY_OPS.has(op);
+  if (!isBinary && op !== 'icmp' && op !== 'zext' && op !== 'sext' && op !== 'trunc') return undefined;
+  const args: bigint[] = [];
+  for (const arg of value.args) {
+    const one = evaluate(arg, known, loop, depth + 1);
+    if (one === undefined) return undefined;
+    args.push(one);
+  }
+  const [a, b] = args as [bigint, bigint];
+  const from = value.args[0]!.type;
+  let result: bigint | undefined;
+  if (isBinary) result = foldBinary(op as BinaryOp, value.type, a, b);
+  else if (op === 'icmp') result = foldCompare(value.pred, from, a, b) ? 1n : 0n;
+  else result = op === 'sext' ? BigInt.asIntN(bitsOf(from), a) : a;
+  if (result === undefined) return undefined;
+  const cut = BigInt.asUintN(bitsOf(value.type), result);
+  known.set(value, cut);
+  return cut;
+}
+
+/** Puts `count` copies of a loop before it; `closed`: the copies are all there is. */
+function copyLoop(func: Func, loop: Loop, count: number, closed: boolean): void {
+  const blocks = func.blocks.filter((block) => loop.blocks.has(block));
+  const homes: Inst[] = [];
+  for (const block of blocks) {
+    for (const inst of [...block.insts]) {
+      const home = demote(func, inst, (one) => loop.blocks.has(one));
+      if (home !== undefined) homes.push(home);
+    }
+  }
+  const { header } = loop;
+  const headerPhis = header.insts.filter((inst) => inst.op === 'phi');
+  const outside = header.preds.filter((pred) => !loop.blocks.has(pred));
+  const exitPhis = new Set<Inst>();
+  for (const block of blocks)
+    for (const succ of block.succs)
+      if (!loop.blocks.has(succ)) for (const phi of succ.insts) if (phi.op === 'phi') exitPhis.add(phi);
+
+  const copies: { blocks: Block[]; values: Map<Value, Value>; targets: Map<Block, Block> }[] = [];
+  for (let i = 0; i < count; i++) {
+    const values = new Map<Value, Value>();
+    const targets = new Map<Block, Block>();
+    copies.push({
+      blocks: cloneBlocks(blocks, (one) => new Block(func, one.name), values, targets),
+      values,
+      targets,
+    });
+  }
+  // Copies leave the loop by the same exits.
+  for (const phi of exitPhis) {
+    const edges = phi.args
+      .map((arg, i) => ({ arg, from: phi.targets[i]! }))
+      .filter(({ from }) => loop.blocks.has(from));
+    for (const { values, targets } of copies)
+      for (const { arg, from } of edges) {
+        const value = values.get(arg) ?? arg;
+        phi.args.push(value);
+        if (value.kind === 'inst' || value.kind === 'param') value.users.add(phi);
+        phi.targets.push(targets.get(from)!);
+      }
+  }
+  // Chain: the outside goes to the first copy, each copy's back edges to the next, the last one's to the loop itself.
+  const redirect = (from: Block, old: Block, to: Block): void => {
+    const last = from.terminator!;
+    last.targets = last.targets.map((target) => (target === old ? to : target));
+  };
+  const replaceIncoming = (
+    phi: Inst,
+    edges: readonly { value: Value; from: Block }[],
+    keep: (from: Block) => boolean,
+  ): void => {
+    const kept = phi.args
+      .map((value, i) => ({ value, from: phi.targets[i]! }))
+      .filter(({ from }) => keep(from));
+    const all = [...kept, ...edges];
+    const old = phi.args;
+    phi.args = all.map(({ value }) => value);
+    phi.targets = all.map(({ from }) => from);
+    for (const value of old)
+      if ((value.kind === 'inst' || value.kind === 'param') && !phi.args.includes(value))
+        value.users.delete(phi);
+    for (const value of phi.args) if (value.kind === 'inst' || value.kind === 'param') value.users.add(phi);
+  };
+  const originalEdges = headerPhis.map((phi) =>
+    phi.args.map((value, i) => ({ value, from: phi.targets[i]! })),
+  );
+  copies.forEach(({ values, targets }, i) => {
+    const copyHeader = targets.get(header)!;
+    const before = copies[i - 1];
+    headerPhis.forEach((phi, p) => {
+      const copy = values.get(phi) as Inst;
+      const edges =
+        before === undefined
+          ? originalEdges[p]!.filter(({ from }) => !loop.blocks.has(from))
+          : originalEdges[p]!.filter(({ from }) => loop.blocks.has(from)).map(({ value, from }) => ({
+              value: before.values.get(value) ?? value,
+              from: before.targets.get(from)!,
+            }));
+      replaceIncoming(copy, edges, () => false);
+    });
+    if (before === undefined) for (const pred of outside) redirect(pred, header, copyHeader);
+    else
+      for (const latch of loop.latches)
+        redirect(before.targets.get(latch)!, before.targets.get(header)!, copyHeader);
+    for (const latch of loop.latches) targets.get(latch)!.terminator!.unroll = 0;
+  });
+  const last = copies[copies.length - 1]!;
+  const lastHeader = last.targets.get(header)!;
+  if (closed) {
+    const never = new Block(func, 'never');
+    const inst = new Inst('unreachable', 'void', []);
+    inst.block = never;
+    never.insts.push(inst);
+    for (const latch of loop.latches) redirect(last.targets.get(latch)!, lastHeader, never);
+    last.blocks.push(never);
+    headerPhis.forEach((phi) => {
+      replaceIncoming(phi, [], (from) => loop.blocks.has(from));
+    });
+  } else {
+    for (const latch of loop.latches) redirect(last.targets.get(latch)!, lastHeader, header);
+    headerPhis.forEach((phi, p) => {
+      const edges = originalEdges[p]!.filter(({ from }) => loop.blocks.has(from)).map(({ value, from }) => ({
+        value: last.values.get(value) ?? value,
+        from: last.targets.get(from)!,
+      }));
+      replaceIncoming(phi, edges, (from) => loop.blocks.has(from));
+    });
+  }
+  for (const latch of loop.latches) latch.terminator!.unroll = -1;
+  const at = func.blocks.indexOf(blocks[0]!);
+  func.blocks.splice(at, 0, ...copies.flatMap((copy) => copy.blocks));
+  if (closed) {
+    // The loop itself is reached no more.
+    const order = new Set(new Dominators(func).order);
+    for (const phi of exitPhis) replaceIncoming(phi, [], (from) => order.has(from));
+    for (const block of func.blocks) {
+      if (order.has(block)) continue;
+      for (const inst of block.insts) {
+        for (const succ of block.succs) void succ;
+        const { args } = inst;
+        inst.args = [];
+        for (const arg of args) if (arg.kind === 'inst' || arg.kind === 'param') arg.users.delete(inst);
+      }
+    }
+    func.blocks = func.blocks.filter((block) => order.has(block));
+  }
+  computePreds(func);
+  construct(func, homes);
+}
+
+function hintOf(loop: Loop): number {
+  for (const latch of loop.latches) {
+    const { unroll } = latch.terminator!;
+    if (unroll !== 0) return unroll;
+  }
+  return 0;
+}
+
+/** Unrolls one inner loop, if there is one to unroll. The caller cleans up and comes back. */
+export function unrollOne(func: Func): boolean {
+  const dom = new Dominators(func);
+  const loops = findLoops(dom);
+  for (const loop of [...loops].reverse()) {
+    if (!isInner(loop, loops)) continue;
+    const hint = hintOf(loop);
+    if (hint === -1 || truthLeaves(loop)) continue;
+    const cost = costOf(loop);
+    const trips = tripCount(loop, dom);
+    if (trips !== undefined) {
+      const limit = hint === 0 ? SMALL : LARGE;
+      const wanted = hint <= 0 || hint >= trips;
+      if (wanted && (trips + 1) * cost <= limit + cost) {
+        copyLoop(func, loop, trips + 1, true);
+        return true;
+      }
+    }
+    if (hint > 1 && hint * cost <= LARGE) {
+      copyLoop(func, loop, hint - 1, false);
+      return true;
+    }
+  }
+  return false;
+}
+
+/** The block before the header that leads nowhere else; made where there is none. */
+function preheader(func: Func, loop: Loop): Block {
+  const outside = loop.header.preds.filter((pred) => !loop.blocks.has(pred));
+  const [only] = outside;
+  if (outside.length === 1 && only!.succs.length === 1) return only!;
+  const block = new Block(func, 'preheader');
+  for (const phi of loop.header.insts) {
+    if (phi.op !== 'phi') break;
+    const incoming = phi.args
+      .map((value, i) => ({ value, from: phi.targets[i]! }))
+      .filter(({ from }) => !loop.blocks.has(from));
+    const rest = phi.args
+      .map((value, i) => ({ value, from: phi.targets[i]! }))
+      .filter(({ from }) => loop.blocks.has(from));
+    let value = incoming[0]!.value;
+    if (incoming.length > 1) {
+      const merged = new Inst(
+        'phi',
+        phi.type,
+        incoming.map((one) => one.value),
+      );
+      merged.targets = incoming.map((one) => one.from);
+      merged.block = block;
+      merged.loc = phi.loc;
+      block.insts.push(merged);
+      value = merged;
+    }
+    const old = phi.args;
+    phi.args = [value, ...rest.map((one) => one.value)];
+    phi.targets = [block, ...rest.map((one) => one.from)];
+    for (const one of old)
+      if ((one.kind === 'inst' || one.kind === 'param') && !phi.args.includes(one)) one.users.delete(phi);
+    if (value.kind === 'inst' || value.kind === 'param') value.users.add(phi);
+  }
+  const go = new Inst('br', 'void', []);
+  go.targets = [loop.header];
+  go.block = block;
+  go.loc = loop.header.insts[0]?.loc;
+  block.insts.push(go);
+  for (const pred of outside) {
+    const last = pred.terminator!;
+    last.targets = last.targets.map((target) => (target === loop.header ? block : target));
+  }
+  func.blocks.splice(func.blocks.indexOf(loop.header), 0, block);
+  computePreds(func);
+  return block;
+}
+
+/** The test goes to the end: one jump an iteration instead of two. */
+export function rotateLoops(func: Func): boolean {
+  let changed = false;
+  const done = new Set<Block>();
+  for (let round = 0; round < 64; round++) {
+    const dom = new Dominators(func);
+    const loop = findLoops(dom).find(({ header, blocks, latches }) => {
+      if (done.has(header)) return false;
+      done.add(header);
+      const last = header.terminator!;
+      return (
+        last.op === 'condbr' &&
+        latches.length === 1 &&
+        latches[0] !== header &&
+        latches[0]!.terminator!.op === 'br' &&
+        blocks.has(last.targets[0]!) !== blocks.has(last.targets[1]!) &&
+        header.insts.length <= ROTATED_HEADER &&
+        header.insts.every((inst) => !hasEffect(inst) || inst === last) &&
+        header.insts.every((inst) => inst.op !== 'load')
+      );
+    });
+    if (loop === undefined) {
+      // None left, or all were looked at.
+      break;
+    }
+    if (truthOutside(loop.header)) continue;
+    rotate(func, loop);
+    changed = true;
+  }
+  return changed;
+}
+
+function truthOutside(header: Block): boolean {
+  return header.insts.some(
+    (inst) => inst.type === 'i1' && [...inst.users].some((user) => user.block !== header),
+  );
+}
+
+function rotate(func: Func, loop: Loop): void {
+  const { header } = loop;
+  const before = preheader(func, loop);
+  const last = header.terminator!;
+  const outsideIndex = header.insts.length;
+  void outsideIndex;
+  // The header is copied as the guard; what it computes and others use goes through variables.
+  const homes: Inst[] = [];
+  const stored: { home: Inst; value: Inst }[] = [];
+  for (const inst of [...header.insts]) {
+    if (inst.type === 'void') continue;
+    const home = demote(func, inst, (block) => block === header);
+    if (home === undefined) continue;
+    homes.push(home);
+    stored.push({ home, value: inst });
+  }
+  const values = new Map<Value, Value>();
+  for (const phi of header.insts) {
+    if (phi.op !== 'phi') break;
+    values.set(phi, phi.args[phi.targets.indexOf(before)]!);
+  }
+  const guard = new Block(func, `${header.name}.guard`);
+  const phis = header.insts.filter((inst) => inst.op === 'phi');
+  const rest = header.insts.filter((inst) => inst.op !== 'phi');
+  const source = new Block(func, 'source');
+  source.insts = rest;
+  const [copy] = cloneBlocks([source], () => guard, values, new Map());
+  source.insts = [];
+  void copy;
+  const terminator = guard.terminator!;
+  for (const succ of new Set(terminator.targets))
+    for (const phi of succ.insts) {
+      if (phi.op !== 'phi') break;
+      const value = phi.args[phi.targets.indexOf(header)]!;
+      const mapped = values.get(value) ?? value;
+      phi.args.push(mapped);
+      if (mapped.kind === 'inst' || mapped.kind === 'param') mapped.users.add(phi);
+      phi.targets.push(guard);
+    }
+  void stored;
+  // The way in goes through the guard; the header keeps the back edge alone.
+  const go = before.terminator!;
+  go.targets = go.targets.map((target) => (target === header ? guard : target));
+  for (const phi of phis) {
+    const at = phi.targets.indexOf(before);
+    const value = phi.args[at]!;
+    phi.args.splice(at, 1);
+    phi.targets.splice(at, 1);
+    if ((value.kind === 'inst' || value.kind === 'param') && !phi.args.includes(value))
+      value.users.delete(phi);
+  }
+  void last;
+  func.blocks.splice(func.blocks.indexOf(header), 0, guard);
+  computePreds(func);
+  construct(func, homes);
+}
+
+/** Computations whose operands do not change go before the loop. */
+export function hoistInvariants(func: Func): boolean {
+  let changed = false;
+  const headers = findLoops(new Dominators(func)).map((loop) => loop.header);
+  // Inner loops first.
+  for (const header of headers.reverse()) {
+    const loop = findLoops(new Dominators(func)).find((one) => one.header === header);
+    if (loop === undefined) continue;
+    const moved: Inst[] = [];
+    const isInvariant = (value: Value): boolean =>
+      value.kind !== 'inst' || !loop.blocks.has(value.block!) || moved.includes(value);
+    for (const block of func.blocks) {
+      if (!loop.blocks.has(block)) continue;
+      for (const inst of block.insts) {
+        const isWork =
+          (BINARY_OPS.has(inst.op) && inst.type !== 'i1') ||
+          inst.op === 'bswap' ||
+          inst.op === 'sext' ||
+          inst.op === 'core';
+        if (isWork && moved.length < 4 && inst.args.every(isInvariant)) moved.push(inst);
+      }
+    }
+    if (moved.length === 0) continue;
+    changed = true;
+    const before = preheader(func, loop);
+    const gone = new Set(moved);
+    for (const block of loop.blocks) block.insts = block.insts.filter((inst) => !gone.has(inst));
+    for (const inst of moved) inst.block = before;
+    before.insts.splice(before.insts.length - 1, 0, ...moved);
+  }
+  sweep(func);
+  return changed;
+}
