@@ -1,204 +1,26 @@
 /**
- * `tsx test/guest/verdicts/generate.ts DIR [--kinds helpers,ctx,isa,fuzz] [--count N]`: tables of small programs that together ask a kernel for
- * everything that differs from release to release: each helper from each program type, each byte of each context, each
- * opcode; and random programs for the rules of unprivileged users. For verdicts/run.ts.
+ * `tsx test/guest/verdicts/generate.ts DIR [--kinds helpers,ctx,isa,fuzz,exploits] [--count N]`: writes tables for verdicts/run.ts, each into
+ * a directory of its name.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { encodeProgram } from '../../../src/asm/index.ts';
-import { attachTypeByName, HELPERS, PROG_TYPES } from '../../../src/spec/index.ts';
-import { toHex } from '../../../src/util/index.ts';
-import type { MapKind } from '../../../tools/conformance/verifier-case.ts';
-import { type GeneratedProgram, generateProgram } from '../../generator/generate.ts';
-import type { VerdictCase } from './protocol.ts';
-
-type Tables = Record<string, { cases: VerdictCase[]; kinds: Record<string, MapKind> }>;
-
-const BPF_F_ANY_ALIGNMENT = 2;
-const EXIT = '9500000000000000';
-const R0_IS_0 = 'b700000000000000';
-
-function word(value: number, bytes: number): string {
-  let text = '';
-  for (let i = 0; i < bytes; i++) text += ((value >> (8 * i)) & 255).toString(16).padStart(2, '0');
-  return text;
-}
-
-const insn = (code: number, dst: number, src: number, off: number, imm: number): string =>
-  word(code, 1) + word((src << 4) | dst, 1) + word(off, 2) + word(imm, 4);
-
-/** Attach types to load a type with: one for each that its row names. */
-function attachTypesOf(row: (typeof PROG_TYPES)[number]): number[] {
-  return (row.attachTypes ?? []).length === 0
-    ? [0]
-    : row.attachTypes!.map((name) => attachTypeByName(name)!.id);
-}
-
-/** What programs attach to where the type needs a function of the kernel. */
-const ATTACH_FUNCTIONS: Readonly<Record<string, string>> = {
-  TRACE_FENTRY: 'bpf_fentry_test1',
-  TRACE_FEXIT: 'bpf_fentry_test1',
-  MODIFY_RETURN: 'bpf_modify_return_test',
-  TRACE_ITER: 'bpf_iter_task',
-  LSM_MAC: 'bpf_lsm_file_open',
-  LSM_CGROUP: 'bpf_lsm_socket_post_create',
-};
-
-/** Every program type with every attach type that matters, as the head of a case. */
-function types(): Omit<VerdictCase, 'id' | 'name' | 'insns'>[] {
-  return PROG_TYPES.flatMap((row) =>
-    attachTypesOf(row).flatMap((expectedAttachType) => {
-      const head = { progType: row.name, expectedAttachType, loadFlags: BPF_F_ANY_ALIGNMENT, maps: {} };
-      if (row.needsAttachBtf !== true) return head;
-      const name = row.attachTypes?.find((one) => attachTypeByName(one)!.id === expectedAttachType);
-      const attachFunc = name === undefined ? undefined : ATTACH_FUNCTIONS[name];
-      return attachFunc === undefined ? [] : { ...head, attachFunc };
-    }),
-  );
-}
-
-function helpers(): VerdictCase[] {
-  let id = 0;
-  return types().flatMap((head) =>
-    HELPERS.map((helper) => ({
-      ...head,
-      id: id++,
-      name: `${helper.name} from ${head.progType}`,
-      insns: [insn(0x85, 0, 0, 0, helper.id), R0_IS_0, EXIT],
-    })),
-  );
-}
-
-const SIZES = [
-  [1, 0x71, 0x73],
-  [2, 0x69, 0x6b],
-  [4, 0x61, 0x63],
-  [8, 0x79, 0x7b],
-] as const;
-
-/** Loads from and stores into contexts that are made of fields, of every size at every aligned offset. */
-function contexts(): VerdictCase[] {
-  let id = 0;
-  return types().flatMap((head) => {
-    const { ctx } = PROG_TYPES.find((row) => row.name === head.progType)!;
-    if (ctx.access !== 'fields') return [];
-    const size = Math.min(ctx.size ?? 256, 256) + 8;
-    return SIZES.flatMap(([bytes, load, store]) =>
-      Array.from({ length: Math.ceil(size / bytes) }, (_, i) => i * bytes).flatMap((off) => [
-        {
-          ...head,
-          id: id++,
-          name: `load of ${bytes} bytes at ${off} of ${head.progType}`,
-          insns: [insn(load, 2, 1, off, 0), R0_IS_0, EXIT],
-        },
-        {
-          ...head,
-          id: id++,
-          name: `store of ${bytes} bytes at ${off} of ${head.progType}`,
-          insns: [R0_IS_0, insn(store, 1, 0, off, 0), EXIT],
-        },
-      ]),
-    );
-  });
-}
-
-/** Every opcode, with the values of its other fields that mean something. */
-function instructions(): VerdictCase[] {
-  let id = 0;
-  const rows: VerdictCase[] = [];
-  for (let code = 0; code < 256; code++) {
-    for (const src of [0, 1, 2]) {
-      for (const off of [0, 1, 8]) {
-        for (const imm of [0, 1, 32, 0xe1, 0x100]) {
-          // r1 context, r2 stack, r3 scalar
-          for (const dst of [2, 3]) {
-            if (dst === 2 && code % 8 > 3) continue;
-            rows.push({
-              id: id++,
-              name: `opcode 0x${code.toString(16)} dst ${dst} src ${src} off ${off} imm ${imm}`,
-              progType: 'socket_filter',
-              expectedAttachType: 0,
-              loadFlags: BPF_F_ANY_ALIGNMENT,
-              insns: [
-                insn(0xbf, 2, 10, 0, 0),
-                insn(0x7a, 10, 0, -8, 0),
-                insn(0xb7, 3, 0, 0, 7),
-                R0_IS_0,
-                insn(code, dst, src === 2 ? 3 : src, off, imm),
-                R0_IS_0,
-                R0_IS_0,
-                EXIT,
-              ],
-              maps: {},
-            });
-          }
-        }
-      }
-    }
-  }
-  return rows;
-}
-
-const MAP_TYPE_NAMES: Readonly<Record<string, string>> = {
-  hash: 'HASH',
-  array: 'ARRAY',
-  prog_array: 'PROG_ARRAY',
-  percpu_hash: 'PERCPU_HASH',
-  percpu_array: 'PERCPU_ARRAY',
-  queue: 'QUEUE',
-  stack: 'STACK',
-};
-
-function fuzz(count: number, seed: number): Tables[string] {
-  const kinds: Record<string, MapKind> = {};
-  const cases = Array.from({ length: count }, (_, i): VerdictCase => {
-    const program: GeneratedProgram = generateProgram(seed + i, {
-      damage: 0.4,
-      size: 12,
-      ...(i % 4 === 0 ? {} : { progKind: 'socket_filter' }),
-    });
-    const maps: Record<string, number[]> = {};
-    for (const { slot, map } of program.fixes) {
-      const spec = program.maps[map]!;
-      const name = `${spec.kind}-${spec.keySize}-${spec.valueSize}-${spec.maxEntries}`;
-      kinds[name] ??= {
-        type: MAP_TYPE_NAMES[spec.kind]!,
-        key: spec.keySize,
-        value: spec.valueSize,
-        max_entries: spec.maxEntries,
-      };
-      // Two maps of one kind are one map here.
-      maps[name] ??= [];
-      maps[name].push(slot);
-    }
-    const bytes = encodeProgram(program.insns);
-    return {
-      id: i,
-      name: `seed ${seed + i}`,
-      progType: program.progKind,
-      expectedAttachType: 0,
-      loadFlags: 0,
-      insns: Array.from({ length: bytes.length / 8 }, (_, at) => toHex(bytes.subarray(8 * at, 8 * at + 8))),
-      maps,
-    };
-  });
-  return { cases, kinds };
-}
+import { contexts, exploits, fuzz, helpers, instructions, type Table } from './tables.ts';
 
 const command = new Command('generate')
   .argument('<dir>')
-  .option('--kinds <names>', 'tables to write', 'helpers,ctx,isa,fuzz')
+  .option('--kinds <names>', 'tables to write', 'helpers,ctx,isa,fuzz,exploits')
   .option('--count <n>', 'random programs', '4000')
   .option('--seed <n>', 'of the first random program', '1')
   .parse();
 const options = command.opts<{ kinds: string; count: string; seed: string }>();
 const directory = command.args[0]!;
-const make: Record<string, () => Tables[string]> = {
+const make: Record<string, () => Table> = {
   helpers: () => ({ cases: helpers(), kinds: {} }),
   ctx: () => ({ cases: contexts(), kinds: {} }),
   isa: () => ({ cases: instructions(), kinds: {} }),
   fuzz: () => fuzz(Number(options.count), Number(options.seed)),
+  exploits,
 };
 for (const name of options.kinds.split(',')) {
   const { cases, kinds } = make[name]!();

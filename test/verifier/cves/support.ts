@@ -75,7 +75,7 @@ export function exploitInsns({ text, maps = [] }: Exploit, fds: readonly Fd[]) {
   const insns = assemble(text);
   return insns.map((insn) =>
     insn.code === 0x18 && (insn.src === 1 || insn.src === 2) && insn.imm > 0 && insn.imm <= maps.length
-      ? { ...insn, imm: fds[insn.imm - 1]! }
+      ? { ...insn, imm: fds[insn.imm - 1] ?? insn.imm }
       : insn,
   );
 }
