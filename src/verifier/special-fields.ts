@@ -287,21 +287,35 @@ function checkOwnership(fields: readonly SpecialField[], kernelBtf: Btf | undefi
   }
 }
 
-/** Special fields of a map's value type, ascending. Errors: EINVAL, E2BIG, ENOENT, EEXIST, ELOOP, with what is wrong. */
+function fieldsOfValue(search: Search, valueTypeId: number): SpecialField[] {
+  const { btf } = search;
+  try {
+    const id = btf.resolve(valueTypeId);
+    const type = btf.type(id);
+    if (type.kind === 'struct') search.struct(id, 0, 0);
+    else if (type.kind === 'datasec') search.section(type);
+    check(search.fields);
+    return search.fields;
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error;
+    return [];
+  }
+}
+
+/**
+ * Special fields of a map's value type, ascending. Where they contradict one another (two locks, a list without a lock) there are none,
+ * as in Linux: programs that need them are refused. Errors: EINVAL and E2BIG for uptrs that cannot be.
+ */
 export function findSpecialFields(btf: Btf, valueTypeId: number, kernelBtf?: Btf): SpecialField[] {
   const search = new Search(btf, kernelBtf, IN_VALUES);
-  const id = btf.resolve(valueTypeId);
-  const type = btf.type(id);
-  if (type.kind === 'struct') search.struct(id, 0, 0);
-  else if (type.kind === 'datasec') search.section(type);
-  check(search.fields);
-  for (const field of search.fields) {
+  const fields = fieldsOfValue(search, valueTypeId);
+  for (const field of fields) {
     if (field.kind !== 'uptr') continue;
     const size = field.struct?.kernel ? 0 : field.struct!.btf.sizeOf(field.struct!.id);
     if (size === 0) refuse('EINVAL', `a uptr points to struct ${field.target}, which no program can share`);
     if (size > 4096) refuse('E2BIG', `a uptr points to struct ${field.target}, which is larger than a page`);
   }
-  return search.fields.sort((a, b) => a.offset - b.offset);
+  return fields.sort((a, b) => a.offset - b.offset);
 }
 
 const records = new WeakMap<Btf, Map<number, readonly SpecialField[]>>();

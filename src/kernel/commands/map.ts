@@ -2,7 +2,7 @@
 
 import type { Btf } from '../../btf/index.ts';
 import type { Fd, MapCreateAttr, MapElemAttr, MapUpdateAttr } from '../../contracts/kernel.ts';
-import type { MapCreateParams } from '../../contracts/maps.ts';
+import type { MapCreateParams, SpecialField } from '../../contracts/maps.ts';
 import { createMap } from '../../maps/index.ts';
 import { type MapTypeRow, mapCreateError, mapTypeById } from '../../spec/index.ts';
 import { BPF_MAP_FLAGS, BPF_UPDATE_FLAGS } from '../../uapi/index.ts';
@@ -47,6 +47,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     btf === undefined || btf.valueTypeId === 0
       ? []
       : findSpecialFields(btf.object.btf, btf.valueTypeId, machine.kernelBtf);
+  checkSpecialFields(type, special, flags);
   const params: MapCreateParams = {
     id,
     name,
@@ -72,6 +73,18 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   const object = new MapObject(parts, (gone) => machine.removeMap(gone));
   machine.addMap(object);
   return machine.fds.install(object, { read: !(flags & BPF_F_WRONLY), write: !(flags & BPF_F_RDONLY) });
+}
+
+/** Fields that values of this type of map may have (map_check_btf). */
+function checkSpecialFields(type: MapTypeRow, fields: readonly SpecialField[], flags: number): void {
+  for (const { kind } of fields) {
+    const name = kind.startsWith('kptr_') ? 'kptr' : kind === 'res_spin_lock' ? 'spin_lock' : kind;
+    if (!(type.specialFields as readonly string[] | undefined)?.includes(name))
+      throw new BpfError('EOPNOTSUPP', `values of ${type.name} maps cannot have a ${name}`);
+  }
+  const { BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG } = BPF_MAP_FLAGS;
+  if (fields.length > 0 && (flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)) !== 0)
+    throw new BpfError('EACCES', `a map whose values have a ${fields[0]!.kind} must be open to programs`);
 }
 
 export function mapLookupElem(machine: Machine, attr: MapElemAttr): Uint8Array | null {

@@ -140,6 +140,8 @@ function checkSizedMemory(env: Env, meta: KfuncMeta, index: number): void {
 function checkMap(env: Env, meta: KfuncMeta, index: number): void {
   const reg = env.reg(index + 1);
   const { map } = reg;
+  // A map that an iterator gives is known by its type only.
+  if (map === null && reg.base === PTR_TO_BTF_ID) return;
   if (map === null)
     failArg(env, meta.kfunc, index, `pointer in R${index + 1} isn't map pointer`, 'argument_map');
   const bound = hasSpecialField(map, 'workqueue', 'task_work');
@@ -157,9 +159,14 @@ function checkMap(env: Env, meta: KfuncMeta, index: number): void {
   meta.mapUid = reg.mapUid;
 }
 
+/** The function takes only pointers to what is alive; what gives references back always does. */
+function isCareful({ row }: KfuncMeta): boolean {
+  return row.flags.has('trusted_args') || row.flags.has('release') || row.flags.has('rcu');
+}
+
 function checkTrust(env: Env, meta: KfuncMeta, index: number): void {
   const { flags } = meta.row;
-  if (!flags.has('trusted_args') && !flags.has('rcu')) return;
+  if (!isCareful(meta)) return;
   const reg = env.reg(index + 1);
   if (isTrusted(reg)) return;
   if (!flags.has('rcu')) {
@@ -305,8 +312,7 @@ function checkPointer(env: Env, meta: KfuncMeta, index: number): number {
   const param = proto.params[index]!;
   const n = index + 1;
   const reg = env.reg(n);
-  const careful = row.flags.has('trusted_args') || row.flags.has('rcu');
-  if (careful && (isNull(reg) || reg.maybeNull) && !hasSuffix(param, '__nullable')) {
+  if (isCareful(meta) && (isNull(reg) || reg.maybeNull) && !hasSuffix(param, '__nullable')) {
     failArg(
       env,
       kfunc,

@@ -299,7 +299,7 @@ function mapValue(env: Env, meta: CallMeta, nullable: boolean): Reg {
   if (meta.constantKey >= 0n && meta.constantKey < BigInt(map.maxEntries) && meta.helper.args.length === 2) {
     maybeNull = false;
   }
-  const id = !maybeNull && hasSpecialField(map, 'spin_lock') ? env.nextId() : 0;
+  const id = !maybeNull && hasSpecialField(map, 'spin_lock', 'res_spin_lock') ? env.nextId() : 0;
   return pointerReg(PTR_TO_MAP_VALUE | (maybeNull ? MAYBE_NULL : 0), { map, mapUid: meta.mapUid, id });
 }
 
