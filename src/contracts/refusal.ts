@@ -92,6 +92,7 @@ export type RefusalKind =
   | 'argument_offset'
   | 'argument_packet'
   | 'argument_reference'
+  | 'argument_state'
   | 'argument_map'
   | 'argument_field'
   | 'format_string'
@@ -110,7 +111,10 @@ export type RefusalKind =
   | 'lock_held'
   | 'lock_twice'
   | 'lock_mismatch'
+  | 'lock_needed'
   | 'section_held'
+  | 'section_needed'
+  | 'section_mismatch'
   // The end
   | 'return_pointer'
   | 'return_range'

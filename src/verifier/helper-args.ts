@@ -712,6 +712,7 @@ export function checkHelperArg(env: Env, index: number, meta: CallMeta): void {
     if (meta.refObjId !== 0) {
       env.fail('EACCES', `more than one arg with ref_obj_id R${n} ${reg.refObjId} ${meta.refObjId}`, {
         kind: 'argument_reference',
+        detail: 'two',
         register: n,
         argument: n,
       });

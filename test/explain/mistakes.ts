@@ -678,4 +678,112 @@ if r4 > r3 goto pc+1
     why: /cgroup_skb programs may not write to packets/,
     fix: /bpf_skb_store_bytes/,
   },
+  {
+    name: 'record of a size that is not constant',
+    type: 'xdp',
+    maps: [events],
+    text: `
+; 30: e = bpf_ringbuf_reserve(&events, ctx->rx_queue_index, 0);
+r2 = *(u32 *)(r1 +16)
+r1 = map[fd:1]
+r3 = 0
+call bpf_ringbuf_reserve#131${RETURN}`,
+    kind: 'argument_constant',
+    line: 30,
+    why: /argument 2 \(R2\) is 0 to 4294967295/,
+    fix: /pass a constant/,
+  },
+  {
+    name: 'record submitted without a test for NULL',
+    type: 'xdp',
+    maps: [events],
+    text: `
+; 30: e = bpf_ringbuf_reserve(&events, 16, 0);
+r1 = map[fd:1]
+r2 = 16
+r3 = 0
+call bpf_ringbuf_reserve#131
+; 31: bpf_ringbuf_submit(e, 0);
+r1 = r0
+r2 = 0
+call bpf_ringbuf_submit#132${RETURN}`,
+    kind: 'argument_type',
+    line: 31,
+    why: /argument 1 \(R1\) is a pointer to memory \(a ring buffer record\), or NULL/,
+    fix: /test the pointer for NULL/,
+  },
+  {
+    name: 'second lock while one is held',
+    type: 'xdp',
+    maps: [locked],
+    text: `${FIRST}
+r6 = r0
+; 13: bpf_spin_lock(&value->lock);
+r1 = r6
+call bpf_spin_lock#93
+; 14: bpf_spin_lock(&value->lock);
+r1 = r6
+call bpf_spin_lock#93${RETURN}`,
+    kind: 'lock_held',
+    line: 14,
+    why: /bpf_spin_lock is held/,
+    fix: /unlock first/,
+  },
+  {
+    name: 'context pointer moved before the access',
+    type: 'xdp',
+    text: `
+; 70: p = (char *)ctx + 8;
+r1 += 8
+; 71: return *(__u32 *)(p + 4);
+r0 = *(u32 *)(r1 +4)
+r0 = 2
+exit`,
+    kind: 'modified_pointer',
+    line: 71,
+    why: /R1 is the context plus 8; this use needs the pointer as it was given/,
+    fix: /ctx->field/,
+    fixed: `
+r0 = *(u32 *)(r1 +12)
+r0 = 2
+exit`,
+  },
+  {
+    name: 'size without a bound',
+    type: 'kprobe',
+    text: `
+; 80: bpf_probe_read_kernel(buf, ctx->di, ptr);
+r2 = *(u64 *)(r1 +112)
+r2 &= 0x7fffffff
+r3 = 0
+r1 = r10
+r1 += -8
+call bpf_probe_read_kernel#113${RETURN}`,
+    kind: 'argument_unbounded_size',
+    line: 80,
+    why: /the size in R2 is 0 to 2147483647/,
+    fix: /bound the size just before the call/,
+    input: /bpf_probe_read_kernel#113: write of \d+ bytes at R1/,
+    fixed: `
+r2 = *(u64 *)(r1 +112)
+r2 &= 7
+r3 = 0
+r1 = r10
+r1 += -8
+call bpf_probe_read_kernel#113${RETURN}`,
+  },
+  {
+    name: 'tail call through a map of another type',
+    type: 'xdp',
+    maps: [table],
+    text: `
+; 80: bpf_tail_call(ctx, &table, 0);
+r2 = map[fd:1]
+r3 = 0
+call bpf_tail_call#12${RETURN}`,
+    kind: 'argument_map',
+    line: 80,
+    why: /bpf_tail_call does not work on map table/,
+    fix: /another map type/,
+  },
 ];

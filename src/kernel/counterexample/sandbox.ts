@@ -34,6 +34,8 @@ const MAX_TRACE = 8192;
 const MAX_MAPS = 32 << 20;
 /** Instructions that the verifier may look at once more. */
 const MAX_EXPLORED = 200_000;
+/** Bytes of a stack frame (MAX_BPF_STACK). */
+const FRAME = 512;
 const PAINT = 0xa5;
 const RAW_CONTEXT = 512;
 
@@ -395,7 +397,9 @@ function exploreAround(request: VerifyRequest): { verified: VerifiedProgram; exp
   if (result.verdict === 'reject') throw new BpfError(result.errno, result.message);
   // All code stays: a run that gets where nothing is known is stopped there.
   const seen = result.seen.map((_, i) => (request.insns[i - 1]?.code === LD_IMM64 ? 0 : 1));
-  return { verified: { ...result, seen }, explored };
+  // The refused access may need more stack than those that were accepted.
+  const subprogs = result.subprogs.map((subprog) => ({ ...subprog, stackDepth: FRAME }));
+  return { verified: { ...result, seen, subprogs }, explored };
 }
 
 function empty(map: BpfMap, info: MapInfo): void {

@@ -62,7 +62,8 @@ export function typeWords(type: string): string {
     plain = plain.slice(mark[0].length);
   }
   let words = BASES.find(([name]) => name === plain)?.[1];
-  if (words === undefined && plain.startsWith('ptr_')) words = `a pointer to struct ${plain.slice(4) || '?'}`;
+  if (words === undefined && /^ptr_?$/.test(plain)) words = 'a pointer to a struct of the kernel';
+  if (words === undefined && plain.startsWith('ptr_')) words = `a pointer to struct ${plain.slice(4)}`;
   if (words === undefined && plain.startsWith('mem')) words = 'a pointer to memory';
   words ??= type;
   if (marks.length > 0) words += ` (${marks.join(', ')})`;

@@ -2,7 +2,9 @@
  * Calls of kernel functions: may the program call it here, are the arguments right, what sections, references and callbacks come
  * of it. Kernel 6.18: check_kfunc_call.
  */
+
 import type { Insn } from '../../contracts/insn.ts';
+import type { RefusalKind } from '../../contracts/refusal.ts';
 import { unknown, withS32Range } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import type { Explored } from '../explored.ts';
@@ -22,8 +24,14 @@ import { inTreeCallback, kfuncOf } from './resolve.ts';
 import { setKfuncResult } from './result.ts';
 import { type KfuncMeta, newKfuncMeta } from './types.ts';
 
-function failCall(env: Env, meta: KfuncMeta, text: string, errno: 'EINVAL' | 'EACCES' = 'EINVAL'): never {
-  return env.fail(errno, text, { kind: 'section_held', function: meta.kfunc.name });
+function failCall(
+  env: Env,
+  meta: KfuncMeta,
+  text: string,
+  errno: 'EINVAL' | 'EACCES' = 'EINVAL',
+  kind: RefusalKind = 'section_mismatch',
+): never {
+  return env.fail(errno, text, { kind, function: meta.kfunc.name });
 }
 
 /** The lock may not be had: another path goes on with an error. */
@@ -68,7 +76,13 @@ function rcuSection(env: Env, meta: KfuncMeta): void {
   if (locks) failCall(env, meta, `nested rcu read lock (kernel function ${kfunc.name})`);
   if (unlocks) endRcuSection(env);
   else if (row.flags.has('sleepable')) {
-    failCall(env, meta, `kernel func ${kfunc.name} is sleepable within rcu_read_lock region`, 'EACCES');
+    failCall(
+      env,
+      meta,
+      `kernel func ${kfunc.name} is sleepable within rcu_read_lock region`,
+      'EACCES',
+      'function_sleeps',
+    );
   }
 }
 
@@ -83,7 +97,13 @@ function preemptSection(env: Env, meta: KfuncMeta): void {
     }
     cur.activePreemptLocks--;
   } else if (cur.activePreemptLocks > 0 && row.flags.has('sleepable')) {
-    failCall(env, meta, `kernel func ${kfunc.name} is sleepable within non-preemptible region`, 'EACCES');
+    failCall(
+      env,
+      meta,
+      `kernel func ${kfunc.name} is sleepable within non-preemptible region`,
+      'EACCES',
+      'function_sleeps',
+    );
   }
 }
 
@@ -92,10 +112,22 @@ function sections(env: Env, meta: KfuncMeta): void {
   rcuSection(env, meta);
   preemptSection(env, meta);
   if (env.cur.activeIrqId !== 0 && row.flags.has('sleepable')) {
-    failCall(env, meta, `kernel func ${kfunc.name} is sleepable within IRQ-disabled region`, 'EACCES');
+    failCall(
+      env,
+      meta,
+      `kernel func ${kfunc.name} is sleepable within IRQ-disabled region`,
+      'EACCES',
+      'function_sleeps',
+    );
   }
   if (row.flags.has('rcu_protected') && !inRcuSection(env)) {
-    failCall(env, meta, `kernel func ${kfunc.name} requires RCU critical section protection`, 'EACCES');
+    failCall(
+      env,
+      meta,
+      `kernel func ${kfunc.name} requires RCU critical section protection`,
+      'EACCES',
+      'section_needed',
+    );
   }
 }
 

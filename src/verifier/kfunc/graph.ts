@@ -74,7 +74,7 @@ export function checkRootArg(env: Env, meta: KfuncMeta, index: number, kind: Roo
   }
   if (!isLocked(env, reg)) {
     const lock = fields.find((f) => f.kind === 'spin_lock')?.offset ?? -22;
-    failArg(env, kfunc, index, `bpf_spin_lock at off=${lock} must be held for ${name}`, 'lock_mismatch');
+    failArg(env, kfunc, index, `bpf_spin_lock at off=${lock} must be held for ${name}`, 'lock_needed');
   }
   if (meta.root !== null) throw new InternalError(`repeating ${name} arg`);
   meta.root = field;

@@ -21,7 +21,7 @@ function save(env: Env, meta: KfuncMeta, index: number, kind: number): void {
       (byte) => slotType(env.frameOf(env.reg(n)).stack[spi]!.types, byte) === STACK_IRQ_FLAG,
     );
   if (spi === 'invalid' || used) {
-    failArg(env, meta.kfunc, index, `expected uninitialized irq flag as arg#${index}`, 'argument_reference');
+    failArg(env, meta.kfunc, index, `expected uninitialized irq flag as arg#${index}`, 'argument_state');
   }
   accessMemory(env, { ptr: n, off: 0, size: 8, write: true, value: -1 });
   const reg = env.reg(n);
@@ -36,7 +36,7 @@ function restore(env: Env, meta: KfuncMeta, index: number, kind: number): void {
   const spi = objectSlot(env, reg, 'irq_flag', 1);
   const slot = typeof spi === 'number' ? env.frameOf(reg).stack[spi]! : null;
   if (typeof spi === 'string' || slot === null || slot.types !== ALL_IRQ || slot.reg.refObjId === 0) {
-    failArg(env, meta.kfunc, index, `expected an initialized irq flag as arg#${index}`, 'argument_reference');
+    failArg(env, meta.kfunc, index, `expected an initialized irq flag as arg#${index}`, 'argument_state');
   }
   env.liveStack.markRead(reg.frameno, spi);
   env.scratched.markSlot(spi);

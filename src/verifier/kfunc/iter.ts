@@ -65,13 +65,7 @@ function make(env: Env, meta: KfuncMeta, index: number, struct: StructRef, count
   const n = index + 1;
   const name = struct.name.replace(/^bpf_iter_/, '');
   if (!isUnused(env, env.reg(n), count)) {
-    failArg(
-      env,
-      meta.kfunc,
-      index,
-      `expected uninitialized iter_${name} as arg #${index}`,
-      'argument_reference',
-    );
+    failArg(env, meta.kfunc, index, `expected uninitialized iter_${name} as arg #${index}`, 'argument_state');
   }
   for (let i = 0; i < count; i++) {
     accessMemory(env, { ptr: n, off: i * 8, size: 8, write: true, value: -1 });
@@ -104,10 +98,10 @@ export function checkIterArg(env: Env, meta: KfuncMeta, index: number): void {
   const condition = conditionOf(env, reg, struct, count);
   if (condition === 'invalid') {
     const name = struct.name.replace(/^bpf_iter_/, '');
-    failArg(env, kfunc, index, `expected an initialized iter_${name} as arg #${index}`, 'argument_reference');
+    failArg(env, kfunc, index, `expected an initialized iter_${name} as arg #${index}`, 'argument_state');
   }
   if (condition === 'outside-rcu') {
-    failArg(env, kfunc, index, `expected an RCU CS when using ${kfunc.name}`, 'argument_reference', 'EPROTO');
+    failArg(env, kfunc, index, `expected an RCU CS when using ${kfunc.name}`, 'section_needed', 'EPROTO');
   }
   const spi = objectSlot(env, reg, 'iter', count) as number;
   for (let i = 0; i < count; i++) {

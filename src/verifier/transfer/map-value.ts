@@ -103,6 +103,7 @@ export function checkMapValue(
         field: name,
         offset: off,
         size,
+        detail: 'direct',
       });
     if (!direct)
       env.fail('EACCES', `${name} cannot be accessed indirectly by helper`, {
@@ -113,6 +114,7 @@ export function checkMapValue(
         field: name,
         offset: off,
         size,
+        detail: 'helper',
       });
     if (!isConst(reg.v))
       env.fail('EACCES', `${name} access cannot have variable offset`, {
@@ -123,6 +125,7 @@ export function checkMapValue(
         field: name,
         offset: off,
         size,
+        detail: 'variable offset',
       });
     const at = BigInt(off) + reg.v.tnum.value;
     if (BigInt(field.offset) !== at) {
@@ -134,6 +137,7 @@ export function checkMapValue(
         field: name,
         offset: off,
         size,
+        detail: 'other place',
       });
     }
     if (size !== 8)
@@ -145,6 +149,7 @@ export function checkMapValue(
         field: name,
         offset: off,
         size,
+        detail: 'size',
       });
   }
 }

@@ -6,6 +6,11 @@ import { typeList, typeWords } from '../words.ts';
 const argument = (c: Case): string =>
   c.reason.argument === undefined ? c.name : `argument ${c.reason.argument} (${c.name})`;
 
+function mapOf({ reason, register }: Case): string {
+  const name = reason.map ?? register?.map ?? '';
+  return name === '' ? 'this map' : `map ${name}`;
+}
+
 const RELEASES: Readonly<Record<string, string>> = {
   bpf_ringbuf_reserve: 'bpf_ringbuf_submit(record, 0);   // or bpf_ringbuf_discard(record, 0);',
   bpf_sk_lookup_tcp: 'bpf_sk_release(sk);',
@@ -36,7 +41,7 @@ export const CALL_ROWS = {
   },
   function_sleeps: {
     title: 'function may sleep',
-    why: (c) => `${c.reason.function ?? c.called} may sleep, and the program runs where that is not possible`,
+    why: (c) => `${c.reason.function ?? c.called} may sleep, and here that is not possible`,
     needed: () => 'a sleepable program, outside of RCU, preemption and lock sections',
     fix: () =>
       fix(
@@ -133,17 +138,40 @@ export const CALL_ROWS = {
     fix: () => fix('copy the bytes to the stack first', '__builtin_memcpy(&key, &ip->saddr, sizeof(key));'),
   },
   argument_reference: {
-    title: 'two references in one call',
-    why: (c) => `${argument(c)} is the second argument that holds a reference`,
-    needed: () => 'one argument with a reference',
-    fix: () => fix('make two calls'),
+    title: 'argument without the reference that is needed',
+    why: (c) =>
+      c.reason.detail === 'two'
+        ? `${argument(c)} is the second argument that holds a reference`
+        : `${argument(c)} is ${c.type}${c.origin === undefined ? '' : ` (${c.origin})`}, which holds no reference and is not trusted to stay valid`,
+    needed: (c) =>
+      c.reason.detail === 'two'
+        ? 'one argument with a reference'
+        : 'a pointer that was acquired, or is valid for as long as the program runs',
+    fix: (c) =>
+      c.reason.detail === 'two'
+        ? fix('make two calls')
+        : fix(
+            'acquire a reference first, test it for NULL, and release it afterwards',
+            'p = bpf_task_acquire(task);',
+          ),
+  },
+  argument_state: {
+    title: 'argument in the wrong state',
+    why: (c) =>
+      `${argument(c)} is not in the state that ${c.called} needs: made by the function that begins, or not in use yet`,
+    needed: () =>
+      'a variable on the stack: unused for the function that begins, begun and not ended for all others',
+    fix: () =>
+      fix(
+        'pair the calls on every path: new, next, destroy; save, restore; and use one variable for each pair',
+      ),
   },
   argument_map: {
     title: 'map does not fit the function',
     why: (c) =>
       c.reason.detail === 'another map'
         ? 'the timer lies in a value of another map than the one that is passed'
-        : `${c.called} does not work on ${c.reason.map ? `map ${c.reason.map}` : 'this map'}${c.reason.given === undefined ? '' : `, whose type is ${c.reason.given}`}`,
+        : `${c.called} does not work on ${mapOf(c)}${c.reason.given === undefined ? '' : `, whose type is ${c.reason.given}`}`,
     needed: (c) =>
       c.reason.expected === undefined
         ? 'a map of a type that the function is for'
@@ -284,6 +312,25 @@ export const CALL_ROWS = {
     why: (c) => `bpf_spin_unlock: ${c.reason.detail ?? 'another lock is held'}`,
     needed: () => 'the lock that was taken last, through the same lookup',
     fix: () => fix('unlock exactly what was locked, on every path, with the pointer of the same lookup'),
+  },
+  lock_needed: {
+    title: 'lock is not held',
+    why: (c) => `${c.called} works on a list or tree, whose lock is not held here`,
+    needed: () => 'the bpf_spin_lock that lies beside the list or tree is held',
+    fix: () => fix('take the lock around the call', 'bpf_spin_lock(&lock);\n…\nbpf_spin_unlock(&lock);'),
+  },
+  section_needed: {
+    title: 'outside of an RCU section',
+    why: (c) => `${c.called} works on objects that only an RCU section keeps alive, and none is open`,
+    needed: () => 'an RCU section around the call and all uses of its result',
+    fix: () => fix('open a section', 'bpf_rcu_read_lock();\n…\nbpf_rcu_read_unlock();'),
+  },
+  section_mismatch: {
+    title: 'section is not nested properly',
+    why: (c) => `${c.called}: the RCU or preemption section is open already, or was never opened`,
+    needed: () => 'sections are opened once and closed once on every path',
+    fix: () =>
+      fix('pair each lock with its unlock on every path', 'bpf_rcu_read_lock();\n…\nbpf_rcu_read_unlock();'),
   },
   section_held: {
     title: 'section is not left',

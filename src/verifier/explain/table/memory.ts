@@ -222,7 +222,7 @@ export const MEMORY_ROWS = {
   special_field: {
     title: 'special field of a map value',
     why: (c) =>
-      `the access touches the ${c.reason.field ?? 'special field'} in the value${c.reason.map ? ` of ${c.reason.map}` : ''}, which belongs to the kernel`,
+      `the access touches the ${c.reason.field ?? 'special field'} in the value${c.reason.map ? ` of ${c.reason.map}` : ''}, ${SPECIAL[c.reason.detail ?? ''] ?? 'which belongs to the kernel'}`,
     needed: () => 'accesses that leave the field alone',
     fix: (c) =>
       fix(`use the helpers for ${c.reason.field ?? 'it'}, and copy the fields beside it one by one`),
@@ -309,6 +309,13 @@ export const MEMORY_ROWS = {
 function endOf({ register }: Case): string {
   return register?.type === 'pkt_meta' ? 'data' : 'data_end';
 }
+
+const SPECIAL: Readonly<Record<string, string>> = {
+  'variable offset': 'and its offset varies',
+  'other place': 'but does not start where the field starts',
+  size: 'and does not have its 8 bytes',
+  helper: 'which helpers may not touch',
+};
 
 const LEAKS: Readonly<Record<string, string>> = {
   map: 'a map',
