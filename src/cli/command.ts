@@ -66,6 +66,11 @@ export function choiceOf({ kernel }: KernelOptions, out: Output): Pick<LoadReque
   };
 }
 
+/** For commands that take a C file in place of an object. */
+export function cflagsOption(): Option {
+  return new Option('--cflags <flags>', 'flags to compile a C file with: "-I include -DNAME=1"');
+}
+
 export function programTypeOption(): Option {
   return new Option(
     '--prog-type <type>',

@@ -1,6 +1,7 @@
 /** The commands of `tsbpf`, in the order of its help. A new command is its file and its line here. */
 import type { CommandRow } from './command.ts';
 import { ASM } from './commands/asm.ts';
+import { CC } from './commands/cc.ts';
 import { DIFF } from './commands/diff.ts';
 import { DISASM } from './commands/disasm.ts';
 import { GEN } from './commands/gen.ts';
@@ -9,4 +10,4 @@ import { PROG } from './commands/prog.ts';
 import { RUN } from './commands/run.ts';
 import { VERIFY } from './commands/verify.ts';
 
-export const COMMANDS: readonly CommandRow[] = [RUN, VERIFY, DIFF, DISASM, ASM, GEN, PROG, MAP];
+export const COMMANDS: readonly CommandRow[] = [RUN, VERIFY, CC, DIFF, DISASM, ASM, GEN, PROG, MAP];

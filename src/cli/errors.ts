@@ -4,6 +4,17 @@ import type { Output } from './output.ts';
 
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 
+/** A C program that does not compile: the diagnostics as they are to be shown. */
+export class CompileFailure extends Error {
+  readonly diagnostics: string;
+
+  constructor(path: string, diagnostics: string) {
+    super(`${path} does not compile`);
+    this.name = 'CompileFailure';
+    this.diagnostics = diagnostics;
+  }
+}
+
 /** Options that do not fit together, or a value that no option takes. */
 export class UsageError extends Error {
   readonly hint: string | undefined;
@@ -37,6 +48,11 @@ export function describeError(error: unknown): ErrorReport {
 }
 
 export function reportError(error: unknown, out: Output, options: { debug: boolean }): number {
+  // A compiler's errors have their own form, with places and lines.
+  if (error instanceof CompileFailure) {
+    out.errorWrite(error.diagnostics);
+    return EXIT.failed;
+  }
   const { code, message, hint, exit } = describeError(error);
   const { red, dim } = out.errorColor;
   out.errorLine(`${red('error:')} ${message}${code === undefined ? '' : dim(` [${code}]`)}`);

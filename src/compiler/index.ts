@@ -1,4 +1,19 @@
 /** The C compiler. */
 export { type CompileInput, type CompileOptions, type CompileResult, compile } from './compile.ts';
-export type { IncludePaths, IncludeResolver } from './preprocess/index.ts';
-export { type Diagnostic, type Note, type Position, SourceManager } from './source/index.ts';
+export { builtinHeader, builtinHeaderNames, headersWithVmlinux, vmlinuxHeader } from './headers/index.ts';
+export {
+  type IncludePaths,
+  type IncludeResolver,
+  Preprocessor,
+  type PreprocessorOptions,
+  printMacros,
+  printPreprocessed,
+} from './preprocess/index.ts';
+export {
+  type Diagnostic,
+  DiagnosticSink,
+  formatDiagnostics,
+  type Note,
+  type Position,
+  SourceManager,
+} from './source/index.ts';

@@ -4,6 +4,7 @@ import {
   type Action,
   addTargetOptions,
   type CommandRow,
+  cflagsOption,
   choiceOf,
   collect,
   engineOption,
@@ -32,6 +33,7 @@ import { parseAssignment } from '../values.ts';
 import { logAtLevel } from '../verifier-stats.ts';
 
 interface RunOptions extends TargetOptions, KernelOptions {
+  readonly cflags?: string;
   readonly pcap?: string;
   readonly write?: string;
   readonly replay?: string;
@@ -180,7 +182,8 @@ export const RUN: CommandRow = {
       .description(
         'Loads all programs of an object into a fresh kernel, attaches them as their sections say, feeds them packets or events, and shows what they print, send and count. Without input, programs that allow it are test-run on --data or zeros. With --kernel host the programs are loaded into the kernel of this machine and attached for real, until the command has ended or Ctrl-C: tracing programs to the events of a command, a process or (--all) everybody, XDP and tcx programs to --interface.',
       )
-      .argument('<file>', 'object file, as clang -target bpf makes it')
+      .argument('<file>', 'object file, as clang -target bpf makes it, or a C file to compile')
+      .addOption(cflagsOption())
       .argument(
         '[command...]',
         '--kernel host: behind --, a command to start and to trace, with its children',

@@ -6,6 +6,7 @@ import {
   type Action,
   addTargetOptions,
   type CommandRow,
+  cflagsOption,
   choiceOf,
   collect,
   type KernelOptions,
@@ -17,11 +18,11 @@ import {
   type TargetOptions,
   withExamples,
 } from '../command.ts';
+import { openSourceOrObject } from '../compiler/source-or-object.ts';
 import { EXIT, UsageError } from '../errors.ts';
 import { type AnnotatedProgram, annotate, printAnnotated } from '../explain/annotate.ts';
 import { type Explained, explainAll } from '../explain/explanation.ts';
 import { type Finding, toSarif } from '../explain/sarif.ts';
-import { openObject } from '../files.ts';
 import { toJson } from '../json.ts';
 import { type LoadedObject, type LoadRequest, loadObject, type ProgramReport } from '../load.ts';
 import { type Output, plural } from '../output.ts';
@@ -30,6 +31,7 @@ import { logAtLevel } from '../verifier-stats.ts';
 import { releaseOption, verifyReleases } from './verify-releases.ts';
 
 interface VerifyOptions extends TargetOptions, KernelOptions {
+  readonly cflags?: string;
   readonly log: number;
   readonly json?: boolean;
   readonly format?: Format;
@@ -56,7 +58,7 @@ const action: Action<[string, VerifyOptions]> = async (context, file, options) =
   const { env, out } = context;
   if (options.release !== undefined)
     return verifyReleases(context, file, { ...options, release: options.release });
-  const object = openObject(file);
+  const object = openSourceOrObject(file, out, options.cflags);
   const names = new Set((options.program ?? []).map((name) => object.findProgram(name).name));
   // Programs that are only loaded when asked for are verified too.
   for (const program of object.programs) program.autoload = names.size === 0 || names.has(program.name);
@@ -174,7 +176,8 @@ export const VERIFY: CommandRow = {
       .description(
         'Verifies every program as Linux 6.18 would, or by the kernel of this machine. A refusal is shown with its C line, the reason, what is known of the registers that matter, the path that led there, what to do, and, where one is found, an input with which the program really goes wrong. Exit code 1 when a program is rejected.',
       )
-      .argument('<file>', 'object file')
+      .argument('<file>', 'object file, or a C file to compile')
+      .addOption(cflagsOption())
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
       .addOption(kernelOption())

@@ -1,8 +1,8 @@
 /** One `run`: an object in a fresh kernel, its programs attached, input fed to them, output read, everything counted. */
 import type { Kernel } from '../../contracts/kernel.ts';
+import { openSourceOrObject } from '../compiler/source-or-object.ts';
 import type { CliEnv } from '../environment.ts';
 import { UsageError } from '../errors.ts';
-import { openObject } from '../files.ts';
 import {
   type EngineName,
   type LoadedObject,
@@ -26,6 +26,8 @@ import { testRunAll } from './test-runs.ts';
 
 export interface SessionOptions {
   readonly file: string;
+  /** Flags of the compiler, where `file` is C. */
+  readonly cflags?: string;
   readonly pcap?: string;
   readonly write?: string;
   readonly replay?: string;
@@ -89,7 +91,7 @@ export async function runSession(
   options: SessionOptions,
   listener: SessionListener,
 ): Promise<SessionSummary | undefined> {
-  const object = openObject(options.file);
+  const object = openSourceOrObject(options.file, out, options.cflags);
   const held = tailCalled(object, options.set);
   choosePrograms(object, options.program, held);
   const decoder = new RecordDecoder(object.spec.btf, options.type);

@@ -242,7 +242,7 @@ function forwardDeclarations(): string {
 }
 
 export function helperDefinitions(): string {
-  let text = forwardDeclarations();
+  let text = `#include <linux/types.h>\n${forwardDeclarations()}`;
   for (const row of HELPERS) {
     const prototype = HELPER_PROTOTYPES[row.name];
     // A helper that only the table knows still can be called: everything in a register.

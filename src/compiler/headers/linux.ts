@@ -206,7 +206,7 @@ export function bpfPerfEvent(): string {
     'struct bpf_perf_event_data {\n\tbpf_user_pt_regs_t regs;\n\t__u64 sample_period;\n\t__u64 addr;\n};\n';
   return guarded(
     '_UAPI__LINUX_BPF_PERF_EVENT_H__',
-    `#include <linux/ptrace.h>\n${withoutVmlinux(`typedef struct pt_regs bpf_user_pt_regs_t;\n${body}`)}`,
+    `#include <linux/types.h>\n#include <linux/ptrace.h>\n${withoutVmlinux(`typedef struct pt_regs bpf_user_pt_regs_t;\n${body}`)}`,
   );
 }
 

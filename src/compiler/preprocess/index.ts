@@ -12,5 +12,6 @@ export {
 export type { Macro } from './macro.ts';
 export type { PredefinedOptions } from './predefined.ts';
 export { Preprocessor, type PreprocessorOptions } from './preprocessor.ts';
+export { printMacros, printPreprocessed } from './print.ts';
 export { editDistance, similarName } from './similar.ts';
 export type { Token, TokenKind, TokenSource } from './token.ts';

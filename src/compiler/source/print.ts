@@ -50,7 +50,9 @@ export function formatDiagnostic(
 }
 
 function summary(diagnostics: readonly Diagnostic[]): string {
-  const errors = diagnostics.filter((one) => one.severity === 'error' || one.severity === 'fatal').length;
+  const errors = diagnostics.filter(
+    (one) => (one.severity === 'error' || one.severity === 'fatal') && one.code !== 'too-many-errors',
+  ).length;
   const warnings = diagnostics.filter((one) => one.severity === 'warning').length;
   const parts: string[] = [];
   if (warnings > 0) parts.push(`${warnings} warning${warnings === 1 ? '' : 's'}`);
@@ -90,7 +92,7 @@ class Printer {
     if (severity !== 'note') this.includeStack(file);
     const where =
       position === null
-        ? `${this.paint(BOLD, 'tsbpf:')} `
+        ? ''
         : `${this.paint(BOLD, `${position.path}:${position.line}:${position.column}:`)} `;
     const label = severity === 'fatal' ? 'fatal error' : severity;
     const body = severity === 'note' ? message : this.paint(BOLD, message);

@@ -1,0 +1,123 @@
+/** The built-in headers: all of them go through our own compiler, alone and together; names and numbers that programs count on. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { HELPER_PROTOTYPES } from '../../src/compiler/headers/helper-defs.ts';
+import {
+  builtinHeader,
+  builtinHeaderNames,
+  compile,
+  formatDiagnostics,
+  headersWithVmlinux,
+  vmlinuxHeader,
+} from '../../src/compiler/index.ts';
+import { parseElf } from '../../src/elf/index.ts';
+import { HELPERS } from '../../src/spec/index.ts';
+
+/** Diagnostics of a program, empty when there are none. */
+function diagnostics(text: string, headers = builtinHeader): string {
+  const result = compile({
+    files: { read: () => undefined },
+    main: 'test.bpf.c',
+    text,
+    options: { builtinHeader: headers, warnings: ['all'] },
+  });
+  return formatDiagnostics(result.sources, result.diagnostics);
+}
+
+describe('built-in headers', () => {
+  for (const name of builtinHeaderNames())
+    it(`${name} compiles by itself`, () => {
+      const first = name === 'bpf/usdt.bpf.h' ? '#include <linux/bpf.h>\n#include <linux/ptrace.h>\n' : '';
+      expect(diagnostics(`${first}#include <${name}>\nint x;\n`)).toBe('');
+    });
+
+  it('go together in any order', () => {
+    const names = builtinHeaderNames().filter((name) => !name.startsWith('bpf/'));
+    const includes = (list: string[]): string => list.map((name) => `#include <${name}>\n`).join('');
+    expect(diagnostics(`${includes(names)}#include <bpf/bpf_helpers.h>\n`)).toBe('');
+    expect(diagnostics(`#include <bpf/bpf_helpers.h>\n${includes(names.reverse())}`)).toBe('');
+  });
+
+  it('have every helper with its number and its types', () => {
+    expect(Object.keys(HELPER_PROTOTYPES).sort()).toEqual(HELPERS.map((row) => row.name).sort());
+    const text = builtinHeader('bpf/bpf_helper_defs.h')!;
+    for (const { name, id } of HELPERS)
+      expect(text).toMatch(new RegExp(`\\* const ${name}\\)\\(.*\\) = \\(void \\*\\) ${id};`));
+  });
+
+  it('lay records out as the kernel does', () => {
+    const sizes = {
+      xdp_md: 24,
+      __sk_buff: 192,
+      iphdr: 20,
+      ipv6hdr: 40,
+      tcphdr: 20,
+      udphdr: 8,
+      ethhdr: 14,
+      icmphdr: 8,
+    };
+    const checks = Object.entries(sizes).map(
+      ([name, size]) => `_Static_assert(sizeof(struct ${name}) == ${size}, "${name}");`,
+    );
+    expect(
+      diagnostics(`#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <linux/icmp.h>
+${checks.join('\n')}
+_Static_assert(__builtin_offsetof(struct __sk_buff, data) == 76, "data");
+_Static_assert(BPF_MAP_TYPE_RINGBUF == 27 && XDP_REDIRECT == 4 && ETH_P_IPV6 == 0x86dd && IPPROTO_UDP == 17, "values");
+`),
+    ).toBe('');
+  });
+
+  it('swap bytes while compiling', () => {
+    expect(
+      diagnostics(`#include <bpf/bpf_endian.h>
+_Static_assert(___bpf_swab16(0x1234) == 0x3412, "16");
+_Static_assert(___bpf_swab32(0x12345678) == 0x78563412, "32");
+_Static_assert(___bpf_swab64(0x0102030405060708ULL) == 0x0807060504030201ULL, "64");
+`),
+    ).toBe('');
+  });
+
+  it('unpack the arguments of tracing programs', () => {
+    const program = `#include <linux/bpf.h>
+#include <linux/ptrace.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+struct inner { int value; } __attribute__((preserve_access_index));
+struct outer { struct inner *in; char name[16]; } __attribute__((preserve_access_index));
+SEC("fentry/f") int BPF_PROG(a, struct outer *o, int n) { return BPF_CORE_READ(o, in, value) + n; }
+SEC("kprobe/f") int BPF_KPROBE(b, struct outer *o) { char name[16]; BPF_CORE_READ_STR_INTO(&name, o, name); return name[0]; }
+SEC("kretprobe/f") int BPF_KRETPROBE(c, long ret) { bpf_printk("%d %d %d %d", ret, 1, 2, 3); return 0; }
+SEC("ksyscall/f") int BPF_KSYSCALL(d, int fd) { return fd; }
+char LICENSE[] SEC("license") = "GPL";
+`;
+    expect(diagnostics(program)).toBe('');
+  });
+
+  it('leave the types to a vmlinux.h', () => {
+    const path = new URL('../../examples/objects/xdp_filter.bpf.o', import.meta.url);
+    const { data } = parseElf(new Uint8Array(readFileSync(path))).sections.find(
+      ({ name }) => name === '.BTF',
+    )!;
+    const headers = headersWithVmlinux(() => vmlinuxHeader(data));
+    expect(
+      diagnostics(
+        `#include "vmlinux.h"
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+struct counters c;
+int protocol = ETH_P_IP;
+`,
+        headers,
+      ),
+    ).toBe('');
+  });
+});
