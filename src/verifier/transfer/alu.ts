@@ -355,6 +355,8 @@ function checkUnary(env: Env, insn: Insn): void {
   env.checkWritable(insn.dst);
   if (reg.type !== SCALAR) {
     env.setUnknown(insn.dst);
+  } else if (!env.release.has('unary_ranges')) {
+    env.setReg(insn.dst, UNKNOWN_REG);
   } else if (op === ALU_OP.NEG) {
     env.setReg(insn.dst, scalarReg(scalarAlu(op, reg.v, reg.v, is64)));
   } else {
