@@ -34,6 +34,9 @@ export abstract class Cursor {
   private pull(): Token {
     for (;;) {
       const token = this.source.next();
+      // After a fatal error nothing is reported any more, so nothing need be read.
+      if (this.diagnostics.stopped && token.kind !== 'eof')
+        return { kind: 'eof', text: '', location: token.location, leadingSpace: false, startOfLine: true };
       if (token.kind === 'pragma') {
         const first = token.tokens?.[0]?.text;
         if (first === 'pack') {

@@ -227,7 +227,9 @@ function constantVariable(expr: Expr): Constant | null {
   const quals = qualifiers(type);
   if ((quals & QUAL_CONST) === 0 || (quals & QUAL_VOLATILE) !== 0 || attributes.weak) return null;
   if (init === null || init.entries.length !== 1 || !isInteger(type)) return null;
-  return evaluate(init.entries[0]!.value);
+  // Folded when it was declared, so that chains of such variables do not nest.
+  const { value } = init.entries[0]!;
+  return value.kind === 'int' ? int(value.value) : null;
 }
 
 /** The address of an lvalue. */

@@ -24,10 +24,9 @@ import {
 import type { Location } from '../source/index.ts';
 import { compatible, isInteger, sizeOf, unqualified } from './arithmetic-types.ts';
 import { CallSema } from './calls.ts';
-import { evaluate } from './evaluate.ts';
+import { evaluate, evaluateInteger } from './evaluate.ts';
+import { Entries } from './init-entries.ts';
 
-/** More places than this in one initialiser are refused. */
-const MAX_ENTRIES = 1 << 20;
 /** Of an array whose initialiser was refused. */
 const UNKNOWN_LENGTH = 1 << 20;
 const INITIALIZE = { kind: 'initialize' } as const;
@@ -46,43 +45,6 @@ interface Items {
 type Step =
   | { readonly kind: 'field'; readonly index: number }
   | { readonly kind: 'index'; readonly low: number; readonly high: number };
-
-/** One initialiser in the making. Offsets are bits from the start of the object. */
-class Entries {
-  readonly list: { start: number; end: number; entry: InitEntry }[] = [];
-  private end = 0;
-  zero = false;
-  /** Elements of an array without length. */
-  length = 0;
-  full = false;
-
-  add(start: number, bits: number, entry: InitEntry): void {
-    if (this.list.length >= MAX_ENTRIES) {
-      this.full = true;
-      return;
-    }
-    if (start < this.end) this.clear(start, start + bits);
-    this.list.push({ start, end: start + bits, entry });
-    if (start + bits > this.end) this.end = start + bits;
-  }
-
-  /** Takes away what was said about a range of bits. */
-  clear(start: number, end: number): void {
-    if (start >= this.end) return;
-    for (let i = this.list.length - 1; i >= 0; i--) {
-      const item = this.list[i]!;
-      if (item.start < end && item.end > start) this.list.splice(i, 1);
-    }
-  }
-
-  sorted(): InitEntry[] {
-    let ordered = true;
-    for (let i = 1; i < this.list.length && ordered; i++)
-      ordered = this.list[i - 1]!.start <= this.list[i]!.start;
-    if (!ordered) this.list.sort((a, b) => a.start - b.start);
-    return this.list.map((item) => item.entry);
-  }
-}
 
 export abstract class InitializerSema extends CallSema {
   /** Reads the initialiser of a variable; completes the variable's type where it is an array without length. */
@@ -108,11 +70,27 @@ export abstract class InitializerSema extends CallSema {
     if (entries.full) this.error('too-large', 'the initializer has too many elements', loc);
     variable.init = {
       type: variable.type,
-      entries: entries.sorted(),
+      entries: this.folded(variable, entries.sorted()),
       zero: entries.zero,
       loc,
     } satisfies Initializer;
     if (variable.storage !== 'local' && variable.storage !== 'parameter') this.checkConstant(variable.init);
+  }
+
+  /** The value of a constant integer is worked out once. */
+  private folded(variable: VarDecl, entries: InitEntry[]): InitEntry[] {
+    const entry = entries[0];
+    if (
+      entry === undefined ||
+      entries.length > 1 ||
+      !isInteger(variable.type) ||
+      !this.isConst(variable.type)
+    )
+      return entries;
+    const value = entry.value.kind === 'error' ? null : evaluateInteger(entry.value);
+    return value === null
+      ? entries
+      : [{ ...entry, value: this.intExpr(value, entry.value.type, entry.value.loc) }];
   }
 
   /** What static storage starts with must be known before the program runs. */

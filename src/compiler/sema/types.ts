@@ -59,6 +59,7 @@ const PREDEFINED: ReadonlyMap<string, CType> = new Map<string, CType>([
 
 /** Types nested in types, so that walks along them are bounded. */
 const MAX_TYPE_DEPTH = 1000;
+const MAX_RECORD_DEPTH = 256;
 
 export abstract class TypeSema extends AttributeSema {
   /** While the parameters of a function are read. */
@@ -396,10 +397,30 @@ export abstract class TypeSema extends AttributeSema {
       this.memberDeclaration(record, declaration, members, names);
     }
     layoutRecord(record, members, spec.pack);
+    this.limitNesting(record);
     if (record.size >= MAX_OBJECT_SIZE) {
       this.error('too-large', `type ${this.quote(record)} is too large`, spec.loc);
       record.size = 0;
     }
+  }
+
+  /** Records that have records inside, by how deep that goes. */
+  private readonly recordDepths = new Map<RecordType, number>();
+
+  private limitNesting(record: RecordType): void {
+    let depth = 0;
+    for (const field of record.fields) {
+      let at = core(field.type);
+      while (at.kind === 'array') at = core(at.element);
+      if (at.kind === 'record') depth = Math.max(depth, 1 + (this.recordDepths.get(at) ?? 0));
+    }
+    if (depth > 1) this.recordDepths.set(record, depth);
+    if (depth > MAX_RECORD_DEPTH)
+      this.diagnostics.fatal(
+        'nesting',
+        `more than ${MAX_RECORD_DEPTH} structs inside each other`,
+        record.location,
+      );
   }
 
   private memberDeclaration(
