@@ -5,13 +5,12 @@
  * The program is rewritten with what the verifier knows of the paths that it did explore; a run that leaves them is stopped.
  */
 import { CLASS, insnClass, insnOp, JMP_OP, LD_IMM64 } from '../../asm/index.ts';
-import type { PreparedProgram } from '../../contracts/engine.ts';
 import type { LiveContext } from '../../contracts/hooks.ts';
 import type { BpfMap, MapInfo } from '../../contracts/maps.ts';
 import type { HelperTable } from '../../contracts/runtime.ts';
 import type { Rejection, VerifiedProgram, VerifyRequest } from '../../contracts/verify.ts';
 import { testRunHook } from '../../hooks/index.ts';
-import { createInterpreter, type InsnEvent } from '../../interpreter/index.ts';
+import { createInterpreter, type InsnEvent, type InterpretedProgram } from '../../interpreter/index.ts';
 import { createMap } from '../../maps/index.ts';
 import { STACK_BYTES, STACKS } from '../../memory/index.ts';
 import { rewrite } from '../../rewrite/index.ts';
@@ -89,7 +88,7 @@ export class Sandbox {
   readonly contextSize: number;
   readonly hasPacket: boolean;
   readonly #machine: Machine;
-  readonly #prepared: PreparedProgram;
+  readonly #prepared: InterpretedProgram;
   readonly #request: VerifyRequest;
   readonly #rejection: Rejection;
   readonly #explored: Uint8Array;
@@ -119,18 +118,16 @@ export class Sandbox {
     const { verified, explored } = exploreAround(request);
     this.#explored = explored;
     const endless = ENDLESS.has(rejection.reason.kind);
+    const interpreter = createInterpreter({
+      strict: true,
+      instructionLimit: endless ? ENDLESS_LIMIT : RUN_LIMIT,
+    });
     this.#machine = new Machine({
       memory: { initialPages: 64, maximumPages: 2048 },
       possibleCpus: 1,
       randomSeed: 1,
       onOops: () => {},
-      engines: {
-        interpreter: createInterpreter({
-          strict: true,
-          instructionLimit: endless ? ENDLESS_LIMIT : RUN_LIMIT,
-          onInsn: (event) => this.#see(event),
-        }),
-      },
+      engines: { interpreter },
       ...(request.kernelBtf === undefined ? {} : { kernelBtf: request.kernelBtf }),
     });
     this.#rows = request.insns.map((insn) =>
@@ -162,7 +159,7 @@ export class Sandbox {
       packetLoads: this.#machine.packetLoads,
       map: (info) => clones.get(info)!,
     });
-    this.#prepared = this.#machine.engines.interpreter.prepare(program, this.#machine.engineEnv);
+    this.#prepared = interpreter.prepare(program, this.#machine.engineEnv);
     const { name, ctx } = request.progType;
     this.hasPacket = ctx.access === 'fields' && testRunHook(name) !== undefined;
     if (!this.hasPacket && ctx.fields.some((field) => field.kind !== undefined && field.kind !== 'scalar'))
@@ -322,6 +319,8 @@ export class Sandbox {
       return { ...this.#result(), rejected: true };
     }
     const packet = this.#packet();
+    // What a run before this one had written is nobody's value now.
+    this.#prepared.observe((event) => this.#see(event));
     try {
       this.#prepared.run(this.#context.address, 0);
     } catch (error) {
