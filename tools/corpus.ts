@@ -36,8 +36,6 @@ interface ProgramRecord {
   readonly ours: Omit<Verdict, 'log'>;
   readonly linux?: Omit<Verdict, 'log'>;
   readonly agree: boolean;
-  /** Set where the programs are not compared, as this kernel lacks the function. */
-  readonly kernelFunction?: string;
 }
 
 function* objectFiles(directory: string): Generator<string> {
@@ -59,12 +57,6 @@ const verified = (v: Verdict): boolean => v.verdict === 'accept' || v.verdict ==
 const comparable = (linux: Pick<Verdict, 'verdict' | 'errno'>): boolean =>
   linux.verdict !== 'refused' || linux.errno !== 'EPERM';
 
-/** Calls of kernel functions, which this kernel has none of: where Linux goes on, nothing can be compared. */
-function kernelFunction(ours: Pick<Verdict, 'message'>, linux: Pick<Verdict, 'message'>): string | undefined {
-  if (ours.message === linux.message) return undefined;
-  return /^calling kernel function (\S+) is not allowed/.exec(ours.message)?.[1];
-}
-
 class Tally {
   objects = 0;
   programs = 0;
@@ -75,7 +67,6 @@ class Tally {
   readonly blocked = new Map<string, number>();
   readonly loader = new Map<string, number>();
   readonly objectErrors = new Map<string, number>();
-  readonly kernelFunctions = new Map<string, number>();
   readonly notAsked = new Map<string, number>();
   readonly slow: { name: string; milliseconds: number; insns: number; linux: number }[] = [];
   runs = 0;
@@ -102,10 +93,6 @@ class Tally {
       this.count(this.notAsked, `${linux.errno} ${record.section.split('/')[0]}`);
       return;
     }
-    if (record.kernelFunction !== undefined) {
-      this.count(this.kernelFunctions, record.kernelFunction);
-      return;
-    }
     this.compared++;
     const row = this.byType.get(record.type) ?? { agree: 0, of: 0 };
     this.byType.set(record.type, row);
@@ -128,10 +115,6 @@ class Tally {
     top('objects that were not loaded', this.objectErrors);
     top('programs that the loader refuses', this.loader);
     top('programs that this machine does not let anybody load', this.notAsked);
-    top(
-      'programs that call a kernel function, which this kernel has none of (not compared)',
-      this.kernelFunctions,
-    );
     top('programs that are verified, but cannot run here', this.blocked);
     console.log('\nslowest');
     for (const { name, milliseconds, insns, linux } of this.slow
@@ -217,7 +200,6 @@ async function main(directory: string, options: Options): Promise<void> {
     for (const program of ours.object?.programs ?? []) {
       const mine = ours.programs.get(program.name)!;
       const other = theirs?.programs.get(program.name);
-      const missing = other === undefined ? undefined : kernelFunction(mine, other);
       const record: ProgramRecord = {
         object: name,
         program: program.name,
@@ -225,8 +207,7 @@ async function main(directory: string, options: Options): Promise<void> {
         type: program.spec.progType ?? '?',
         ours: withoutLog(mine),
         ...(other === undefined ? {} : { linux: withoutLog(other) }),
-        agree: missing !== undefined || agree(mine, other),
-        ...(missing === undefined ? {} : { kernelFunction: missing }),
+        agree: agree(mine, other),
       };
       tally.add(record);
       if (options.json) console.log(JSON.stringify(record));
