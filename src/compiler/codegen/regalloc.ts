@@ -221,8 +221,10 @@ function colour(fn: MFunc): Colouring {
         cost[r]! += weight;
       });
       if (mi.asm !== undefined) {
-        // Early-clobber: outputs are kept apart from inputs.
-        for (const d of mi.asm.defs) for (const u of mi.asm.uses) if (u !== d) graph.add(d, u);
+        const { defs, uses, clobbers } = mi.asm;
+        // The template may write an output, or what it destroys, before it reads its inputs.
+        for (const d of defs) for (const u of uses) if (u !== d) graph.add(d, u);
+        for (const c of clobbers) for (const r of [...defs, ...uses]) if (r >= FIRST_VIRTUAL) graph.add(r, c);
       }
       forUses(mi, (r) => live.add(r));
     }

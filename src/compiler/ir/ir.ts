@@ -228,6 +228,22 @@ export interface AsmInfo {
 }
 
 /** A value that the loader writes: `.BTF.ext` has a record for the instruction that holds it. */
+/** What an access says about its object: two accesses of different scalar types, or into unrelated records, do not meet. */
+export interface AliasTag {
+  readonly scalar: string;
+  /** The record that the access started from; undefined for a plain object. */
+  readonly root: object | undefined;
+  /** `root` and the records inside of it. */
+  readonly parts: ReadonlySet<object>;
+}
+
+export function mayAlias(a: AliasTag | undefined, b: AliasTag | undefined): boolean {
+  if (a === undefined || b === undefined) return true;
+  if (a.scalar !== b.scalar) return false;
+  if (a.root === undefined || b.root === undefined) return true;
+  return a.parts.has(b.root) || b.parts.has(a.root);
+}
+
 export interface CoreInfo {
   /** Number of the kind (UAPI: enum bpf_core_relo_kind). */
   readonly relo: number;
@@ -269,6 +285,8 @@ export class Inst {
   atomic: AtomicOp = 'add';
   asm: AsmInfo | undefined = undefined;
   core: CoreInfo | undefined = undefined;
+  /** load, store */
+  alias: AliasTag | undefined = undefined;
   /** unroll and other hints of the loop that this back edge closes: 0 unset, -1 off, -2 full, n count */
   unroll = 0;
 

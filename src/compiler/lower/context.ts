@@ -1,5 +1,5 @@
 /** What all parts of lowering a function share. The parts are functions over this class, so that none has to import another. */
-import type { CType, Expr, FunctionDecl, Stmt, StringExpr, VarDecl } from '../ast/index.ts';
+import type { CType, Expr, FunctionDecl, RecordType, Stmt, StringExpr, VarDecl } from '../ast/index.ts';
 import type { Builder, Func, Global, Value } from '../ir/index.ts';
 import type { DiagnosticSink, Location } from '../source/index.ts';
 
@@ -19,6 +19,8 @@ export interface Place {
   readonly chain: CoreChain | undefined;
   readonly type: CType;
   readonly volatile: boolean;
+  /** The record that the access started from; null where it went through a union or an array of characters: it may be anything. */
+  readonly root?: RecordType | null | undefined;
   /** A bit-field: from the first bit at the address (of the record) and its width. */
   readonly bits: { readonly offset: number; readonly width: number; readonly recordSize: number } | undefined;
 }

@@ -378,6 +378,8 @@ export abstract class ExprLowering extends LowerContext {
       ? this.place(expr.record)
       : plainPlace(this.recordValue(expr.record), expr.record.type);
     const volatile = outer.volatile || plainPlace(undef('ptr'), expr.type).volatile;
+    // The path starts at the outermost record; a union on it makes the access one of anything.
+    const root = outer.root === null || field.record.union ? null : (outer.root ?? field.record);
     this.builder.loc = expr.loc;
     if (expr.preserve || outer.chain !== undefined) {
       const chain = outer.chain ?? { base: outer.address!, root: expr.record.type, path: [0], offset: 0 };
@@ -387,7 +389,7 @@ export abstract class ExprLowering extends LowerContext {
         offset: chain.offset + field.offset,
       };
       if (field.bitWidth === null)
-        return { address: undefined, chain: extended, type: expr.type, volatile, bits: undefined };
+        return { address: undefined, chain: extended, type: expr.type, volatile, root, bits: undefined };
       // The loader moves the unit that holds the bits; their place in it is fixed.
       const unit = Math.floor(field.offset / 8 / sizeOf(field.type)) * sizeOf(field.type);
       return {
@@ -412,6 +414,7 @@ export abstract class ExprLowering extends LowerContext {
       chain: undefined,
       type: expr.type,
       volatile,
+      root,
       bits: undefined,
     };
   }
@@ -455,7 +458,11 @@ export abstract class ExprLowering extends LowerContext {
     const from = outer === undefined ? this.value(base) : this.addressOf(outer);
     const at = this.value(index);
     this.builder.loc = expr.loc;
-    return plainPlace(this.builder.ptradd(from, this.scaled(at, negative ? -expr.scale : expr.scale)), type);
+    const place = plainPlace(
+      this.builder.ptradd(from, this.scaled(at, negative ? -expr.scale : expr.scale)),
+      type,
+    );
+    return outer?.root === null ? { ...place, root: null } : place;
   }
 
   /** The address of an object that holds a record which is the value of an expression. */

@@ -1,6 +1,7 @@
 /** Reads and writes of objects: scalars, bit-fields, initialisers. */
 import type { CType, Initializer, VarDecl } from '../ast/index.ts';
 import { constant, FLAG, intType, isConst, type MemType, type Value } from '../ir/index.ts';
+import { aliasTag } from './alias.ts';
 import type { LowerContext, Place } from './context.ts';
 import { alignOf, isAggregate, isBool, isSigned, isVolatile, scalarType, sizeOf } from './types.ts';
 
@@ -27,7 +28,11 @@ export function loadPlace(cx: LowerContext, place: Place): Value {
   const address = cx.addressOf(place);
   const flags = place.volatile ? FLAG.VOLATILE : 0;
   if (type === undefined || type === 'void') return address;
-  if (place.bits === undefined) return builder.load(type as MemType, address, flags);
+  if (place.bits === undefined) {
+    const inst = builder.load(type as MemType, address, flags);
+    inst.alias = aliasTag(place);
+    return inst;
+  }
   const { offset, width } = place.bits;
   const unit = unitOf(place.bits);
   let value: Value;
@@ -77,7 +82,7 @@ export function storePlace(cx: LowerContext, place: Place, value: Value): void {
   const address = cx.addressOf(place);
   const flags = place.volatile ? FLAG.VOLATILE : 0;
   if (place.bits === undefined) {
-    builder.store(value, address, flags);
+    builder.store(value, address, flags).alias = aliasTag(place);
     return;
   }
   const { offset, width } = place.bits;

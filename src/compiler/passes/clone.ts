@@ -17,6 +17,7 @@ export function cloneInst(inst: Inst, map: (value: Value) => Value, mapBlock: (b
   copy.atomic = inst.atomic;
   copy.asm = inst.asm;
   copy.core = inst.core;
+  copy.alias = inst.alias;
   copy.unroll = inst.unroll;
   return copy;
 }

@@ -3,6 +3,7 @@
  * put there). Conditions that a dominating branch decided are constants.
  */
 import {
+  type AliasTag,
   BINARY_OPS,
   type Block,
   bitsOf,
@@ -14,9 +15,10 @@ import {
   FLAG,
   type Func,
   INVERSE,
-  type Inst,
+  Inst,
   isConst,
   type MemType,
+  mayAlias,
   replaceUses,
   setArg,
   signedValue,
@@ -31,7 +33,10 @@ interface Known {
   readonly base: Value;
   readonly offset: number;
   readonly size: number;
-  readonly value: Value;
+  /** Undefined: different things came from the blocks before; a phi is made when somebody reads it. */
+  value: Value | undefined;
+  readonly alias: AliasTag | undefined;
+  readonly merge?: { readonly block: Block; readonly values: readonly { value: Value; from: Block }[] };
 }
 
 /** Base and constant offset of an address. */
@@ -176,6 +181,7 @@ class Numbering {
         undo.pop();
       }
     }
+    for (const phi of this.phis) phi.block!.insts.unshift(phi);
     sweep(this.func);
   }
 
@@ -250,6 +256,24 @@ class Numbering {
 
   private readonly assumed = new Set<Inst>();
 
+  /** One value, or nothing at all on the other paths: the value, where it is known on them too. */
+  private undefinedPhi(phi: Inst): boolean {
+    let only: Value | undefined;
+    let some = false;
+    for (const arg of phi.args) {
+      if (arg === phi) continue;
+      if (arg.kind === 'undef') some = true;
+      else if (only === undefined) only = arg;
+      else if (only !== arg) return false;
+    }
+    if (!some || only?.kind !== 'inst' || only.block === phi.block) return false;
+    if (!this.dom.dominates(only.block!, phi.block!)) return false;
+    replaceUses(phi, only);
+    detach(phi);
+    this.changed = true;
+    return true;
+  }
+
   /** Signed operations on what is not negative are unsigned ones. */
   private unsign(inst: Inst): void {
     switch (inst.op) {
@@ -275,11 +299,11 @@ class Numbering {
 
   private visit(block: Block, put: (key: string, value: Value) => void): void {
     this.learn(block, put);
-    const only = block.preds.length === 1 ? this.atEnd.get(block.preds[0]!) : undefined;
-    let known: Known[] = only === undefined ? [] : [...only];
+    let known = this.knownAt(block);
     for (const inst of block.insts) {
       if (inst.block === undefined) continue;
       this.unsign(inst);
+      if (inst.op === 'phi' && this.undefinedPhi(inst)) continue;
       const key = this.key(inst);
       if (key !== undefined) {
         const before = this.table.get(key);
@@ -309,6 +333,60 @@ class Numbering {
     }
   }
 
+  /** What memory holds at the start of a block: what all blocks before it agree on, and what each knows for itself. */
+  private knownAt(block: Block): Known[] {
+    const { preds } = block;
+    const lists = preds.map((pred) => this.atEnd.get(pred));
+    const [first] = lists;
+    if (first === undefined) return [];
+    if (lists.length === 1) return [...first];
+    if (lists.length > 8 || lists.some((list) => list === undefined) || new Set(preds).size !== preds.length)
+      return [];
+    const merged: Known[] = [];
+    for (const one of first) {
+      const all = lists.map((list) =>
+        list!.find(
+          (other) => other.base === one.base && other.offset === one.offset && other.size === one.size,
+        ),
+      );
+      if (all.some((other) => other === undefined)) continue;
+      if (all.every((other) => other === one)) {
+        merged.push(one);
+        continue;
+      }
+      const values = all.map((other, i) => ({ value: this.valueOf(other!), from: preds[i]! }));
+      const { type } = values[0]!.value;
+      if (type === 'i1' || values.some(({ value }) => value.type !== type)) continue;
+      const { base, offset, size, alias } = one;
+      const isSame = values.every(
+        ({ value }) =>
+          value === values[0]!.value ||
+          (isConst(value) && isConst(values[0]!.value) && value.value === values[0]!.value.value),
+      );
+      if (isSame) merged.push({ base, offset, size, value: values[0]!.value, alias });
+      else merged.push({ base, offset, size, value: undefined, alias, merge: { block, values } });
+    }
+    return merged;
+  }
+
+  private valueOf(known: Known): Value {
+    if (known.value !== undefined) return known.value;
+    const { block, values } = known.merge!;
+    const phi = new Inst(
+      'phi',
+      values[0]!.value.type,
+      values.map(({ value }) => value),
+    );
+    phi.targets = values.map(({ from }) => from);
+    phi.block = block;
+    phi.loc = block.insts[0]?.loc;
+    this.phis.push(phi);
+    known.value = phi;
+    return phi;
+  }
+
+  private readonly phis: Inst[] = [];
+
   private memory(inst: Inst, known: Known[]): Known[] {
     switch (inst.op) {
       case 'load': {
@@ -319,7 +397,7 @@ class Numbering {
           (one) => one.base === base && one.offset === offset && one.size === size,
         );
         if (found !== undefined) {
-          const value = this.sameBits(found.value, inst);
+          const value = this.sameBits(found, inst);
           if (value !== undefined) {
             replaceUses(inst, value);
             detach(inst);
@@ -334,7 +412,10 @@ class Numbering {
           this.changed = true;
           return known;
         }
-        return limit([...known.filter((one) => one !== found), { base, offset, size, value: inst }]);
+        return limit([
+          ...known.filter((one) => one !== found),
+          { base, offset, size, value: inst, alias: inst.alias },
+        ]);
       }
       case 'store': {
         const { base, offset } = addressOf(inst.args[0]!);
@@ -357,8 +438,10 @@ class Numbering {
           this.changed = true;
           return known;
         }
-        const kept = this.clobber(known, inst.args[0]!, offset, size);
-        return inst.has(FLAG.VOLATILE) ? kept : limit([...kept, { base, offset, size, value }]);
+        const kept = this.clobber(known, inst.args[0]!, offset, size, inst.alias);
+        return inst.has(FLAG.VOLATILE)
+          ? kept
+          : limit([...kept, { base, offset, size, value, alias: inst.alias }]);
       }
       case 'memset':
       case 'memcpy':
@@ -388,12 +471,19 @@ class Numbering {
   }
 
   /** What is still known after a write to a pointer at `offset` of its base; size -1: any. */
-  private clobber(known: readonly Known[], pointer: Value, offset: number, size: number): Known[] {
+  private clobber(
+    known: readonly Known[],
+    pointer: Value,
+    offset: number,
+    size: number,
+    alias?: AliasTag,
+  ): Known[] {
     const { base } = addressOf(pointer);
     const object = objectOf(pointer);
     return known.filter((one) => {
       if (one.base === base)
         return size >= 0 && (one.offset + one.size <= offset || offset + size <= one.offset);
+      if (!mayAlias(alias, one.alias)) return true;
       const other = objectOf(one.base);
       if (object !== undefined && other !== undefined) return object !== other;
       // A variable whose address stays here is not what an unknown pointer points to.
@@ -403,7 +493,10 @@ class Numbering {
     });
   }
 
-  private sameBits(value: Value, load: Inst): Value | undefined {
+  private sameBits(known: Known, load: Inst): Value | undefined {
+    const type = known.value?.type ?? known.merge!.values[0]!.value.type;
+    if (type !== load.type && known.value === undefined) return undefined;
+    const value = this.valueOf(known);
     if (value.type === load.type) return value;
     if (isConst(value) && bitsOf(value.type) === bitsOf(load.type)) return constant(load.type, value.value);
     return undefined;

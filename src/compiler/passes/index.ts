@@ -10,6 +10,7 @@ import { legalize } from './legalize.ts';
 import { hoistInvariants, rotateLoops, unrollOne } from './loops.ts';
 import { promote } from './promote.ts';
 import { type Kept, reachable } from './reach.ts';
+import { threadBranches } from './thread.ts';
 
 export interface PassOptions {
   /** 0 to 3; 0 is treated as 1: programs that keep everything in the frame do not pass the kernel's verifier. */
@@ -72,6 +73,11 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
   }
   const kept = reachable(module);
   for (const func of kept.functions) {
+    for (let round = 0; round < 4 && threadBranches(func); round++) {
+      check(func, 'thread');
+      clean(func);
+      check(func, 'clean');
+    }
     for (let round = 0; round < 64 && unrollOne(func); round++) {
       check(func, 'unroll');
       simplifyCfg(func);
