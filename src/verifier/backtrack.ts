@@ -5,7 +5,18 @@
  *
  * When the walk meets something it cannot follow, every scalar of all parent states is marked: always safe.
  */
-import { ALU_OP, ATOMIC, CLASS, insnClass, insnMode, insnOp, JMP_OP, MODE, SOURCE } from '../asm/opcodes.ts';
+import {
+  ALU_OP,
+  ATOMIC,
+  CLASS,
+  insnClass,
+  insnMode,
+  insnOp,
+  JMP_OP,
+  LD_IMM64,
+  MODE,
+  SOURCE,
+} from '../asm/opcodes.ts';
 import type { Insn } from '../contracts/insn.ts';
 import { InternalError } from '../util/errors.ts';
 import { isHelperCall, isKfuncCall, isPseudoCall } from './check-structure.ts';
@@ -31,13 +42,24 @@ const ARGS = 0x3e;
 /** Registers and slots whose origin is looked for, per frame. */
 export class Wanted {
   frame = 0;
+  /** Innermost frame since the last reset: those behind it are empty. */
+  private innermost = 0;
   readonly regs = new Int32Array(MAX_FRAMES);
   readonly slots = new Int32Array(MAX_FRAMES * 2);
 
   reset(frame: number): void {
+    for (let i = 0; i <= this.innermost; i++) {
+      this.regs[i] = 0;
+      this.slots[2 * i] = 0;
+      this.slots[2 * i + 1] = 0;
+    }
     this.frame = frame;
-    this.regs.fill(0);
-    this.slots.fill(0);
+    this.innermost = frame;
+  }
+
+  enter(): void {
+    this.frame++;
+    if (this.frame > this.innermost) this.innermost = this.frame;
   }
 
   get empty(): boolean {
@@ -142,7 +164,7 @@ function leaveSubprog(): void {
 
 function enterSubprog(): void {
   if (wanted.frame === MAX_FRAMES - 1) bug('too many frames');
-  wanted.frame++;
+  wanted.enter();
 }
 
 function stepPseudoCall(env: Env, index: number): void {
@@ -258,6 +280,46 @@ function step(env: Env, index: number, subseq: number, entry: HistoryEntry | nul
   return true;
 }
 
+/** In a mask of what an instruction is about: it has to be looked at in any case, or is a plain store. */
+const SPECIAL = 1 << 30;
+const STORE = 1 << 29;
+
+/** Registers that an instruction is about: where none of them is wanted, nothing changes before it. */
+function trackMask(insn: Insn): number {
+  const dst = 1 << insn.dst;
+  const cls = insnClass(insn.code);
+  switch (cls) {
+    case CLASS.ALU:
+    case CLASS.ALU64:
+    case CLASS.LDX:
+      return dst;
+    case CLASS.STX:
+      return insnMode(insn.code) === MODE.ATOMIC ? SPECIAL : STORE | dst;
+    case CLASS.ST:
+      return STORE | dst;
+    case CLASS.JMP:
+    case CLASS.JMP32: {
+      const op = insnOp(insn.code);
+      if (op === JMP_OP.CALL || op === JMP_OP.EXIT) return SPECIAL;
+      return (insn.code & SOURCE.X) === 0 ? 0 : dst | (1 << insn.src);
+    }
+    default:
+      return insn.code === 0 ? 0 : insn.code === LD_IMM64 ? dst : SPECIAL;
+  }
+}
+
+function trackMasks(env: Env): Int32Array {
+  env.trackMasks ??= Int32Array.from(env.insns, trackMask);
+  return env.trackMasks;
+}
+
+/** Whether the step before an instruction with that mask changes nothing. */
+function isQuiet(mask: number, entry: HistoryEntry | null): boolean {
+  if ((mask & (wanted.regs[wanted.frame]! | SPECIAL)) !== 0) return false;
+  if (entry === null) return true;
+  return entry.linked === null && ((mask & STORE) === 0 || (entry.flags & HIST_STACK_ACCESS) === 0);
+}
+
 /** Marks every scalar of all parent states. */
 export function markAllPrecise(env: Env, from: VState): void {
   if (env.logsAll) {
@@ -356,6 +418,8 @@ function walk(env: Env, from: VState): boolean {
   let last = from.insn;
   let subseq = -1;
   let skip = true;
+  const masks = trackMasks(env);
+  const { logsAll } = env;
   for (;;) {
     if (env.logsAll) {
       env.verbose(
@@ -365,15 +429,15 @@ function walk(env: Env, from: VState): boolean {
     if (last < 0) return markAtEntry(st) || changed;
     let top = st.history;
     for (let i = last; ; ) {
-      if (skip) {
-        skip = false;
-      } else {
-        if (!step(env, i, subseq, top !== null && top.insn === i ? top : null)) {
+      const entry = top !== null && top.insn === i ? top : null;
+      if (skip || logsAll || !isQuiet(masks[i]!, entry)) {
+        if (!skip && !step(env, i, subseq, entry)) {
           markAllPrecise(env, from);
           return true;
         }
+        skip = false;
+        if (wanted.empty) return changed;
       }
-      if (wanted.empty) return changed;
       subseq = i;
       if (i === st.firstInsn && (top === null || (top.older === null && top.insn === i))) break;
       if (top !== null && top.insn === i) {

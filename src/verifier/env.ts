@@ -185,8 +185,11 @@ export class Env {
   prevInsn = -1;
   private historyOpen = false;
   private pending: Pending[] = [];
-  /** Instructions of the current path, oldest first. */
-  path: number[] = [];
+  /** Instructions of the current path, oldest first: the first `pathLength` ones. */
+  private steps = new Int32Array(1024);
+  private pathLength = 0;
+  /** For backtrack.ts: what it has to look at of each instruction; made when it is first needed. */
+  trackMasks: Int32Array | null = null;
 
   // Counters.
   idGen = 0;
@@ -429,7 +432,25 @@ export class Env {
 
   /** Notes that the path goes through the instruction. */
   trace(insn: number): void {
-    this.path.push(insn);
+    if (this.pathLength === this.steps.length) {
+      const longer = new Int32Array(2 * this.pathLength);
+      longer.set(this.steps);
+      this.steps = longer;
+    }
+    this.steps[this.pathLength++] = insn;
+  }
+
+  /** The last instructions of the current path, at most `count`, oldest first. */
+  lastSteps(count: number): number[] {
+    return [...this.steps.subarray(Math.max(0, this.pathLength - count), this.pathLength)];
+  }
+
+  get hasPath(): boolean {
+    return this.pathLength > 0;
+  }
+
+  startPath(): void {
+    this.pathLength = 0;
   }
 
   startInsn(): void {
@@ -457,7 +478,7 @@ export class Env {
   ): VState {
     const state = this.cur.copy();
     if (speculative) state.speculative = true;
-    this.pending.push({ state, insn, prev, logEnd: this.log.end, pathLength: this.path.length });
+    this.pending.push({ state, insn, prev, logEnd: this.log.end, pathLength: this.pathLength });
     if (this.pending.length > JUMP_SEQUENCE_LIMIT) {
       this.fail(tooMany, `The sequence of ${this.pending.length} jumps is too complex.`, {
         kind: 'too_many_paths',
@@ -473,7 +494,7 @@ export class Env {
     const state = new VState();
     state.sleepable = sleepable;
     state.frames.push(new Frame(state.owner, MAIN_CALLSITE, 0, subprog));
-    this.pending.push({ state, insn, prev, logEnd: this.log.end, pathLength: this.path.length });
+    this.pending.push({ state, insn, prev, logEnd: this.log.end, pathLength: this.pathLength });
     if (this.pending.length > JUMP_SEQUENCE_LIMIT) {
       this.fail('EFAULT', `The sequence of ${this.pending.length} jumps is too complex for async cb.`, {
         kind: 'too_many_paths',
@@ -492,7 +513,7 @@ export class Env {
     if (cutLog) this.log.cutTo(next.logEnd);
     this.insn = next.insn;
     this.prevInsn = next.prev;
-    this.path.length = Math.min(this.path.length, next.pathLength);
+    this.pathLength = Math.min(this.pathLength, next.pathLength);
     return true;
   }
 

@@ -90,7 +90,7 @@ function checkFunction(env: Env, index: number): void {
   state.frames.push(frame);
   state.firstInsn = env.subprogs[index]!.start;
   env.cur = state;
-  env.path = [];
+  env.startPath();
   env.scratched.markAll();
   env.insn = env.subprogs[index]!.start;
   if (index === 0) {
@@ -269,7 +269,7 @@ export function verify(request: VerifyRequest, watcher: Watcher | null = null): 
     runPhases(env);
     return accept(env, started);
   } catch (thrown) {
-    const exploring = env.cur.frames.length > 0 && env.path.length > 0;
+    const exploring = env.cur.frames.length > 0 && env.hasPath;
     if (thrown instanceof Refusal) return reject(env, thrown, exploring, started);
     if (!(thrown instanceof InternalError || thrown instanceof RangeError)) throw thrown;
     env.verbose(`verifier bug: ${thrown.message}\n`);

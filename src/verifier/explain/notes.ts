@@ -64,7 +64,7 @@ function noteOf(n: number, reg: Reg, frameno: number): RegisterNote {
 
 /** The path that ends at instruction `at`. */
 export function failingPath(env: Env, at: number): number[] {
-  const path = env.path.slice(-MAX_PATH);
+  const path = env.lastSteps(MAX_PATH);
   if (path[path.length - 1] !== at && at >= 0) path.push(at);
   return path;
 }
