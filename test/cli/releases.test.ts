@@ -26,6 +26,13 @@ describe('verify --release', () => {
     expect(stdout.match(/yes/g)).toHaveLength(7);
   });
 
+  it('the loader does for old kernels what libbpf does: older helpers, no maps for mmap', async () => {
+    for (const name of ['hello', 'exec_perf']) {
+      const { exit, stdout } = await cli(['verify', example(name), '--release', '5.4']);
+      expect({ exit, stdout }).toMatchObject({ exit: 0, stdout: expect.stringContaining('yes') });
+    }
+  });
+
   it('as JSON', async () => {
     const { exit, stdout } = await cli(['verify', example('exec_ringbuf'), '--release', '5.4,6.1', '--json']);
     expect(exit).toBe(1);

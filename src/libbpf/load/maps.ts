@@ -12,6 +12,7 @@ import { readKernelConfig } from '../kconfig.ts';
 import { BpfMap } from '../map.ts';
 import type { MapSettings } from '../map-settings.ts';
 import { type LoadContext, named, objectName } from './context.ts';
+import { mapFlagsFor } from './older-kernels.ts';
 import type { StructOpsPlan } from './struct-ops.ts';
 
 const PAGE_SIZE = 4096;
@@ -119,7 +120,7 @@ function newMap(context: LoadContext, spec: MapSpec, innerMap: Fd | undefined, p
     keySize: spec.keySize,
     valueSize: spec.valueSize,
     maxEntries: spec.maxEntries,
-    mapFlags: spec.flags,
+    mapFlags: mapFlagsFor(kernel, spec.flags),
     mapName: objectName(spec.name),
     mapExtra: spec.mapExtra,
     ...(spec.numaNode === 0 ? {} : { numaNode: spec.numaNode }),

@@ -12,6 +12,7 @@ import { programFunction } from '../symbols/program-functions.ts';
 import { type LoadContext, objectName } from './context.ts';
 import { type KsymRelocation, resolveKsym } from './externs.ts';
 import type { MadeMap } from './maps.ts';
+import { useOlderHelpers } from './older-kernels.ts';
 import { explainPoison, POISON_KFUNC, POISON_MAP, type PoisonNote, poisonCall } from './poison.ts';
 import type { StructOpsFunction } from './struct-ops.ts';
 
@@ -201,6 +202,7 @@ class Relocation {
           throw new InternalError(`relocation ${(relocation as { kind: string }).kind}`);
       }
     }
+    useOlderHelpers(this.#context.kernel, this.#insns);
     return { insns: this.#insns, fdArray: this.#fdArray, notes: this.#notes };
   }
 
