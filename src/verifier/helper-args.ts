@@ -2,18 +2,16 @@
  * Arguments of helpers: which kinds of registers each kind of argument takes (a table), and what else must hold: memory of
  * the right size and initialised, maps, references, locks, timers, strings. Kernel 6.18: check_func_arg and what it calls.
  */
-
 import type { MapInfo, SpecialField } from '../contracts/maps.ts';
 import type { ArgKind, HelperArg, HelperRow } from '../spec/types.ts';
 import { markPrecise, markSlotPrecise } from './backtrack.ts';
-import { constNumber, isConst, umaxNumber } from './domain/index.ts';
+import { constNumber, isConst } from './domain/index.ts';
 import { checkDynptrArg, dynptrHoldsReference } from './dynptr.ts';
 import type { Env } from './env.ts';
+import { checkConstString, checkFieldPointer, checkSpinLock } from './helper-fields.ts';
+import { checkHelperMemory, checkSizeArg, type HelperMemory } from './helper-memory.ts';
 import { kernelStruct, structMatches } from './kernel-types.ts';
 import { inTreeCallback } from './kfunc/resolve.ts';
-import { MAX_VAR_SIZE } from './limits.ts';
-import { BPF_F_RDONLY_PROG } from './map-flags.ts';
-import { acquireLock, dropNonOwning, findLock, releaseLock } from './references.ts';
 import {
   BASE_MASK,
   CONST_PTR_TO_DYNPTR,
@@ -52,12 +50,10 @@ import {
   typeName,
 } from './registers.ts';
 import { isSpilledScalar, STACK_SPILL, STACK_ZERO, slotType } from './state.ts';
-import { accessKernelStruct } from './transfer/btf-access.ts';
-import { checkKptrType, checkMapFlags, checkMapValue, fieldName, isKptr } from './transfer/map-value.ts';
-import { accessMemory, checkBuffer } from './transfer/memory.ts';
-import { checkPacket, mayPassPacket } from './transfer/packet.ts';
-import { checkAlignment, checkRegion, checkUnmodified } from './transfer/pointer-checks.ts';
-import { checkStackRange } from './transfer/stack.ts';
+import { checkKptrType, isKptr } from './transfer/map-value.ts';
+import { accessMemory } from './transfer/memory.ts';
+import { mayPassPacket } from './transfer/packet.ts';
+import { checkAlignment, checkUnmodified } from './transfer/pointer-checks.ts';
 
 const SOCKS = [PTR_TO_SOCK_COMMON, PTR_TO_SOCKET, PTR_TO_TCP_SOCK, PTR_TO_XDP_SOCK] as const;
 const MEMORY = [
@@ -283,131 +279,6 @@ export function checkArgOffset(env: Env, n: number, release: boolean, dynptr: bo
   checkUnmodified(env, reg, n, false);
 }
 
-export interface HelperMemory {
-  readonly write: boolean;
-  readonly zeroSize: boolean;
-  readonly onRaw?: (size: number) => void;
-}
-
-/** The context is the memory itself, without a facade: its size is checked by its last byte. */
-function isPlainContext(env: Env): boolean {
-  const { ctx } = env.request.progType;
-  return ctx.access === 'raw' && ctx.fields.length === 0;
-}
-
-/** A helper accesses `size` bytes behind register `n`. */
-export function checkHelperMemory(env: Env, n: number, size: number, access: HelperMemory): void {
-  const reg = env.reg(n);
-  const { zeroSize, write } = access;
-  const refuseWrite = (): void => {
-    if (write)
-      env.fail('EACCES', `R${n} cannot write into ${typeName(reg.type)}`, {
-        kind: 'read_only',
-        register: n,
-        argument: n,
-        given: typeName(reg.type),
-      });
-  };
-  switch (reg.base) {
-    case PTR_TO_PACKET:
-    case PTR_TO_PACKET_META:
-      checkPacket(env, n, reg.off, size, zeroSize);
-      return;
-    case PTR_TO_MAP_KEY:
-      refuseWrite();
-      checkRegion(env, n, reg.off, size, reg.map!.keySize, false);
-      return;
-    case PTR_TO_MAP_VALUE:
-      checkMapFlags(env, reg.map!, reg.off, size, write);
-      checkMapValue(env, n, reg.off, size, zeroSize, false);
-      return;
-    case PTR_TO_MEM:
-      if ((reg.type & MEM_RDONLY) !== 0) refuseWrite();
-      checkRegion(env, n, reg.off, size, reg.raw, zeroSize);
-      return;
-    case PTR_TO_BUF: {
-      const rdonly = (reg.type & MEM_RDONLY) !== 0;
-      if (rdonly) refuseWrite();
-      checkBuffer(env, n, reg, reg.off, size, rdonly ? 'rdonly' : 'rdwr');
-      return;
-    }
-    case PTR_TO_STACK: {
-      const { onRaw } = access;
-      checkStackRange(
-        env,
-        n,
-        reg.off,
-        size,
-        onRaw === undefined ? { zeroSize, write } : { zeroSize, write, onRaw },
-      );
-      return;
-    }
-    case PTR_TO_BTF_ID:
-      accessKernelStruct(env, n, reg.off, size, false, -1);
-      return;
-    default:
-      if (reg.base === PTR_TO_CTX && isPlainContext(env)) {
-        if (size === 0) {
-          if (zeroSize) return;
-          env.refuse('EACCES', { kind: 'argument_zero_size', register: n, argument: n });
-        }
-        accessMemory(env, { ptr: n, off: size - 1, size: 1, write, value: -1 });
-        return;
-      }
-      if (zeroSize && size === 0 && isNull(reg)) return;
-      env.fail('EACCES', `R${n} type=${typeName(reg.type)} expected=${typeName(PTR_TO_STACK)}`, {
-        kind: 'argument_type',
-        register: n,
-        argument: n,
-        given: typeName(reg.type),
-        expected: typeName(PTR_TO_STACK),
-      });
-  }
-}
-
-/** The size argument in register `n`; the memory is in the register before. */
-export function checkSizeArg(
-  env: Env,
-  n: number,
-  access: HelperMemory,
-  meta: Pick<CallMeta, 'maxSize'>,
-): void {
-  const reg = env.reg(n);
-  const umax = umaxNumber(reg.v);
-  meta.maxSize = umax;
-  if (reg.v.sminHi < 0) {
-    env.fail('EACCES', `R${n} min value is negative, either use unsigned or 'var &= const'`, {
-      kind: 'argument_negative_size',
-      register: n,
-      argument: n,
-    });
-  }
-  if ((reg.v.uminLo | reg.v.uminHi) === 0 && !access.zeroSize) {
-    env.fail(
-      'EACCES',
-      `R${n} invalid zero-sized read: u64=[${BigInt.asIntN(64, reg.v.umin)},${BigInt.asIntN(64, reg.v.umax)}]`,
-      { kind: 'argument_zero_size', register: n, argument: n },
-    );
-  }
-  if (umax >= MAX_VAR_SIZE) {
-    env.fail('EACCES', `R${n} unbounded memory access, use 'var &= const' or 'if (var < const)'`, {
-      kind: 'argument_unbounded_size',
-      register: n,
-      argument: n,
-    });
-  }
-  // Of a size that is not known only part may be filled: then all must be initialised.
-  const known = isConst(reg.v);
-  const { zeroSize, write, onRaw } = access;
-  checkHelperMemory(
-    env,
-    n - 1,
-    umax,
-    known && onRaw !== undefined ? { zeroSize, write, onRaw } : { zeroSize, write },
-  );
-  markPrecise(env, n);
-}
-
 /** The key of a lookup, where the stack holds a constant; -1 otherwise. */
 function constantKey(env: Env, key: Reg, size: number): bigint {
   if (!env.bpfCapable || key.type !== PTR_TO_STACK || !isConst(key.v)) return -1n;
@@ -423,129 +294,6 @@ function constantKey(env: Env, key: Reg, size: number): bigint {
   if (spilled !== size || !isConst(slot.reg.v)) return -1n;
   markSlotPrecise(env, key.frameno, spi);
   return slot.reg.v.tnum.value;
-}
-
-/** The pointer must point to the field of that kind of a map value. */
-export function checkFieldPointer(env: Env, n: number, kind: 'timer' | 'workqueue' | 'task_work'): void {
-  const reg = env.reg(n);
-  const map = reg.map!;
-  const what = fieldName(kind);
-  if (!isConst(reg.v)) {
-    env.fail('EINVAL', `R${n} doesn't have constant offset. ${what} has to be at the constant offset`, {
-      kind: 'argument_offset',
-      register: n,
-      argument: n,
-      field: what,
-      detail: 'variable',
-    });
-  }
-  if (!map.hasBtf)
-    env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use ${what}`, {
-      kind: 'argument_field',
-      register: n,
-      argument: n,
-      map: map.name,
-      field: what,
-      detail: 'no types',
-    });
-  const field = map.specialFields?.find((f) => f.kind === kind);
-  if (field === undefined)
-    env.fail('EINVAL', `map '${map.name}' has no valid ${what}`, {
-      kind: 'argument_field',
-      register: n,
-      argument: n,
-      map: map.name,
-      field: what,
-    });
-  const at = BigInt.asIntN(64, reg.v.tnum.value) + BigInt(reg.off);
-  if (BigInt(field.offset) !== at) {
-    env.fail('EINVAL', `off ${at} doesn't point to 'struct ${what}' that is at ${field.offset}`, {
-      kind: 'argument_field',
-      register: n,
-      argument: n,
-      map: map.name,
-      field: what,
-      offset: Number(at),
-      limit: field.offset,
-      detail: 'other place',
-    });
-  }
-}
-
-export interface LockCall {
-  readonly acquire: boolean;
-  /** bpf_res_spin_lock. */
-  readonly res?: boolean;
-  readonly irq?: boolean;
-}
-
-/** The pointer must point to the lock of a map value or of an object; takes or releases it. */
-export function checkSpinLock(env: Env, n: number, { acquire, res, irq }: LockCall): void {
-  const reg = env.reg(n);
-  const name = res ? 'bpf_res_spin' : 'bpf_spin';
-  const field = `${name}_lock`;
-  const common = { register: n, argument: n, field };
-  if (!isConst(reg.v)) {
-    env.fail('EINVAL', `R${n} doesn't have constant offset. ${field} has to be at the constant offset`, {
-      kind: 'argument_offset',
-      ...common,
-      detail: 'variable',
-    });
-  }
-  const map = reg.type === PTR_TO_MAP_VALUE ? reg.map : null;
-  const mapName = map === null ? {} : { map: map.name };
-  if (map !== null && !map.hasBtf)
-    env.fail('EINVAL', `map '${map.name}' has to have BTF in order to use ${field}`, {
-      kind: 'argument_field',
-      ...common,
-      ...mapName,
-      detail: 'no types',
-    });
-  const lock = fieldsBehind(reg).find(({ kind }) => kind === (res ? 'res_spin_lock' : 'spin_lock'));
-  if (lock === undefined) {
-    const what = map === null ? `local 'kptr'` : `map '${map.name}'`;
-    env.fail('EINVAL', `${what} has no valid ${field}`, { kind: 'argument_field', ...common, ...mapName });
-  }
-  const at = BigInt.asIntN(64, reg.v.tnum.value) + BigInt(reg.off);
-  if (BigInt(lock.offset) !== at) {
-    env.fail('EINVAL', `off ${at} doesn't point to 'struct ${field}' that is at ${lock.offset}`, {
-      kind: 'argument_field',
-      ...common,
-      ...mapName,
-      offset: Number(at),
-      limit: lock.offset,
-      detail: 'other place',
-    });
-  }
-  const { cur } = env;
-  const object: object = map ?? reg.struct?.btf ?? cur;
-  const kind = !res ? 'lock' : irq ? 'res_lock_irq' : 'res_lock';
-  if (acquire) {
-    if (!res && cur.refs.some((ref) => ref.kind === 'lock'))
-      env.fail('EINVAL', 'Locking two bpf_spin_locks are not allowed', { kind: 'lock_twice' });
-    if (res && findLock(cur, ['res_lock', 'res_lock_irq'], reg.id, object) !== undefined)
-      env.fail('EINVAL', 'Acquiring the same lock again, AA deadlock detected', { kind: 'lock_twice' });
-    acquireLock(env, kind, reg.id, object);
-    return;
-  }
-  if (cur.activeLocks === 0)
-    env.fail('EINVAL', `${name}_unlock without taking a lock`, {
-      kind: 'lock_mismatch',
-      detail: 'none is held',
-    });
-  if (findLock(cur, [kind], reg.id, object) === undefined)
-    env.fail('EINVAL', `${name}_unlock of different lock`, {
-      kind: 'lock_mismatch',
-      detail: 'another lock is held',
-    });
-  if (reg.id !== cur.activeLockId || object !== cur.activeLockObject) {
-    env.fail('EINVAL', `${name}_unlock cannot be out of order`, {
-      kind: 'lock_mismatch',
-      detail: 'another lock was taken later',
-    });
-  }
-  releaseLock(cur, kind, reg.id, object);
-  dropNonOwning(env);
 }
 
 function checkKptrDest(env: Env, n: number, meta: CallMeta): void {
@@ -601,47 +349,6 @@ function checkKptrDest(env: Env, n: number, meta: CallMeta): void {
       detail: 'not referenced',
     });
   meta.kptr = field;
-}
-
-/** A string in a frozen read-only map, whose end is known. */
-export function checkConstString(env: Env, n: number): void {
-  const reg = env.reg(n);
-  const map = reg.map!;
-  if ((map.flags & BPF_F_RDONLY_PROG) === 0 || !map.frozen) {
-    env.fail('EACCES', `R${n} does not point to a readonly map'`, {
-      kind: 'argument_string',
-      register: n,
-      argument: n,
-      map: map.name,
-      detail: 'map not read-only',
-    });
-  }
-  if (!isConst(reg.v))
-    env.fail('EACCES', `R${n} is not a constant address'`, {
-      kind: 'argument_string',
-      register: n,
-      argument: n,
-      detail: 'address not constant',
-    });
-  if (!map.type.directValue || map.constant === undefined) {
-    env.fail('EACCES', 'no direct value access support for this map type', {
-      kind: 'argument_string',
-      register: n,
-      argument: n,
-      map: map.name,
-      detail: 'map without direct values',
-    });
-  }
-  checkMapValue(env, n, reg.off, map.valueSize - reg.off, false, false);
-  for (let at = reg.off + Number(reg.v.tnum.value); at < map.valueSize; at++) {
-    if (map.constant(at, 1) === 0n) return;
-  }
-  env.fail('EINVAL', 'string is not zero-terminated', {
-    kind: 'argument_string',
-    register: n,
-    argument: n,
-    detail: 'no end',
-  });
 }
 
 function noteRelease(env: Env, n: number, arg: HelperArg, meta: CallMeta): void {

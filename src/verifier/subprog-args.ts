@@ -6,7 +6,8 @@
 import { prepareArgs } from './btf-check.ts';
 import { checkDynptrArg } from './dynptr.ts';
 import type { Env, SubprogArg } from './env.ts';
-import { checkArgOffset, checkHelperMemory, checkRegType } from './helper-args.ts';
+import { checkArgOffset, checkRegType } from './helper-args.ts';
+import { checkHelperMemory } from './helper-memory.ts';
 import { Refusal } from './refusal.ts';
 import { isNull, MAYBE_NULL, PTR_TO_ARENA, PTR_TO_CTX, SCALAR, typeName } from './registers.ts';
 import { accessMemory } from './transfer/memory.ts';

@@ -3,14 +3,9 @@ import type { BtfType } from '../../btf/index.ts';
 import { markPrecise } from '../backtrack.ts';
 import { checkDynptrArg, dynptrOf } from '../dynptr.ts';
 import type { Env } from '../env.ts';
-import {
-  checkArgOffset,
-  checkConstString,
-  checkFieldPointer,
-  checkHelperMemory,
-  checkSizeArg,
-  checkSpinLock,
-} from '../helper-args.ts';
+import { checkArgOffset } from '../helper-args.ts';
+import { checkConstString, checkFieldPointer, checkSpinLock } from '../helper-fields.ts';
+import { checkHelperMemory, checkSizeArg } from '../helper-memory.ts';
 import { attachTypeName } from '../helper-table.ts';
 import { kernelStruct, kernelStructById, structIs } from '../kernel-types.ts';
 import { Refusal } from '../refusal.ts';
