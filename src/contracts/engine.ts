@@ -102,6 +102,20 @@ export interface RunOptions {
   readonly level?: number;
 }
 
+/** A piece of a capture in the linear memory for `runFrames`, which gives the offset of the first record that it did not take. */
+export interface FrameRun {
+  /** Records of a little-endian pcap file lie from `at` to `end`. */
+  readonly at: number;
+  readonly end: number;
+  /** Longest frame. */
+  readonly longest: number;
+  /** The context, in which the edges of each frame are put at these offsets. */
+  readonly ctx: number;
+  readonly edges: { readonly starts: readonly number[]; readonly ends: readonly number[] };
+  /** u32s: how often the program returned 0, 1, 2, 3, 4; then another result, with which the piece ended, or 0. */
+  readonly counts: number;
+}
+
 export interface PreparedProgram {
   readonly engine: 'interpreter' | 'jit';
   /** Index in the entry table, for tail calls. */
@@ -113,6 +127,8 @@ export interface PreparedProgram {
   run(ctx: number, level?: number): number;
   /** As `run`, `times` times over the same context; the loop is inside the engine. */
   runRepeated(ctx: number, times: number, level?: number): number;
+  /** Runs over all complete frames of a piece of a capture; absent: the engine has no such loop. */
+  runFrames?(run: FrameRun, level?: number): number;
   /** What the engine made of it, for `prog dump jited`: WAT-like text; empty for the interpreter. */
   dump(): string;
   /** Size of the compiled code in bytes; 0 for the interpreter. */

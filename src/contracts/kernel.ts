@@ -8,6 +8,7 @@
 
 import type { Annotations } from './annotations.ts';
 import type { KernelEvent } from './events.ts';
+import type { ProgramObserver } from './observe.ts';
 
 declare const fdBrand: unique symbol;
 /** A file descriptor of a kernel. Made by the kernel only; closed with `close`. */
@@ -362,6 +363,23 @@ export interface PacketVerdict {
   readonly filters: readonly number[];
 }
 
+/**
+ * Frames of a capture in bulk, through the one XDP program of an interface and nothing else. The caller puts bytes of a little-endian
+ * pcap file with Ethernet frames (records, not the file's header) into `room()` and says how many with `take`.
+ */
+export interface FrameBatch {
+  /** Where the next bytes go: at least as much as the longest record needs. Ask again after each `take`. */
+  room(): Uint8Array;
+  /** Runs all records that are complete. False where the program was stopped by a fault: no more frames are taken. */
+  take(length: number): boolean;
+  /** Frames so far, and how often the program gave each result. */
+  readonly frames: number;
+  readonly actions: ReadonlyMap<number, number>;
+  /** Bytes of a record that is not complete yet, or too long: a view until the next call. */
+  rest(): Uint8Array;
+  close(): void;
+}
+
 /** Drives an embedded kernel: what hardware and processes do to a real one. */
 export interface Simulator {
   /** A new interface, or the one of that name: its ifindex. */
@@ -371,6 +389,18 @@ export interface Simulator {
     readonly data: Uint8Array;
     readonly rxQueue?: number;
   }): PacketVerdict;
+  /**
+   * Null where frames must be received one by one: there are other programs that would see them, the program may move the packet's
+   * edges, or it is interpreted. Frame n arrives `start` + its time stamp - that of the first one.
+   */
+  receiveFrames(batch: {
+    readonly ifindex: number;
+    /** Nanoseconds of a tick of the time stamps: 1 or 1000. */
+    readonly tick: number;
+    /** Monotonic time of the first frame. */
+    readonly start: bigint;
+    readonly longest: number;
+  }): FrameBatch | null;
   /** How many programs ran because of the event. */
   fire(event: KernelEvent): number;
   /** Stops the monotonic clock at a time (nanoseconds); from then on only this moves it. `realtime`: epoch of time 0. */
@@ -548,6 +578,11 @@ export interface Kernel {
   kernelBtf(): Uint8Array | null;
   /** The kernel's build configuration as text (`CONFIG_HZ=250`), null where it does not tell. */
   kernelConfig?(): string | null;
+  /**
+   * Programs that are loaded from now on are interpreted, and their runs are watched; null: no longer watched. Absent: programs run
+   * where nobody can watch (the host).
+   */
+  observe?(observer: ProgramObserver | null): void;
   /** The machine around an embedded kernel, which people drive: packets, events, time. Null on the host. */
   readonly simulator: Simulator | null;
   /** Closes everything that is still open; pins stay where the kernel outlives its user. */

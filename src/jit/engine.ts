@@ -9,12 +9,14 @@ import type {
   EngineEnv,
   EntryTable,
   ExecutableProgram,
+  FrameRun,
   PreparedProgram,
 } from '../contracts/engine.ts';
-import { BUDGET_SPENT, MAX_NESTED_RUNS, RUN_STATE } from '../memory/layout.ts';
+import { BUDGET_SPENT, MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layout.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import { type FaultSource, type FaultSources, faultOf, isTrap } from './faults.ts';
 import { type CompiledModule, callbacksOf, compileModule, IDLE_FRAME } from './module.ts';
+import { createFrameLoop, type FrameLoop } from './packet-loop.ts';
 import { dumpModule } from './text.ts';
 
 interface Exports {
@@ -24,6 +26,9 @@ interface Exports {
   readonly frame?: WebAssembly.Global;
   readonly [callback: `cb${number}`]: (...words: number[]) => number;
 }
+
+/** One a kernel. */
+const frameLoops = new WeakMap<EntryTable, FrameLoop>();
 
 /** A module with nothing but a function that makes a tail call: valid where tail calls are known. */
 const TAIL_CALL_PROBE = [
@@ -122,6 +127,21 @@ class JitProgram implements PreparedProgram {
     if (level >>> 0 >= MAX_NESTED_RUNS) throw tooDeep(this.#source.program, level);
     try {
       return this.#repeat(ctx, level, times) >>> 0;
+    } catch (error) {
+      throw this.#fault(error);
+    }
+  }
+
+  runFrames(run: FrameRun, level = 0): number {
+    if (level >>> 0 >= MAX_NESTED_RUNS) throw tooDeep(this.#source.program, level);
+    let loop = frameLoops.get(this.#env.entries);
+    if (loop === undefined) {
+      loop = createFrameLoop(this.#env, run.edges, memoryType(this.#env.memory.wasm));
+      frameLoops.set(this.#env.entries, loop);
+    }
+    const stack = STACKS + (level + 1) * STACK_BYTES;
+    try {
+      return loop(run.at, run.end, this.entry, run.ctx, stack, run.counts, run.longest) >>> 0;
     } catch (error) {
       throw this.#fault(error);
     }

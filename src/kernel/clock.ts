@@ -9,6 +9,8 @@ const HZ_NS = 4_000_000n; // CONFIG_HZ = 250
 export class KernelClock implements Clock {
   /** Nanoseconds of the monotonic clock; undefined while the clock runs freely. */
   #fixed: bigint | undefined;
+  /** Who knows the monotonic time at present. */
+  #source: (() => bigint) | undefined;
   /** Real time minus monotonic time. */
   #epoch: bigint;
 
@@ -17,10 +19,12 @@ export class KernelClock implements Clock {
   }
 
   monotonic(): bigint {
-    return this.#fixed ?? BigInt(Math.round(performance.now() * 1e6));
+    return this.#source?.() ?? this.#fixed ?? BigInt(Math.round(performance.now() * 1e6));
   }
   monotonicNumber(): number {
-    return this.#fixed === undefined ? Math.round(performance.now() * 1e6) : Number.NaN;
+    return this.#fixed === undefined && this.#source === undefined
+      ? Math.round(performance.now() * 1e6)
+      : Number.NaN;
   }
   boottime(): bigint {
     return this.monotonic();
@@ -38,6 +42,11 @@ export class KernelClock implements Clock {
   /** Stops the clock at a time of the monotonic clock; never moves it back. */
   advanceTo(nanoseconds: bigint): void {
     if (this.#fixed === undefined || nanoseconds > this.#fixed) this.#fixed = nanoseconds;
+  }
+
+  /** The monotonic time is what `source` says, until it is taken away. */
+  follow(source: (() => bigint) | undefined): void {
+    this.#source = source;
   }
 
   /** Says which real time the monotonic 0 was (a recording's first timestamp). */

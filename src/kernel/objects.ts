@@ -99,6 +99,8 @@ export interface ProgramParts {
   readonly attachBtfId: number;
   /** Bytes of the context that it reads at most. */
   readonly maxCtxOffset: number;
+  /** It calls helpers that move the edges of its packet, or may tail-call programs that do. */
+  readonly movesPacket: boolean;
   /** Nanoseconds of the boot clock. */
   readonly loadTime: bigint;
   readonly uid: number;

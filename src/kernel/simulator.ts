@@ -1,9 +1,10 @@
 /** What happens to the machine from outside: packets on interfaces, events of processes, time (contract `Simulator`). */
 import type { KernelEvent } from '../contracts/events.ts';
-import type { PacketVerdict, Simulator, TraceLine } from '../contracts/kernel.ts';
+import type { FrameBatch, PacketVerdict, Simulator, TraceLine } from '../contracts/kernel.ts';
 import { EventContexts } from '../hooks/index.ts';
 import { XDP_ACTION } from '../uapi/index.ts';
 import { BpfError } from '../util/errors.ts';
+import { type BatchRequest, openFrameBatch } from './frame-batch.ts';
 import type { Machine } from './machine.ts';
 import type { Process } from './processes.ts';
 import { runProgram } from './run.ts';
@@ -59,6 +60,10 @@ export class MachineSimulator implements Simulator {
       }
     }
     return { xdp, data, filters };
+  }
+
+  receiveFrames(batch: BatchRequest): FrameBatch | null {
+    return openFrameBatch(this.#machine, batch);
   }
 
   fire(event: KernelEvent): number {

@@ -21,6 +21,8 @@ export const RUN_STATE = {
   budget: 0x1_001c,
   /** i32: what `budget` is at the start of each run. */
   budgetLimit: 0x1_0020,
+  /** u32: offset of the record of a capture whose frame is looked at. */
+  frame: 0x1_0024,
 } as const;
 
 /** In RUN_STATE.budget: the run was stopped because it had used up its budget. */

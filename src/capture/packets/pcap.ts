@@ -27,6 +27,35 @@ export function pcapMagic(bytes: Uint8Array): { littleEndian: boolean; nanosecon
   return undefined;
 }
 
+export interface PcapHeader {
+  readonly littleEndian: boolean;
+  readonly nanoseconds: boolean;
+  readonly linkType: number;
+  readonly snapLength: number;
+  /** Bytes of the header: the first record follows. */
+  readonly length: number;
+}
+
+/** The file's header; undefined where the first 24 bytes are none that this reader knows. */
+export function pcapHeader(bytes: Uint8Array): PcapHeader | undefined {
+  const magic = pcapMagic(bytes);
+  if (magic === undefined || bytes.length < FILE_HEADER) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (view.getUint16(4, magic.littleEndian) !== 2) return undefined;
+  return {
+    ...magic,
+    snapLength: view.getUint32(16, magic.littleEndian),
+    // The upper bits tell the length of a frame check sequence.
+    linkType: view.getUint32(20, magic.littleEndian) & 0x03ff_ffff,
+    length: FILE_HEADER,
+  };
+}
+
+/** What is wrong with a record whose header claims too much. */
+export function tooLongRecord(number: number, offset: number, captured: number): BpfError {
+  return bad(`packet ${number} at offset ${offset} claims ${captured} bytes`);
+}
+
 /** Reads packets from a queue as far as its bytes reach. */
 export class PcapReader {
   private readonly queue: ByteQueue;
@@ -50,7 +79,7 @@ export class PcapReader {
     const captured = view.getUint32(8, this.little);
     const originalLength = view.getUint32(12, this.little);
     if (captured > MAX_CAPTURE_RECORD) {
-      throw bad(`packet ${this.count + 1} at offset ${this.queue.position} claims ${captured} bytes`);
+      throw tooLongRecord(this.count + 1, this.queue.position, captured);
     }
     const record = this.queue.take(RECORD_HEADER + captured);
     if (record === undefined) return undefined;
@@ -70,17 +99,19 @@ export class PcapReader {
     const magic = pcapMagic(header);
     if (magic === undefined) throw bad('wrong magic');
     this.little = magic.littleEndian;
-    const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
-    const major = view.getUint16(4, this.little);
-    if (major !== 2) throw bad(`version ${major}.${view.getUint16(6, this.little)}, expected 2.4`);
+    const known = pcapHeader(header);
+    if (known === undefined) {
+      const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
+      const version = `${view.getUint16(4, this.little)}.${view.getUint16(6, this.little)}`;
+      throw bad(`version ${version}, expected 2.4`);
+    }
     this.queue.skip(FILE_HEADER);
     return {
       index: 0,
-      // The upper bits tell the length of a frame check sequence.
-      linkType: view.getUint32(20, this.little) & 0x03ff_ffff,
-      snapLength: view.getUint32(16, this.little),
+      linkType: known.linkType,
+      snapLength: known.snapLength,
       name: undefined,
-      ticksPerSecond: magic.nanoseconds ? 1_000_000_000n : 1_000_000n,
+      ticksPerSecond: known.nanoseconds ? 1_000_000_000n : 1_000_000n,
       secondsOffset: 0n,
     };
   }

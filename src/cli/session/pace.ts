@@ -30,9 +30,11 @@ export class Pace {
     return this.#steps;
   }
 
-  /** To be awaited where it gives a promise, which it does rarely. */
-  step(): Promise<void> | undefined {
-    if (++this.#steps % STRIDE !== 0) return undefined;
+  /** To be awaited where it gives a promise, which it does rarely. `steps`: as many at once. */
+  step(steps = 1): Promise<void> | undefined {
+    const before = this.#steps;
+    this.#steps += steps;
+    if (Math.floor(before / STRIDE) === Math.floor(this.#steps / STRIDE)) return undefined;
     const now = performance.now();
     if (now > this.#deadline) this.stopped = true;
     if (now - this.#turn < TURN) return undefined;

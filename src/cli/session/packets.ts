@@ -16,8 +16,10 @@ export interface PacketFeed {
   readonly ifindex: number;
   readonly results: Results;
   readonly pace: Pace;
-  /** Called after each packet. */
+  /** Called after each packet, or after many where nobody reads what programs write. */
   readonly after: () => void;
+  /** Rings are read between packets, so that they do not overflow. */
+  readonly hasReaders: boolean;
 }
 
 export interface PacketCounts {
@@ -35,7 +37,7 @@ const ACTION_NAMES = new Map<number, string>(
 /** Actions after which a frame goes on its way. */
 const GOES_ON = new Set<number>([XDP_ACTION.XDP_PASS, XDP_ACTION.XDP_TX, XDP_ACTION.XDP_REDIRECT]);
 /** Monotonic time of the first packet. */
-const START = 1_000_000_000n;
+export const START = 1_000_000_000n;
 
 export async function feedPackets(
   feed: PacketFeed,
@@ -93,12 +95,14 @@ function receive(feed: PacketFeed, frame: Uint8Array): Uint8Array | undefined {
 
 const NOT_RECEIVED = (data: Uint8Array): PacketVerdict => ({ xdp: null, data, filters: [] });
 
+export function labelOfAction(action: number): string {
+  return ACTION_NAMES.get(action) ?? `unknown action ${action}`;
+}
+
 function labelOf(placement: Placement, verdict: PacketVerdict, frame: Uint8Array): string | undefined {
   switch (placement.place) {
     case 'interface':
-      return verdict.xdp === null
-        ? undefined
-        : (ACTION_NAMES.get(verdict.xdp) ?? `unknown action ${verdict.xdp}`);
+      return verdict.xdp === null ? undefined : labelOfAction(verdict.xdp);
     case 'socket': {
       const length = verdict.filters[placement.socket ?? 0];
       if (length === undefined) return undefined;

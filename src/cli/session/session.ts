@@ -14,6 +14,7 @@ import {
 import type { Output } from '../output.ts';
 import { type Assignment, assign } from '../values.ts';
 import { attachAll, type Placement, tailCalled } from './attach.ts';
+import { feedInBulk } from './bulk-packets.ts';
 import { RecordDecoder } from './decode.ts';
 import { runLive } from './live.ts';
 import { OutputReader, type ProgramOutput } from './output.ts';
@@ -299,7 +300,9 @@ class Feeder {
           await replay(this.#kernel, this.#parts.recording, this.#events, { pace, after });
         if (pcap !== undefined) {
           const feed = { kernel: this.#kernel, placements: this.#placements, results: this.#results };
-          await feedPackets({ ...feed, ifindex, pace, after }, pcap, this.#packets, writer);
+          const packets = { ...feed, ifindex, pace, after, hasReaders: this.#reader.counts().length > 0 };
+          const inBulk = writer === undefined && (await feedInBulk(packets, pcap, this.#packets));
+          if (!inBulk) await feedPackets(packets, pcap, this.#packets, writer);
         }
         // Input without anything in it is not repeated for ever.
         if (pace.done === before) break;

@@ -15,6 +15,7 @@ import type {
   VerifiedProgram,
   VerifyRequest,
 } from '../../contracts/verify.ts';
+import { watch } from '../../interpreter/index.ts';
 import { moveFunctions, moveLines, rewrite } from '../../rewrite/index.ts';
 import { attachTypeById, attachTypeByName, type ProgTypeRow, progTypeById } from '../../spec/index.ts';
 import { BPF_MACROS } from '../../uapi/index.ts';
@@ -101,6 +102,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   });
   const rewrittenAt = performance.now();
   const executable = prepare(machine, program);
+  if (machine.observer !== null) watch(executable, machine.observer);
   attr.onStages?.({
     verify: (verifiedAt - started) * 1000,
     rewrite: (rewrittenAt - verifiedAt) * 1000,
@@ -122,6 +124,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     lines: lines ?? [],
     attachBtfId: attr.attachBtfId ?? 0,
     maxCtxOffset: maxCtxOffset(verified),
+    movesPacket: movesPacket(program),
     loadTime: machine.clock.boottime(),
     uid: machine.credentials.uid,
   };
@@ -136,13 +139,26 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   }
   for (const map of maps.values()) map.get();
   btf?.get();
+  machine.observer?.onLoad?.({
+    name,
+    type,
+    insns,
+    executable: program,
+    btf: btf?.btf,
+    funcs: decodeFuncs(funcInfo) ?? [],
+    lines: lines ?? [],
+    maps: [...maps.values()].map(({ map, parts }) => ({
+      map,
+      ...(parts.btf === undefined ? {} : { btf: { ...parts.btf, btf: parts.btf.object.btf } }),
+    })),
+  });
   return machine.fds.install(new ProgObject(parts, [...maps.values()], machine.programs));
 }
 
 /** Compiles where the sysctl says so. What the JIT cannot compile, or has no room for, is interpreted, as in Linux. */
 function prepare(machine: Machine, program: ExecutableProgram): PreparedProgram {
   const { interpreter, jit } = machine.engines;
-  if (machine.sysctls.get('net.core.bpf_jit_enable') === 0)
+  if (machine.observer !== null || machine.sysctls.get('net.core.bpf_jit_enable') === 0)
     return interpreter.prepare(program, machine.engineEnv);
   try {
     const compiled = jit.prepare(program, machine.engineEnv);
@@ -264,6 +280,12 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
 
 /** Bytes behind an access at an offset, by the size bits of its opcode: W, H, B, DW. */
 const ACCESS_BYTES = [4, 2, 1, 8];
+
+function movesPacket({ calls }: ExecutableProgram): boolean {
+  return calls.some(
+    (call) => call?.kind === 'tail_call' || (call?.kind === 'function' && call.row?.changesPacket === true),
+  );
+}
 
 function maxCtxOffset({ facts, request }: VerifiedProgram): number {
   let most = 0;

@@ -1,0 +1,158 @@
+/**
+ * Frames of a capture in bulk (contract `FrameBatch`): the capture's bytes lie in the linear memory, and the engine's packet loop
+ * runs the interface's XDP program over them. Nothing else may see the frames, and the program must leave their edges alone.
+ */
+import type { FrameBatch } from '../contracts/kernel.ts';
+import { RUN_STATE } from '../memory/layout.ts';
+import { MODELLED_XDP, MODELLED_XDP_SIZE } from '../spec/index.ts';
+import { XDP_ACTION } from '../uapi/index.ts';
+import type { Machine } from './machine.ts';
+import type { ProgObject } from './objects.ts';
+import { oops, reclaim } from './run.ts';
+
+/** Bytes of a capture that are run at once. */
+const BUFFER = 1 << 20;
+const RECORD_HEADER = 16;
+/** What the packet loop counts, and behind it another result. */
+const RESULTS = 5;
+/** A frame has no room around it. */
+const EDGES = {
+  starts: [MODELLED_XDP.data, MODELLED_XDP.data_meta, MODELLED_XDP.buffer],
+  ends: [MODELLED_XDP.data_end, MODELLED_XDP.buffer_end],
+};
+
+export interface BatchRequest {
+  readonly ifindex: number;
+  readonly tick: number;
+  readonly start: bigint;
+  readonly longest: number;
+}
+
+/** Null where the frames must be received one by one. */
+export function openFrameBatch(machine: Machine, request: BatchRequest): FrameBatch | null {
+  const device = machine.devices.byIndex(request.ifindex);
+  if (device === undefined) return null;
+  const [attachment, ...others] = machine.points.at(device.xdpPoint);
+  if (attachment === undefined || others.length > 0 || machine.points.at('socket').length > 0) return null;
+  const { program } = attachment;
+  const { executable, movesPacket } = program.parts;
+  if (movesPacket || executable.runFrames === undefined || program.fault !== undefined) return null;
+  return new KernelFrameBatch(machine, program, request);
+}
+
+class KernelFrameBatch implements FrameBatch {
+  readonly #machine: Machine;
+  readonly #program: ProgObject;
+  readonly #request: BatchRequest;
+  readonly #buffer: number;
+  readonly #size: number;
+  readonly #ctx: number;
+  /** Bytes at the start of the buffer that belong to the next record. */
+  #left = 0;
+  /** Time stamp of the first frame, nanoseconds. */
+  #first: bigint | undefined;
+  frames = 0;
+  readonly actions = new Map<number, number>();
+
+  constructor(machine: Machine, program: ProgObject, request: BatchRequest) {
+    this.#machine = machine;
+    this.#program = program;
+    this.#request = request;
+    this.#size = BUFFER + RECORD_HEADER + request.longest;
+    const { memory } = machine;
+    this.#buffer = memory.allocate(this.#size, 'capture');
+    this.#ctx = memory.allocate(MODELLED_XDP_SIZE + (RESULTS + 1) * 4, 'xdp_buff');
+    memory.u8.fill(0, this.#ctx, this.#ctx + MODELLED_XDP_SIZE + (RESULTS + 1) * 4);
+    memory.u32[(this.#ctx + MODELLED_XDP.ingress_ifindex) >>> 2] = request.ifindex;
+  }
+
+  rest(): Uint8Array {
+    return this.#machine.memory.u8.subarray(this.#buffer, this.#buffer + this.#left);
+  }
+
+  room(): Uint8Array {
+    return this.#machine.memory.u8.subarray(this.#buffer + this.#left, this.#buffer + this.#size);
+  }
+
+  take(length: number): boolean {
+    const machine = this.#machine;
+    const end = this.#buffer + this.#left + length;
+    if (this.#first === undefined && end - this.#buffer >= RECORD_HEADER) {
+      this.#first = this.#stamp(this.#buffer);
+      machine.clock.setEpoch(this.#first - this.#request.start);
+    }
+    const first = this.#first ?? 0n;
+    machine.clock.follow(
+      () => this.#request.start + this.#stamp(machine.memory.u32[RUN_STATE.frame >>> 2]!) - first,
+    );
+    const stats = machine.sysctls.get('kernel.bpf_stats_enabled') !== 0 || machine.statsUsers > 0;
+    const began = stats ? performance.now() : 0;
+    const before = this.frames;
+    const outer = machine.running;
+    const level = machine.level++;
+    machine.running = this.#program;
+    let sound = true;
+    let at = this.#buffer;
+    try {
+      const { longest } = this.#request;
+      const counts = this.#ctx + MODELLED_XDP_SIZE;
+      do {
+        const run = { at, end, longest, ctx: this.#ctx, edges: EDGES, counts };
+        at = this.#program.parts.executable.runFrames!(run, level);
+      } while (this.#collect());
+    } catch (error) {
+      sound = false;
+      this.#collect();
+      oops(machine, this.#program, error);
+      // A program that faults drops.
+      at = machine.memory.u32[RUN_STATE.frame >>> 2]!;
+      at += RECORD_HEADER + machine.memory.u32[(at + 8) >>> 2]!;
+      this.#add(XDP_ACTION.XDP_ABORTED, 1);
+    } finally {
+      machine.level = level;
+      machine.running = outer;
+      // Where the clock stands between two takes.
+      const now = machine.clock.monotonic();
+      machine.clock.follow(undefined);
+      if (this.frames > 0 || at > this.#buffer) machine.clock.advanceTo(now);
+      machine.redirects.clear();
+      reclaim(machine);
+    }
+    if (stats) {
+      this.#program.runCount += this.frames - before;
+      this.#program.runTimeNs += (performance.now() - began) * 1e6;
+    }
+    this.#left = end - at;
+    machine.memory.u8.copyWithin(this.#buffer, at, end);
+    return sound;
+  }
+
+  close(): void {
+    this.#machine.memory.free(this.#buffer);
+    this.#machine.memory.free(this.#ctx);
+  }
+
+  /** Moves the loop's counts to `actions`; whether it stopped at a result that it does not count. */
+  #collect(): boolean {
+    const { u32 } = this.#machine.memory;
+    const counts = (this.#ctx + MODELLED_XDP_SIZE) >>> 2;
+    for (let result = 0; result < RESULTS; result++) this.#add(result, u32[counts + result]!);
+    const other = u32[counts + RESULTS]!;
+    if (other !== 0) this.#add(other, 1);
+    u32.fill(0, counts, counts + RESULTS + 1);
+    return other !== 0;
+  }
+
+  #add(action: number, times: number): void {
+    if (times === 0) return;
+    this.frames += times;
+    this.actions.set(action, (this.actions.get(action) ?? 0) + times);
+  }
+
+  /** Time stamp of the record at an offset of the memory. */
+  #stamp(at: number): bigint {
+    const { view } = this.#machine.memory;
+    const ticks = view.getUint32(at + 4, true) * this.#request.tick;
+    return BigInt(view.getUint32(at, true)) * 1_000_000_000n + BigInt(ticks);
+  }
+}
