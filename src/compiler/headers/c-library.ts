@@ -23,7 +23,12 @@ function stdint(): string {
   for (const bits of SIZES) {
     for (const kind of ['', '_least', '_fast']) {
       const upper = kind.toUpperCase();
-      types += `typedef __INT${upper}${bits}_TYPE__ int${kind}${bits}_t;\ntypedef __UINT${upper}${bits}_TYPE__ uint${kind}${bits}_t;\n`;
+      // 64 bits are `long long` as in __s64, so that programs may define either by the other.
+      const [signed, unsigned] =
+        bits === 64
+          ? ['long long', 'unsigned long long']
+          : [`__INT${upper}${bits}_TYPE__`, `__UINT${upper}${bits}_TYPE__`];
+      types += `typedef ${signed} int${kind}${bits}_t;\ntypedef ${unsigned} uint${kind}${bits}_t;\n`;
       values += `#define INT${upper}${bits}_MAX __INT${upper}${bits}_MAX__\n#define UINT${upper}${bits}_MAX __UINT${upper}${bits}_MAX__\n`;
       values += `#define INT${upper}${bits}_MIN (-__INT${upper}${bits}_MAX__ - 1)\n`;
     }
@@ -105,7 +110,7 @@ function sysTypes(): string {
     u_int8_t: 'unsigned char',
     u_int16_t: 'unsigned short',
     u_int32_t: 'unsigned int',
-    u_int64_t: 'unsigned long',
+    u_int64_t: 'unsigned long long',
   };
   const text = Object.entries(types)
     .map(([name, type]) => `typedef ${type} ${name};\n`)

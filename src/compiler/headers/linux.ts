@@ -373,7 +373,10 @@ export const LINUX_HEADERS: Readonly<Record<string, () => string>> = {
       `${TYPES}#include <linux/socket.h>\n${ipProtocols()}${records(['in_addr', 'sockaddr_in'])}#define sin_zero __pad\n${addresses({ INADDR_ANY: '0x00000000', INADDR_BROADCAST: '0xffffffff', INADDR_NONE: '0xffffffff', INADDR_LOOPBACK: '0x7f000001' })}`,
     ),
   'linux/in6.h': () =>
-    guarded('_UAPI_LINUX_IN6_H', `${TYPES}${records(['in6_addr', 'sockaddr_in6'])}${IN6_NAMES}`),
+    guarded(
+      '_UAPI_LINUX_IN6_H',
+      `${TYPES}${records(['in6_addr', 'sockaddr_in6'])}${IN6_NAMES}${constants(known.IPV6)}`,
+    ),
   'linux/socket.h': () =>
     guarded(
       '_UAPI_LINUX_SOCKET_H',
