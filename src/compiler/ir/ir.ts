@@ -239,7 +239,7 @@ export interface AliasTag {
 
 export function mayAlias(a: AliasTag | undefined, b: AliasTag | undefined): boolean {
   if (a === undefined || b === undefined) return true;
-  if (a.scalar !== b.scalar) return false;
+  if (a.scalar !== b.scalar && a.scalar !== 'char' && b.scalar !== 'char') return false;
   if (a.root === undefined || b.root === undefined) return true;
   return a.parts.has(b.root) || b.parts.has(a.root);
 }

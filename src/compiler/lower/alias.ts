@@ -30,7 +30,8 @@ function scalarName(type: CType): string | undefined {
   const is = core(type);
   switch (is.kind) {
     case 'integer':
-      if (is.char || is.bool) return is.bool ? '_Bool' : undefined;
+      if (is.bool) return '_Bool';
+      if (is.char) return 'char';
       return `${is.size} ${is.rank}`;
     case 'enum':
       return undefined;
@@ -45,7 +46,8 @@ function scalarName(type: CType): string | undefined {
 export function aliasTag(place: Place): AliasTag | undefined {
   if (place.bits !== undefined || place.root === null) return undefined;
   const scalar = scalarName(place.type);
-  if (scalar === undefined) return undefined;
   const { root } = place;
+  // A character may be a part of anything, unless it is a member of a known record.
+  if (scalar === undefined || (scalar === 'char' && root === undefined)) return undefined;
   return { scalar, root, parts: root === undefined ? NOTHING : partsOf(root) };
 }

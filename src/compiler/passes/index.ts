@@ -2,6 +2,7 @@
 import { constant, type Func, type Module, replaceUses, sweep, verifyFunc } from '../ir/index.ts';
 import { removeUnreachable, simplifyCfg } from './cfg.ts';
 import { eliminateDeadCode } from './dce.ts';
+import { dropUnwanted } from './demanded.ts';
 import { type Complain, expandMemory, lowerSwitches } from './expand.ts';
 import { fold } from './fold.ts';
 import { eliminateDeadStores, numberValues } from './gvn.ts';
@@ -24,6 +25,7 @@ function clean(func: Func): void {
   for (let round = 0; round < 4; round++) {
     let changed = simplifyCfg(func);
     changed = fold(func) || changed;
+    changed = dropUnwanted(func) || changed;
     changed = numberValues(func) || changed;
     changed = eliminateDeadCode(func) || changed;
     if (!changed) return;
@@ -109,9 +111,15 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
     check(func, 'fold');
     legalize(func, options.cpu);
     check(func, 'legalize');
-    fold(func);
+    for (let round = 0; round < 3; round++) {
+      const changed = fold(func);
+      if (!dropUnwanted(func) && !changed) break;
+    }
+    check(func, 'unwanted');
+    numberValues(func);
     simplifyCfg(func);
     eliminateDeadCode(func);
+    check(func, 'late fold');
     legalize(func, options.cpu);
     check(func, 'late');
   }
