@@ -15,6 +15,7 @@ const ROOMS = [
   'compiler',
   'cbpf',
   'capture',
+  'debug',
   'verifier',
   'rewrite',
   'interpreter',

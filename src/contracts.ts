@@ -6,6 +6,7 @@ export type * from './contracts/hooks.ts';
 export type * from './contracts/insn.ts';
 export type * from './contracts/kernel.ts';
 export type * from './contracts/maps.ts';
+export type * from './contracts/observe.ts';
 export type * from './contracts/refusal.ts';
 export type * from './contracts/runtime.ts';
 export type * from './contracts/verify.ts';

@@ -1,11 +1,12 @@
 /** The engine: prepares programs, runs them, and lets helpers call back into them. */
 import type { Engine, EngineEnv, ExecutableProgram, PreparedProgram } from '../contracts/engine.ts';
+import type { InsnEvent, ProgramObserver } from '../contracts/observe.ts';
 import { MAX_NESTED_RUNS, RUN_STATE } from '../memory/layout.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import type { Surroundings } from './call.ts';
 import { decode } from './decode.ts';
 import { execute } from './execute.ts';
-import { type InsnEvent, Machine, type Observer } from './machine.ts';
+import { Machine, type Observer } from './machine.ts';
 import type { Decoded } from './program.ts';
 import { strictObserver } from './strict.ts';
 
@@ -34,6 +35,8 @@ class Processor implements Surroundings {
   readonly env: EngineEnv;
   readonly limit: number;
   observer: Observer | null;
+  /** Is told of whole runs. */
+  watcher: ProgramObserver | null = null;
   readonly #strict: boolean;
   readonly #programs = new Map<number, Decoded>();
   readonly #machines: Machine[];
@@ -79,6 +82,8 @@ class Processor implements Surroundings {
     machine.busy = true;
     machine.observer = this.observer;
     this.#active = machine;
+    const { watcher } = this;
+    const observed = { executable: program.program, level, ctx };
     try {
       for (let i = 0; i < times; i++) {
         memory.i32[RUN_STATE.tailCallCount >>> 2] = 0;
@@ -87,8 +92,13 @@ class Processor implements Surroundings {
         machine.depth = 0;
         machine.upto.fill(0);
         machine.setPointer(1, ctx);
+        watcher?.onRunBegin?.(observed);
         execute(machine, program, 0, machine.stackTop, this);
+        watcher?.onRunEnd?.(observed);
       }
+    } catch (error) {
+      watcher?.onRunEnd?.(observed, error);
+      throw error;
     } finally {
       machine.busy = false;
       machine.depth = 0;
@@ -171,6 +181,12 @@ class Interpreted implements InterpretedProgram {
     this.#processor.observe(onInsn);
   }
 
+  /** As `observe`, with the begin and end of runs. */
+  watch(watcher: ProgramObserver | null): void {
+    this.#processor.watcher = watcher;
+    this.#processor.observe(watcher === null ? null : (event) => watcher.onInsn(event));
+  }
+
   dump(): string {
     return '';
   }
@@ -180,6 +196,13 @@ class Interpreted implements InterpretedProgram {
     this.#processor.remove(this.entry);
     this.#processor.env.entries.release(this.entry);
   }
+}
+
+/** Sets or takes away who watches all programs of the engine and kernel of `program`; false where another engine runs it. */
+export function watch(program: PreparedProgram, watcher: ProgramObserver | null): boolean {
+  if (!(program instanceof Interpreted)) return false;
+  program.watch(watcher);
+  return true;
 }
 
 /** The checked interpreter: the reference for what a program does. */

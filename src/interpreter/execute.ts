@@ -20,7 +20,16 @@ function tick(m: Machine, program: Decoded, pc: number): number {
   }
   m.fuel--;
   m.observer(
-    { insn: originOf(program, pc), pc, program: program.program.name, depth: m.depth, low: m.lo, high: m.hi },
+    {
+      insn: originOf(program, pc),
+      pc,
+      program: program.program.name,
+      executable: program.program,
+      depth: m.depth,
+      level: m.level,
+      low: m.lo,
+      high: m.hi,
+    },
     program,
   );
   return 0;

@@ -1,9 +1,10 @@
+export type { InsnEvent } from '../contracts/observe.ts';
 export {
   createInterpreter,
   DEFAULT_INSTRUCTION_LIMIT,
   type InterpretedProgram,
   type Interpreter,
   type InterpreterOptions,
+  watch,
 } from './engine.ts';
 export { describePlace } from './fault.ts';
-export type { InsnEvent } from './machine.ts';

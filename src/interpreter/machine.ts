@@ -7,6 +7,7 @@
  * helper gets the block around its address. Whoever checks an access compares with these two numbers only.
  */
 
+import type { InsnEvent } from '../contracts/observe.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { HEAP_START, STACK_BYTES, STACKS } from '../memory/layout.ts';
@@ -18,19 +19,6 @@ export const REGISTERS = 11;
 export const MAX_FRAMES = 8 * 34;
 /** Words that a frame saves: R6 to R9, each with two halves and two bounds. */
 const SAVED = 16;
-
-/** Called before an instruction runs; `registers` are the live halves and must not be changed. */
-export interface InsnEvent {
-  /** Index in the program as loaded. */
-  readonly insn: number;
-  /** Index in the rewritten program. */
-  readonly pc: number;
-  readonly program: string;
-  /** Number of the frame, 0 = the main program. */
-  readonly depth: number;
-  readonly low: Int32Array;
-  readonly high: Int32Array;
-}
 
 export type Observer = (event: InsnEvent, program: Decoded) => void;
 

@@ -1,9 +1,10 @@
 /** Strict runs: a read of a register that nothing was written to since the frame began (or since a call) is a fault. */
 import { ALU_OP, ATOMIC, CLASS, insnClass, insnMode, insnOp, JMP_OP, MODE, SOURCE } from '../asm/opcodes.ts';
 import type { Insn } from '../contracts/insn.ts';
+import type { InsnEvent } from '../contracts/observe.ts';
 import { ProgramFault } from '../util/errors.ts';
 import { joinHalves } from '../util/u64.ts';
-import type { InsnEvent, Observer } from './machine.ts';
+import type { Observer } from './machine.ts';
 import type { Decoded } from './program.ts';
 
 /** R1..R5, which a call leaves undefined. */

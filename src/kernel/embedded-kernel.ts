@@ -23,6 +23,7 @@ import type {
   Simulator,
   TraceLine,
 } from '../contracts/kernel.ts';
+import type { ProgramObserver } from '../contracts/observe.ts';
 import { testRunHook } from '../hooks/index.ts';
 import { IMPLEMENTED_MAP_TYPES, RingBufMap } from '../maps/index.ts';
 import { HELPERS, MAP_TYPES, PROG_TYPES } from '../spec/index.ts';
@@ -244,6 +245,9 @@ export class EmbeddedKernel implements Kernel {
   }
   kernelBtf(): Uint8Array | null {
     return (this.#machine.kernelBtf ?? ownKernelBtf()).bytes;
+  }
+  observe(observer: ProgramObserver | null): void {
+    this.#machine.observe(observer);
   }
   shutdown(): void {
     this.#machine.fds.closeAll();

@@ -6,11 +6,12 @@ import type { Btf } from '../btf/index.ts';
 import type { Engine, EngineEnv } from '../contracts/engine.ts';
 import type { EventStacks } from '../contracts/events.ts';
 import type { KfuncTable } from '../contracts/kfuncs.ts';
+import type { ProgramObserver } from '../contracts/observe.ts';
 import type { HelperEnv, HelperTable } from '../contracts/runtime.ts';
 import type { Credentials } from '../contracts/verify.ts';
 import { createHelpers, createKfuncTable } from '../helpers/index.ts';
 import { PacketContexts } from '../hooks/index.ts';
-import { createInterpreter } from '../interpreter/index.ts';
+import { createInterpreter, watch } from '../interpreter/index.ts';
 import { createJit } from '../jit/index.ts';
 import { createMapsModule, type MapsModule } from '../maps/index.ts';
 import { GuestMemory, type GuestMemoryOptions, RUN_STATE } from '../memory/index.ts';
@@ -133,6 +134,8 @@ export class Machine {
   running: ProgObject | undefined;
   /** The cookie that it was attached with. */
   cookie = 0n;
+  /** Watches the runs of programs that are loaded while it is set. */
+  observer: ProgramObserver | null = null;
   /** Programs that faulted since the last time no program ran. */
   readonly faulted = new Set<ProgObject>();
   readonly #byHeader = new Map<number, MapObject>();
@@ -168,6 +171,12 @@ export class Machine {
   set cpu(cpu: number) {
     this.#cpu = cpu;
     this.memory.u32[RUN_STATE.cpu >>> 2] = cpu;
+  }
+
+  observe(observer: ProgramObserver | null): void {
+    this.observer = observer;
+    observer?.onMachine?.(this.memory);
+    for (const { parts } of this.programs.values()) if (watch(parts.executable, observer)) break;
   }
 
   mapByAddress(address: number): MapObject | undefined {
