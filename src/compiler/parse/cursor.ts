@@ -184,7 +184,12 @@ export abstract class Cursor {
         else if (text === '}' || text === ')' || text === ']') {
           if (depth === 0) {
             if (text === '}') return;
-          } else depth--;
+          } else if (--depth === 0 && text === '}') {
+            // A block ended: what begins on a new line behind it is another statement.
+            this.advance();
+            if (this.tok.startOfLine) return;
+            continue;
+          }
         } else if (text === ';' && depth === 0) {
           this.advance();
           return;

@@ -113,6 +113,7 @@ export abstract class ConvertSema extends TypeSema {
       }
     } else if (to.kind === 'pointer') {
       if (from.kind === 'pointer') {
+        if (from.pointee === to.pointee && !explicit) return expr;
         if (expr.kind === 'int') return this.intExpr(expr.value, type, loc);
         if (addressSpace(from.pointee) !== addressSpace(to.pointee))
           return this.cast('address-space', expr, type, explicit, loc);

@@ -33,7 +33,7 @@ function print(type: CType, inner: string, sugar: boolean, place: DescribePlace,
       const words = qualifierWords(type.quals, type.addressSpace);
       if (type.quals & QUAL_ATOMIC) return `_Atomic(${next(type.base, '')})${spaced(inner)}`;
       const base = sugar ? type.base : desugar(type.base);
-      if (base.kind === 'pointer') return next(base, words.trimEnd() + (inner === '' ? '' : ` ${inner}`));
+      if (base.kind === 'pointer') return next(base, words.trimEnd() + spaced(inner));
       if (base.kind === 'array' || base.kind === 'function') return next(base, inner);
       return words + next(base, inner);
     }

@@ -64,6 +64,8 @@ const MAX_RECORD_DEPTH = 256;
 export abstract class TypeSema extends AttributeSema {
   /** While the parameters of a function are read. */
   private inParameters = false;
+  /** While the members of a record with `preserve_access_index` are read. */
+  private preservedOutside = false;
 
   protected specifierType(specifiers: Specifiers): CType {
     const spec = specifiers.type;
@@ -370,7 +372,12 @@ export abstract class TypeSema extends AttributeSema {
     }
     record.location = spec.loc;
     record.defining = true;
+    // As clang has it: the attribute holds for the records that are defined inside, too.
+    if (this.preservedOutside) record.attributes.preserveAccessIndex = true;
+    const outside = this.preservedOutside;
+    this.preservedOutside = record.attributes.preserveAccessIndex === true;
     this.members(record, spec);
+    this.preservedOutside = outside;
     record.defining = false;
     record.complete = true;
     return record;
@@ -414,7 +421,7 @@ export abstract class TypeSema extends AttributeSema {
       while (at.kind === 'array') at = core(at.element);
       if (at.kind === 'record') depth = Math.max(depth, 1 + (this.recordDepths.get(at) ?? 0));
     }
-    if (depth > 1) this.recordDepths.set(record, depth);
+    if (depth > 0) this.recordDepths.set(record, depth);
     if (depth > MAX_RECORD_DEPTH)
       this.diagnostics.fatal(
         'nesting',
