@@ -192,6 +192,14 @@ export function checkRegType(env: Env, n: number, rules: ArgRules): void {
     return;
   }
   if (isAllocated(reg.type) && rules.kptr) {
+    if ((reg.type & ~(BASE_MASK | MEM_ALLOC | MEM_PERCPU)) !== 0) {
+      env.fail('EFAULT', 'verifier bug: invalid PTR_TO_BTF_ID register for type match', {
+        kind: 'argument_reference',
+        register: n,
+        argument: n,
+        given: typeName(reg.type),
+      });
+    }
     checkKptrType(env, rules.kptr, reg, n);
     return;
   }

@@ -242,6 +242,9 @@ function checkRefcounted(env: Env, meta: KfuncMeta, index: number): void {
     failArg(env, kfunc, index, `arg#${index} is neither owning or non-owning ref`, 'argument_reference');
   }
   if ((reg.type & NON_OWN_REF) === 0) meta.owning = true;
+  if (fieldsBehind(reg).length === 0) {
+    failArg(env, kfunc, index, "verifier bug: Couldn't find btf_record", 'argument_field', 'EFAULT');
+  }
   if (!fieldsBehind(reg).some(({ kind }) => kind === 'refcount')) {
     failArg(
       env,

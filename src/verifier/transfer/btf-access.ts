@@ -17,6 +17,7 @@ import {
   MEM_RCU,
   MEM_RDONLY,
   MEM_USER,
+  NON_OWN_REF,
   PTR_TO_BTF_ID,
   PTR_TO_MEM,
   PTR_TRUSTED,
@@ -24,6 +25,7 @@ import {
   pointerReg,
   type Reg,
   type StructRef,
+  typeName,
   UNKNOWN_REG,
 } from '../registers.ts';
 import { fieldName, inRcuSection } from './map-value.ts';
@@ -355,7 +357,18 @@ export function accessKernelStruct(
     checkKernelWrite(env, n, struct, off, size);
     return;
   }
-  if (object) checkSpecialFields(env, n, struct, off, size);
+  if (object) {
+    // Linux takes such a pointer for a bug of its own, and refuses it all the same.
+    if ((reg.type & (NON_OWN_REF | MEM_RCU)) === 0 && reg.refObjId === 0) {
+      env.fail('EFAULT', 'verifier bug: ref_obj_id for allocated object must be non-zero', {
+        kind: 'not_accessible',
+        register: n,
+        struct: struct.name,
+        given: typeName(reg.type),
+      });
+    }
+    checkSpecialFields(env, n, struct, off, size);
+  }
   if (struct.btf === undefined) {
     env.fail('EACCES', `access to struct ${struct.name} needs the kernel's BTF`, {
       kind: 'missing_kernel_types',
