@@ -466,7 +466,8 @@ function checkKind(env: Env, n: number, kind: ArgKind, arg: HelperArg, meta: Cal
     case 'map_key': {
       const map = meta.map!;
       checkHelperMemory(env, n, map.keySize, { write: false, zeroSize: false });
-      if (map.type.everyKeyExists) meta.constantKey = constantKey(env, reg, map.keySize);
+      if (map.type.everyKeyExists && env.release.has('constant_keys'))
+        meta.constantKey = constantKey(env, reg, map.keySize);
       break;
     }
     case 'map_value':

@@ -164,6 +164,14 @@ describe('the verifier of a release', () => {
     expect(on('5.15', text)).toBe('accept');
   });
 
+  it('lookups with a constant key', () => {
+    const text =
+      '*(u32 *)(r10 -4) = 0\nr2 = r10\nr2 += -4\nr1 = map[fd:1]\ncall bpf_map_lookup_elem\nr0 = *(u8 *)(r0 +0)\nexit';
+    const maps = [map('array', 4, 8)];
+    expect(on('6.12', text, { maps })).toMatch(/^EACCES: R0 invalid mem access 'map_value_or_null'/);
+    expect(on('6.18', text, { maps })).toBe('accept');
+  });
+
   it('CAP_BPF is nothing before 5.8', () => {
     const credentials = { ...NOBODY, capBpf: true };
     const text = 'call pc+1\nexit\nr0 = 0\nexit';

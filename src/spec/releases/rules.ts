@@ -50,6 +50,8 @@ export const RULES = {
   speculation_barriers: { since: '6.17', what: 'barriers against speculation' },
   /** Without: `(map pointer == 0)` leaks the pointer for those who may not see it. */
   known_pointer_comparison: { since: '6.12', what: 'comparison of map pointers with 0' },
+  /** Without: a lookup in an array may give NULL, whatever the key. */
+  constant_keys: { since: '6.15', what: 'lookups with a constant key that are never NULL' },
   /** Without: a negated or byte-swapped register may be anything. */
   unary_ranges: { since: '6.17', what: 'ranges of negated and swapped values' },
   /** Without: other words for a helper that the program's type may not call. */
