@@ -1,4 +1,5 @@
 /** `tsbpf run`: load, attach, feed packets or events, show what comes out. */
+import { basename } from 'node:path';
 import type { Command } from 'commander';
 import {
   type Action,
@@ -25,6 +26,7 @@ import { toJson } from '../json.ts';
 import type { EngineName, LoadedObject, ProgramReport } from '../load.ts';
 import type { Output } from '../output.ts';
 import { printRejected, verdictRecord } from '../rejection.ts';
+import { type Measurement, type MeasureOptions, openMeasurement } from '../session/measure.ts';
 import { outputJson, outputLine, type ProgramOutput } from '../session/output.ts';
 import type { ScopeRequest } from '../session/scope.ts';
 import { runSession, type SessionListener } from '../session/session.ts';
@@ -32,7 +34,7 @@ import { printSummary, summaryJson } from '../session/summary.ts';
 import { parseAssignment } from '../values.ts';
 import { logAtLevel } from '../verifier-stats.ts';
 
-interface RunOptions extends TargetOptions, KernelOptions {
+interface RunOptions extends TargetOptions, KernelOptions, MeasureOptions {
   readonly cflags?: string;
   readonly pcap?: string;
   readonly write?: string;
@@ -60,7 +62,10 @@ const action: Action<[string, string[], RunOptions]> = async ({ env, out }, file
   if (options.data !== undefined && (options.pcap !== undefined || options.replay !== undefined))
     throw new UsageError('--data is for runs without --pcap and --replay');
   const scope = scopeOf(argv, options);
-  const view = options.json ? new JsonView(out, options) : new TextView(out, options);
+  const measurement = openMeasurement(options);
+  const view = options.json
+    ? new JsonView(out, options, measurement)
+    : new TextView(out, options, measurement);
   const { data, program, set, btf: _btf, kconfig: _kconfig, kernel: _kernel, ...rest } = options;
   const summary = await runSession(
     env,
@@ -69,6 +74,7 @@ const action: Action<[string, string[], RunOptions]> = async ({ env, out }, file
       ...rest,
       ...choiceOf(kernelFor(options), out),
       ...(scope === undefined ? {} : { scope }),
+      ...(measurement === undefined ? {} : { observer: measurement.observer }),
       target: readTarget(options),
       file,
       program: program ?? [],
@@ -82,6 +88,7 @@ const action: Action<[string, string[], RunOptions]> = async ({ env, out }, file
   try {
     // Names of maps that do not exist are said before anything else is written about the end.
     view.finish(summary);
+    measurement?.write(basename(file));
   } finally {
     summary.loaded.close();
   }
@@ -104,9 +111,9 @@ function scopeOf(argv: readonly string[], { kernel, all, pid }: RunOptions): Sco
   return scopes[0];
 }
 
-/** Recordings and the packets that pass are for the embedded kernel, which `auto` may take. */
-function kernelFor({ kernel, replay, write }: RunOptions): KernelOptions {
-  const given = replay !== undefined || write !== undefined;
+/** Recordings, the packets that pass and what is counted are for the embedded kernel, which `auto` may take. */
+function kernelFor({ kernel, replay, write, coverage, profile, folded }: RunOptions): KernelOptions {
+  const given = [replay, write, coverage, profile, folded].some((option) => option !== undefined);
   return { kernel: kernel === 'auto' && given ? 'embedded' : kernel };
 }
 
@@ -115,10 +122,12 @@ type Summary = NonNullable<Awaited<ReturnType<typeof runSession>>>;
 class TextView implements SessionListener {
   readonly #out: Output;
   readonly #options: RunOptions;
+  readonly #measurement: Measurement | undefined;
 
-  constructor(out: Output, options: RunOptions) {
+  constructor(out: Output, options: RunOptions, measurement: Measurement | undefined) {
     this.#out = out;
     this.#options = options;
+    this.#measurement = measurement;
   }
 
   rejected({ object, reports }: LoadedObject): void {
@@ -134,6 +143,7 @@ class TextView implements SessionListener {
 
   finish(summary: Summary): void {
     printSummary(this.#out, summary, this.#options.map ?? []);
+    this.#measurement?.print(this.#out);
   }
 }
 
@@ -141,11 +151,13 @@ class TextView implements SessionListener {
 class JsonView implements SessionListener {
   readonly #out: Output;
   readonly #options: RunOptions;
+  readonly #measurement: Measurement | undefined;
   #count = 0;
 
-  constructor(out: Output, options: RunOptions) {
+  constructor(out: Output, options: RunOptions, measurement: Measurement | undefined) {
     this.#out = out;
     this.#options = options;
+    this.#measurement = measurement;
   }
 
   rejected({ reports }: LoadedObject): void {
@@ -164,7 +176,10 @@ class JsonView implements SessionListener {
   note = (text: string): void => this.#out.note(text);
 
   finish(summary: Summary): void {
-    const rest = toJson(summaryJson(summary, this.#options.map ?? []));
+    const rest = toJson({
+      ...summaryJson(summary, this.#options.map ?? []),
+      ...this.#measurement?.json(),
+    });
     this.#out.line(`${this.#count === 0 ? '{"output":[' : '\n'}],\n${rest.slice(1)}`);
   }
 }
@@ -209,6 +224,9 @@ export const RUN: CommandRow = {
         (text) => parseInteger(text, 1, 256),
         1,
       )
+      .option('--coverage <file>', 'counts lines, functions and branches: a table, and a trace file for lcov')
+      .option('--profile', 'where instructions are spent: functions and C lines')
+      .option('--folded <file>', 'writes call stacks with their instructions, for flame graphs')
       .addOption(engineOption())
       .addOption(logOption())
       .option('--json', 'one JSON document: output, programs, maps')
@@ -218,6 +236,7 @@ export const RUN: CommandRow = {
       ['tsbpf run xdp_filter.bpf.o --pcap traffic.pcap --set blocked:10.66.0.0/16=1', 'filter packets'],
       ['tsbpf run exec_ringbuf.bpf.o --replay commands.strace', 'trace a recording of strace -f -ttt'],
       ['tsbpf run xdp_filter.bpf.o --pcap in.pcap --write out.pcap --json', 'for scripts'],
+      ['tsbpf run prog.bpf.o --pcap in.pcap --coverage prog.info', 'then: genhtml prog.info'],
       ['tsbpf run hello.bpf.o --kernel host -- make', 'trace a command for real'],
       ['tsbpf run xdp_filter.bpf.o --kernel host --interface eth0', 'filter real packets until Ctrl-C'],
     ]);

@@ -1,5 +1,6 @@
 /** One `run`: an object in a fresh kernel, its programs attached, input fed to them, output read, everything counted. */
 import type { Kernel } from '../../contracts/kernel.ts';
+import type { ProgramObserver } from '../../contracts/observe.ts';
 import { openSourceOrObject } from '../compiler/source-or-object.ts';
 import type { CliEnv } from '../environment.ts';
 import { UsageError } from '../errors.ts';
@@ -54,6 +55,8 @@ export interface SessionOptions {
   readonly repeat: number;
   readonly duration?: number;
   readonly cpus: number;
+  /** Watches the programs; the embedded kernel only. */
+  readonly observer?: ProgramObserver;
   /** Packet or context for programs without input. */
   readonly data?: Uint8Array;
 }
@@ -107,6 +110,7 @@ export async function runSession(
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     ...options.target,
   });
+  if (options.observer !== undefined) kernel.observe?.(options.observer);
   const scope = chosen === 'host' ? scopeFor(kernel, object, options) : undefined;
   let loaded: LoadedObject | undefined;
   try {
