@@ -155,7 +155,7 @@ interface ArgRules {
   readonly nullable?: boolean;
   readonly rdonly?: boolean;
   readonly release?: boolean;
-  readonly btfType?: string;
+  readonly btfType?: string | undefined;
   /** bpf_kptr_xchg's second argument: what the field holds. */
   readonly kptr?: SpecialField | null;
   readonly helperName?: string;
@@ -416,7 +416,7 @@ export function checkHelperArg(env: Env, index: number, meta: CallMeta): void {
       nullable: arg.nullable === true,
       rdonly: arg.rdonly === true,
       release: arg.release === true,
-      ...(arg.btfType === undefined ? {} : { btfType: arg.btfType }),
+      btfType: arg.btfType,
       kptr: kptrArg,
       helperName: meta.helper.name,
     });
