@@ -17,4 +17,6 @@ export interface KfuncSite {
 export interface KfuncTable {
   /** Undefined: this kernel has no such function. */
   resolve(name: string, site: KfuncSite): CallableFunction | undefined;
+  /** Frees what the special fields of the value at `at` own: elements of lists and trees, objects that kptrs point to. */
+  freeOwned(at: number, fields: readonly SpecialField[]): void;
 }

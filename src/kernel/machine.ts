@@ -85,6 +85,8 @@ function checkedBudget(budget = 0): number {
   return budget;
 }
 
+const OWNING_FIELDS: ReadonlySet<string> = new Set(['list_head', 'rb_root', 'kptr_ref', 'kptr_percpu']);
+
 export class Machine {
   readonly memory: GuestMemory;
   readonly fds = new FdTable();
@@ -189,9 +191,19 @@ export class Machine {
   }
 
   removeMap(map: MapObject): void {
+    this.#freeOwned(map);
     this.maps.remove(map.id);
     this.#byHeader.delete(map.map.layout.address);
     this.ringWaiters.delete(map.id);
+  }
+
+  /** Objects that values of an array own go with it. */
+  #freeOwned({ map }: MapObject): void {
+    const { specialFields, maxEntries } = map.info;
+    const { values, stride } = map.layout;
+    const owners = (specialFields ?? []).filter(({ kind }) => OWNING_FIELDS.has(kind));
+    if (owners.length === 0 || values === 0 || stride === 0) return;
+    for (let i = 0; i < maxEntries; i++) this.kfuncs.freeOwned(values + i * stride, owners);
   }
 
   ringQueue(mapId: number): WaitQueue {

@@ -8,6 +8,7 @@ import { DYNPTR_KFUNCS } from './dynptr.ts';
 import { EXCEPTION_KFUNCS } from './exceptions.ts';
 import { ITER_KFUNCS } from './iter.ts';
 import { LIST_KFUNCS } from './list.ts';
+import { freeFields } from './object-memory.ts';
 import { OBJECT_KFUNCS } from './objects.ts';
 import { RBTREE_KFUNCS } from './rbtree.ts';
 import { SECTION_KFUNCS } from './sections.ts';
@@ -46,5 +47,6 @@ export function createKfuncs(ctx: HelperContext): KfuncTable {
       }
       return { name, params, result, fn };
     },
+    freeOwned: (at, fields) => freeFields(ctx, at, fields),
   };
 }

@@ -16,9 +16,9 @@ const MAX_KFUNCS = 256;
 
 const CALL_CODE = CLASS.JMP | JMP_OP.CALL;
 
-const byEnv = new WeakMap<Env, Map<string, Kfunc>>();
+const byEnv = new WeakMap<Env, Map<number, Kfunc>>();
 
-function kfuncsOf(env: Env): Map<string, Kfunc> {
+function kfuncsOf(env: Env): Map<number, Kfunc> {
   let known = byEnv.get(env);
   if (known === undefined) {
     known = new Map();
@@ -27,7 +27,7 @@ function kfuncsOf(env: Env): Map<string, Kfunc> {
   return known;
 }
 
-const keyOf = (insn: Insn): string => `${insn.imm}:${insn.off}`;
+const keyOf = ({ imm, off }: Insn): number => imm + off * 0x1_0000_0000;
 
 function moduleBtf(env: Env, off: number): Btf {
   const failure = (text: string, errno: 'EINVAL' | 'EPROTO'): never => {
