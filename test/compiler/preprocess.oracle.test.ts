@@ -8,9 +8,12 @@ import { clangPreprocess, preprocess } from './preprocess-support.ts';
 const absent = spawnSync('clang-19', ['--version']).error !== undefined;
 if (absent) console.log('skipped: no clang-19 on this machine');
 
-/** clang's `-P` output cannot show every border between tokens: a prefix and a string read as one. */
+/** clang's `-P` output cannot show every border between tokens: a prefix and a string read as one, dots join. */
 function joined(tokens: readonly string[]): string {
-  return tokens.join(' ').replace(/\b(u8|u|U|L) (["'])/g, '$1$2');
+  return tokens
+    .join(' ')
+    .replace(/\b(u8|u|U|L) (["'])/g, '$1$2')
+    .replace(/\. \.\.\.(?= )/g, '... .');
 }
 
 function sections(tokens: readonly string[]): Map<string, string> {

@@ -210,12 +210,28 @@ export function bpfPerfEvent(): string {
   );
 }
 
-/** `struct pt_regs` as the UAPI spells x86-64's registers. */
+/** Registers of other architectures by the names of their UAPI: what `bpf_tracing.h` reads there. */
+const USER_REGISTERS: Readonly<Record<string, readonly [record: string, fields: string]>> = {
+  arm64: ['user_pt_regs', 'regs[31] sp pc pstate'],
+  riscv: [
+    'user_regs_struct',
+    'pc ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6',
+  ],
+  loongarch: ['user_pt_regs', 'regs[32] orig_a0 csr_era csr_badv reserved[10]'],
+};
+
+/** `struct pt_regs` as the UAPI spells the architecture's registers; x86-64's unless another is asked for. */
 export function ptrace(): string {
-  const names =
-    'r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss'.split(' ');
-  const fields = names.map((name) => `\tunsigned long ${name};\n`).join('');
-  return guarded('_UAPI_ASM_X86_PTRACE_H', withoutVmlinux(`struct pt_regs {\n${fields}};\n`));
+  const record = (name: string, fields: string): string =>
+    `struct ${name} {\n${fields
+      .split(' ')
+      .map((field) => `\tunsigned long ${field};\n`)
+      .join('')}};\n`;
+  let text = '';
+  for (const [arch, [name, fields]] of Object.entries(USER_REGISTERS))
+    text += `${text === '' ? '#if' : '#elif'} defined(__TARGET_ARCH_${arch})\n${record(name, fields)}`;
+  const x86 = 'r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss';
+  return guarded('_UAPI_ASM_X86_PTRACE_H', withoutVmlinux(`${text}#else\n${record('pt_regs', x86)}#endif\n`));
 }
 
 export function errnoHeader(): string {
