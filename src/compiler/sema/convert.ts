@@ -31,7 +31,7 @@ import {
   wrap,
 } from './arithmetic-types.ts';
 import { evaluateInteger, isNullConstant } from './evaluate.ts';
-import { TypeSema } from './types.ts';
+import { TagSema } from './tags.ts';
 
 /** What an implicit conversion is for: it decides the wording. */
 export type AssignmentContext =
@@ -40,7 +40,7 @@ export type AssignmentContext =
 
 const COMPARED = QUAL_CONST | QUAL_VOLATILE;
 
-export abstract class ConvertSema extends TypeSema {
+export abstract class ConvertSema extends TagSema {
   protected cast(how: CastKind, operand: Expr, type: CType, explicit = false, loc = operand.loc): Expr {
     return { kind: 'cast', how, operand, type, lvalue: false, explicit, loc };
   }

@@ -1,16 +1,12 @@
-/** Specifiers and declarators to types; struct, union and enum definitions (C11 6.7.2, 6.7.6). */
+/** Specifiers and declarators to types (C11 6.7.2, 6.7.6), and the constants that types ask for. */
 import {
   type CType,
   core,
-  type Enumerator,
   type EnumType,
   elementOf,
-  type Field,
-  type IntegerType,
   type ParameterType,
   QUAL_ATOMIC,
   QUAL_RESTRICT,
-  qualifiers,
   qualify,
   type RecordType,
 } from '../ast/index.ts';
@@ -18,7 +14,6 @@ import type {
   Declarator,
   DeclaratorStep,
   EnumSpecifier,
-  MemberDeclaration,
   RecordSpecifier,
   SExpr,
   Specifiers,
@@ -28,28 +23,18 @@ import type {
 import type { Location } from '../source/index.ts';
 import {
   BUILTIN_TYPES,
-  fits,
   INT,
   INT128,
-  integerOf,
-  integerOfSize,
   isComplete,
   isInteger,
-  LONG,
   pointerTo,
-  SCHAR,
-  SHORT,
   sizeOf,
-  UCHAR,
-  UINT,
   UINT128,
-  ULONG,
-  USHORT,
   unqualified,
 } from './arithmetic-types.ts';
 import { AttributeSema } from './attributes.ts';
 import { evaluateInteger } from './evaluate.ts';
-import { layoutRecord, MAX_OBJECT_SIZE, type Member, maxBitWidth } from './layout.ts';
+import { MAX_OBJECT_SIZE } from './layout.ts';
 import { stringText } from './literals.ts';
 
 const PREDEFINED: ReadonlyMap<string, CType> = new Map<string, CType>([
@@ -59,13 +44,13 @@ const PREDEFINED: ReadonlyMap<string, CType> = new Map<string, CType>([
 
 /** Types nested in types, so that walks along them are bounded. */
 const MAX_TYPE_DEPTH = 1000;
-const MAX_RECORD_DEPTH = 256;
 
 export abstract class TypeSema extends AttributeSema {
   /** While the parameters of a function are read. */
-  private inParameters = false;
-  /** While the members of a record with `preserve_access_index` are read. */
-  private preservedOutside = false;
+  protected inParameters = false;
+
+  protected abstract record(spec: RecordSpecifier): RecordType;
+  protected abstract enumeration(spec: EnumSpecifier): EnumType;
 
   protected specifierType(specifiers: Specifiers): CType {
     const spec = specifiers.type;
@@ -308,310 +293,6 @@ export abstract class TypeSema extends AttributeSema {
   }
 
   // -------------------------------------------------------------------------------------------------------------
-  // Records
-
-  private newRecord(spec: RecordSpecifier): RecordType {
-    const record: RecordType = {
-      kind: 'record',
-      union: spec.union,
-      tag: spec.tag,
-      id: this.nextId++,
-      complete: false,
-      defining: false,
-      fields: [],
-      size: 0,
-      align: 1,
-      flexible: false,
-      attributes: {},
-      typedefName: null,
-      location: spec.loc,
-      lookup: null,
-    };
-    this.records.push(record);
-    if (spec.tag !== null) this.declareTag(spec.tag, record);
-    return record;
-  }
-
-  private record(spec: RecordSpecifier): RecordType {
-    let record: RecordType | null = null;
-    if (spec.tag !== null) {
-      const found = spec.declares ? this.lookupTagHere(spec.tag) : this.lookupTag(spec.tag);
-      if (found !== undefined) {
-        if (found.kind === 'enum' || found.union !== spec.union)
-          this.error(
-            'tag-mismatch',
-            `use of '${spec.tag}' with tag type that does not match previous declaration`,
-            spec.loc,
-            [{ message: 'previous use is here', location: found.location }],
-          );
-        else record = found;
-      }
-    }
-    if (record === null) {
-      if (this.inParameters && spec.tag !== null)
-        this.warning(
-          'visibility',
-          `declaration of '${spec.union ? 'union' : 'struct'} ${spec.tag}' will not be visible outside of this function`,
-          spec.loc,
-        );
-      record = this.newRecord(spec);
-    }
-    this.recordAttributes(spec.attributes, record.attributes);
-    if (spec.members === null) return record;
-    for (const pushed of this.pushedAttributes)
-      if (pushed.targets.some((target) => target === 'record' || target === 'is_union'))
-        this.recordAttributes(pushed.attributes, record.attributes);
-    if (record.complete || record.defining) {
-      this.error(
-        'redefinition',
-        record.defining ? `nested redefinition of '${spec.tag}'` : `redefinition of '${spec.tag}'`,
-        spec.loc,
-        [{ message: 'previous definition is here', location: record.location }],
-      );
-      record = this.newRecord(spec);
-    }
-    record.location = spec.loc;
-    record.defining = true;
-    // As clang has it: the attribute holds for the records that are defined inside, too.
-    if (this.preservedOutside) record.attributes.preserveAccessIndex = true;
-    const outside = this.preservedOutside;
-    this.preservedOutside = record.attributes.preserveAccessIndex === true;
-    this.members(record, spec);
-    this.preservedOutside = outside;
-    record.defining = false;
-    record.complete = true;
-    return record;
-  }
-
-  private members(record: RecordType, spec: RecordSpecifier): void {
-    const members: Member[] = [];
-    const names = new Set<string>();
-    for (const declaration of spec.members!) {
-      if (declaration.staticAssert !== null) {
-        this.staticAssert(declaration.staticAssert);
-        continue;
-      }
-      if (record.flexible && !record.union) {
-        const last = record.fields.at(-1);
-        this.error(
-          'flexible-array',
-          `flexible array member '${last?.name}' with type ${this.quote(last!.type)} is not at the end of ${record.union ? 'union' : 'struct'}`,
-          last!.location,
-          [{ message: 'next field declaration is here', location: declaration.loc }],
-        );
-        record.flexible = false;
-      }
-      this.memberDeclaration(record, declaration, members, names);
-    }
-    layoutRecord(record, members, spec.pack);
-    this.limitNesting(record);
-    if (record.size >= MAX_OBJECT_SIZE) {
-      this.error('too-large', `type ${this.quote(record)} is too large`, spec.loc);
-      record.size = 0;
-    }
-  }
-
-  /** Records that have records inside, by how deep that goes. */
-  private readonly recordDepths = new Map<RecordType, number>();
-
-  private limitNesting(record: RecordType): void {
-    let depth = 0;
-    for (const field of record.fields) {
-      let at = core(field.type);
-      while (at.kind === 'array') at = core(at.element);
-      if (at.kind === 'record') depth = Math.max(depth, 1 + (this.recordDepths.get(at) ?? 0));
-    }
-    if (depth > 0) this.recordDepths.set(record, depth);
-    if (depth > MAX_RECORD_DEPTH)
-      this.diagnostics.fatal(
-        'nesting',
-        `more than ${MAX_RECORD_DEPTH} structs inside each other`,
-        record.location,
-      );
-  }
-
-  private memberDeclaration(
-    record: RecordType,
-    declaration: MemberDeclaration,
-    members: Member[],
-    names: Set<string>,
-  ): void {
-    const { specifiers } = declaration;
-    const base = this.specifierType(specifiers);
-    if (declaration.declarators.length === 0) {
-      const at = core(base);
-      const inline = specifiers.type.kind === 'record' && specifiers.type.tag === null;
-      if (at.kind === 'record' && inline) {
-        this.anonymousMember(record, base, at, declaration, members, names);
-        return;
-      }
-      // `struct s { … };` and `enum e { … };` inside of a struct declare the tag only.
-      if (specifiers.type.kind === 'enum') return;
-      this.warning('missing-declarations', 'declaration does not declare anything', declaration.loc);
-      return;
-    }
-    for (const { declarator, width } of declaration.declarators) {
-      let type = declarator.steps.length > 0 ? this.declaratorType(base, declarator) : base;
-      const own =
-        specifiers.attributes.length > 0 || declarator.attributes.length > 0
-          ? this.fieldAttributes([specifiers.attributes, declarator.attributes])
-          : null;
-      if (declarator.attributes.length > 0) type = this.typeAttributes(type, declarator.attributes);
-      let aligned = own?.aligned ?? 0;
-      for (const asked of specifiers.alignas) aligned = Math.max(aligned, this.alignasValue(asked));
-      const bits = width === null ? null : this.bitWidth(width, type, declarator);
-      if (declarator.name === null) {
-        if (bits !== null) members.push({ kind: 'padding', type, width: bits, packed: own?.packed ?? false });
-        continue;
-      }
-      if (names.has(declarator.name)) {
-        this.duplicateMember(record, declarator.name, declarator.loc);
-        continue;
-      }
-      names.add(declarator.name);
-      type = this.memberType(record, type, declarator);
-      const field: Field = {
-        name: declarator.name,
-        type,
-        offset: 0,
-        bitWidth: bits,
-        index: record.fields.length,
-        record,
-        packed: own?.packed ?? false,
-        alignAttribute: aligned,
-        declTags: own?.declTags ?? NO_TAGS,
-        location: declarator.loc,
-      };
-      record.fields.push(field);
-      members.push({ kind: 'field', field });
-    }
-  }
-
-  private duplicateMember(record: RecordType, name: string, loc: Location): void {
-    const before = this.findField(record, name)?.at(-1);
-    this.error(
-      'duplicate-member',
-      `duplicate member '${name}'`,
-      loc,
-      before === undefined ? [] : [{ message: 'previous declaration is here', location: before.location }],
-    );
-  }
-
-  private anonymousMember(
-    record: RecordType,
-    type: CType,
-    inner: RecordType,
-    declaration: MemberDeclaration,
-    members: Member[],
-    names: Set<string>,
-  ): void {
-    const { specifiers } = declaration;
-    this.findField(inner, '');
-    for (const [name, path] of inner.lookup ?? []) {
-      if (names.has(name))
-        this.error(
-          'duplicate-member',
-          `member of anonymous ${inner.union ? 'union' : 'struct'} redeclares '${name}'`,
-          path.at(-1)!.location,
-        );
-      names.add(name);
-    }
-    const own = this.fieldAttributes([specifiers.attributes]);
-    if (inner.flexible) record.flexible = true;
-    const field: Field = {
-      name: null,
-      type,
-      offset: 0,
-      bitWidth: null,
-      index: record.fields.length,
-      record,
-      packed: own.packed,
-      alignAttribute: own.aligned,
-      declTags: own.declTags,
-      location: specifiers.type.kind === 'record' ? specifiers.type.loc : declaration.loc,
-    };
-    record.fields.push(field);
-    members.push({ kind: 'field', field });
-  }
-
-  /** Checks what may be a member; a type that may not is replaced. */
-  private memberType(record: RecordType, type: CType, declarator: Declarator): CType {
-    const at = core(type);
-    if (at.kind === 'array' && at.length === null) {
-      if (at.variable) {
-        this.error(
-          'variable-array',
-          "fields must have a constant size: 'variable length array in structure' extension will never be supported",
-          declarator.loc,
-        );
-        return { kind: 'array', element: at.element, length: 0, variable: false };
-      }
-      record.flexible = true;
-      return type;
-    }
-    if (at.kind === 'record' && at.complete) {
-      if (at.flexible && record.union) record.flexible = true;
-      return type;
-    }
-    if (at.kind === 'function') {
-      this.error('field-type', `field '${declarator.name}' declared as a function`, declarator.loc);
-      return INT;
-    }
-    if (!isComplete(type)) {
-      this.error(
-        'incomplete',
-        `field has incomplete type ${this.quote(type)}`,
-        declarator.loc,
-        this.forwardNote(type),
-      );
-      return INT;
-    }
-    return type;
-  }
-
-  private bitWidth(node: SExpr, type: CType, declarator: Declarator): number | null {
-    const named = declarator.name === null ? 'anonymous bit-field' : `bit-field '${declarator.name}'`;
-    if (!isInteger(type) || !isComplete(type)) {
-      this.error('bit-field', `${named} has non-integral type ${this.quote(type)}`, declarator.loc);
-      return null;
-    }
-    const value = this.integerConstant(node, 'integer constant expression');
-    if (value === null) return 1;
-    if (value < 0n) {
-      this.error('bit-field', `${named} has negative width (${value})`, declarator.loc);
-      return 1;
-    }
-    if (value === 0n && declarator.name !== null) {
-      this.error('bit-field', `named ${named} has zero width`, declarator.loc);
-      return 1;
-    }
-    const most = maxBitWidth(type);
-    if (value > BigInt(sizeOf(type) * 8) || value > BigInt(most)) {
-      this.error(
-        'bit-field',
-        `width of ${named} (${value} bits) exceeds the width of its type (${most} bit${most === 1 ? '' : 's'})`,
-        declarator.loc,
-      );
-      return most;
-    }
-    return Number(value);
-  }
-
-  protected alignasValue(asked: Specifiers['alignas'][number]): number {
-    if (asked.kind === 'type-name') {
-      const type = core(this.typeOfName(asked));
-      return type.kind === 'record' ? type.align : Math.max(1, sizeOf(type));
-    }
-    const value = this.integerConstant(asked, 'integer constant expression');
-    if (value === null || value === 0n) return 0;
-    if (value < 0n || (value & (value - 1n)) !== 0n) {
-      this.error('alignment', 'requested alignment is not a power of 2', asked.loc);
-      return 0;
-    }
-    return Number(value);
-  }
-
-  // -------------------------------------------------------------------------------------------------------------
   // Constants
 
   /** The value of a constant expression that the language demands; null after an error. */
@@ -645,133 +326,9 @@ export abstract class TypeSema extends AttributeSema {
     const text = node.message.length > 0 ? `: ${stringText(node.message)}` : '';
     this.error('static-assert', `static assertion failed${text}`, this.beginOf(node.cond));
   }
-
-  // -------------------------------------------------------------------------------------------------------------
-  // Enums
-
-  private enumeration(spec: EnumSpecifier): EnumType {
-    const defines = spec.enumerators !== null;
-    if (spec.tag !== null) {
-      const found = defines ? this.lookupTagHere(spec.tag) : this.lookupTag(spec.tag);
-      if (found !== undefined) {
-        if (found.kind !== 'enum') {
-          this.error(
-            'tag-mismatch',
-            `use of '${spec.tag}' with tag type that does not match previous declaration`,
-            spec.loc,
-            [{ message: 'previous use is here', location: found.location }],
-          );
-        } else if (!defines) return found;
-        else if (found.complete && found.enumerators.length > 0) {
-          this.error('redefinition', `redefinition of '${spec.tag}'`, spec.loc, [
-            { message: 'previous definition is here', location: found.location },
-          ]);
-        } else {
-          this.enumerators(found, spec);
-          return found;
-        }
-      }
-    }
-    const result: EnumType = {
-      kind: 'enum',
-      tag: spec.tag,
-      id: this.nextId++,
-      complete: spec.fixed !== null,
-      enumerators: [],
-      underlying: UINT,
-      packed: false,
-      declTags: [],
-      typedefName: null,
-      location: spec.loc,
-    };
-    this.enums.push(result);
-    if (spec.tag !== null) this.declareTag(spec.tag, result);
-    if (spec.fixed !== null) result.underlying = integerOf(this.typeOfName(spec.fixed));
-    if (defines) this.enumerators(result, spec);
-    return result;
-  }
-
-  private enumerators(type: EnumType, spec: EnumSpecifier): void {
-    const attributes = this.fieldAttributes([spec.attributes]);
-    type.packed = attributes.packed;
-    type.declTags = attributes.declTags;
-    type.location = spec.loc;
-    const symbols: { kind: 'enumerator'; type: CType; value: bigint; loc: Location }[] = [];
-    let next = 0n;
-    let least = 0n;
-    let most = 0n;
-    for (const { name, value, loc } of spec.enumerators!) {
-      let now = next;
-      if (value !== null) {
-        if (value.kind === 'number' && value.text.length < 9 && DECIMAL.test(value.text))
-          now = BigInt(value.text);
-        else now = this.integerConstant(value, 'integer constant expression') ?? next;
-      }
-      if (now > most) most = now;
-      if (now < least) least = now;
-      next = now + 1n;
-      const symbol = {
-        kind: 'enumerator' as const,
-        type: (fits(now, INT) ? INT : fits(now, UINT) ? UINT : fits(now, LONG) ? LONG : ULONG) as CType,
-        value: now,
-        loc,
-      };
-      const before = this.lookupHere(name);
-      if (before !== undefined)
-        this.error(
-          'redefinition',
-          before.kind === 'enumerator'
-            ? `redefinition of enumerator '${name}'`
-            : `redefinition of '${name}' as different kind of symbol`,
-          loc,
-          [{ message: 'previous definition is here', location: this.locationOf(before) }],
-        );
-      this.declare(name, symbol);
-      symbols.push(symbol);
-      type.enumerators.push({ name, value: now, location: loc } satisfies Enumerator);
-    }
-    if (spec.fixed === null) type.underlying = smallestFor(least, most, type.packed);
-    for (const attribute of spec.attributes)
-      if (attribute.name === 'mode') {
-        const size = this.modeSize(attribute);
-        if (size > 0) type.underlying = integerOfSize(size, type.underlying.signed);
-      }
-    if (spec.fixed !== null)
-      for (const symbol of symbols)
-        if (!fits(symbol.value, type.underlying))
-          this.error(
-            'enum',
-            `enumerator value ${symbol.value} is not representable in the underlying type ${this.quote(type.underlying)}`,
-            symbol.loc,
-          );
-    type.complete = true;
-    // An enumerator that fits is an int; others have the type of the whole enum.
-    for (const symbol of symbols)
-      if (spec.fixed !== null) symbol.type = type.underlying;
-      else if (!fits(symbol.value, INT)) symbol.type = type.underlying;
-  }
-
-  protected isConst(type: CType): boolean {
-    return (qualifiers(type) & 1) !== 0;
-  }
 }
 
 function depthOf(type: CType): number {
   const at = core(type);
   return at.kind === 'pointer' || at.kind === 'array' || at.kind === 'function' ? (at.depth ?? 0) : 0;
-}
-
-const NO_TAGS: readonly string[] = [];
-const DECIMAL = /^(?:0|[1-9][0-9]*)$/;
-
-function smallestFor(least: bigint, most: bigint, packed: boolean): IntegerType {
-  const candidates: readonly IntegerType[] =
-    least < 0n
-      ? packed
-        ? [SCHAR, SHORT, INT, LONG]
-        : [INT, LONG]
-      : packed
-        ? [UCHAR, USHORT, UINT, ULONG]
-        : [UINT, ULONG];
-  return candidates.find((type) => fits(least, type) && fits(most, type)) ?? (least < 0n ? LONG : ULONG);
 }
