@@ -1,8 +1,8 @@
 /** Inline assembly: operands get registers before allocation, text and instructions after it. */
-import { assembleProgram } from '../../asm/index.ts';
+import { assembleProgram, CALL, CLASS, JMP_OP } from '../../asm/index.ts';
 import type { Insn } from '../../contracts/insn.ts';
 import { BpfError } from '../../util/index.ts';
-import { type Inst, isConst, signedValue, type Value } from '../ir/index.ts';
+import { type AsmInfo, type Inst, isConst, signedValue, type Value } from '../ir/index.ts';
 import type { Location } from '../source/index.ts';
 import {
   type AsmUse,
@@ -160,6 +160,31 @@ export interface AsmText {
 
 const MARK = 0x7ead_0000n;
 
+const CALL_CODE = CLASS.JMP | JMP_OP.CALL;
+
+/** `.8byte`: an instruction as a number. */
+function rawWords(text: string): string {
+  return text.replace(/\.(?:8byte|quad)\s+(-?\d+)/g, (_, digits: string) => {
+    const word = BigInt.asUintN(64, BigInt(digits));
+    const field = (from: number, bits: number): bigint =>
+      (word >> BigInt(from)) & ((1n << BigInt(bits)) - 1n);
+    const off = BigInt.asIntN(16, field(16, 16));
+    const imm = BigInt.asIntN(32, field(32, 32));
+    return `.insn ${field(0, 8)}, ${field(8, 4)}, ${field(12, 4)}, ${off}, ${imm}`;
+  });
+}
+
+/** Calls by name become marks, as other symbols do. */
+function nameCalls(text: string, calls: AsmInfo['calls'], symbols: SymbolRef[]): string {
+  if (calls.size === 0) return text;
+  return text.replace(/\bcall\s+([A-Za-z_]\w*)/g, (whole, name: string) => {
+    const target = calls.get(name);
+    if (target === undefined) return whole;
+    symbols.push({ target, addend: 0 });
+    return `call 0x${(MARK + BigInt(symbols.length)).toString(16)}`;
+  });
+}
+
 /** The instructions of an asm statement whose registers are known. Throws BpfError EINVAL. */
 export function assembleAsm(mi: MInst): AsmText {
   const { info, operands } = mi.asm!;
@@ -198,13 +223,17 @@ export function assembleAsm(mi: MInst): AsmText {
       return show(modifier ?? '', Number(number));
     },
   );
-  const program = assembleProgram(text, { syntax: 'llvm' });
+  const program = assembleProgram(nameCalls(rawWords(text), info.calls, symbols), { syntax: 'llvm' });
   const found: { insn: number; symbol: SymbolRef }[] = [];
   program.insns.forEach((insn, i) => {
     const index = insn.imm - Number(MARK);
     const symbol = index >= 1 && index <= symbols.length ? symbols[index - 1] : undefined;
     if (symbol === undefined) return;
     insn.imm = symbol.addend;
+    if (insn.code === CALL_CODE) {
+      insn.src = CALL.LOCAL;
+      insn.imm = -1;
+    }
     found.push({ insn: i, symbol });
   });
   return { insns: program.insns, symbols: found };

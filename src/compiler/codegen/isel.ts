@@ -431,12 +431,15 @@ export class Selector {
         return;
       }
       case 'ret': {
+        // A naked function has nothing but its assembly.
+        if (this.fn.func.naked) return;
         const value = inst.args[0];
         if (value !== undefined) this.into(0, value);
         this.emit(CLASS.JMP | JMP_OP.EXIT, -1, -1).args = value === undefined ? 0 : 1;
         return;
       }
       case 'unreachable': {
+        if (this.fn.func.naked) return;
         // Not reached; the verifier wants every path to end.
         this.emit(CLASS.JMP | JMP_OP.EXIT, -1, -1).args = 0;
         return;

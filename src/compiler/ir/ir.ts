@@ -222,6 +222,8 @@ export interface AsmInfo {
   readonly inputs: readonly AsmOperand[];
   readonly clobbers: readonly string[];
   readonly volatile: boolean;
+  /** Functions that the template calls by their names. */
+  readonly calls: ReadonlyMap<string, Func>;
   /** Names of the labels of `asm goto`; the targets of the instruction behind the first. */
   readonly labels: readonly string[];
   readonly memory: boolean;

@@ -300,6 +300,7 @@ export function barrier(cx: LowerContext): void {
     inputs: [],
     clobbers: ['memory'],
     volatile: true,
+    calls: new Map(),
     labels: [],
     memory: true,
   };
@@ -439,6 +440,7 @@ function packetLoad(cx: LowerContext, expr: BuiltinExpr, skb: Value, offset: Val
     ],
     clobbers: ['r1', 'r2', 'r3', 'r4', 'r5'],
     volatile: true,
+    calls: new Map(),
     labels: [],
     memory: false,
   };

@@ -30,6 +30,8 @@ export interface ModuleContext {
   globalOf(decl: VarDecl): Global;
   funcOf(decl: FunctionDecl): Func;
   literal(expr: StringExpr): Global;
+  /** A function of the translation unit by name. */
+  functionNamed(name: string): Func | undefined;
 }
 
 export abstract class LowerContext {

@@ -400,6 +400,15 @@ class FunctionLowering extends ExprLowering {
   // ---------------------------------------------------------------------------------------------------------------
   // Inline assembly
 
+  private calledBy(template: string): Map<string, Func> {
+    const calls = new Map<string, Func>();
+    for (const [, name] of template.matchAll(/\bcall\s+([A-Za-z_]\w*)/g)) {
+      const func = this.module.functionNamed(name!);
+      if (func !== undefined) calls.set(name!, func);
+    }
+    return calls;
+  }
+
   private asm(statement: AsmStmt): void {
     const { builder } = this;
     if (statement.labels.length > 0) {
@@ -434,6 +443,7 @@ class FunctionLowering extends ExprLowering {
       inputs,
       clobbers: statement.clobbers,
       volatile: statement.volatile || outputs.length === 0,
+      calls: this.calledBy(statement.template),
       labels: [],
       memory: statement.clobbers.includes('memory') || outputs.some((output) => output.memory),
     };

@@ -31,8 +31,16 @@ class ModuleLowering implements ModuleContext {
   private readonly literals = new Map<string, Global>();
   private readonly taken = new Map<string, number>();
 
-  constructor(sink: DiagnosticSink) {
+  private readonly decls: ReadonlyMap<string, FunctionDecl>;
+
+  constructor(sink: DiagnosticSink, functions: readonly FunctionDecl[]) {
     this.sink = sink;
+    this.decls = new Map(functions.map((decl) => [decl.name, decl]));
+  }
+
+  functionNamed(name: string): Func | undefined {
+    const decl = this.decls.get(name);
+    return decl === undefined ? undefined : this.funcOf(decl);
   }
 
   funcOf(decl: FunctionDecl): Func {
@@ -214,7 +222,7 @@ function putBits(bytes: Uint8Array, offset: number, width: number, value: bigint
 
 /** Lowers everything that is defined; unused statics are dropped later. */
 export function lowerUnit(unit: TranslationUnit, sink: DiagnosticSink): Module {
-  const lowering = new ModuleLowering(sink);
+  const lowering = new ModuleLowering(sink, unit.functions);
   for (const decl of unit.variables) {
     if (decl.storage === 'extern' && !decl.referenced) continue;
     const global = lowering.globalOf(decl);

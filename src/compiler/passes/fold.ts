@@ -231,6 +231,22 @@ function simplify(inst: Inst, folder: Folder): Value | undefined {
         setArg(inst, 0, a!.args[0]!);
         return inst;
       }
+      // 0 or 1 already.
+      if (
+        inst.op === 'zext' &&
+        a!.kind === 'inst' &&
+        a!.op === 'icmp' &&
+        a!.pred === 'ne' &&
+        isConstOf(a!.args[1], 0n)
+      ) {
+        const truth = a!.args[0]!;
+        if (truth.type !== 'ptr' && truth.type !== 'i1' && possibleBits(truth) <= 1n) {
+          if (truth.type === inst.type) return truth;
+          if (bitsOf(truth.type) > bitsOf(inst.type)) inst.op = 'trunc';
+          setArg(inst, 0, truth);
+          return inst;
+        }
+      }
       // The sign is known to be 0.
       if (inst.op === 'sext' && a!.type !== 'i1') {
         const sign = 1n << BigInt(bitsOf(a!.type) - 1);
@@ -669,6 +685,7 @@ function simplifyBinary(inst: Inst, op: BinaryOp, folder: Folder): Value | undef
     case 'or':
       if (n === 0n) return a;
       if (n === all) return constant(type, all);
+      if ((possibleBits(a) & ~n) === 0n) return b;
       return undefined;
     case 'xor':
       if (n === 0n) return a;

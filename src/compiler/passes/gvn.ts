@@ -524,18 +524,18 @@ export function numberValues(func: Func): boolean {
   return numbering.changed;
 }
 
-/** Stores to variables that are overwritten in the same block before anybody can read them. */
+/** Stores that are overwritten in the same block before anybody can read them. */
 export function eliminateDeadStores(func: Func): boolean {
   const captured = capturedVariables(func);
+  const isPrivate = (object: Value | undefined): boolean => object?.kind === 'inst' && !captured.has(object);
   let changed = false;
   for (const block of func.blocks) {
-    let overwritten: { variable: Inst; from: number; to: number }[] = [];
+    let overwritten: Overwritten[] = [];
     for (let j = block.insts.length - 1; j >= 0; j--) {
       const inst = block.insts[j]!;
       switch (inst.op) {
         case 'store':
         case 'memset': {
-          const variable = objectOf(inst.args[0]!);
           const { base, offset } = addressOf(inst.args[0]!);
           const length = inst.args[2];
           const size =
@@ -544,36 +544,48 @@ export function eliminateDeadStores(func: Func): boolean {
               : length !== undefined && isConst(length)
                 ? Number(length.value)
                 : -1;
-          if (variable?.kind !== 'inst' || base !== variable || captured.has(variable) || size < 0) break;
-          if (inst.has(FLAG.VOLATILE)) break;
+          if (inst.has(FLAG.VOLATILE)) {
+            overwritten = overwritten.filter((one) => isPrivate(one.base));
+            break;
+          }
+          if (size < 0) break;
           const dead = overwritten.some(
-            (one) => one.variable === variable && one.from <= offset && offset + size <= one.to,
+            (one) => one.base === base && one.from <= offset && offset + size <= one.to,
           );
           if (dead) {
             detach(inst);
             changed = true;
             continue;
           }
-          overwritten = merge(overwritten, variable, offset, offset + size);
+          overwritten = merge(overwritten, base, offset, offset + size);
           break;
         }
         case 'load':
         case 'memcpy':
         case 'memmove':
         case 'memcmp':
-        case 'atomic': {
+        case 'atomic':
           for (const arg of inst.args) {
+            if (arg.type !== 'ptr') continue;
+            const { base } = addressOf(arg);
             const object = objectOf(arg);
-            if (object?.kind === 'inst') overwritten = overwritten.filter((one) => one.variable !== object);
+            overwritten = overwritten.filter((one) => {
+              if (one.base === base) return false;
+              const other = objectOf(one.base);
+              if (object !== undefined && other !== undefined) return object !== other;
+              return isPrivate(other) || isPrivate(object);
+            });
           }
           break;
-        }
         case 'lifetime':
-          overwritten = overwritten.filter((one) => one.variable !== inst.args[0]);
+          overwritten = overwritten.filter((one) => one.base !== inst.args[0]);
           break;
         case 'call': {
           const passed = new Set(inst.args.map(objectOf));
-          overwritten = overwritten.filter((one) => !passed.has(one.variable));
+          overwritten = overwritten.filter((one) => {
+            const object = objectOf(one.base);
+            return isPrivate(object) && !passed.has(object);
+          });
           break;
         }
         case 'asm':
@@ -587,20 +599,21 @@ export function eliminateDeadStores(func: Func): boolean {
   return changed;
 }
 
-function merge(
-  list: { variable: Inst; from: number; to: number }[],
-  variable: Inst,
-  from: number,
-  to: number,
-): { variable: Inst; from: number; to: number }[] {
+interface Overwritten {
+  readonly base: Value;
+  readonly from: number;
+  readonly to: number;
+}
+
+function merge(list: Overwritten[], base: Value, from: number, to: number): Overwritten[] {
   let low = from;
   let high = to;
   const rest = list.filter((one) => {
-    if (one.variable !== variable || one.to < low || one.from > high) return true;
+    if (one.base !== base || one.to < low || one.from > high) return true;
     low = Math.min(low, one.from);
     high = Math.max(high, one.to);
     return false;
   });
-  rest.push({ variable, from: low, to: high });
+  rest.push({ base, from: low, to: high });
   return rest.length > 64 ? rest.slice(1) : rest;
 }

@@ -35,6 +35,7 @@ export function reachable(module: Module): Kept {
       for (const inst of block.insts) {
         for (const arg of inst.args) look(arg);
         if (inst.callee?.kind === 'function') want(inst.callee.func);
+        if (inst.asm !== undefined) for (const func of inst.asm.calls.values()) want(func);
       }
   }
   return {
