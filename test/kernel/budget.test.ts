@@ -83,7 +83,7 @@ for (const jit of [1, 0] as const) {
       expect(tight.run(stopped)).toBe('ETIMEDOUT');
       expect(tight.oopses).toHaveLength(1);
       expect(tight.oopses[0]!.message).toMatch(/used up its budget of loop rounds and calls/);
-      expect(tight.oopses[0]!.error.reason).toBe('budget');
+      expect(tight.oopses[0]!.error).toMatchObject({ reason: 'budget' });
       // It is not run again.
       expect(tight.run(stopped)).toBe('EFAULT');
       // Others are.
