@@ -110,7 +110,8 @@ function registersOf(
 ): { register: string; state: string }[] {
   const numbers = new Set<number>();
   for (const [, n] of message.matchAll(/\bR(\d+)\b/g)) numbers.add(Number(n));
-  for (const [, n] of instruction.replace(ONLY_WRITTEN, '').matchAll(/\b[rw](\d+)\b/g)) numbers.add(Number(n));
+  for (const [, n] of instruction.replace(ONLY_WRITTEN, '').matchAll(/\b[rw](\d+)\b/g))
+    numbers.add(Number(n));
   return [...numbers]
     .sort((a, b) => a - b)
     .map((n) => ({ register: `R${n}`, state: states.get(`R${n}`) ?? 'never written' }));
