@@ -2,11 +2,47 @@
  * Sections and locks: one thing runs at a time, so RCU, preemption, interrupts and locks have nothing to do but keep what
  * programs see as Linux does. Casts give their argument back.
  */
+import { ERRNO } from '../../util/errno.ts';
+import type { HelperContext } from '../types.ts';
 import { type KfuncFamily, kfn } from './types.ts';
 
 const NOTHING = kfn('', 'void', () => () => undefined);
 /** The interrupt flag of x86 in the saved flags. */
 const IRQ_ENABLED = 0x200;
+
+/** RES_NR_HELD: of so many locks Linux remembers which ones are held. */
+const REMEMBERED = 31;
+
+const heldBy = new WeakMap<HelperContext, number[]>();
+
+function heldOf(ctx: HelperContext): number[] {
+  let held = heldBy.get(ctx);
+  if (held === undefined) {
+    held = [];
+    heldBy.set(ctx, held);
+  }
+  return held;
+}
+
+/** A lock that is held is held by this program, which would wait for itself. */
+function takeLock(ctx: HelperContext, lock: number): number {
+  if (!ctx.valid(lock, 4)) return -ERRNO.EFAULT;
+  const { view } = ctx.memory;
+  const held = heldOf(ctx);
+  if (view.getUint32(lock, true) !== 0)
+    return held.slice(0, REMEMBERED).includes(lock) ? -ERRNO.EDEADLK : -ERRNO.ETIMEDOUT;
+  view.setUint32(lock, 1, true);
+  held.push(lock);
+  return 0;
+}
+
+function leaveLock(ctx: HelperContext, lock: number): void {
+  if (!ctx.valid(lock, 4)) return;
+  ctx.memory.view.setUint32(lock, 0, true);
+  const held = heldOf(ctx);
+  const at = held.lastIndexOf(lock);
+  if (at >= 0) held.splice(at, 1);
+}
 
 export const SECTION_KFUNCS: KfuncFamily = {
   bpf_rcu_read_lock: NOTHING,
@@ -17,13 +53,14 @@ export const SECTION_KFUNCS: KfuncFamily = {
     if (valid(flags, 8)) memory.writeHalves(flags, IRQ_ENABLED, 0);
   }),
   bpf_local_irq_restore: NOTHING,
-  bpf_res_spin_lock: kfn('', 's32', () => () => 0),
-  bpf_res_spin_unlock: NOTHING,
-  bpf_res_spin_lock_irqsave: kfn('pp', 's32', ({ memory, valid }) => (_lock, flags) => {
-    if (valid(flags, 8)) memory.writeHalves(flags, IRQ_ENABLED, 0);
-    return 0;
+  bpf_res_spin_lock: kfn('p', 's32', (ctx) => (lock) => takeLock(ctx, lock)),
+  bpf_res_spin_unlock: kfn('p', 'void', (ctx) => (lock) => leaveLock(ctx, lock)),
+  bpf_res_spin_lock_irqsave: kfn('pp', 's32', (ctx) => (lock, flags) => {
+    const refused = takeLock(ctx, lock);
+    if (refused === 0 && ctx.valid(flags, 8)) ctx.memory.writeHalves(flags, IRQ_ENABLED, 0);
+    return refused;
   }),
-  bpf_res_spin_unlock_irqrestore: NOTHING,
+  bpf_res_spin_unlock_irqrestore: kfn('p', 'void', (ctx) => (lock) => leaveLock(ctx, lock)),
   bpf_cast_to_kern_ctx: kfn('p', 'ptr', () => (ctx) => ctx),
   bpf_rdonly_cast: kfn(
     'q',
