@@ -77,6 +77,18 @@ describe('programs do what C says', () => {
     }`;
     expect(run(text)).toBe(42);
   });
+
+  it('jumps out of inline assembly', () => {
+    const text = `SEC("xdp") int prog(struct xdp_md *ctx) {
+      u64 n = ctx->data_end - ctx->data;
+      asm goto("if %[n] == 64 goto %l[yes]" : : [n] "r"(n) : : yes);
+      return 1;
+    yes:
+      return 2;
+    }`;
+    expect(run(text, new Uint8Array(64))).toBe(2);
+    expect(run(text, new Uint8Array(70))).toBe(1);
+  });
 });
 
 describe('code keeps the shape that the verifier follows', () => {

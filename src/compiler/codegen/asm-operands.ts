@@ -7,6 +7,7 @@ import type { Location } from '../source/index.ts';
 import {
   type AsmUse,
   FRAME_POINTER,
+  type MBlock,
   type MInst,
   PSEUDO_ASM,
   type Register,
@@ -76,7 +77,7 @@ function fixedRegister(constraint: string): Register | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
-export function selectAsm(selector: AsmHost, inst: Inst): void {
+export function selectAsm(selector: AsmHost, inst: Inst, targets: MBlock[]): void {
   const info = inst.asm!;
   const operands: Operand[] = [];
   const defs: Register[] = [];
@@ -148,6 +149,7 @@ export function selectAsm(selector: AsmHost, inst: Inst): void {
     defs,
     uses,
     clobbers: clobbered(info.clobbers).filter((r) => !defs.includes(r)),
+    targets,
   };
   for (const [to, from] of after) selector.move(to, from);
 }
@@ -156,8 +158,11 @@ export interface AsmText {
   readonly insns: Insn[];
   /** Symbols by the slot whose immediate they fill. */
   readonly symbols: { readonly insn: number; readonly symbol: SymbolRef }[];
+  /** Jumps to the labels of `asm goto`, by index. */
+  readonly jumps: { readonly insn: number; readonly label: number }[];
 }
 
+const LABEL = 'asm_goto_label_';
 const MARK = 0x7ead_0000n;
 
 const CALL_CODE = CLASS.JMP | JMP_OP.CALL;
@@ -214,6 +219,12 @@ export function assembleAsm(mi: MInst): AsmText {
     (whole, modifier: string | undefined, name: string | undefined, number: string | undefined) => {
       if (whole === '%%') return '%';
       if (whole === '%=') return String((mi.loc ?? 0) as number);
+      if (modifier === 'l') {
+        const label = name === undefined ? Number(number) - operands.length : info.labels.indexOf(name);
+        if (label < 0 || label >= info.labels.length)
+          throw new BpfError('EINVAL', `unknown label in inline assembly: ${name ?? number}`);
+        return `${LABEL}${label}`;
+      }
       if (name !== undefined) {
         const index = names.get(name);
         if (index === undefined)
@@ -223,7 +234,11 @@ export function assembleAsm(mi: MInst): AsmText {
       return show(modifier ?? '', Number(number));
     },
   );
-  const program = assembleProgram(nameCalls(rawWords(text), info.calls, symbols), { syntax: 'llvm' });
+  // The labels of `asm goto` stand for instructions behind the text, which are taken off again.
+  const trailer = info.labels.map((_, i) => `\n${LABEL}${i}: exit`).join('');
+  const program = assembleProgram(nameCalls(rawWords(text) + trailer, info.calls, symbols), {
+    syntax: 'llvm',
+  });
   const found: { insn: number; symbol: SymbolRef }[] = [];
   program.insns.forEach((insn, i) => {
     const index = insn.imm - Number(MARK);
@@ -236,5 +251,14 @@ export function assembleAsm(mi: MInst): AsmText {
     }
     found.push({ insn: i, symbol });
   });
-  return { insns: program.insns, symbols: found };
+  const size = program.insns.length - info.labels.length;
+  const jumps: { insn: number; label: number }[] = [];
+  program.insns.slice(0, size).forEach((insn, i) => {
+    const cls = insn.code & 7;
+    const op = insn.code & 0xf0;
+    const isJump = (cls === CLASS.JMP || cls === CLASS.JMP32) && op !== JMP_OP.CALL && op !== JMP_OP.EXIT;
+    const label = isJump ? i + 1 + insn.off - size : -1;
+    if (label >= 0) jumps.push({ insn: i, label });
+  });
+  return { insns: program.insns.slice(0, size), symbols: found, jumps };
 }

@@ -61,6 +61,8 @@ function order(fn: MFunc): MBlock[] {
     const jump = lastJump(block);
     if (jump !== undefined) jump.target = finalTarget(jump.target!);
     if (block.fallthrough !== undefined) block.fallthrough = finalTarget(block.fallthrough);
+    const asm = block.insts[block.insts.length - 1]?.asm;
+    if (asm !== undefined) asm.targets = asm.targets.map(finalTarget);
     if (jump !== undefined && jump.target === block.fallthrough) block.insts.pop();
   }
   const reached = new Set<MBlock>();
@@ -73,6 +75,7 @@ function order(fn: MFunc): MBlock[] {
     reached.add(block);
     const jump = lastJump(block);
     if (jump !== undefined) work.push(jump.target!);
+    work.push(...(block.insts[block.insts.length - 1]?.asm?.targets ?? []));
     if (block.fallthrough !== undefined) work.push(block.fallthrough);
   }
   // Reverse postorder: bodies follow their conditions, joins come behind all that leads to them.
@@ -150,6 +153,8 @@ export function finish(fn: MFunc, cpu: number, frame: number, complain: Complain
           symbol,
           call: text.insns[insn]!.code !== LD_IMM64_CODE,
         });
+      for (const { insn, label } of text.jumps)
+        jumps.push({ at: insns.length + insn, target: mi.asm!.targets[label]! });
       insns.push(...text.insns);
     } catch (error) {
       if (!(error instanceof BpfError)) throw error;

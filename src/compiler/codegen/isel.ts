@@ -430,6 +430,16 @@ export class Selector {
         made.fallthrough = this.blocks.get(no!);
         return;
       }
+      case 'asmgoto': {
+        for (const target of new Set(inst.targets)) this.copiesTo(inst.block!, target);
+        selectAsm(
+          this,
+          inst,
+          inst.targets.slice(1).map((target) => this.blocks.get(target)!),
+        );
+        made.fallthrough = this.blocks.get(inst.targets[0]!);
+        return;
+      }
       case 'ret': {
         // A naked function has nothing but its assembly.
         if (this.fn.func.naked) return;
@@ -457,7 +467,7 @@ export class Selector {
         this.atomicOp(inst);
         return;
       case 'asm':
-        selectAsm(this, inst);
+        selectAsm(this, inst, []);
         return;
       case 'alloca':
       case 'icmp':
@@ -803,6 +813,7 @@ function split(first: MBlock, insts: readonly MInst[]): MBlock[] {
     const last = block.insts[block.insts.length - 1];
     block.succs = [];
     if (last?.target !== undefined) block.succs.push(last.target);
+    for (const target of last?.asm?.targets ?? []) block.succs.push(target);
     if (block.fallthrough !== undefined && block.fallthrough !== last?.target)
       block.succs.push(block.fallthrough);
   }

@@ -40,6 +40,8 @@ export interface AsmUse {
   defs: Register[];
   uses: Register[];
   readonly clobbers: readonly Register[];
+  /** `asm goto`: where its labels are. */
+  targets: MBlock[];
 }
 
 /** Pseudo operations: codes beyond a byte. */

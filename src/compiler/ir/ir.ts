@@ -100,6 +100,8 @@ export type Op =
   | 'atomic'
   | 'call'
   | 'asm'
+  /** `asm goto`: a terminator; target 0 is what follows, the others are the labels in order. */
+  | 'asmgoto'
   | 'core'
   | 'constant_p'
   | 'opaque'
@@ -367,7 +369,7 @@ export interface Module {
   readonly funcs: Func[];
 }
 
-const TERMINATORS: ReadonlySet<Op> = new Set<Op>(['br', 'condbr', 'switch', 'ret', 'unreachable']);
+const TERMINATORS: ReadonlySet<Op> = new Set<Op>(['br', 'condbr', 'switch', 'asmgoto', 'ret', 'unreachable']);
 export const isTerminator = (op: Op): boolean => TERMINATORS.has(op);
 
 function addUser(value: Value, user: Inst): void {
@@ -484,6 +486,7 @@ export function hasEffect(inst: Inst): boolean {
     case 'br':
     case 'condbr':
     case 'switch':
+    case 'asmgoto':
     case 'ret':
     case 'unreachable':
       return true;
@@ -507,6 +510,7 @@ export function writesMemory(inst: Inst): boolean {
     case 'memmove':
     case 'atomic':
     case 'call':
+    case 'asmgoto':
       return true;
     case 'asm':
       return inst.asm?.memory !== false || inst.asm.volatile;

@@ -94,6 +94,8 @@ export function printInst(inst: Inst, names?: ReadonlyMap<Block, string>): strin
       return `${head}core ${inst.type} kind ${inst.core?.relo} "${inst.core?.access}" local ${inst.core?.local}`;
     case 'asm':
       return `${head}${op} ${JSON.stringify(inst.asm?.template)} (${args})`;
+    case 'asmgoto':
+      return `${op} ${JSON.stringify(inst.asm?.template)} (${args}) ${inst.targets.map(label).join(', ')}`;
     case 'br':
     case 'condbr':
       return `${op} ${[args, ...inst.targets.map(label)].filter(Boolean).join(', ')}`;

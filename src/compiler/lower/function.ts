@@ -411,8 +411,9 @@ class FunctionLowering extends ExprLowering {
 
   private asm(statement: AsmStmt): void {
     const { builder } = this;
-    if (statement.labels.length > 0) {
-      this.error('asm-goto', "'asm goto' is not supported", statement.loc);
+    const isGoto = statement.labels.length > 0;
+    if (isGoto && statement.outputs.length > 0) {
+      this.error('asm-goto', "'asm goto' with outputs is not supported", statement.loc);
       return;
     }
     const args: Value[] = [];
@@ -436,7 +437,10 @@ class FunctionLowering extends ExprLowering {
       return { constraint: letters, name: input.name ?? undefined, memory };
     });
     builder.loc = statement.loc;
-    const inst = builder.add(new Inst('asm', 'void', args));
+    const made = new Inst(isGoto ? 'asmgoto' : 'asm', 'void', args);
+    const next = builder.newBlock('asm.next');
+    if (isGoto) made.targets = [next, ...statement.labels.map((label) => this.labelBlock(label))];
+    const inst = builder.add(made);
     inst.asm = {
       template: statement.basic ? statement.template.replaceAll('%', '%%') : statement.template,
       outputs,
@@ -444,9 +448,10 @@ class FunctionLowering extends ExprLowering {
       clobbers: statement.clobbers,
       volatile: statement.volatile || outputs.length === 0,
       calls: this.calledBy(statement.template),
-      labels: [],
-      memory: statement.clobbers.includes('memory') || outputs.some((output) => output.memory),
+      labels: statement.labels.map((label) => label.name),
+      memory: isGoto || statement.clobbers.includes('memory') || outputs.some((output) => output.memory),
     };
+    if (isGoto) builder.start(next);
     places.forEach((place, i) => {
       if (place === undefined) return;
       const type = scalarType(place.type) ?? 'i64';

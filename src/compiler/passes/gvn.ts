@@ -463,6 +463,8 @@ class Numbering {
           return object?.kind === 'inst' && !this.captured.has(object) && !passed.has(object);
         });
       }
+      case 'asmgoto':
+        return [];
       case 'asm':
         return inst.asm?.memory === false ? known : [];
       default:
@@ -589,6 +591,7 @@ export function eliminateDeadStores(func: Func): boolean {
           break;
         }
         case 'asm':
+        case 'asmgoto':
           overwritten = [];
           break;
         default:
