@@ -77,6 +77,7 @@ describe('initialisers', () => {
     ['unsigned char x = (char)200 < 0;', ['0=1']],
     ['long x = -1 > 0u;', ['0=1']],
     ['int x = 1.5 * 4;', ['0=6']],
+    ['int x = 0x1.8p3;', ['0=12']],
   ])('%s', (text, expected) => {
     const { unit, reports } = analyzed(text);
     expect(reports.filter((report) => report.includes('error'))).toEqual([]);

@@ -136,7 +136,7 @@ export abstract class ExpressionSema extends OperatorSema {
       const link = spine[i]!;
       const right = this.expr(link.right);
       if (link.op === ',') {
-        this.unusedValue(left);
+        this.unusedValue(left, true);
         left =
           left.lvalue && core(left.type).kind !== 'array' && !isVoid(left.type) ? this.rvalue(left) : left;
       }
@@ -145,7 +145,7 @@ export abstract class ExpressionSema extends OperatorSema {
     return left;
   }
 
-  protected abstract unusedValue(expr: Expr): void;
+  protected abstract unusedValue(expr: Expr, comma?: boolean): void;
 
   private name(name: string, loc: Location): Expr {
     const symbol = this.lookup(name);

@@ -31,7 +31,7 @@ export function readNumber(text: string): NumberValue {
   const match = INTEGER.exec(text);
   if (match === null) {
     if (FLOAT.test(text)) return { kind: 'float', value: Number.parseFloat(text) };
-    if (HEX_FLOAT.test(text)) return { kind: 'float', value: 0 };
+    if (HEX_FLOAT.test(text)) return { kind: 'float', value: hexFloat(text) };
     return badNumber(text);
   }
   const digits = match[1]!;
@@ -49,6 +49,14 @@ export function readNumber(text: string): NumberValue {
   // A decimal too large for long: clang makes it unsigned, with a warning.
   if (fits(value, ULONG)) return { kind: 'int', value, type: key.endsWith('ll') ? ULLONG : ULONG };
   return { kind: 'bad', message: 'integer literal is too large to be represented in any integer type' };
+}
+
+/** `0x1.8p3` */
+function hexFloat(text: string): number {
+  const [mantissa = '', exponent = '0'] = text.slice(2).split(/[pP]/);
+  const [whole = '', fraction = ''] = mantissa.split('.');
+  const digits = Number.parseInt(`${whole}${fraction}` || '0', 16);
+  return digits * 2 ** (Number.parseInt(exponent, 10) - 4 * fraction.length);
 }
 
 function badNumber(text: string): NumberValue {

@@ -257,7 +257,7 @@ export abstract class StatementSema extends DeclarationSema {
     return { kind: 'expr', expr, loc };
   }
 
-  protected unusedValue(expr: Expr): void {
+  protected unusedValue(expr: Expr, comma = false): void {
     let what: string | null = null;
     let at = expr;
     while (at.kind === 'cast' && !at.explicit) at = at.operand;
@@ -274,7 +274,7 @@ export abstract class StatementSema extends DeclarationSema {
       case 'member':
       case 'subscript':
         if (isVoid(at.type)) return;
-        what = 'expression result unused';
+        what = comma ? 'left operand of comma operator has no effect' : 'expression result unused';
         break;
       case 'call':
         this.unusedCall(at);
