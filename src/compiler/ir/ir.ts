@@ -104,6 +104,8 @@ export type Op =
   | 'asmgoto'
   | 'core'
   | 'constant_p'
+  /** `strlen`, `strcmp`, `strncmp` (`name`): known while compiling or not at all. */
+  | 'libcall'
   | 'opaque'
   | 'br'
   | 'condbr'

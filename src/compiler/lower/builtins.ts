@@ -79,14 +79,15 @@ export function lowerBuiltin(cx: LowerContext, expr: BuiltinExpr): Value {
       inst.align = Math.min(alignBehind(args[0]!), alignBehind(args[1]!));
       return inst;
     }
-    case 'strlen': {
-      const text = literalBytes(args[0]!);
-      if (text !== undefined) return constant(result, BigInt(text.indexOf(0)));
-      return unsupported(cx, expr, result);
-    }
+    case 'strlen':
     case 'strcmp':
-    case 'strncmp':
-      return unsupported(cx, expr, result);
+    case 'strncmp': {
+      const values = args.map((one) => cx.value(one));
+      builder.loc = expr.loc;
+      const inst = builder.add(new Inst('libcall', expr.name === 'strlen' ? 'i64' : 'i32', values));
+      inst.name = expr.name;
+      return after(inst, true);
+    }
     case 'bswap16':
     case 'bswap32':
     case 'bswap64': {

@@ -147,6 +147,18 @@ function expandCopy(inst: Inst, complain: Complain): Inst[] | undefined {
 
 /** Expands copies and fills. Those of variable size are reported. */
 export function expandMemory(func: Func, complain: Complain): void {
+  for (const block of func.blocks)
+    for (const inst of block.insts)
+      if (inst.op === 'libcall') {
+        complain(
+          'unsupported-memory-call',
+          `A call to built-in function '${inst.name}' is not supported.`,
+          inst.loc,
+        );
+        replaceUses(inst, constant(inst.type, 0n));
+        detach(inst);
+      }
+  sweep(func);
   for (const block of func.blocks) {
     if (!block.insts.some((inst) => inst.op === 'memcpy' || inst.op === 'memmove' || inst.op === 'memset'))
       continue;
