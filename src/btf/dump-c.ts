@@ -405,11 +405,9 @@ export function dumpC(btf: Btf, options: DumpCOptions = {}): string {
   const dumper = new CDumper(btf, options.limit ?? 64 * 1024 * 1024);
   const roots = options.roots ?? Array.from({ length: btf.typeCount - 1 }, (_, i) => i + 1);
   for (const id of roots) dumper.root(id);
-  if (options.roots === undefined) {
-    for (const id of roots) {
-      const type = btf.type(id);
-      if ((type.kind === 'enum' || type.kind === 'enum64') && type.name === '') dumper.looseEnum(id, type);
-    }
+  for (const id of roots) {
+    const type = btf.type(id);
+    if ((type.kind === 'enum' || type.kind === 'enum64') && type.name === '') dumper.looseEnum(id, type);
   }
   return options.header === true ? HEADER_START + dumper.text() + HEADER_END : dumper.text();
 }

@@ -1,6 +1,12 @@
 /** The C compiler. */
 export { type CompileInput, type CompileOptions, type CompileResult, compile } from './compile.ts';
-export { builtinHeader, builtinHeaderNames, headersWithVmlinux, vmlinuxHeader } from './headers/index.ts';
+export {
+  builtinHeader,
+  builtinHeaderNames,
+  headersWithVmlinux,
+  vmlinuxHeader,
+  vmlinuxHeaderFor,
+} from './headers/index.ts';
 export {
   type IncludePaths,
   type IncludeResolver,

@@ -1,6 +1,7 @@
 /** The built-in headers: all of them go through our own compiler, alone and together; names and numbers that programs count on. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { parseBtf } from '../../src/btf/index.ts';
 import { HELPER_PROTOTYPES } from '../../src/compiler/headers/helper-defs.ts';
 import {
   builtinHeader,
@@ -9,6 +10,7 @@ import {
   formatDiagnostics,
   headersWithVmlinux,
   vmlinuxHeader,
+  vmlinuxHeaderFor,
 } from '../../src/compiler/index.ts';
 import { parseElf } from '../../src/elf/index.ts';
 import { HELPERS } from '../../src/spec/index.ts';
@@ -119,5 +121,19 @@ int protocol = ETH_P_IP;
         headers,
       ),
     ).toBe('');
+  });
+
+  it('make the part of a vmlinux.h that a program can mean', () => {
+    const path = new URL('../../examples/objects/xdp_filter.bpf.o', import.meta.url);
+    const { data } = parseElf(new Uint8Array(readFileSync(path))).sections.find(
+      ({ name }) => name === '.BTF',
+    )!;
+    const btf = parseBtf(data);
+    const text = vmlinuxHeaderFor(btf, new Set(['counters']));
+    expect(text).toContain('struct counters {');
+    expect(text).not.toContain('struct network {');
+    // Reached through a member that is named, and only then.
+    expect(vmlinuxHeaderFor(btf, new Set(['xdp_md', 'XDP_PASS']))).toMatch(/XDP_PASS = 2|struct xdp_md/);
+    expect(vmlinuxHeaderFor(btf, new Set())).not.toContain('struct');
   });
 });

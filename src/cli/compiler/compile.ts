@@ -1,12 +1,17 @@
 /** C sources to objects for the commands: the compiler with the files of this machine, its diagnostics as text. */
 import { readFileSync, statSync } from 'node:fs';
+import type { Btf } from '../../btf/index.ts';
 import {
   type CompileResult,
   compile,
+  DiagnosticSink,
   formatDiagnostics,
   headersWithVmlinux,
   type IncludeResolver,
+  Preprocessor,
+  SourceManager,
   vmlinuxHeader,
+  vmlinuxHeaderFor,
 } from '../../compiler/index.ts';
 import { CompileFailure } from '../errors.ts';
 import { readBtf } from '../files.ts';
@@ -36,16 +41,44 @@ export function readSource(path: string): string | undefined {
   return readFileSync(0, 'utf8');
 }
 
-/** The built-in headers, with a vmlinux.h of the BTF asked for or of the running kernel. */
+/** The BTF asked for, or the running kernel's; `undefined` where that shows none. */
+function kernelTypes(btf: string | undefined): Btf | undefined {
+  if (btf !== undefined) return readBtf(btf);
+  try {
+    statSync(RUNNING_KERNEL);
+  } catch {
+    return undefined;
+  }
+  return readBtf(RUNNING_KERNEL);
+}
+
+/** The built-in headers, with a whole vmlinux.h of the BTF asked for or of the running kernel. */
 export function builtinHeaders(btf: string | undefined): (name: string) => string | undefined {
   return headersWithVmlinux(() => {
-    if (btf !== undefined) return vmlinuxHeader(readBtf(btf));
-    try {
-      statSync(RUNNING_KERNEL);
-    } catch {
-      return undefined;
-    }
-    return vmlinuxHeader(readBtf(RUNNING_KERNEL));
+    const types = kernelTypes(btf);
+    return types === undefined ? undefined : vmlinuxHeader(types);
+  });
+}
+
+/**
+ * The same for compiling one program: vmlinux.h has what that program can mean. For that the program is preprocessed once without it,
+ * and its identifiers collected.
+ */
+function headersFor(path: string, text: string, flags: CompilerFlags): (name: string) => string | undefined {
+  return headersWithVmlinux(() => {
+    const types = kernelTypes(flags.btf);
+    if (types === undefined) return undefined;
+    const sink = new DiagnosticSink(new SourceManager(), { errorLimit: 0, noWarnings: true });
+    const tokens = new Preprocessor(sink, path, text, {
+      resolver: filesOfMachine,
+      includes: flags.includes,
+      defines: flags.defines,
+      forced: flags.forced,
+      target: { cpu: flags.cpu, optimize: flags.optimize },
+      builtinHeader: headersWithVmlinux(() => '#define __VMLINUX_H__\n'),
+    });
+    while (tokens.next().kind !== 'eof');
+    return vmlinuxHeaderFor(types, new Set(tokens.identifiers()));
   });
 }
 
@@ -57,9 +90,10 @@ export interface Compiled {
 
 export function compileSource(path: string, flags: CompilerFlags, color: boolean): Compiled {
   const text = readSource(path);
+  const main = path === '-' ? '<stdin>' : path;
   const result = compile({
     files: filesOfMachine,
-    main: path === '-' ? '<stdin>' : path,
+    main,
     ...(text === undefined ? {} : { text }),
     options: {
       cpu: flags.cpu,
@@ -72,7 +106,11 @@ export function compileSource(path: string, flags: CompilerFlags, color: boolean
       noWarnings: flags.noWarnings,
       errorLimit: flags.errorLimit,
       emitIr: flags.mode === 'ir',
-      ...(flags.noBuiltinHeaders ? {} : { builtinHeader: builtinHeaders(flags.btf) }),
+      ...(flags.noBuiltinHeaders
+        ? {}
+        : {
+            builtinHeader: headersFor(main, text ?? '', flags),
+          }),
     },
   });
   const printed = formatDiagnostics(result.sources, result.diagnostics, { color: flags.color ?? color });

@@ -1,3 +1,3 @@
 /** The headers that come with the compiler: libbpf's, the UAPI's, the C library's, and vmlinux.h from any BTF. */
 export { builtinHeader, builtinHeaderNames, headersWithVmlinux } from './builtin.ts';
-export { vmlinuxHeader } from './vmlinux.ts';
+export { vmlinuxHeader, vmlinuxHeaderFor } from './vmlinux.ts';

@@ -1,7 +1,74 @@
-/** `vmlinux.h` from a kernel's BTF: every type of that kernel, relocatable (what `bpftool btf dump … format c` writes). */
-import { type Btf, dumpC, parseBtf } from '../../btf/index.ts';
+/** `vmlinux.h` from a kernel's BTF: every type of that kernel, relocatable (what `bpftool btf dump … format c` writes), or what a program asks for. */
+import { type Btf, type BtfType, dumpC, parseBtf } from '../../btf/index.ts';
 
 /** Errors: EINVAL for bytes that are no BTF. */
 export function vmlinuxHeader(btf: Btf | Uint8Array): string {
   return dumpC(btf instanceof Uint8Array ? parseBtf(btf) : btf, { header: true });
+}
+
+/**
+ * The part of `vmlinux.h` that a program can mean which has only these identifiers in it: the types of those names, the enums with
+ * such members, and what is reached from there through members of such names. Everything else could not be told from its absence.
+ */
+export function vmlinuxHeaderFor(btf: Btf, identifiers: ReadonlySet<string>): string {
+  const wanted = new Set<number>();
+  const queue: number[] = [];
+  const want = (id: number): void => {
+    if (wanted.has(id)) return;
+    wanted.add(id);
+    queue.push(id);
+  };
+  for (let id = 1; id < btf.typeCount; id++) if (isNamed(btf.type(id), identifiers)) want(id);
+  for (let id = queue.pop(); id !== undefined; id = queue.pop()) follow(btf, id, identifiers, want);
+  const roots = [...wanted].filter((id) => DECLARED.has(btf.type(id).kind)).sort((a, b) => a - b);
+  return dumpC(btf, { header: true, roots });
+}
+
+/** Kinds that are declared by themselves; the others are part of a declaration. */
+const DECLARED: ReadonlySet<BtfType['kind']> = new Set([
+  'struct',
+  'union',
+  'enum',
+  'enum64',
+  'typedef',
+  'fwd',
+]);
+
+function isNamed(type: BtfType, identifiers: ReadonlySet<string>): boolean {
+  switch (type.kind) {
+    case 'struct':
+    case 'union':
+    case 'typedef':
+      return identifiers.has(type.name);
+    case 'enum':
+    case 'enum64':
+      return identifiers.has(type.name) || type.values.some(({ name }) => identifiers.has(name));
+    default:
+      return false;
+  }
+}
+
+/** The types that an expression with these identifiers can get to from type `id`. */
+function follow(btf: Btf, id: number, identifiers: ReadonlySet<string>, want: (id: number) => void): void {
+  const type = btf.type(id);
+  switch (type.kind) {
+    case 'struct':
+    case 'union':
+      for (const member of type.members)
+        if (member.name === '' || identifiers.has(member.name)) want(member.type);
+      return;
+    case 'array':
+      want(type.type);
+      return;
+    case 'ptr':
+    case 'typedef':
+    case 'const':
+    case 'volatile':
+    case 'restrict':
+    case 'type_tag':
+      want(type.type);
+      return;
+    default:
+      return;
+  }
 }

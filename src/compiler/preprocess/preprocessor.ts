@@ -83,6 +83,11 @@ export class Preprocessor extends DirectiveReader implements TokenSource {
     return this.names.intern(name).macro;
   }
 
+  /** Every identifier met so far, in no order. */
+  *identifiers(): Iterable<string> {
+    for (const name of this.names.all()) yield name.text;
+  }
+
   /** All macros defined now, without those that compute their value. */
   *macros(): Iterable<Macro> {
     for (const name of this.names.all())
