@@ -82,7 +82,8 @@ const OWNABLE = new Set([
 
 /** BTF_FIELDS_MAX */
 const MAX_FIELDS = 11;
-const MAX_DEPTH = 32;
+/** MAX_RESOLVE_DEPTH */
+const MAX_DEPTH = 15;
 
 function refuse(errno: ErrnoName, what: string): never {
   throw new BpfError(errno, what);
@@ -111,6 +112,8 @@ class Search {
   readonly kernelBtf: Btf | undefined;
   readonly allowed: ReadonlySet<Kind>;
   readonly fields: SpecialField[] = [];
+  /** Structs without special fields: looked into once, however often they occur. */
+  readonly #plain = new Set<number>();
 
   constructor(btf: Btf, kernelBtf: Btf | undefined, allowed: ReadonlySet<Kind>) {
     this.btf = btf;
@@ -242,12 +245,14 @@ class Search {
   struct(id: number, base: number, depth: number): void {
     if (depth >= MAX_DEPTH) refuse('E2BIG', 'structs are nested too deep');
     const type = this.btf.type(id);
-    if (type.kind !== 'struct') return;
+    if (type.kind !== 'struct' || this.#plain.has(id)) return;
+    const before = this.fields.length;
     const seen = new Set<Kind>();
     type.members.forEach((member, i) => {
       if (member.bitOffset % 8 !== 0 || member.bitSize !== 0) return;
       this.member(member.type, base + member.bitOffset / 8, 0, id, i, seen, depth);
     });
+    if (this.fields.length === before) this.#plain.add(id);
   }
 
   section(type: Extract<BtfType, { kind: 'datasec' }>): void {

@@ -89,26 +89,33 @@ export function typeBehind(btf: Btf, id: number): BtfType | null {
   return resolved === 0 ? null : btf.type(resolved);
 }
 
+/** Structs nested deeper than this are not looked into. */
+const MAX_NESTING = 4;
+
 /** A struct of scalars, also nested to four levels. */
-export function isScalarStruct(env: Env, btf: Btf, type: BtfType | null, depth = 0): boolean {
-  if (type?.kind !== 'struct' && type?.kind !== 'union') return false;
-  for (const member of type.members) {
-    let inner = typeBehind(btf, member.type);
-    if (inner?.kind === 'struct' || inner?.kind === 'union') {
-      if (depth >= 3) {
-        env.verbose('max struct nesting depth exceeded\n');
-        return false;
-      }
-      if (!isScalarStruct(env, btf, inner, depth + 1)) return false;
-      continue;
+export function isScalarStruct(env: Env, btf: Btf, type: BtfType | null): boolean {
+  // A type that occurs often is looked into once for each level.
+  const known = Array.from({ length: MAX_NESTING }, () => new Map<BtfType, boolean>());
+  const isScalar = (inner: BtfType | null, level: number): boolean => {
+    if (inner?.kind !== 'struct' && inner?.kind !== 'union') return false;
+    let answer = known[level]!.get(inner);
+    if (answer === undefined) {
+      answer = inner.members.every(({ type: id }) => isScalarMember(id, level));
+      known[level]!.set(inner, answer);
     }
-    if (inner?.kind === 'array') {
-      if (inner.count === 0) return false;
-      inner = typeBehind(btf, inner.type);
+    return answer;
+  };
+  const isScalarMember = (id: number, level: number): boolean => {
+    const member = typeBehind(btf, id);
+    if (member?.kind === 'struct' || member?.kind === 'union') {
+      if (level + 1 < MAX_NESTING) return isScalar(member, level + 1);
+      env.verbose('max struct nesting depth exceeded\n');
+      return false;
     }
-    if (!isScalarType(inner)) return false;
-  }
-  return true;
+    if (member?.kind === 'array') return member.count > 0 && isScalarType(typeBehind(btf, member.type));
+    return isScalarType(member);
+  };
+  return isScalar(type, 0);
 }
 
 /** Whether the parameter is the program's context (btf_is_prog_ctx_type). */
