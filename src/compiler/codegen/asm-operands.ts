@@ -128,7 +128,7 @@ export function selectAsm(selector: AsmHost, inst: Inst, targets: MBlock[]): voi
       operands.push(known);
       return;
     }
-    if (!/[rwXg{]/.test(input.constraint)) {
+    if (!/[rwXgp{]/.test(input.constraint)) {
       selector.complain(
         'invalid-asm-operand',
         `constraint '${input.constraint}' expects an integer constant expression`,
@@ -166,6 +166,11 @@ const LABEL = 'asm_goto_label_';
 const MARK = 0x7ead_0000n;
 
 const CALL_CODE = CLASS.JMP | JMP_OP.CALL;
+
+/** Numbers without the suffixes that C gives them. */
+function plainNumbers(text: string): string {
+  return text.replace(/\b(0[xX][0-9a-fA-F]+|\d+)[uUlL]+\b/g, '$1');
+}
 
 /** `.8byte`: an instruction as a number. */
 function rawWords(text: string): string {
@@ -235,8 +240,11 @@ export function assembleAsm(mi: MInst): AsmText {
     },
   );
   // The labels of `asm goto` stand for instructions behind the text, which are taken off again.
-  const trailer = info.labels.map((_, i) => `\n${LABEL}${i}: exit`).join('');
-  const program = assembleProgram(nameCalls(rawWords(text) + trailer, info.calls, symbols), {
+  // The first one is the end of the text itself, where its own jumps may go.
+  const trailer = ['end', ...info.labels]
+    .map((_, i) => `\n${LABEL}${i - 1 < 0 ? 'end' : i - 1}: exit`)
+    .join('');
+  const program = assembleProgram(nameCalls(rawWords(plainNumbers(text)) + trailer, info.calls, symbols), {
     syntax: 'llvm',
   });
   const found: { insn: number; symbol: SymbolRef }[] = [];
@@ -251,13 +259,13 @@ export function assembleAsm(mi: MInst): AsmText {
     }
     found.push({ insn: i, symbol });
   });
-  const size = program.insns.length - info.labels.length;
+  const size = program.insns.length - info.labels.length - 1;
   const jumps: { insn: number; label: number }[] = [];
   program.insns.slice(0, size).forEach((insn, i) => {
     const cls = insn.code & 7;
     const op = insn.code & 0xf0;
     const isJump = (cls === CLASS.JMP || cls === CLASS.JMP32) && op !== JMP_OP.CALL && op !== JMP_OP.EXIT;
-    const label = isJump ? i + 1 + insn.off - size : -1;
+    const label = isJump ? i + insn.off - size : -1;
     if (label >= 0) jumps.push({ insn: i, label });
   });
   return { insns: program.insns.slice(0, size), symbols: found, jumps };

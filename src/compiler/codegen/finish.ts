@@ -1,7 +1,7 @@
 /** The last step: blocks in line, jumps with distances, symbols as relocations. Instructions are as the machine has them. */
 import { ALU_OP, CLASS, JMP_OP, SOURCE } from '../../asm/index.ts';
 import type { Insn } from '../../contracts/insn.ts';
-import { BpfError } from '../../util/index.ts';
+import { BpfError, InternalError } from '../../util/index.ts';
 import type { CoreInfo } from '../ir/index.ts';
 import type { Location } from '../source/index.ts';
 import { assembleAsm } from './asm-operands.ts';
@@ -176,7 +176,10 @@ export function finish(fn: MFunc, cpu: number, frame: number, complain: Complain
     push(CLASS.JMP | JMP_OP.JA, -1, -1, 0, 0);
   });
   for (const { at, target } of jumps) {
-    const distance = starts.get(target)! - at - 1;
+    const start = starts.get(target);
+    if (start === undefined)
+      throw new InternalError(`${fn.func.name}: a jump to a block that was not placed`);
+    const distance = start - at - 1;
     const insn = insns[at]!;
     if (distance >= -0x8000 && distance <= 0x7fff) insn.off = distance;
     else if (insn.code === (CLASS.JMP | JMP_OP.JA) && cpu >= 4) {
