@@ -19,14 +19,13 @@ import {
   type Inst,
   isConst,
   loopDepths,
-  type MemType,
-  type Predicate,
   SWAPPED,
   signedValue,
   type Value,
 } from '../ir/index.ts';
 import type { Location } from '../source/index.ts';
 import { selectAsm } from './asm-operands.ts';
+import { ALU, ATOMICS, COMMUTATIVE, JUMP, looksAt32, PSEUDO_LABEL, SIZES, split } from './isel-tables.ts';
 import {
   FIRST_VIRTUAL,
   FRAME_POINTER,
@@ -46,57 +45,6 @@ export interface Target {
 
 export type Complain = (code: string, message: string, location: Location | undefined) => void;
 
-/** Ends the block of a select: where its jump goes. */
-const PSEUDO_LABEL = 0x103;
-
-const ALU: Readonly<Record<string, number>> = {
-  add: ALU_OP.ADD,
-  sub: ALU_OP.SUB,
-  mul: ALU_OP.MUL,
-  udiv: ALU_OP.DIV,
-  sdiv: ALU_OP.DIV,
-  urem: ALU_OP.MOD,
-  srem: ALU_OP.MOD,
-  and: ALU_OP.AND,
-  or: ALU_OP.OR,
-  xor: ALU_OP.XOR,
-  shl: ALU_OP.LSH,
-  lshr: ALU_OP.RSH,
-  ashr: ALU_OP.ARSH,
-};
-const COMMUTATIVE: ReadonlySet<string> = new Set(['add', 'mul', 'and', 'or', 'xor']);
-
-const JUMP: Readonly<Record<Predicate, number>> = {
-  eq: JMP_OP.JEQ,
-  ne: JMP_OP.JNE,
-  ult: JMP_OP.JLT,
-  ule: JMP_OP.JLE,
-  ugt: JMP_OP.JGT,
-  uge: JMP_OP.JGE,
-  slt: JMP_OP.JSLT,
-  sle: JMP_OP.JSLE,
-  sgt: JMP_OP.JSGT,
-  sge: JMP_OP.JSGE,
-};
-
-const SIZES: Readonly<Record<MemType, number>> = {
-  i8: SIZE.B,
-  i16: SIZE.H,
-  i32: SIZE.W,
-  i64: SIZE.DW,
-  ptr: SIZE.DW,
-};
-
-const ATOMICS: Readonly<Record<string, number>> = {
-  add: ATOMIC.ADD,
-  sub: ATOMIC.ADD,
-  or: ATOMIC.OR,
-  and: ATOMIC.AND,
-  xor: ATOMIC.XOR,
-  xchg: ATOMIC.XCHG,
-  cmpxchg: ATOMIC.CMPXCHG,
-};
-
 const fitsS32 = (value: bigint): boolean => value >= -0x8000_0000n && value <= 0x7fff_ffffn;
 const fitsS16 = (value: bigint): boolean => value >= -0x8000n && value <= 0x7fffn;
 
@@ -113,29 +61,6 @@ interface Condition {
   readonly left: Register;
   readonly right: Register | undefined;
   readonly imm: number;
-}
-
-/** Whether a reader of a 32-bit value looks at its lower half only. */
-function looksAt32(user: Inst): boolean {
-  switch (user.op) {
-    case 'icmp':
-    case 'trunc':
-      return true;
-    case 'store':
-      return true;
-    case 'phi':
-    case 'select':
-    case 'call':
-    case 'ret':
-    case 'zext':
-    case 'sext':
-    case 'asm':
-    case 'atomic':
-    case 'inttoptr':
-      return user.op === 'sext';
-    default:
-      return user.type === 'i32';
-  }
 }
 
 export class Selector {
@@ -783,42 +708,6 @@ export class Selector {
 
 const usesOf = (value: Value): number =>
   value.kind === 'inst' || value.kind === 'param' ? value.users.size : 0;
-
-/** A run of instructions with jumps inside becomes blocks. */
-function split(first: MBlock, insts: readonly MInst[]): MBlock[] {
-  const blocks = [first];
-  const end = first.fallthrough;
-  let current = first;
-  first.fallthrough = undefined;
-  insts.forEach((mi, i) => {
-    if (mi.code === PSEUDO_LABEL) {
-      const next = mi.target!;
-      next.depth = first.depth;
-      current.fallthrough = next;
-      blocks.push(next);
-      current = next;
-      return;
-    }
-    current.insts.push(mi);
-    if (mi.target !== undefined && i < insts.length - 1) {
-      const next = new MBlock();
-      next.depth = first.depth;
-      current.fallthrough = next;
-      blocks.push(next);
-      current = next;
-    }
-  });
-  current.fallthrough = end;
-  for (const block of blocks) {
-    const last = block.insts[block.insts.length - 1];
-    block.succs = [];
-    if (last?.target !== undefined) block.succs.push(last.target);
-    for (const target of last?.asm?.targets ?? []) block.succs.push(target);
-    if (block.fallthrough !== undefined && block.fallthrough !== last?.target)
-      block.succs.push(block.fallthrough);
-  }
-  return blocks;
-}
 
 export function selectInstructions(func: Func, target: Target, complain: Complain): MFunc {
   return new Selector(func, target, complain).run();

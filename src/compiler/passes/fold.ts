@@ -31,132 +31,11 @@ import {
   undef,
   type Value,
 } from '../ir/index.ts';
+import { foldBinary, foldCompare, isPowerOf2, log2, swapBytes } from './arithmetic.ts';
+import { possibleBits } from './known-bits.ts';
+import { stringFunction } from './strings.ts';
 
 const COMMUTATIVE: ReadonlySet<string> = new Set(['add', 'mul', 'and', 'or', 'xor']);
-
-export function foldBinary(op: BinaryOp, type: IrType, a: bigint, b: bigint): bigint | undefined {
-  const bits = bitsOf(type);
-  const s = (v: bigint): bigint => BigInt.asIntN(bits, v);
-  switch (op) {
-    case 'add':
-      return a + b;
-    case 'sub':
-      return a - b;
-    case 'mul':
-      return a * b;
-    case 'and':
-      return a & b;
-    case 'or':
-      return a | b;
-    case 'xor':
-      return a ^ b;
-    case 'udiv':
-      // As the machine does it: RFC 9669 section 4.1.
-      return b === 0n ? 0n : a / b;
-    case 'urem':
-      return b === 0n ? a : a % b;
-    case 'sdiv':
-      return b === 0n ? 0n : s(a) / s(b);
-    case 'srem':
-      return b === 0n ? a : s(a) % s(b);
-    case 'shl':
-      return a << (b & BigInt(bits - 1));
-    case 'lshr':
-      return a >> (b & BigInt(bits - 1));
-    case 'ashr':
-      return s(a) >> (b & BigInt(bits - 1));
-  }
-}
-
-export function foldCompare(pred: Predicate, type: IrType, a: bigint, b: bigint): boolean {
-  const bits = bitsOf(type);
-  const x = BigInt.asIntN(bits, a);
-  const y = BigInt.asIntN(bits, b);
-  switch (pred) {
-    case 'eq':
-      return a === b;
-    case 'ne':
-      return a !== b;
-    case 'ult':
-      return a < b;
-    case 'ule':
-      return a <= b;
-    case 'ugt':
-      return a > b;
-    case 'uge':
-      return a >= b;
-    case 'slt':
-      return x < y;
-    case 'sle':
-      return x <= y;
-    case 'sgt':
-      return x > y;
-    case 'sge':
-      return x >= y;
-  }
-}
-
-function swapBytes(value: bigint, bits: number): bigint {
-  let result = 0n;
-  for (let at = 0; at < bits; at += 8) result = (result << 8n) | ((value >> BigInt(at)) & 0xffn);
-  return result;
-}
-
-const isPowerOf2 = (n: bigint): boolean => n > 0n && (n & (n - 1n)) === 0n;
-const log2 = (n: bigint): bigint => BigInt(n.toString(2).length - 1);
-
-/** Bits that may be set, as a mask; an upper bound. */
-export function possibleBits(value: Value, depth = 0): bigint {
-  const all = (1n << BigInt(bitsOf(value.type))) - 1n;
-  if (value.kind === 'const') return value.value;
-  if (value.kind !== 'inst' || depth > 5) return all;
-  const arg = (i: number): bigint => possibleBits(value.args[i]!, depth + 1);
-  const upTo = (mask: bigint): bigint => (mask === 0n ? 0n : (1n << BigInt(mask.toString(2).length)) - 1n);
-  switch (value.op) {
-    case 'zext':
-      return arg(0);
-    case 'trunc':
-      return arg(0) & all;
-    case 'load':
-      return value.has(FLAG.SIGNED) ? all : (1n << BigInt(bitsOf(value.mem))) - 1n;
-    case 'bswap':
-      return (1n << BigInt(bitsOf(value.mem))) - 1n;
-    case 'and':
-      return arg(0) & arg(1);
-    case 'or':
-    case 'xor':
-      return arg(0) | arg(1);
-    case 'add': {
-      const a = upTo(arg(0));
-      const b = upTo(arg(1));
-      const sum = upTo(a + b);
-      return sum > all ? all : sum;
-    }
-    case 'mul': {
-      const product = upTo(upTo(arg(0)) * upTo(arg(1)));
-      return product > all ? all : product;
-    }
-    case 'lshr': {
-      const by = value.args[1]!;
-      return isConst(by) ? arg(0) >> by.value : upTo(arg(0));
-    }
-    case 'shl': {
-      const by = value.args[1]!;
-      return isConst(by) ? (arg(0) << by.value) & all : all;
-    }
-    // Not of divisions: the kernel's verifier knows nothing of their results, so masks behind them must stay.
-    case 'select':
-      return arg(1) | arg(2);
-    case 'phi': {
-      if (depth > 2 || value.args.length > 4) return all;
-      let bits = 0n;
-      for (const one of value.args) if (one !== value) bits |= possibleBits(one, depth + 3);
-      return bits;
-    }
-    default:
-      return all;
-  }
-}
 
 class Folder {
   readonly work: Inst[] = [];
@@ -370,35 +249,6 @@ function simplify(inst: Inst, folder: Folder): Value | undefined {
     default:
       return undefined;
   }
-}
-
-/** The bytes from a pointer into a constant to its NUL, without it. */
-function constantText(pointer: Value): Uint8Array | undefined {
-  let at = pointer;
-  let offset = 0;
-  while (at.kind === 'inst' && at.op === 'ptradd' && isConst(at.args[1])) {
-    offset += Number(signedValue(at.args[1]));
-    at = at.args[0]!;
-  }
-  if (at.kind !== 'global' || !at.readonlyContents || at.init === undefined || at.relocs.length > 0)
-    return undefined;
-  const end = at.init.indexOf(0, offset);
-  return offset < 0 || end < 0 ? undefined : at.init.subarray(offset, end);
-}
-
-function stringFunction(inst: Inst): Value | undefined {
-  const first = constantText(inst.args[0]!);
-  if (first === undefined) return undefined;
-  if (inst.name === 'strlen') return constant(inst.type, BigInt(first.length));
-  const second = constantText(inst.args[1]!);
-  const length = inst.name === 'strncmp' ? inst.args[2] : constant('i64', 0x7fff_ffffn);
-  if (second === undefined || length === undefined || !isConst(length)) return undefined;
-  const size = Math.min(Number(length.value), Math.max(first.length, second.length));
-  for (let i = 0; i < size; i++) {
-    const difference = (first[i] ?? 0) - (second[i] ?? 0);
-    if (difference !== 0) return constant(inst.type, difference < 0 ? -1n : 1n);
-  }
-  return constant(inst.type, 0n);
 }
 
 /** One value on all paths. */

@@ -25,7 +25,7 @@ import {
   sweep,
   type Value,
 } from '../ir/index.ts';
-import { possibleBits } from './fold.ts';
+import { possibleBits } from './known-bits.ts';
 
 const MAX_KNOWN = 96;
 

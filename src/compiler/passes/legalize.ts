@@ -20,7 +20,7 @@ import {
   sweep,
   type Value,
 } from '../ir/index.ts';
-import { possibleBits } from './fold.ts';
+import { possibleBits } from './known-bits.ts';
 
 const SIGNED_OPS: ReadonlySet<string> = new Set(['sdiv', 'srem', 'ashr']);
 const UNSIGNED_OPS: ReadonlySet<string> = new Set(['udiv', 'urem', 'lshr']);

@@ -20,9 +20,9 @@ import {
   sweep,
   type Value,
 } from '../ir/index.ts';
+import { foldBinary, foldCompare } from './arithmetic.ts';
 import { cloneBlocks } from './clone.ts';
 import { demote } from './demote.ts';
-import { foldBinary, foldCompare } from './fold.ts';
 import { construct } from './promote.ts';
 
 /** Instructions of all copies together up to which a loop is unrolled without being told. */

@@ -13,10 +13,10 @@ import {
   sweep,
   type Value,
 } from '../ir/index.ts';
+import { foldCompare } from './arithmetic.ts';
 import { removeEdge } from './cfg.ts';
 import { cloneBlocks } from './clone.ts';
 import { demote } from './demote.ts';
-import { foldCompare } from './fold.ts';
 import { construct } from './promote.ts';
 
 const MAX_COPIED = 8;

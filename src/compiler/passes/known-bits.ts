@@ -1,0 +1,55 @@
+/** Which bits of a value may be set. */
+import { bitsOf, FLAG, isConst, type Value } from '../ir/index.ts';
+
+/** Bits that may be set, as a mask; an upper bound. */
+export function possibleBits(value: Value, depth = 0): bigint {
+  const all = (1n << BigInt(bitsOf(value.type))) - 1n;
+  if (value.kind === 'const') return value.value;
+  if (value.kind !== 'inst' || depth > 5) return all;
+  const arg = (i: number): bigint => possibleBits(value.args[i]!, depth + 1);
+  const upTo = (mask: bigint): bigint => (mask === 0n ? 0n : (1n << BigInt(mask.toString(2).length)) - 1n);
+  switch (value.op) {
+    case 'zext':
+      return arg(0);
+    case 'trunc':
+      return arg(0) & all;
+    case 'load':
+      return value.has(FLAG.SIGNED) ? all : (1n << BigInt(bitsOf(value.mem))) - 1n;
+    case 'bswap':
+      return (1n << BigInt(bitsOf(value.mem))) - 1n;
+    case 'and':
+      return arg(0) & arg(1);
+    case 'or':
+    case 'xor':
+      return arg(0) | arg(1);
+    case 'add': {
+      const a = upTo(arg(0));
+      const b = upTo(arg(1));
+      const sum = upTo(a + b);
+      return sum > all ? all : sum;
+    }
+    case 'mul': {
+      const product = upTo(upTo(arg(0)) * upTo(arg(1)));
+      return product > all ? all : product;
+    }
+    case 'lshr': {
+      const by = value.args[1]!;
+      return isConst(by) ? arg(0) >> by.value : upTo(arg(0));
+    }
+    case 'shl': {
+      const by = value.args[1]!;
+      return isConst(by) ? (arg(0) << by.value) & all : all;
+    }
+    // Not of divisions: the kernel's verifier knows nothing of their results, so masks behind them must stay.
+    case 'select':
+      return arg(1) | arg(2);
+    case 'phi': {
+      if (depth > 2 || value.args.length > 4) return all;
+      let bits = 0n;
+      for (const one of value.args) if (one !== value) bits |= possibleBits(one, depth + 3);
+      return bits;
+    }
+    default:
+      return all;
+  }
+}
