@@ -11,4 +11,15 @@ export {
   type Share,
 } from './coverage/report.ts';
 export { foldedStacks, type Profile, type ProfiledFunction, type ProfiledLine, profile } from './profile.ts';
+export { Recorder, type RecordOptions } from './recording/recorder.ts';
+export { type MemoryChange, Recording, type StepKind } from './recording/recording.ts';
+export {
+  type Breakpoint,
+  type BreakpointPlace,
+  Debugger,
+  type Direction,
+  recordedFunctions,
+  type Stop,
+} from './session/debugger.ts';
+export { Inspector, type Location, type Shown } from './session/inspect.ts';
 export { ProgramSource, type SourceFunction } from './source.ts';

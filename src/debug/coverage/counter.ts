@@ -111,7 +111,8 @@ export class ExecutionCounter implements ProgramObserver {
   }
 
   onInsn({ executable, pc, insn, depth, level }: InsnEvent): void {
-    const frames = (this.#frames[level] ??= []);
+    this.#frames[level] ??= [];
+    const frames = this.#frames[level];
     const before = this.#depths[level] ?? -1;
     this.#depths[level] = depth;
     const frame = frames[depth];

@@ -1,0 +1,384 @@
+/**
+ * The debugger: a recording, a place in it, and ways to go on, forwards and backwards. Stepping is by instruction or by C line, into or
+ * over calls; breakpoints and watchpoints stop it. No state of the kernel is changed.
+ */
+
+import { HEAP_START } from '../../memory/layout.ts';
+import { BpfError } from '../../util/errors.ts';
+import { bytesOf, truth } from '../expression/evaluate.ts';
+import { sizeOf } from '../expression/types.ts';
+import type { Recording } from '../recording/recording.ts';
+import { Inspector, type Location, type Shown } from './inspect.ts';
+import { Walk } from './walk.ts';
+
+export type Direction = 'forward' | 'reverse';
+
+/** Where a breakpoint is. */
+export type BreakpointPlace =
+  | { readonly kind: 'function'; readonly name: string }
+  | { readonly kind: 'line'; readonly line: number; readonly file?: string }
+  /** Index in the program as loaded. */
+  | { readonly kind: 'insn'; readonly insn: number; readonly program?: string };
+
+export interface Breakpoint {
+  readonly number: number;
+  readonly what: 'breakpoint' | 'watchpoint';
+  /** As it was asked for. */
+  readonly text: string;
+  readonly temporary: boolean;
+  readonly condition: string | undefined;
+  hits: number;
+}
+
+interface Held extends Breakpoint {
+  readonly stops: (step: number) => boolean;
+}
+
+interface Watched extends Breakpoint {
+  /** Steps at which the value may have changed. */
+  readonly may: (step: number) => boolean;
+  readonly value: () => Watch;
+}
+
+interface Watch {
+  /** To compare. */
+  readonly bytes: string;
+  readonly shown: Shown['value'] | undefined;
+}
+
+export interface Stop {
+  readonly reason: 'step' | 'breakpoint' | 'watchpoint' | 'end' | 'start' | 'fault' | 'limit';
+  readonly location: Location;
+  readonly breakpoint?: number;
+  /** Of a watchpoint; `before` and `after` in the order of the run, undefined where there was no value. */
+  readonly change?: {
+    readonly expression: string;
+    readonly before: Shown['value'] | undefined;
+    readonly after: Shown['value'] | undefined;
+  };
+  /** Of a fault: what was wrong. */
+  readonly message?: string;
+}
+
+export class Debugger {
+  readonly recording: Recording;
+  readonly inspect: Inspector;
+  readonly walk: Walk;
+  #next = 1;
+  readonly #breakpoints: Held[] = [];
+  readonly #watchpoints: Watched[] = [];
+
+  /** Stands at the first step. */
+  constructor(recording: Recording) {
+    this.recording = recording;
+    this.inspect = new Inspector(recording);
+    this.walk = new Walk(recording);
+    recording.seek(0);
+  }
+
+  get position(): number {
+    return this.recording.position;
+  }
+
+  get breakpoints(): readonly Breakpoint[] {
+    return [...this.#breakpoints, ...this.#watchpoints].sort((a, b) => a.number - b.number);
+  }
+
+  /** Stops where `place` is come to and `condition` (an expression) is not 0. Throws ENOENT for a place that no program has. */
+  addBreakpoint(
+    place: BreakpointPlace,
+    options: { condition?: string; temporary?: boolean } = {},
+  ): Breakpoint {
+    const { text, stops } = this.#place(place);
+    const held = {
+      number: this.#next++,
+      what: 'breakpoint' as const,
+      text,
+      temporary: options.temporary === true,
+      condition: options.condition,
+      hits: 0,
+      stops,
+    };
+    this.#breakpoints.push(held);
+    return held;
+  }
+
+  #place(place: BreakpointPlace): { text: string; stops: (step: number) => boolean } {
+    const { recording, walk } = this;
+    const { journal } = recording;
+    switch (place.kind) {
+      case 'function': {
+        const { name } = place;
+        if (!recording.sources.some(({ functions }) => functions.some((one) => one.name === name)))
+          throw new BpfError('ENOENT', `there is no function '${name}'`, { hint: this.#functions() });
+        const stops = (step: number) =>
+          journal.entry.at(step) === step &&
+          recording.source(step).functionAt(recording.insn(step))?.name === name;
+        return { text: name, stops };
+      }
+      case 'line': {
+        const line = this.#line(place.line, place.file);
+        const stops = (step: number) => {
+          if (!walk.beginsLine(step) || journal.kind.at(step) !== 0) return false;
+          const at = recording.source(step).lineAt(recording.insn(step));
+          return at?.line === line.line && at.file === line.file;
+        };
+        return { text: `${line.file.replace(/^.*\//, '')}:${line.line}`, stops };
+      }
+      case 'insn': {
+        const { insn, program } = place;
+        const known = recording.sources.find(
+          (source) =>
+            source.program.insns[insn] !== undefined &&
+            (program ?? source.program.name) === source.program.name,
+        );
+        if (known === undefined) throw new BpfError('ENOENT', `there is no instruction ${insn}`);
+        const stops = (step: number) =>
+          walk.beginsInsn(step) &&
+          journal.kind.at(step) === 0 &&
+          recording.insn(step) === insn &&
+          (program === undefined || recording.source(step).program.name === program);
+        return { text: `*${insn}`, stops };
+      }
+    }
+  }
+
+  #functions(): string {
+    const names = recordedFunctions(this.recording);
+    return `there are ${names.join(', ')}`;
+  }
+
+  /** The line, or the next one that has code. */
+  #line(wanted: number, file: string | undefined): { line: number; file: string } {
+    let best: { line: number; file: string } | undefined;
+    for (const { lines } of this.recording.sources)
+      for (const one of lines) {
+        const named = file === undefined || one.file === file || one.file.endsWith(`/${file}`);
+        if (named && one.line >= wanted && (best === undefined || one.line < best.line)) best = one;
+      }
+    if (best === undefined) throw new BpfError('ENOENT', `no line from ${wanted} on has code`);
+    return best;
+  }
+
+  /** Stops where the value of an expression has changed. Throws what evaluating it throws, but for a key that is not there yet. */
+  addWatchpoint(expression: string): Breakpoint {
+    const { recording, inspect } = this;
+    let place: { from: number; upto: number } | undefined;
+    let inMap = false;
+    try {
+      const value = inspect.evaluate(expression);
+      if (value.place !== undefined) place = { from: value.place, upto: value.place + sizeOf(value.type) };
+      inMap = value.bytes !== undefined;
+    } catch (error) {
+      if (!(error instanceof BpfError) || error.code !== 'ENOENT' || !error.message.startsWith('map '))
+        throw error;
+      inMap = true;
+    }
+    const touched = (step: number): boolean => {
+      if (place === undefined && !inMap) return true;
+      for (const { address, after } of recording.changes(step)) {
+        const end = address + after.length;
+        if (place === undefined ? end > HEAP_START : address < place.upto && end > place.from) return true;
+      }
+      return false;
+    };
+    const value = (): Watch => {
+      try {
+        if (place !== undefined && expression.trim() !== '') {
+          const bytes = recording.read(place.from, place.upto - place.from);
+          return { bytes: bytes.join(), shown: undefined };
+        }
+        const found = inspect.evaluate(expression);
+        return { bytes: bytesOf(found, inspect.scope()).join(), shown: inspect.print(expression).value };
+      } catch (error) {
+        if (error instanceof BpfError) return { bytes: '', shown: undefined };
+        throw error;
+      }
+    };
+    const watch = {
+      number: this.#next++,
+      what: 'watchpoint' as const,
+      text: expression,
+      temporary: false,
+      condition: undefined,
+      hits: 0,
+      may: touched,
+      value,
+    };
+    this.#watchpoints.push(watch);
+    return watch;
+  }
+
+  /** Without a number: all. Throws ENOENT. */
+  delete(number?: number): void {
+    if (number === undefined) {
+      this.#breakpoints.length = 0;
+      this.#watchpoints.length = 0;
+      return;
+    }
+    for (const list of [this.#breakpoints, this.#watchpoints]) {
+      const at = list.findIndex((one) => one.number === number);
+      if (at >= 0) {
+        list.splice(at, 1);
+        return;
+      }
+    }
+    throw new BpfError('ENOENT', `there is no breakpoint ${number}`);
+  }
+
+  /** By instruction, into calls. */
+  stepInsn(direction: Direction = 'forward', times = 1): Stop {
+    return this.#go(direction, times, (step) => this.walk.beginsInsn(step));
+  }
+
+  /** By instruction, over calls. */
+  nextInsn(direction: Direction = 'forward', times = 1): Stop {
+    return this.#go(
+      direction,
+      times,
+      (step, height) => this.walk.beginsInsn(step) && this.#height(step) <= height,
+    );
+  }
+
+  /** By C line, into calls. Without line information: by instruction. */
+  step(direction: Direction = 'forward', times = 1): Stop {
+    if (!this.#hasLines()) return this.stepInsn(direction, times);
+    return this.#go(direction, times, (step) => this.walk.beginsLine(step));
+  }
+
+  /** By C line, over calls. */
+  next(direction: Direction = 'forward', times = 1): Stop {
+    if (!this.#hasLines()) return this.nextInsn(direction, times);
+    return this.#go(
+      direction,
+      times,
+      (step, height) => this.walk.beginsLine(step) && this.#height(step) <= height,
+    );
+  }
+
+  /** Until the present function has returned; `reverse`: to its call. */
+  finish(direction: Direction = 'forward'): Stop {
+    return this.#go(direction, 1, (step, height) => this.#height(step) < height);
+  }
+
+  /** Until a breakpoint, a watchpoint, a fault, or the end (start) of the recording. */
+  continue(direction: Direction = 'forward'): Stop {
+    return this.#go(direction, 1, () => false);
+  }
+
+  /** Goes to a step of the recording. */
+  goto(step: number): Stop {
+    this.recording.seek(step);
+    return this.#stopAt('step');
+  }
+
+  #hasLines(): boolean {
+    return this.recording.source(this.position).lines.length > 0;
+  }
+
+  #height(step: number): number {
+    return this.recording.journal.height.at(step);
+  }
+
+  #go(direction: Direction, times: number, wanted: (step: number, height: number) => boolean): Stop {
+    const way = direction === 'forward' ? 1 : -1;
+    let stop = this.#stopAt('step');
+    for (let i = 0; i < times; i++) {
+      const from = this.position;
+      const last = way > 0 ? this.recording.length - 1 : 0;
+      if (from === last) return this.#stopAt(way > 0 ? this.#ending() : 'start');
+      const height = this.#height(from);
+      let found: Stop | undefined;
+      const step = this.walk.find(from, way, (at) => {
+        found = this.#interrupted(at, way);
+        return found !== undefined || wanted(at, height);
+      });
+      if (found === undefined && step === last) found = this.#interrupted(step, way);
+      this.recording.seek(found?.location.step ?? step);
+      if (found !== undefined) return found;
+      if (step === last && (way > 0 || !wanted(step, height)))
+        return this.#stopAt(way > 0 ? this.#ending() : 'start');
+      stop = this.#stopAt('step');
+    }
+    return stop;
+  }
+
+  #ending(): Stop['reason'] {
+    if (this.recording.kind(this.recording.length - 1) === 'fault') return 'fault';
+    return this.recording.truncated === undefined ? 'end' : 'limit';
+  }
+
+  #stopAt(reason: Stop['reason']): Stop {
+    const location = this.inspect.location();
+    const fault = this.recording.journal.faults.get(location.step);
+    return fault === undefined ? { reason, location } : { reason: 'fault', location, message: fault.message };
+  }
+
+  /** What stops a way that comes through a step. */
+  #interrupted(step: number, way: 1 | -1): Stop | undefined {
+    for (const watch of this.#watchpoints) {
+      const stop = this.#changed(watch, step, way);
+      if (stop !== undefined) return stop;
+    }
+    if (this.recording.kind(step) === 'fault') {
+      this.recording.seek(step);
+      return this.#stopAt('fault');
+    }
+    for (const one of this.#breakpoints) {
+      if (!one.stops(step) || !this.#holds(one.condition, step)) continue;
+      one.hits++;
+      if (one.temporary) this.delete(one.number);
+      return { reason: 'breakpoint', location: this.inspect.location(step), breakpoint: one.number };
+    }
+    return undefined;
+  }
+
+  /** A condition that cannot be evaluated stops, as gdb does. */
+  #holds(condition: string | undefined, step: number): boolean {
+    if (condition === undefined) return true;
+    this.recording.seek(step);
+    try {
+      return truth(this.inspect.evaluate(condition), this.inspect.scope());
+    } catch (error) {
+      if (error instanceof BpfError) return true;
+      throw error;
+    }
+  }
+
+  /** Forwards, one stops behind the change; backwards, before it. */
+  #changed(watch: Watched, step: number, way: 1 | -1): Stop | undefined {
+    const after = way > 0 ? step : step + 1;
+    if (after === 0 || after >= this.recording.length || !watch.may(after)) return undefined;
+    this.recording.seek(after - 1);
+    const before = watch.value();
+    this.recording.seek(after);
+    const now = watch.value();
+    if (before.bytes === now.bytes) return undefined;
+    watch.hits++;
+    return {
+      reason: 'watchpoint',
+      location: this.inspect.location(step),
+      breakpoint: watch.number,
+      change: {
+        expression: watch.text,
+        before: this.#shownAt(watch, after - 1),
+        after: this.#shownAt(watch, after),
+      },
+    };
+  }
+
+  #shownAt(watch: Watched, step: number): Shown['value'] | undefined {
+    return this.inspect.at(step, () => {
+      try {
+        return this.inspect.print(watch.text).value;
+      } catch (error) {
+        if (error instanceof BpfError) return undefined;
+        throw error;
+      }
+    });
+  }
+}
+
+export function recordedFunctions(recording: Recording): string[] {
+  return [...new Set(recording.sources.flatMap(({ functions }) => functions.map(({ name }) => name)))];
+}
