@@ -9,6 +9,7 @@
 import { Worker } from 'node:worker_threads';
 import { Command } from 'commander';
 import { disassemble } from '../src/asm/index.ts';
+import { sharedBtf } from '../src/btf/index.ts';
 import type { Kernel } from '../src/contracts/kernel.ts';
 import { EmbeddedKernel } from '../src/kernel/index.ts';
 import { compare, KINDS, type Outcomes, type Report } from '../test/generator/compare.ts';
@@ -69,10 +70,17 @@ interface Pair {
   readonly jit: EmbeddedKernel;
 }
 
-/** With as many CPUs as Linux has: the verifier knows the range of their numbers. */
-function kernels(possibleCpus = 1): Pair {
+/** With as many CPUs as Linux has, whose numbers' range the verifier knows, and with Linux's types: programs call functions by id. */
+function kernels(linux?: Kernel): Pair {
+  const possibleCpus = linux?.features().possibleCpus ?? 1;
+  const types = linux?.kernelBtf() ?? null;
   const make = (jit: 0 | 1): EmbeddedKernel => {
-    const kernel = new EmbeddedKernel({ randomSeed: 1, possibleCpus, onOops: () => undefined });
+    const kernel = new EmbeddedKernel({
+      randomSeed: 1,
+      possibleCpus,
+      onOops: () => undefined,
+      ...(types === null ? {} : { kernelBtf: sharedBtf(types) }),
+    });
     kernel.simulator.setSysctl(JIT_SYSCTL, jit);
     kernel.simulator.setTime(1_000_000_000n, 1_700_000_000_000_000_000n);
     return kernel;
@@ -94,7 +102,7 @@ function minimise(
   { cause }: Report,
   linux: Kernel | undefined,
 ): { readonly program: GeneratedProgram; readonly outcomes: Outcomes } | undefined {
-  const pair = kernels(linux?.features().possibleCpus);
+  const pair = kernels(linux);
   const shows = (candidate: GeneratedProgram): boolean =>
     compare(candidate, outcomesOf(pair, linux, candidate)).some((report) => report.cause === cause);
   try {
@@ -161,8 +169,7 @@ async function run(options: Options): Promise<void> {
   const causes = new Causes();
   const start = performance.now();
   const seconds = () => (performance.now() - start) / 1000;
-  const cpus = linux?.features().possibleCpus;
-  let pair = kernels(cpus);
+  let pair = kernels(linux);
   let printed = 0;
   const watch = watchdog();
   const note = (program: GeneratedProgram, report: Report) => {
@@ -197,7 +204,7 @@ async function run(options: Options): Promise<void> {
     if (done > 0 && done % KERNEL_LIFE === 0) {
       pair.interpreter.shutdown();
       pair.jit.shutdown();
-      pair = kernels(cpus);
+      pair = kernels(linux);
       if (process.stderr.isTTY) process.stderr.write(`\r${done} programs `);
     }
     watch.at(options.seed + done);

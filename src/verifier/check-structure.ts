@@ -138,7 +138,8 @@ export function checkSubprogs(env: Env): void {
       if (cls === CLASS.JMP || cls === CLASS.JMP32) {
         const op = insnOp(insn.code);
         if (op !== JMP_OP.EXIT && op !== JMP_OP.CALL) {
-          const target = i + jumpDistance(insn) + 1;
+          // In 32 bits, as the kernel computes and prints it.
+          const target = (i + jumpDistance(insn) + 1) | 0;
           if (target < subprog.start || target >= subprog.end) {
             env.fail('EINVAL', `jump out of range from insn ${i} to ${target}`, {
               kind: 'jump_out_of_range',
