@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `tsbpf` command: the one place that puts the command line and a kernel together. */
 import process from 'node:process';
+import { createInterface, type Interface } from 'node:readline';
 import { type CliSink, runCli } from './cli/index.ts';
 import { openKernel } from './open-kernel.ts';
 import { VERSION } from './version.ts';
@@ -17,6 +18,16 @@ function sink(stream: NodeJS.WriteStream): CliSink {
   return { write: (text) => void stream.write(text), isTTY: stream.isTTY === true };
 }
 
+/** The prompt comes again when what was typed has been done. */
+async function* promptedLines(typed: Interface): AsyncGenerator<string> {
+  typed.on('SIGINT', () => typed.close());
+  typed.prompt();
+  for await (const line of typed) {
+    yield line;
+    typed.prompt();
+  }
+}
+
 process.exitCode = await runCli(process.argv.slice(2), {
   openKernel: ({ onOops, ...options }) =>
     openKernel({
@@ -27,6 +38,13 @@ process.exitCode = await runCli(process.argv.slice(2), {
   stdout: sink(process.stdout),
   stderr: sink(process.stderr),
   variables: process.env,
+  lines: (prompt) => {
+    const { stdin: input, stdout: output } = process;
+    if (!input.isTTY) return createInterface({ input });
+    const typed = createInterface({ input, output, prompt });
+    return promptedLines(typed);
+  },
+  interactive: process.stdin.isTTY === true,
   onInterrupt: (listener) => {
     for (const signal of SIGNALS) process.once(signal, listener);
     return () => {

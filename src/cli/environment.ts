@@ -40,6 +40,10 @@ export interface CliEnv {
   readonly stderr: CliSink;
   /** Environment variables: NO_COLOR, FORCE_COLOR. */
   readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Lines of standard input; a person is shown the prompt. Absent: there is none. */
+  lines?(prompt: string): AsyncIterable<string>;
+  /** A person types. */
+  readonly interactive?: boolean;
   /**
    * Calls `listener` on the next interrupt (Ctrl-C) or polite signal to end, in place of ending the process; gives the function
    * that takes it back.

@@ -55,6 +55,8 @@ export interface SessionOptions {
   readonly repeat: number;
   readonly duration?: number;
   readonly cpus: number;
+  /** Told what the verifier knew at each instruction. */
+  readonly onAnnotations?: LoadRequest['onAnnotations'];
   /** Watches the programs; the embedded kernel only. */
   readonly observer?: ProgramObserver;
   /** Packet or context for programs without input. */
@@ -117,6 +119,7 @@ export async function runSession(
     const filter = scope?.filter;
     loaded = loadInto(filter === undefined ? kernel : restricted(kernel, filter), chosen, object, {
       strict: false,
+      ...(options.onAnnotations === undefined ? {} : { onAnnotations: options.onAnnotations }),
       logLevel: options.log,
       ...(options.progType === undefined ? {} : { type: options.progType }),
       ...options.target,

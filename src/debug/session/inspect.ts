@@ -5,7 +5,7 @@ import { KERNEL_HI } from '../../memory/address.ts';
 import { HEAP_START } from '../../memory/layout.ts';
 import { fromHex } from '../../util/bytes.ts';
 import { BpfError } from '../../util/errors.ts';
-import { evaluate, integer, type Scope, show, type Value } from '../expression/evaluate.ts';
+import { address, evaluate, integer, placeOf, type Scope, show, type Value } from '../expression/evaluate.ts';
 import { type Expression, parseExpression } from '../expression/parse.ts';
 import { plain, typeText } from '../expression/types.ts';
 import type { Recording, StepKind } from '../recording/recording.ts';
@@ -191,6 +191,18 @@ export class Inspector {
       if (map.layout.address === place) return `map ${map.info.name}`;
     const block = this.recording.blockAt(place);
     return block === undefined ? 'memory that was freed' : `${block.label}+${place - block.start}`;
+  }
+
+  /** The address that an expression means: a pointer, a number, or where a value lies. */
+  addressOf(text: string): bigint {
+    const value = this.evaluate(text);
+    const pointer = plain(value.type).pointers > 0 || value.place === undefined;
+    return pointer ? BigInt.asUintN(64, integer(value, this.scope())) : address(value.place ?? 0);
+  }
+
+  /** Throws EFAULT where there is no memory. */
+  bytesAt(where: bigint, size: number): Uint8Array {
+    return this.recording.read(placeOf(where), size);
   }
 
   scope(): Scope {
