@@ -23,6 +23,7 @@ import {
   signedValue,
   type Value,
 } from '../ir/index.ts';
+import { possibleBits } from '../passes/known-bits.ts';
 import type { Location } from '../source/index.ts';
 import { selectAsm } from './asm-operands.ts';
 import { ALU, ATOMICS, COMMUTATIVE, JUMP, looksAt32, PSEUDO_LABEL, SIZES, split } from './isel-tables.ts';
@@ -431,7 +432,13 @@ export class Selector {
         return;
       }
       case 'trunc':
-        if (inst.type === 'i32' && this.alu32 && ![...inst.users].every(looksAt32))
+        // Where the upper half is 0 already it stays one register: the verifier then knows both uses as one value.
+        if (
+          inst.type === 'i32' &&
+          this.alu32 &&
+          ![...inst.users].every(looksAt32) &&
+          possibleBits(a!) > 0xffff_ffffn
+        )
           this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, dst, this.register(a!));
         else this.into(dst, a!);
         return;

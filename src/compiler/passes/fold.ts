@@ -242,6 +242,16 @@ function simplify(inst: Inst, folder: Folder): Value | undefined {
       return undefined;
     case 'phi':
       return simplifyPhi(inst);
+    case 'call': {
+      // Through a pointer that is known by now.
+      if (inst.callee?.kind !== 'pointer') return undefined;
+      if (a!.kind === 'function') inst.callee = { kind: 'function', func: a! };
+      else if (a!.kind === 'const')
+        inst.callee = { kind: 'helper', id: Number((a as Const).value & 0x7fff_ffffn) };
+      else return undefined;
+      setArgs(inst, inst.args.slice(1));
+      return inst;
+    }
     case 'libcall':
       return stringFunction(inst);
     case 'constant_p':
