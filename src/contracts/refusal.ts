@@ -81,6 +81,7 @@ export type RefusalKind =
   | 'function_unknown'
   | 'function_not_allowed'
   | 'function_sleeps'
+  | 'program_sleeps'
   | 'function_flags'
   | 'argument_type'
   | 'argument_null'

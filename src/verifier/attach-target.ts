@@ -4,6 +4,8 @@
  */
 import type { Btf, BtfFuncProto } from '../btf/index.ts';
 import type { Env } from './env.ts';
+import { attachTypeName } from './helper-table.ts';
+import { F_SLEEPABLE } from './limits.ts';
 
 export interface AttachTarget {
   readonly btf: Btf;
@@ -62,4 +64,30 @@ export function structOpsName(env: Env): string | undefined {
   if (progType.name !== 'struct_ops' || kernelBtf === undefined || attachBtfId === undefined)
     return undefined;
   return attachBtfId > 0 && attachBtfId < kernelBtf.typeCount ? kernelBtf.name(attachBtfId) : undefined;
+}
+
+/** Whether the program may sleep is for its type and attach type to say. */
+export function checkSleepable(env: Env): void {
+  const { progType, flags } = env.request;
+  const asked = (flags & F_SLEEPABLE) !== 0;
+  if (progType.mustSleep) {
+    if (!asked)
+      env.fail('EINVAL', 'Syscall programs can only be sleepable', {
+        kind: 'program_sleeps',
+        detail: 'required',
+      });
+    return;
+  }
+  const { sleepable, sleepableAttachTypes } = progType;
+  const attachType = attachTypeName(env);
+  const may =
+    sleepable &&
+    (sleepableAttachTypes === undefined ||
+      (attachType !== undefined && sleepableAttachTypes.includes(attachType)));
+  if (asked && !may)
+    env.fail(
+      'EINVAL',
+      'Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable',
+      { kind: 'program_sleeps' },
+    );
 }

@@ -49,6 +49,18 @@ export const CALL_ROWS = {
         'SEC("fentry.s/…")   // or lsm.s/, uprobe.s/, iter.s/, syscall',
       ),
   },
+  program_sleeps: {
+    title: 'program may not sleep',
+    why: (c) =>
+      c.reason.detail === 'required'
+        ? `${c.request.progType.name} programs always may sleep, and this one is loaded without that flag`
+        : `${c.request.progType.name} programs with this attach type run where nothing may sleep`,
+    needed: (c) => (c.reason.detail === 'required' ? 'the flag BPF_F_SLEEPABLE' : 'no flag BPF_F_SLEEPABLE'),
+    fix: (c) =>
+      c.reason.detail === 'required'
+        ? fix('load it with BPF_F_SLEEPABLE', 'SEC("syscall")')
+        : fix('load it without BPF_F_SLEEPABLE, or attach to a hook that may sleep'),
+  },
   function_flags: {
     title: 'unknown flags',
     why: (c) => `${c.called} takes no flags, and ${c.name} ${boundsWords(c.register)}`,
