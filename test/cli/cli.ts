@@ -20,6 +20,8 @@ export interface CliCircumstances {
   readonly variables?: Record<string, string>;
   /** What a choice other than `embedded` gives. */
   readonly host?: (choice: KernelChoice) => Promise<OpenedKernel>;
+  /** Standard input, line by line. */
+  readonly input?: readonly string[];
   /** Gets the function that stands for Ctrl-C. */
   readonly interrupt?: (fire: () => void) => void;
 }
@@ -51,6 +53,9 @@ export async function cli(argv: readonly string[], circumstances: CliCircumstanc
       },
     },
     variables: circumstances.variables ?? {},
+    ...(circumstances.input === undefined
+      ? {}
+      : { lines: () => from(circumstances.input ?? []), interactive: isTTY }),
     onInterrupt: (listener) => {
       circumstances.interrupt?.(listener);
       return () => {};
@@ -58,6 +63,10 @@ export async function cli(argv: readonly string[], circumstances: CliCircumstanc
   };
   const exit = await runCli(argv, env);
   return { exit, stdout, stderr };
+}
+
+async function* from(lines: readonly string[]): AsyncGenerator<string> {
+  yield* lines;
 }
 
 export const example = (name: string): string => join(ROOT, 'examples/objects', `${name}.bpf.o`);
