@@ -5,6 +5,7 @@
 import { BpfError } from '../util/index.ts';
 import { type CompiledFunction, generate } from './codegen/index.ts';
 import { emitObject } from './emit/index.ts';
+import { BCC_HEADER, bccHeaders, builtinHeader } from './headers/index.ts';
 import type { Func } from './ir/index.ts';
 import { printModule } from './ir/index.ts';
 import { lowerUnit } from './lower/index.ts';
@@ -34,6 +35,10 @@ export interface CompileOptions {
   readonly errorLimit?: number;
   /** Text of a built-in header by its name. */
   readonly builtinHeader?: (name: string) => string | undefined;
+  /** `bcc`: the C of the BPF Compiler Collection: tables with methods, probe functions with arguments, implied headers. */
+  readonly dialect?: 'bcc';
+  /** The dialect's `TRACEPOINT_PROBE`: text of an event's format file in tracefs. */
+  readonly tracepointFormat?: (category: string, name: string) => string | undefined;
   /** Also give the IR as text, after the passes. */
   readonly emitIr?: boolean;
   /** Check the IR after each pass; for tests. */
@@ -61,6 +66,8 @@ export interface CompileResult {
 export function compile(input: CompileInput): CompileResult {
   const options = input.options ?? {};
   const cpu = options.cpu ?? 3;
+  const isBcc = options.dialect === 'bcc';
+  const headers = isBcc ? bccHeaders(options.builtinHeader ?? builtinHeader) : options.builtinHeader;
   const sources = new SourceManager();
   const sink = new DiagnosticSink(sources, {
     ...(options.errorLimit === undefined ? {} : { errorLimit: options.errorLimit }),
@@ -84,10 +91,14 @@ export function compile(input: CompileInput): CompileResult {
       target: { cpu, optimize: options.optimize ?? 2 },
       ...(options.includes === undefined ? {} : { includes: options.includes }),
       ...(options.defines === undefined ? {} : { defines: options.defines }),
-      ...(options.forced === undefined ? {} : { forced: options.forced }),
-      ...(options.builtinHeader === undefined ? {} : { builtinHeader: options.builtinHeader }),
+      ...(isBcc ? { forced: [BCC_HEADER, ...(options.forced ?? [])] } : {}),
+      ...(options.forced === undefined || isBcc ? {} : { forced: options.forced }),
+      ...(headers === undefined ? {} : { builtinHeader: headers }),
     });
-    const unit = analyze(tokens, sink);
+    const unit = analyze(tokens, sink, {
+      ...(options.dialect === undefined ? {} : { dialect: options.dialect }),
+      ...(options.tracepointFormat === undefined ? {} : { tracepointFormat: options.tracepointFormat }),
+    });
     if (sink.hasErrors) return result(null);
     const module = lowerUnit(unit, sink);
     if (sink.hasErrors) return result(null);

@@ -47,6 +47,10 @@ export interface FunctionState {
 export interface SemaOptions {
   /** `-fno-builtin`: functions named like the library's are ordinary functions. */
   readonly noBuiltin?: boolean;
+  /** `bcc`: the C of the BPF Compiler Collection (see `bcc.ts`). */
+  readonly dialect?: 'bcc';
+  /** The dialect's `TRACEPOINT_PROBE`: text of an event's format file in tracefs. */
+  readonly tracepointFormat?: (category: string, name: string) => string | undefined;
 }
 
 export abstract class SemaBase {
@@ -79,6 +83,14 @@ export abstract class SemaBase {
   protected abstract typeOfName(name: TypeName): CType;
   protected abstract compoundBody(body: SCompound): Expr;
   protected abstract initialize(variable: VarDecl, init: SInit, loc: Location): void;
+
+  /** A dialect's own kinds of calls; null where it is none of them. */
+  protected dialectCall(_node: Extract<SExpr, { readonly kind: 'call' }>): Expr | null {
+    return null;
+  }
+
+  /** What a dialect says of a function that is defined; its body has not been read. */
+  protected dialectFunction(_decl: FunctionDecl): void {}
 
   // -------------------------------------------------------------------------------------------------------------
 

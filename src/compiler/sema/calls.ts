@@ -40,6 +40,8 @@ export abstract class CallSema extends ExpressionSema {
   protected call(node: CallNode): Expr {
     let callee: SExpr = node.callee;
     while (callee.kind === 'paren') callee = callee.inner;
+    const special = this.dialectCall(node);
+    if (special !== null) return special;
     if (callee.kind === 'name') {
       const symbol = this.lookup(callee.name);
       if (symbol === undefined) {

@@ -257,6 +257,7 @@ export abstract class DeclarationSema extends InitializerSema {
         (quoted) => `incomplete result type ${quoted} in function definition`,
       );
     decl.end = node.body.end;
+    this.dialectFunction(decl);
     this.pushScope();
     decl.parameters.forEach((parameter, i) => {
       if (at.parameters[i]!.name === null) {

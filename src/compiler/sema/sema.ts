@@ -4,10 +4,10 @@ import { parse, type STopLevel } from '../parse/index.ts';
 import type { TokenSource } from '../preprocess/index.ts';
 import type { DiagnosticSink } from '../source/index.ts';
 import type { SemaOptions } from './base.ts';
+import { BccSema } from './bcc.ts';
 import { stringText } from './literals.ts';
-import { StatementSema } from './statements.ts';
 
-class Sema extends StatementSema {
+class Sema extends BccSema {
   private readonly fileAsm: { template: string; loc: number }[] = [];
 
   take(item: STopLevel): void {
@@ -24,7 +24,7 @@ class Sema extends StatementSema {
         break;
       case 'function':
         this.errorsAtStart = item.errors;
-        this.functionDefinition(item);
+        this.functionDefinition(this.probeFunction(item));
         break;
       case 'static-assert':
         this.staticAssert(item);
