@@ -52,7 +52,10 @@ class Processor implements Surroundings {
     this.#machines = Array.from({ length: MAX_NESTED_RUNS }, (_, level) => new Machine(env.memory, level));
   }
 
+  #onInsn: ((event: InsnEvent) => void) | null = null;
+
   observe(onInsn: ((event: InsnEvent) => void) | null): void {
+    this.#onInsn = onInsn;
     this.observer = this.#strict ? strictObserver(onInsn) : onInsn;
   }
 
@@ -98,6 +101,8 @@ class Processor implements Surroundings {
       }
     } catch (error) {
       watcher?.onRunEnd?.(observed, error);
+      // A strict observer remembers frames that will never end.
+      this.observe(this.#onInsn);
       throw error;
     } finally {
       machine.busy = false;

@@ -204,6 +204,14 @@ describe('limits and observation', () => {
 
 describe('strict runs', () => {
   const strict = () => setup({ strict: true });
+
+  it('start afresh after a run that faulted in a function', () => {
+    const s = strict();
+    // The function reads through NULL; the program behind it is one that keeps to the rules.
+    const faulting = [asm.mov64Imm(R1, 0), asm.callLocal(1), asm.exit(), asm.ldx('dw', R0, R1), asm.exit()];
+    expect(s.faultOf(faulting).message).toMatch(/NULL/);
+    expect(s.run([asm.mov64Reg(R0, R1), asm.mov64Imm(R0, 7), asm.exit()])).toBe(7);
+  });
   it('a register that was never written', () => {
     const fault = strict().faultOf([asm.mov64Imm(R0, 0), asm.alu64Reg('add', R0, R6), asm.exit()]);
     expect(fault.message).toMatch(/instruction 1: R6 is read, but nothing was written to it/);
