@@ -87,6 +87,11 @@ export class Allocator {
     return offset < block.start + block.size ? block : undefined;
   }
 
+  /** All used blocks, in ascending order. */
+  *blocks(): Generator<Block> {
+    for (const start of this.#starts) yield this.#used.get(start)!;
+  }
+
   /** Index of the first used start that is >= offset. */
   #lowerBound(offset: number): number {
     let low = 0;

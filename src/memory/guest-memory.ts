@@ -123,6 +123,11 @@ export class GuestMemory {
     return this.#heap.blockAt(offset);
   }
 
+  /** All allocated blocks, in ascending order; nothing may be allocated or freed meanwhile. */
+  blocks(): IterableIterator<Block> {
+    return this.#heap.blocks();
+  }
+
   /** A copy of `size` bytes. */
   read(offset: number, size: number): Uint8Array {
     return this.u8.slice(offset, offset + size);

@@ -66,6 +66,12 @@ describe('a recording', () => {
     expect(debug.continue().reason).toBe('limit');
   });
 
+  it('is bounded in time where helpers may change much', () => {
+    const { recording } = recorded([60], { maxCompared: 1 });
+    expect(recording.truncated).toBe('the limit of 1 bytes compared around calls of helpers');
+    expect(recording.length).toBeLessThan(89);
+  });
+
   it('needs a run', () => {
     const recorder = new Recorder();
     observed(STEPS, recorder);

@@ -8,6 +8,7 @@ import { accessBytes, CLASS, insnClass, insnMode, JMP_OP, MODE } from '../../asm
 import type { ExecutableProgram } from '../../contracts/engine.ts';
 import type { InsnEvent, ObservedProgram, ObservedRun, ProgramObserver } from '../../contracts/observe.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { HEAP_START } from '../../memory/layout.ts';
 import { BpfError } from '../../util/errors.ts';
 import { FIRST_BYTE, Journal, REGISTERS, Recording, STEP_KINDS } from './recording.ts';
 
@@ -16,10 +17,13 @@ export interface RecordOptions {
   readonly maxSteps?: number;
   /** Of the recording, beside a copy of the kernel's memory. Default 256 MiB. */
   readonly maxBytes?: number;
+  /** Bytes that are compared around calls of helpers: what bounds the time where maps are large. Default 64 GiB, some 20 s. */
+  readonly maxCompared?: number;
 }
 
 const DEFAULT_STEPS = 1_000_000;
 const DEFAULT_BYTES = 256 << 20;
+const DEFAULT_COMPARED = 2 ** 36;
 const EXIT = CLASS.JMP | JMP_OP.EXIT;
 /** Equal words between two changes that are kept as one. */
 const GAP = 4;
@@ -40,10 +44,14 @@ export class Recorder implements ProgramObserver {
   readonly #numbers = new Map<ExecutableProgram, number>();
   readonly #maxSteps: number;
   readonly #maxBytes: number;
+  readonly #maxCompared: number;
   readonly #low = new Int32Array(REGISTERS);
   readonly #high = new Int32Array(REGISTERS);
   #memory: GuestMemory | undefined;
   #shadow = new Uint8Array();
+  #shadowWords = new Int32Array();
+  /** Bytes that were compared so far. */
+  #compared = 0;
   #truncated: string | undefined;
   /** What the last instruction may have written: bytes at an address, or (`size` -1) anything. */
   #written = { address: 0, size: 0 };
@@ -54,6 +62,7 @@ export class Recorder implements ProgramObserver {
   constructor(options: RecordOptions = {}) {
     this.#maxSteps = options.maxSteps ?? DEFAULT_STEPS;
     this.#maxBytes = options.maxBytes ?? DEFAULT_BYTES;
+    this.#maxCompared = options.maxCompared ?? DEFAULT_COMPARED;
   }
 
   onMachine(memory: GuestMemory): void {
@@ -72,6 +81,7 @@ export class Recorder implements ProgramObserver {
     if (this.#journal.length > 0 || this.#memory === undefined) return;
     // The state before the first step needs no changes.
     this.#shadow = this.#memory.u8.slice();
+    this.#shadowWords = new Int32Array(this.#shadow.buffer);
     this.#written = { address: 0, size: 0 };
   }
 
@@ -199,6 +209,8 @@ export class Recorder implements ProgramObserver {
     journal.registersUpto.push(journal.register.length);
     journal.changesUpto.push(journal.changeAddress.length);
     if (journal.length >= this.#maxSteps) this.#truncated = `the limit of ${this.#maxSteps} steps`;
+    else if (this.#compared > this.#maxCompared)
+      this.#truncated = `the limit of ${this.#maxCompared} bytes compared around calls of helpers`;
     else if (journal.size > this.#maxBytes) this.#truncated = `the limit of ${this.#maxBytes} bytes`;
   }
 
@@ -221,17 +233,26 @@ export class Recorder implements ProgramObserver {
     const larger = new Uint8Array(this.#memory!.size);
     larger.set(this.#shadow);
     this.#shadow = larger;
+    this.#shadowWords = new Int32Array(larger.buffer);
   }
 
   #compareAll(): void {
     const memory = this.#memory!;
     this.#room(memory.size);
-    const live = memory.i32;
-    const before = new Int32Array(this.#shadow.buffer);
-    const end = live.length;
+    this.#compare(FIRST_BYTE, HEAP_START);
+    // What was freed is nobody's; where it is given out again, it differs from the shadow and is seen.
+    for (const { start, size } of memory.blocks()) this.#compare(start, start + size);
+  }
+
+  /** Word by word: blocks begin and end at multiples of 16. */
+  #compare(from: number, upto: number): void {
+    const live = this.#memory!.i32;
+    const before = this.#shadowWords;
+    const end = upto >>> 2;
+    this.#compared += upto - from;
     let start = -1;
     let last = -1;
-    for (let i = FIRST_BYTE >>> 2; i < end; i++) {
+    for (let i = from >>> 2; i < end; i++) {
       if (live[i] === before[i]) continue;
       if (start >= 0 && i - last > GAP) {
         this.#change(start << 2, (last + 1) << 2);
