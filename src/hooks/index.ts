@@ -6,11 +6,12 @@ import { InternalError } from '../util/errors.ts';
 import type { PacketMemory } from './packet-memory.ts';
 import { RAW_TRACEPOINT_HOOK } from './raw-tracepoint.ts';
 import { SKB_HOOK, SkbContexts, type SkbPacket } from './skb.ts';
+import { SYSCALL_HOOK } from './syscall.ts';
 import { XDP_HOOK, XdpContexts, type XdpFrame } from './xdp.ts';
 
 export { EventContexts } from './events.ts';
 
-const HOOKS: readonly Hook[] = [XDP_HOOK, SKB_HOOK, RAW_TRACEPOINT_HOOK];
+const HOOKS: readonly Hook[] = [XDP_HOOK, SKB_HOOK, RAW_TRACEPOINT_HOOK, SYSCALL_HOOK];
 
 /** How a program type is test-run; undefined where it cannot be. */
 export function testRunHook(progType: string): Hook['testRun'] {

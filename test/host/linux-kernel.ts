@@ -25,7 +25,7 @@ import type {
   ProgTestRunAttr,
   ProgTestRunResult,
 } from '../../src/contracts/kernel.ts';
-import { BPF_CMD } from '../../src/uapi/index.ts';
+import { BPF_CMD, BPF_PROG_TYPE } from '../../src/uapi/index.ts';
 import { errnoName } from '../../src/util/errno.ts';
 import { alignUp, BpfError, fromHex, readCString, toHex, utf8, VerifierError } from '../../src/util/index.ts';
 
@@ -85,6 +85,8 @@ export class LinuxKernel {
   readonly #requests: number;
   readonly #answers: number;
   readonly #kinds = new Map<number, ObjectKind | 'other'>();
+  /** Descriptors of programs whose context is copied back to where it came from. */
+  readonly #syscallPrograms = new Set<Fd>();
   readonly #maps = new Map<number, { keySize: number; valueSize: number }>();
   #pending = '';
 
@@ -238,12 +240,15 @@ export class LinuxKernel {
       throw new VerifierError(errnoName(-answer.ret), text, { log: text, insn: -1 });
     if (answer.ret < 0) throw BpfError.fromReturn(answer.ret, 'PROG_LOAD');
     this.#kinds.set(answer.ret, 'prog');
+    if (attr.progType === BPF_PROG_TYPE.BPF_PROG_TYPE_SYSCALL) this.#syscallPrograms.add(answer.ret);
+    else this.#syscallPrograms.delete(answer.ret);
     return answer.ret;
   }
 
   progTestRun(attr: ProgTestRunAttr): ProgTestRunResult {
     const dataOut = new Uint8Array(attr.dataSizeOut ?? (attr.dataIn?.length ?? 0) + 512);
-    const ctxOut = new Uint8Array(attr.ctxSizeOut ?? (attr.ctxIn === undefined ? 0 : 256));
+    const inPlace = this.#syscallPrograms.has(attr.progFd);
+    const ctxOut = new Uint8Array(attr.ctxSizeOut ?? (attr.ctxIn === undefined || inPlace ? 0 : 256));
     const { view, bufs } = this.#bpf(BPF_CMD.BPF_PROG_TEST_RUN, {
       fields: [
         u32(0, attr.progFd),
@@ -267,7 +272,7 @@ export class LinuxKernel {
       retval: view.getUint32(4, true),
       duration: view.getUint32(36, true),
       dataOut: bufs[1].subarray(0, view.getUint32(12, true)),
-      ctxOut: bufs[3].subarray(0, view.getUint32(44, true)),
+      ctxOut: inPlace ? bufs[2] : bufs[3].subarray(0, view.getUint32(44, true)),
     };
   }
 

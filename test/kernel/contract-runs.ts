@@ -1,7 +1,7 @@
 /** PROG_TEST_RUN of the `Kernel` contract: what goes in, what comes out, and what is refused. */
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BPF_ATTACH_TYPE } from '../../src/uapi/index.ts';
+import { BPF_ATTACH_TYPE, BPF_MACROS } from '../../src/uapi/index.ts';
 import {
   code,
   expectCode,
@@ -393,6 +393,31 @@ export function runContract(open: OpenSubject): void {
       expect(run({ ctxIn: words(26, {}) })).toBe('EINVAL');
       expect(run({ flags: 1, cpu: 100_000 })).toBe('ENXIO');
       expect(run({ batchSize: 1 })).toBe('EINVAL');
+    });
+  });
+
+  describe('PROG_TEST_RUN of syscall programs', () => {
+    const loaded = (program: ProgramBuilder) =>
+      load(kernel, program, 'syscall', { progFlags: BPF_MACROS.BPF_F_SLEEPABLE });
+
+    it('gives what the program made of its context', () => {
+      const program = new ProgramBuilder().ldx('w', R0, R1, 4).st('w', R1, 8, 77).exit();
+      const { retval, ctxOut } = kernel.progTestRun({ progFd: loaded(program), ctxIn: words(4, { 1: 5 }) });
+      expect(retval).toBe(5);
+      expect([...Array(4).keys()].map((i) => word(ctxOut, i))).toEqual([0, 5, 77, 0]);
+    });
+
+    it('checks what it is given', () => {
+      const progFd = loaded(new ProgramBuilder().ldx('w', R0, R1, 12).exit());
+      const run = (attr: object) => code(() => kernel.progTestRun({ progFd, ctxIn: words(4, {}), ...attr }));
+      expect(run({})).toBe('ok');
+      expect(run({ ctxIn: words(3, {}) })).toBe('EINVAL');
+      expect(run({ dataIn: bytes(64) })).toBe('EINVAL');
+      expect(run({ repeat: 2 })).toBe('EINVAL');
+      expect(run({ flags: 1 })).toBe('EINVAL');
+      expect(run({ batchSize: 1 })).toBe('EINVAL');
+      expect(run({ ctxIn: bytes(0x1_0000) })).toBe('EINVAL');
+      expect(code(() => kernel.progTestRun({ progFd: loaded(returns(3)) }))).toBe('ok');
     });
   });
 
