@@ -32,14 +32,23 @@ async function bundle(entry: string): Promise<string> {
 if (CHROMIUM === undefined) console.log('runs in Chromium skipped: no Chromium in /usr/bin');
 
 describe('bundles for the browser', () => {
-  it.each(['asm', 'btf', 'object', 'verifier', 'jit', 'interpreter', 'maps', 'kernel', 'libbpf', 'capture'])(
-    '%s needs no module of Node',
-    async (room) => {
-      const text = await bundle(`export * from './src/${room}/index.ts';`);
-      expect(text.length).toBeGreaterThan(1000);
-      expect(text).not.toMatch(/require\("node:|from "node:/);
-    },
-  );
+  it.each([
+    'asm',
+    'btf',
+    'object',
+    'verifier',
+    'jit',
+    'interpreter',
+    'maps',
+    'kernel',
+    'libbpf',
+    'capture',
+    'debug',
+  ])('%s needs no module of Node', async (room) => {
+    const text = await bundle(`export * from './src/${room}/index.ts';`);
+    expect(text.length).toBeGreaterThan(1000);
+    expect(text).not.toMatch(/require\("node:|from "node:/);
+  });
 });
 
 describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {

@@ -152,6 +152,9 @@ describe('breakpoints', () => {
     expect(() => debug.addBreakpoint({ kind: 'line', line: 4000 })).toThrow(/no line/);
     expect(() => debug.addBreakpoint({ kind: 'insn', insn: 4000 })).toThrow(/no instruction/);
     expect(() => debug.delete(7)).toThrow(/no breakpoint 7/);
+    const half = { condition: 'length >' };
+    expect(() => debug.addBreakpoint({ kind: 'line', line: 40 }, half)).toThrow(/value is expected/);
+    expect(debug.breakpoints).toEqual([]);
   });
 });
 

@@ -89,6 +89,7 @@ export class Debugger {
     place: BreakpointPlace,
     options: { condition?: string; temporary?: boolean } = {},
   ): Breakpoint {
+    if (options.condition !== undefined) this.inspect.parse(options.condition);
     const { text, stops } = this.#place(place);
     const held = {
       number: this.#next++,

@@ -266,14 +266,19 @@ export class Inspector {
     return Uint8Array.from({ length: keySize }, (_, i) => Number((number >> BigInt(8 * i)) & 0xffn));
   }
 
-  evaluate(text: string): Value {
+  /** Throws EINVAL where the text is no expression; what it names is looked for when it is evaluated. */
+  parse(text: string): Expression {
     let expression = this.#parsed.get(text);
     if (expression === undefined) {
       const { btf } = this.recording.source(this.recording.position).program;
       expression = parseExpression(text, (name) => btf?.find(name, 'typedef') !== undefined);
       this.#parsed.set(text, expression);
     }
-    return evaluate(expression, this.scope());
+    return expression;
+  }
+
+  evaluate(text: string): Value {
+    return evaluate(this.parse(text), this.scope());
   }
 
   /** The value of an expression with its type. Throws EINVAL, ENOENT, EFAULT. */
