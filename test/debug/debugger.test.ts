@@ -94,6 +94,18 @@ describe('stepping', () => {
     expect(place(debug.next())).toEqual(['step', 'steps', 42]);
   });
 
+  it('finishes the outermost function at the end of its run', () => {
+    const debug = recorded([60, 120]);
+    expect(debug.finish().location).toMatchObject({ kind: 'end', line: 54 });
+    expect(debug.recording.register(0)).toBe(2n);
+    debug.stepInsn();
+    debug.next('forward', 3);
+    expect(debug.finish().location).toMatchObject({ kind: 'end', step: debug.recording.length - 1 });
+    expect(debug.recording.register(0)).toBe(1n);
+    expect(debug.finish('reverse').location).toMatchObject({ insn: 0, line: 40 });
+    expect(debug.position).toBeGreaterThan(0);
+  });
+
   it('walks backwards over the lines that it came by', () => {
     const debug = recorded([60, 120]);
     const steps = [debug.position];

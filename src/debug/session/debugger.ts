@@ -259,7 +259,16 @@ export class Debugger {
 
   /** Until the present function has returned; `reverse`: to its call. */
   finish(direction: Direction = 'forward'): Stop {
-    return this.#go(direction, 1, (step, height) => this.#height(step) < height);
+    const { journal } = this.recording;
+    // The outermost function ends with its run.
+    const outermost = (step: number) =>
+      direction === 'forward' ? journal.kind.at(step) !== 0 : journal.entry.at(step) === step;
+    return this.#go(
+      direction,
+      1,
+      (step, height) =>
+        this.#height(step) < height || (height === 0 && this.#height(step) === 0 && outermost(step)),
+    );
   }
 
   /** Until a breakpoint, a watchpoint, a fault, or the end (start) of the recording. */
