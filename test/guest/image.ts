@@ -118,6 +118,8 @@ for suite in *.suite.mjs; do
   node $suite || echo "{\\"event\\":\\"broken\\",\\"suite\\":\\"$suite\\",\\"status\\":$?}" > ${CHANNEL}
 done
 echo '{"event":"end"}' > ${CHANNEL}
+# The last bytes are still in the serial port: power that goes takes them along.
+sleep 2
 poweroff -f
 `;
 

@@ -2,8 +2,14 @@
 import type { HelperEnv, PacketOps, Task } from '../../src/contracts/runtime.ts';
 import { createHelpers } from '../../src/helpers/index.ts';
 import type { EmbeddedMap } from '../../src/maps/index.ts';
-import { KERNEL_HI, RUN_STATE, USER_HI } from '../../src/memory/index.ts';
-import { helperByName, helperParams, helperResult } from '../../src/spec/index.ts';
+import { KERNEL_HI, kernelAddress, RUN_STATE, USER_HI } from '../../src/memory/index.ts';
+import {
+  helperByName,
+  helperParams,
+  helperResult,
+  MODELLED_SKB,
+  MODELLED_SKB_SIZE,
+} from '../../src/spec/index.ts';
 import { type MapSizes, TestKernel } from '../maps/env.ts';
 
 export class HelperBench {
@@ -62,6 +68,15 @@ export class HelperBench {
       },
     };
     this.table = createHelpers(this.env, this.kernel.ctx.module);
+  }
+
+  /** A socket buffer's context whose edges are those of `packet`. */
+  context(): number {
+    const { start, length } = this.packet;
+    const at = this.put(new Uint8Array(MODELLED_SKB_SIZE));
+    this.memory.writeU64(at + MODELLED_SKB.data, kernelAddress(start));
+    this.memory.writeU64(at + MODELLED_SKB.data_end, kernelAddress(start + length));
+    return at;
   }
 
   map(type: string, sizes: MapSizes = {}): EmbeddedMap {

@@ -1,13 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { IMPLEMENTED_HELPER_IDS, IMPLEMENTED_HELPERS } from '../../src/helpers/index.ts';
-import { kernelAddress } from '../../src/memory/index.ts';
-import {
-  helperByName,
-  helperParams,
-  MODELLED_SKB,
-  MODELLED_SKB_SIZE,
-  mapTypeByName,
-} from '../../src/spec/index.ts';
+import { helperByName, helperParams, mapTypeByName } from '../../src/spec/index.ts';
 import { u32, u64 } from '../maps/env.ts';
 import { HelperBench, kernelPointer, userPointer } from './env.ts';
 
@@ -299,9 +292,7 @@ describe('packets', () => {
     const bench = new HelperBench();
     bench.packet = { start: bench.put(Uint8Array.from({ length: 40 }, (_, i) => i)), length: 40 };
     const to = bench.put(new Uint8Array(64).fill(0xaa));
-    const ctx = bench.put(new Uint8Array(MODELLED_SKB_SIZE));
-    bench.memory.writeU64(ctx + MODELLED_SKB.data, kernelAddress(bench.packet.start));
-    bench.memory.writeU64(ctx + MODELLED_SKB.data_end, kernelAddress(bench.packet.start + 40));
+    const ctx = bench.context();
     expect(bench.call('bpf_skb_load_bytes', [ctx, 30, to, 10])).toBe(0n);
     expect([...bench.memory.read(to, 3)]).toEqual([30, 31, 32]);
     expect(bench.call('bpf_skb_load_bytes', [ctx, 31, to, 10])).toBe(-14n);

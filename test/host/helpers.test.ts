@@ -177,7 +177,7 @@ describe.skipIf(why !== null)('helpers behave as the kernel does', () => {
       const bytes = packet ?? new Uint8Array(64);
       bench.packet = { start: bench.put(bytes), length: bytes.length };
       const places = args.map((arg) => {
-        if (arg === 'ctx') return bench.put(new Uint8Array(256));
+        if (arg === 'ctx') return bench.context();
         if (typeof arg === 'number') return arg;
         return bench.put(arg instanceof Uint8Array ? arg : arg.text);
       });
