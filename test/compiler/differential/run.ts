@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compile } from '../../../src/compiler/compile.ts';
+import type { Kernel } from '../../../src/contracts/kernel.ts';
 import { EmbeddedKernel } from '../../../src/kernel/index.ts';
 import { BpfObject } from '../../../src/libbpf/index.ts';
 import { toHex } from '../../../src/util/index.ts';
@@ -46,11 +47,15 @@ export type Observation =
   | { readonly runs: readonly string[]; readonly insns: number }
   | { readonly refused: string };
 
-/** Loads an object and runs its program on packets made from the seed: return values and `out` after each run. */
-export function observe(object: Uint8Array, seed: number, runs = 4): Observation {
-  const kernel = new EmbeddedKernel();
+/**
+ * Loads an object and runs its program on packets made from the seed: return values and `out` after each run. In a new embedded
+ * kernel, or in the one given, which stays open.
+ */
+export function observe(object: Uint8Array, seed: number, runs = 4, given?: Kernel): Observation {
+  const kernel = given ?? new EmbeddedKernel();
+  let opened: BpfObject | undefined;
   try {
-    const opened = BpfObject.open(object, { name: 'program' });
+    opened = BpfObject.open(object, { name: 'program' });
     try {
       opened.load(kernel);
     } catch (error) {
@@ -71,6 +76,7 @@ export function observe(object: Uint8Array, seed: number, runs = 4): Observation
     }
     return { runs: results, insns: opened.spec.programs.reduce((sum, one) => sum + one.insns.length, 0) };
   } finally {
-    kernel.shutdown();
+    opened?.close();
+    if (given === undefined) kernel.shutdown();
   }
 }
