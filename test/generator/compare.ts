@@ -62,6 +62,8 @@ function compareLinux(p: GeneratedProgram, ours: Outcome, linux: Outcome, add: A
     add('too lax', `Linux: ${describeOutcome(linux)}`, lastLine(linux.message));
     return;
   }
+  if ((ours.verdict === 'no run') !== (linux.verdict === 'no run'))
+    add('linux differs', `${describeOutcome(ours)}; Linux: ${describeOutcome(linux)}`, 'no run');
   // A damaged program may have let an address into its results.
   if (ours.verdict !== 'accept' || linux.verdict !== 'accept' || p.damaged) return;
   const text = difference(comparableRun(p, ours), comparableRun(p, linux));

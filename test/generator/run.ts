@@ -17,7 +17,9 @@ export interface Ran {
 export type Outcome =
   | Ran
   | { readonly verdict: 'reject'; readonly code: string; readonly message: string }
-  /** The run of an accepted program failed: a fault, or a refusal of its input. */
+  /** A test run that does not take the packet: too short for what its Ethernet type says. */
+  | { readonly verdict: 'no run'; readonly code: string; readonly message: string }
+  /** The run of an accepted program failed. */
   | { readonly verdict: 'fault'; readonly code: string; readonly message: string }
   /** An error that is no BpfError: a bug. */
   | { readonly verdict: 'crash'; readonly stage: string; readonly message: string };
@@ -121,7 +123,8 @@ export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: st
     const message = messageOf(error);
     if (code === 'bug' || stage === 'maps' || stage === 'results')
       return { verdict: 'crash', stage, message };
-    return { verdict: stage === 'load' ? 'reject' : 'fault', code, message };
+    if (stage === 'load') return { verdict: 'reject', code, message };
+    return { verdict: code === 'EINVAL' ? 'no run' : 'fault', code, message };
   } finally {
     for (const fd of open.reverse()) kernel.close(fd);
   }
