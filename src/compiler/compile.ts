@@ -60,6 +60,8 @@ export interface CompileResult {
   /** For printing the diagnostics. */
   readonly sources: SourceManager;
   readonly ir?: string;
+  /** BCC dialect: the struct that each table of events is handed; it is in the object's BTF. */
+  readonly events?: ReadonlyMap<string, string>;
 }
 
 /** Compiles one translation unit. Errors of the source are diagnostics; never throws for any input. */
@@ -111,6 +113,7 @@ export function compile(input: CompileInput): CompileResult {
       {
         level: typeof level === 'number' ? level : 2,
         cpu,
+        probeReads: isBcc,
         ...(options.checkIr === undefined ? {} : { check: options.checkIr }),
       },
       complain,
@@ -129,8 +132,10 @@ export function compile(input: CompileInput): CompileResult {
       globals: kept.globals,
       externs: kept.externs,
       debug: options.debug ?? true,
+      kept: [...unit.events.values()],
     });
-    return result(object, ir);
+    const events = new Map([...unit.events].map(([table, record]) => [table, record.tag ?? '']));
+    return { ...result(object, ir), ...(isBcc ? { events } : {}) };
   } catch (error) {
     if (!(error instanceof BpfError)) throw error;
     sink.fatal('limit', error.message, NO_LOCATION);

@@ -1,6 +1,8 @@
 /** The C compiler. */
 export { type CompileInput, type CompileOptions, type CompileResult, compile } from './compile.ts';
 export {
+  BCC_HEADER,
+  bccHeaders,
   builtinHeader,
   builtinHeaderNames,
   headersWithVmlinux,

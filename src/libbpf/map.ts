@@ -235,7 +235,8 @@ export class BpfMap {
     return this.type.name === 'array' || this.type.name === 'percpu_array';
   }
 
-  private decodeStored(bytes: Uint8Array): BtfValue | BtfValue[] {
+  /** A value as bpf(2) moves it: per-CPU maps have one a CPU. */
+  decodeStored(bytes: Uint8Array): BtfValue | BtfValue[] {
     if (!this.type.perCpu) return this.decodeValue(bytes);
     const { valueSize } = this.definition;
     const step = alignUp(valueSize, 8);

@@ -72,6 +72,14 @@ export class PerfBufferReader {
     return samples;
   }
 
+  /** Resolves when there may be something to consume, when `signal` fires, and now and then. */
+  wait(signal?: AbortSignal): Promise<void> {
+    return this.#waiting.wait(
+      this.#rings.map(({ ring }) => ring),
+      signal,
+    );
+  }
+
   /** Every sample as it comes, until `signal` fires or the reader is closed. */
   async *samples(options: { signal?: AbortSignal } = {}): AsyncGenerator<PerfSample> {
     while (!this.#waiting.closed) {

@@ -127,6 +127,11 @@ export class RingBufferReader {
     return count;
   }
 
+  /** Resolves when there may be something to consume, when `signal` fires, and now and then. */
+  wait(signal?: AbortSignal): Promise<void> {
+    return this.#waiting.wait([this.#ring], signal);
+  }
+
   /** Every record as it comes, until `signal` fires or the reader is closed. The event loop turns between what is read together. */
   records(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<Uint8Array> {
     let batch: Uint8Array[] = [];

@@ -648,4 +648,6 @@ export interface TranslationUnit {
   readonly asm: readonly { readonly template: string; readonly loc: Location }[];
   /** Functions that have another name in the object: `int f(void) asm("name")`. */
   readonly asmLabels: ReadonlyMap<FunctionDecl, string>;
+  /** BCC dialect: the record that each table of events is handed, by the table's name. They stay in the object's BTF. */
+  readonly events: ReadonlyMap<string, RecordType>;
 }

@@ -38,6 +38,8 @@ export interface EmitInput {
   readonly externs: readonly (Global | Func)[];
   /** `-g`: without it there is no BTF, and maps cannot be loaded. */
   readonly debug: boolean;
+  /** Types that nothing in the object has, for its readers. */
+  readonly kept?: readonly CType[];
 }
 
 interface CodeSection {
@@ -277,6 +279,7 @@ class Emitter {
       if (decl !== undefined) types.need(decl.type);
       for (const { info } of code.core) types.need(info.root as CType);
     }
+    for (const type of input.kept ?? []) types.need(type);
     for (const global of input.globals) {
       const decl = global.decl as VarDecl | undefined;
       if (decl === undefined || global.literal) continue;
@@ -395,6 +398,7 @@ class Emitter {
       if (list === undefined) sections.set(name, [item]);
       else list.push(item);
     };
+    for (const type of this.input.kept ?? []) types.id(type);
     for (const section of this.data.values()) {
       for (const { global, offset } of section.globals) {
         const decl = global.decl as VarDecl | undefined;

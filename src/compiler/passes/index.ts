@@ -9,6 +9,7 @@ import { eliminateDeadStores, numberValues } from './gvn.ts';
 import { bottomUp, inlineInto, Uses } from './inline.ts';
 import { legalize } from './legalize.ts';
 import { hoistInvariants, rotateLoops, unrollOne } from './loops.ts';
+import { insertProbeReads } from './probe-reads.ts';
 import { promote } from './promote.ts';
 import { type Kept, reachable } from './reach.ts';
 import { threadBranches } from './thread.ts';
@@ -17,6 +18,8 @@ export interface PassOptions {
   /** 0 to 3; 0 is treated as 1: programs that keep everything in the frame do not pass the kernel's verifier. */
   readonly level: number;
   readonly cpu: number;
+  /** Pointers of the kernel are read by bpf_probe_read (BCC dialect). */
+  readonly probeReads?: boolean;
   /** Check the IR after each pass: for tests. */
   readonly check?: boolean;
 }
@@ -74,6 +77,12 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
     }
   }
   const kept = reachable(module);
+  if (options.probeReads === true)
+    for (const func of kept.functions)
+      if (insertProbeReads(func)) {
+        check(func, 'probe reads');
+        clean(func);
+      }
   for (const func of kept.functions) {
     for (let round = 0; round < 4 && threadBranches(func); round++) {
       check(func, 'thread');

@@ -63,6 +63,8 @@ export abstract class SemaBase {
   protected readonly typedefs: TypedefType[] = [];
   protected readonly functions: FunctionDecl[] = [];
   protected readonly variables: VarDecl[] = [];
+  /** BCC dialect: what each table of events is handed. */
+  protected readonly events = new Map<string, RecordType>();
   protected function: FunctionState | null = null;
   /** > 0 inside of `__builtin_preserve_access_index(…)`. */
   protected preserving = 0;

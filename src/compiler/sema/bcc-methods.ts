@@ -19,6 +19,8 @@ export interface MethodRow {
   readonly sized?: true;
   /** It gives a pointer to a value of the table. */
   readonly leaf?: true;
+  /** Which argument points to an event for user space. */
+  readonly event?: number;
   /** Where it gives NULL, the program returns 0. */
   readonly returns?: true;
 }
@@ -56,11 +58,11 @@ export const METHODS: Readonly<Record<string, MethodRow>> = {
   push: { function: '__bcc_push', arguments: ['leaf', 'plain'], defaults: [0n] },
   pop: { function: '__bcc_pop', arguments: ['out'] },
   peek: { function: '__bcc_peek', arguments: ['out'] },
-  perf_submit: plain('perf_submit', 3),
-  perf_submit_skb: plain('perf_submit_skb', 4),
-  ringbuf_output: plain('ringbuf_output', 3, [0n]),
+  perf_submit: { ...plain('perf_submit', 3), event: 1 },
+  perf_submit_skb: { ...plain('perf_submit_skb', 4), event: 2 },
+  ringbuf_output: { ...plain('ringbuf_output', 3, [0n]), event: 0 },
   ringbuf_reserve: plain('ringbuf_reserve', 1),
-  ringbuf_submit: plain('ringbuf_submit', 2, [0n]),
+  ringbuf_submit: { ...plain('ringbuf_submit', 2, [0n]), event: 0 },
   ringbuf_discard: plain('ringbuf_discard', 2, [0n]),
   ringbuf_query: plain('ringbuf_query', 1),
   get_stackid: plain('get_stackid', 2),

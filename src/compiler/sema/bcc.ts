@@ -143,12 +143,19 @@ export abstract class BccSema extends StatementSema {
           : this.methodArgument(row.arguments[i]!, table, arg),
       );
     }
+    if (row.event !== undefined) this.noteEvent(table.variable.name, args[row.event + 1]!);
     if (row.sized === true)
       args.push(this.intExpr(BigInt(table.leaf === undefined ? 0 : sizeOf(table.leaf)), ULONG, loc));
     const result = this.headerCall(row.function, args, loc);
     if (row.leaf !== true || table.leaf === undefined || result.kind === 'error') return result;
     const value = this.castTo(result, pointerTo(table.leaf), true);
     return row.returns === true ? this.orReturn(value, loc) : value;
+  }
+
+  private noteEvent(table: string, data: Expr): void {
+    const pointer = core(data.type);
+    const record = pointer.kind === 'pointer' ? core(pointer.pointee) : pointer;
+    if (record.kind === 'record' && record.tag !== null && record.complete) this.events.set(table, record);
   }
 
   private methodArgument(what: MethodArgument, table: Table, node: SExpr): Expr {

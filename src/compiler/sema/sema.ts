@@ -63,6 +63,7 @@ class Sema extends BccSema {
       typedefs: this.typedefs,
       asm: this.fileAsm,
       asmLabels: this.asmLabels,
+      events: this.events,
     };
   }
 

@@ -1,0 +1,130 @@
+/** The C of a BCC program to an object: types from the kernel's BTF, records of tracepoints from tracefs or from what the caller gives. */
+import { type Btf, parseBtf } from '../btf/index.ts';
+import {
+  BCC_HEADER,
+  bccHeaders,
+  compile,
+  DiagnosticSink,
+  formatDiagnostics,
+  headersWithVmlinux,
+  type IncludeResolver,
+  Preprocessor,
+  SourceManager,
+  vmlinuxHeaderFor,
+} from '../compiler/index.ts';
+import type { Kernel } from '../contracts/kernel.ts';
+import { fromUtf8 } from '../util/bytes.ts';
+import { BpfError } from '../util/errors.ts';
+import { readCflags } from './flags.ts';
+import { syscallFormat } from './syscall-formats.ts';
+
+export interface BccSource {
+  readonly text: string;
+  /** For diagnostics. */
+  readonly name: string;
+  readonly cflags?: readonly string[];
+  /** Types of the kernel; default: what the kernel shows. */
+  readonly kernelBtf?: Btf;
+  /** Format files of tracepoints (`sched/sched_switch` → text), before those of the machine. */
+  readonly tracepointFormats?: Readonly<Record<string, string>>;
+  /** Bit 0x8 of BCC's debug flags and the like have no meaning here; warnings go to this. */
+  readonly onDiagnostics?: (text: string) => void;
+}
+
+export interface BccObject {
+  readonly object: Uint8Array;
+  /** The struct that each table of events is handed. */
+  readonly events: ReadonlyMap<string, string>;
+}
+
+/** The source does not compile; `diagnostics` is what a C compiler would print. */
+export class BccCompileError extends BpfError {
+  readonly diagnostics: string;
+  constructor(name: string, diagnostics: string) {
+    super('EINVAL', `${name} does not compile:\n${diagnostics}`);
+    this.name = 'BccCompileError';
+    this.diagnostics = diagnostics;
+  }
+}
+
+const VMLINUX_GUARD = '#define __VMLINUX_H__\n';
+
+/** Errors: BccCompileError. */
+export function compileBcc(kernel: Kernel, source: BccSource): BccObject {
+  const flags = readCflags(source.cflags ?? []);
+  const files = filesOf(kernel);
+  const types = source.kernelBtf ?? kernelTypes(kernel);
+  const builtin = headersWithVmlinux(() =>
+    types === undefined ? undefined : vmlinuxHeaderFor(types, identifiers(source, files, flags)),
+  );
+  const result = compile({
+    files,
+    main: source.name,
+    text: source.text,
+    options: {
+      ...flags,
+      dialect: 'bcc',
+      builtinHeader: builtin,
+      tracepointFormat: (category, name) => tracepointFormat(kernel, source, category, name),
+    },
+  });
+  const text = formatDiagnostics(result.sources, result.diagnostics);
+  if (result.object === null) throw new BccCompileError(source.name, text);
+  if (text !== '') source.onDiagnostics?.(text);
+  return { object: result.object, events: result.events ?? new Map() };
+}
+
+function filesOf(kernel: Kernel): IncludeResolver {
+  return {
+    read(path) {
+      const bytes = kernel.files?.read(path) ?? null;
+      return bytes === null ? undefined : fromUtf8(bytes);
+    },
+  };
+}
+
+const parsed = new WeakMap<Kernel, Btf | null>();
+
+/** Types that programs can be written with: the embedded kernel's own BTF has no records, unless it was given a Linux's. */
+function kernelTypes(kernel: Kernel): Btf | undefined {
+  let types = parsed.get(kernel);
+  if (types === undefined) {
+    const bytes = kernel.kernelBtf();
+    types = bytes === null ? null : parseBtf(bytes);
+    if (types !== null && types.find('task_struct', 'struct') === undefined) types = null;
+    parsed.set(kernel, types);
+  }
+  return types ?? undefined;
+}
+
+/** Everything that the program names, with its headers but the kernel's types. */
+function identifiers(
+  source: BccSource,
+  files: IncludeResolver,
+  flags: ReturnType<typeof readCflags>,
+): ReadonlySet<string> {
+  const sink = new DiagnosticSink(new SourceManager(), { errorLimit: 0, noWarnings: true });
+  const tokens = new Preprocessor(sink, source.name, source.text, {
+    resolver: files,
+    target: { cpu: 3, optimize: 2 },
+    ...(flags.includes === undefined ? {} : { includes: flags.includes }),
+    ...(flags.defines === undefined ? {} : { defines: flags.defines }),
+    forced: [BCC_HEADER, ...(flags.forced ?? [])],
+    builtinHeader: bccHeaders(headersWithVmlinux(() => VMLINUX_GUARD)),
+  });
+  while (tokens.next().kind !== 'eof');
+  return new Set(tokens.identifiers());
+}
+
+function tracepointFormat(
+  kernel: Kernel,
+  source: BccSource,
+  category: string,
+  name: string,
+): string | undefined {
+  const given = source.tracepointFormats?.[`${category}/${name}`];
+  if (given !== undefined) return given;
+  const bytes = kernel.files?.readTracing(`events/${category}/${name}/format`) ?? null;
+  if (bytes !== null) return fromUtf8(bytes);
+  return category === 'syscalls' ? syscallFormat(name) : undefined;
+}

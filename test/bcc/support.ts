@@ -1,0 +1,38 @@
+/** Programs and events that several tests of the BCC front end use. */
+import type { EmbeddedKernel } from '../../src/kernel/index.ts';
+import { utf8 } from '../../src/util/index.ts';
+
+/** Each execution as an event: who, and which file. */
+export const BCC_MAIN = `
+#include <uapi/linux/ptrace.h>
+#include <linux/sched.h>
+#include <linux/fs.h>
+
+struct data_t {
+  u32 pid;
+  char comm[TASK_COMM_LEN];
+  char fname[64];
+};
+BPF_PERF_OUTPUT(events);
+
+TRACEPOINT_PROBE(syscalls, sys_enter_execve)
+{
+  struct data_t data = {};
+  data.pid = bpf_get_current_pid_tgid() >> 32;
+  bpf_get_current_comm(&data.comm, sizeof(data.comm));
+  bpf_probe_read_user_str(&data.fname, sizeof(data.fname), args->filename);
+  events.perf_submit(args, &data, sizeof(data));
+  return 0;
+}
+`;
+
+export function fireExec(kernel: EmbeddedKernel, pid: number, comm: string, file: string): number {
+  return kernel.simulator.fire({
+    kind: 'syscall_enter',
+    name: 'execve',
+    nr: 59,
+    args: [{ kind: 'memory', bytes: utf8(`${file}\0`) }],
+    process: { pid, uid: 0, comm },
+    time: 1n,
+  });
+}
