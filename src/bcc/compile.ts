@@ -47,11 +47,13 @@ export class BccCompileError extends BpfError {
   }
 }
 
+const USES_USDT = /\bbpf_usdt_readarg(?:_p)?\b/;
 const VMLINUX_GUARD = '#define __VMLINUX_H__\n';
 
 /** Errors: BccCompileError. */
 export function compileBcc(kernel: Kernel, source: BccSource): BccObject {
-  const flags = readCflags(source.cflags ?? []);
+  const usdt = USES_USDT.test(source.text) ? ['-D__BCC_USDT__=1'] : [];
+  const flags = readCflags([...(source.cflags ?? []), ...usdt]);
   const files = filesOf(kernel);
   const types = source.kernelBtf ?? kernelTypes(kernel);
   const builtin = headersWithVmlinux(() =>
@@ -112,9 +114,24 @@ function identifiers(
     forced: [BCC_HEADER, ...(flags.forced ?? [])],
     builtinHeader: bccHeaders(headersWithVmlinux(() => VMLINUX_GUARD)),
   });
-  while (tokens.next().kind !== 'eof');
-  return new Set(tokens.identifiers());
+  const own = definedTags(tokens);
+  return new Set([...tokens.identifiers()].filter((name) => !own.has(name)));
 }
+
+/** Records that the program defines itself: those of the kernel of the same name are left out. Reads all tokens. */
+function definedTags(tokens: Preprocessor): Set<string> {
+  const tags = new Set<string>();
+  let before = '';
+  let name = '';
+  for (let token = tokens.next(); token.kind !== 'eof'; token = tokens.next()) {
+    if (token.text === '{' && RECORD_WORDS.has(before)) tags.add(name);
+    before = name;
+    name = token.text;
+  }
+  return tags;
+}
+
+const RECORD_WORDS: ReadonlySet<string> = new Set(['struct', 'union', 'enum']);
 
 function tracepointFormat(
   kernel: Kernel,

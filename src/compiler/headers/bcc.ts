@@ -11,15 +11,39 @@ export const BCC_HEADER = 'bcc/bcc.h';
 const KERNEL_DIRECTORIES =
   /^(?:uapi\/)?(?:linux|net|asm|asm-generic|trace|scsi|sound|drm|media|rdma|kvm|xen|crypto|acpi|block|fs|kernel|mm|drivers|bcc|soc|video|memory|target|vdso)\//;
 
+/** Headers that bring the short names of a socket's fields. */
+const SOCKET_HEADERS = /^(?:net\/.*|linux\/(?:tcp|net|socket|udp|skbuff))\.h$/;
+
+/** Fields of sockets by the names of the kernel's macros: types alone have the long ones. */
+const SOCKET_FIELDS: Readonly<Record<string, readonly [path: string, fields: string]>> = {
+  sk_: [
+    '__sk_common.skc_',
+    'node nulls_node refcnt dontcopy_begin dontcopy_end hash portpair num dport addrpair daddr rcv_saddr family state reuse reuseport ipv6only net_refcnt bound_dev_if bind_node prot net v6_daddr v6_rcv_saddr cookie incoming_cpu flags',
+  ],
+  inet_: ['sk.__sk_common.skc_', 'daddr rcv_saddr dport num'],
+};
+
+function socketNames(): string {
+  let text = '';
+  for (const [prefix, [path, fields]] of Object.entries(SOCKET_FIELDS))
+    for (const field of fields.split(' ')) text += `#define ${prefix}${field} ${path}${field}\n`;
+  for (const [name, field] of [
+    ['s6_addr', 'u6_addr8'],
+    ['s6_addr16', 'u6_addr16'],
+    ['s6_addr32', 'u6_addr32'],
+  ])
+    text += `#ifndef ${name}\n#define ${name} in6_u.${field}\n#endif\n`;
+  return guarded('__BCC_SOCKET_NAMES', text);
+}
+
 /** Headers for the dialect: its own, those of `builtin`, and empty ones for what stands in vmlinux.h. */
 export function bccHeaders(
   builtin: (name: string) => string | undefined,
 ): (name: string) => string | undefined {
   return (name) => {
     if (name === BCC_HEADER) return bccHeader();
-    const known = builtin(name);
-    if (known !== undefined) return known;
-    return KERNEL_DIRECTORIES.test(name) && name.endsWith('.h') ? '' : undefined;
+    const known = builtin(name) ?? (KERNEL_DIRECTORIES.test(name) && name.endsWith('.h') ? '' : undefined);
+    return known !== undefined && SOCKET_HEADERS.test(name) ? known + socketNames() : known;
   };
 }
 
@@ -219,6 +243,11 @@ const CONSTANTS: Readonly<Record<string, string>> = {
   PROT_READ: '1',
   PROT_WRITE: '2',
   PROT_EXEC: '4',
+  READ: '0',
+  WRITE: '1',
+  SCM_RIGHTS: '0x01',
+  PAGE_OFFSET: '0xffff888000000000UL',
+  __START_KERNEL_map: '0xffffffff80000000UL',
   NAME_MAX: '255',
   PATH_MAX: '4096',
 };
@@ -233,6 +262,9 @@ function general(): string {
     ['lock_xadd(ptr, val)', '((void)__sync_fetch_and_add(ptr, val))'],
     ['READ_ONCE(x)', '(*(const volatile typeof(x) *)&(x))'],
     ['container_of(ptr, type, member)', '((type *)((void *)(ptr) - offsetof(type, member)))'],
+    ['min_t(type, a, b)', '({ type __a = (a); type __b = (b); __a < __b ? __a : __b; })'],
+    ['max_t(type, a, b)', '({ type __a = (a); type __b = (b); __a > __b ? __a : __b; })'],
+    ['div_u64(a, b)', '((u64)(a) / (u32)(b))'],
     ['ARRAY_SIZE(a)', '(sizeof(a) / sizeof((a)[0]))'],
     ['MINORMASK', '((1U << MINORBITS) - 1)'],
     ['MAJOR(dev)', '((unsigned int)((dev) >> MINORBITS))'],
@@ -434,6 +466,15 @@ static __always_inline unsigned int bpf_log2l(unsigned long v)
 }
 `;
 
+/** Arguments of USDT probes; they bring maps of their own, so only where the front end says that they are used. */
+const USDT = `
+#ifdef __BCC_USDT__
+#include <bpf/usdt.bpf.h>
+#define bpf_usdt_readarg(_n, _ctx, _buf) ({ long __value = 0; bpf_usdt_arg(_ctx, (_n) - 1, &__value); *(_buf) = (typeof(*(_buf)))__value; 0; })
+#define bpf_usdt_readarg_p(_n, _ctx, _buf, _len) ({ long __value = 0; bpf_usdt_arg(_ctx, (_n) - 1, &__value); bpf_probe_read_user(_buf, _len, (void *)__value); })
+#endif
+`;
+
 /** Registers as the kernel spells them, which is how programs of this dialect do. */
 const REGISTERS = 'r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss';
 
@@ -473,13 +514,14 @@ export function bccHeader(): string {
       '#ifndef __KERNEL__\n#define __KERNEL__ 1\n#endif\n#define __BCC__ 1\n',
       '#ifndef LINUX_VERSION_CODE\n#define LINUX_VERSION_CODE 398848\n#define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + ((c) > 255 ? 255 : (c)))\n#endif\n',
       types(),
-      '#include <bpf/bpf_helpers.h>\n#include <bpf/bpf_tracing.h>\n#include <bpf/bpf_core_read.h>\n#include <linux/errno.h>\n',
+      '#include <bpf/bpf_helpers.h>\n#include <bpf/bpf_tracing.h>\n#include <bpf/bpf_core_read.h>\n#include <bpf/bpf_endian.h>\n#include <linux/errno.h>\n',
       '#ifndef NULL\n#define NULL ((void *)0)\n#endif\n#define __user\n#define __kernel\n#define __rcu\n#define __percpu_\n#define BPF_LICENSE(x) char _license[] SEC("license") = #x\n',
       general(),
       tables(),
       programs(),
       simple(),
       FUNCTIONS,
+      USDT,
     ].join(''),
   );
   return made;
