@@ -82,6 +82,7 @@ export type RefusalKind =
   | 'function_not_allowed'
   | 'function_sleeps'
   | 'program_sleeps'
+  | 'attach_target'
   | 'function_flags'
   | 'argument_type'
   | 'argument_null'

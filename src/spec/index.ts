@@ -1,5 +1,6 @@
 /** The tables: helpers, map types, program types, sections, attach types, commands; and look-ups in them. Data only. */
 export * from './abi.ts';
+export * from './attach-lists.ts';
 export * from './attach-types.ts';
 export * from './commands.ts';
 export * from './contexts/modelled.ts';

@@ -1,11 +1,11 @@
 /**
  * The function of the kernel that a program attaches to, from its BTF: a function, a tracepoint, or a member of a struct of
- * functions (struct_ops), whose index is the expected attach type.
+ * functions (struct_ops), whose index is the expected attach type. Whether it may attach is for `attach-check.ts` to say.
  */
 import type { Btf, BtfFuncProto } from '../btf/index.ts';
+import { onAttachList } from '../spec/index.ts';
 import type { Env } from './env.ts';
 import { attachTypeName } from './helper-table.ts';
-import { F_SLEEPABLE } from './limits.ts';
 
 export interface AttachTarget {
   readonly btf: Btf;
@@ -51,11 +51,43 @@ export function attachTarget(env: Env): AttachTarget | null {
   return type.kind === 'func_proto' ? { btf: kernelBtf, proto: type, name, skip } : null;
 }
 
-/** Programs behind functions without a result need not have one. */
+/** Programs behind functions without a result need not have one. Those for control groups have one, which says nothing. */
 export function returnsVoid(env: Env): boolean {
   const { name } = env.request.progType;
-  if (name !== 'lsm' && name !== 'struct_ops') return false;
+  if (name !== 'struct_ops' && (name !== 'lsm' || attachTypeName(env) === 'LSM_CGROUP')) return false;
   return attachTarget(env)?.proto.returnType === 0;
+}
+
+/** Whether the program is on an LSM hook without a result, for a control group. */
+export function isVoidCgroupHook(env: Env): boolean {
+  return (
+    env.progTypeName === 'lsm' &&
+    attachTypeName(env) === 'LSM_CGROUP' &&
+    attachTarget(env)?.proto.returnType === 0
+  );
+}
+
+const BOOL = { min: 0, max: 1 } as const;
+const ERROR = { min: -4095, max: 0 } as const;
+
+/** What a hook of the LSM returns; null: nothing, or anything. */
+export function lsmReturnRange(env: Env): { readonly min: number; readonly max: number } | null {
+  if (!env.release.has('lsm_return_values')) return null;
+  const target = attachTarget(env);
+  if (target?.proto.returnType === 0) return null;
+  return target !== null && onAttachList('lsmBool', target.name, env.release.name) ? BOOL : ERROR;
+}
+
+/** Whether arguments that are pointers are alive while the program runs (kernel: prog_args_trusted). */
+export function argumentsTrusted(env: Env): boolean {
+  const attachType = attachTypeName(env);
+  const { name } = env.request.progType;
+  if (name === 'struct_ops') return true;
+  if (name === 'tracing') return attachType === 'TRACE_RAW_TP' || attachType === 'TRACE_ITER';
+  if (name !== 'lsm') return false;
+  if (attachType === 'LSM_CGROUP' && !env.release.has('trusted_arguments_of_cgroups')) return false;
+  const target = attachTarget(env);
+  return target !== null && !onAttachList('lsmUntrusted', target.name, env.release.name);
 }
 
 /** Name of the struct_ops that the program is a member of. */
@@ -64,30 +96,4 @@ export function structOpsName(env: Env): string | undefined {
   if (progType.name !== 'struct_ops' || kernelBtf === undefined || attachBtfId === undefined)
     return undefined;
   return attachBtfId > 0 && attachBtfId < kernelBtf.typeCount ? kernelBtf.name(attachBtfId) : undefined;
-}
-
-/** Whether the program may sleep is for its type and attach type to say. */
-export function checkSleepable(env: Env): void {
-  const { progType, flags } = env.request;
-  const asked = (flags & F_SLEEPABLE) !== 0;
-  if (progType.mustSleep) {
-    if (!asked)
-      env.fail('EINVAL', 'Syscall programs can only be sleepable', {
-        kind: 'program_sleeps',
-        detail: 'required',
-      });
-    return;
-  }
-  const { sleepable, sleepableAttachTypes } = progType;
-  const attachType = attachTypeName(env);
-  const may =
-    sleepable &&
-    (sleepableAttachTypes === undefined ||
-      (attachType !== undefined && sleepableAttachTypes.includes(attachType)));
-  if (asked && !may)
-    env.fail(
-      'EINVAL',
-      'Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable',
-      { kind: 'program_sleeps' },
-    );
 }

@@ -15,7 +15,7 @@ import type {
   VerifyStats,
 } from '../contracts/verify.ts';
 import { InternalError } from '../util/errors.ts';
-import { checkSleepable } from './attach-target.ts';
+import { checkAttachTarget } from './attach-check.ts';
 import { checkFuncInfo, checkFuncInfoEarly, checkLineInfo, prepareArgs } from './btf-check.ts';
 import { checkCfg, computePostorder, computeScc } from './cfg.ts';
 import { checkSubprogs, findSubprogs, isKfuncCall, resolveImmediates } from './check-structure.ts';
@@ -155,7 +155,7 @@ function runPhases(env: Env): void {
   checkCfg(env);
   computePostorder(env);
   env.liveStack = new LiveStack(env);
-  checkSleepable(env);
+  checkAttachTarget(env);
   computeScc(env);
   computeLiveRegisters(env);
   checkFunction(env, 0);

@@ -14,6 +14,8 @@ export interface Mistake {
   readonly credentials?: Credentials;
   readonly gpl?: boolean;
   readonly flags?: number;
+  /** Number of the expected attach type, default 0. */
+  readonly attachType?: number;
   readonly kind: string;
   readonly line: number | null;
   readonly why: RegExp;
@@ -785,5 +787,25 @@ call bpf_tail_call#12${RETURN}`,
     line: 80,
     why: /bpf_tail_call does not work on map table/,
     fix: /another map type/,
+  },
+  {
+    name: 'program loaded as one that sleeps, where nothing may',
+    type: 'xdp',
+    flags: 1 << 4,
+    text: RETURN,
+    kind: 'program_sleeps',
+    line: null,
+    why: /xdp programs with this attach type run where nothing may sleep/,
+    fix: /load it without BPF_F_SLEEPABLE/,
+  },
+  {
+    name: 'LSM program without a hook',
+    type: 'lsm',
+    attachType: 27,
+    text: RETURN,
+    kind: 'attach_target',
+    line: null,
+    why: /none is given/,
+    fix: /name what to attach to in the section/,
   },
 ];

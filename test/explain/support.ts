@@ -27,11 +27,11 @@ function parse(text: string): Pick<VerifyRequest, 'insns' | 'lineInfo'> {
 
 /** What the verifier is asked about a mistake, or about another text in its place (without line records). */
 export function request(mistake: Mistake, text = mistake.text): VerifyRequest {
-  const { type, maps = [], credentials = ROOT, gpl = true, flags = 0 } = mistake;
+  const { type, maps = [], credentials = ROOT, gpl = true, flags = 0, attachType = 0 } = mistake;
   const { lineInfo, ...program } = parse(text);
   return {
     progType: progTypeByName(type)!,
-    expectedAttachType: 0,
+    expectedAttachType: attachType,
     ...program,
     ...(text === mistake.text ? { lineInfo: lineInfo! } : {}),
     gplCompatible: gpl,

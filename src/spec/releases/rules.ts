@@ -58,6 +58,23 @@ export const RULES = {
   helper_refused_by_type: { since: '6.10', what: 'words of a refusal' },
   /** Without: stores of constants into the context are refused. */
   constant_stores_into_context: { since: '6.4', what: 'stores of constants into the context' },
+  /** Without: programs on hooks of the LSM return what they like. */
+  lsm_return_values: { since: '6.12', what: 'ranges of what LSM programs return' },
+  /** Without: arguments of LSM hooks, raw tracepoints and iterators may be stale. */
+  trusted_arguments: { since: '6.2', what: 'arguments that are known to be alive' },
+  /** Without: those of programs for control groups may be stale. */
+  trusted_arguments_of_cgroups: {
+    since: '6.12',
+    what: 'arguments of LSM_CGROUP programs that are known to be alive',
+  },
+  /** Without: any tracing program may be loaded as one that sleeps. */
+  sleepable_by_attach_type: { since: '6.2', what: 'attach types of programs that may sleep' },
+  /** Without: no text says that tracing programs may not attach to a function. */
+  words_for_denied_functions: { since: '6.16', what: 'words of a refusal' },
+  /** Without: functions with arguments that are structs cannot be attached to. */
+  struct_arguments: { since: '6.1', what: 'structs as arguments of traced functions' },
+  /** Without: large frames of tracing programs count like others. */
+  private_stacks: { since: '6.13', what: 'private stacks' },
 } as const satisfies Readonly<Record<string, Rule>>;
 
 export type RuleName = keyof typeof RULES;

@@ -4,7 +4,7 @@
  * prepare_func_exit, check_return_code.
  */
 import type { Insn } from '../../contracts/insn.ts';
-import { returnsVoid } from '../attach-target.ts';
+import { isVoidCgroupHook, lsmReturnRange, returnsVoid } from '../attach-target.ts';
 import { markPrecise } from '../backtrack.ts';
 import type { Env } from '../env.ts';
 import type { Explored } from '../explored.ts';
@@ -77,14 +77,14 @@ export function checkSubprogCall(env: Env, insn: Insn): void {
   }
 }
 
-function failRange(env: Env, n: number, range: RetvalRange, when: string): never {
+function failRange(env: Env, n: number, range: RetvalRange, when: string, note = ''): never {
   const reg = env.reg(n);
   let text = `${when} the register R${n} has`;
   const known: string[] = [];
   if (reg.v.smin > -0x8000_0000_0000_0000n) known.push(` smin=${reg.v.smin}`);
   if (reg.v.smax < 0x7fff_ffff_ffff_ffffn) known.push(` smax=${reg.v.smax}`);
   text += known.length === 0 ? ' unknown scalar value' : known.join('');
-  env.fail('EINVAL', `${text} should have been in [${range.min}, ${range.max}]`, {
+  env.fail('EINVAL', `${text} should have been in [${range.min}, ${range.max}]${note}`, {
     kind: 'return_range',
     register: n,
     min: range.min,
@@ -141,6 +141,8 @@ function wantedRange(env: Env): RetvalRange | null {
   const { returns } = env.request.progType;
   if (returns === undefined) return null;
   const attachType = attachTypeName(env);
+  if (env.progTypeName === 'lsm' && attachType === 'LSM_MAC') return lsmReturnRange(env);
+  if (isVoidCgroupHook(env)) return { min: 1, max: 1 };
   const rule = returns.find(
     (r) => r.attachTypes === undefined || (attachType !== undefined && r.attachTypes.includes(attachType)),
   );
@@ -195,7 +197,15 @@ function checkReturnCode(env: Env, n: number): void {
       max: range.max,
     });
   markPrecise(env, n);
-  if (!within(range, r0)) failRange(env, n, range, when);
+  if (within(range, r0)) return;
+  if (frame.inAsyncCallback || !isVoidCgroupHook(env)) failRange(env, n, range, when);
+  failRange(
+    env,
+    n,
+    range,
+    when,
+    "\nNote, BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!",
+  );
 }
 
 /** BPF_EXIT: true where the path ends, false where it goes on in the caller. */

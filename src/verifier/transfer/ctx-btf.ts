@@ -3,7 +3,8 @@
  * of them is. Kernel 6.18: btf_ctx_access.
  */
 import type { Btf } from '../../btf/index.ts';
-import { type AttachTarget, attachTarget } from '../attach-target.ts';
+import { type AttachTarget, argumentsTrusted, attachTarget, lsmReturnRange } from '../attach-target.ts';
+import { unknown, withBounds } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import { attachTypeName } from '../helper-table.ts';
 import { kernelStructById } from '../kernel-types.ts';
@@ -16,15 +17,13 @@ import {
   PTR_TO_BUF,
   PTR_TRUSTED,
   pointerReg,
+  scalarReg,
   UNKNOWN_REG,
 } from '../registers.ts';
 import { ERROR_TRACEPOINT_ARGS, ITER_ARGS, NULLABLE_TRACEPOINT_ARGS } from './ctx-args.ts';
 
 /** Attach types whose return value is behind the last argument. */
 const SHOWS_RETURN = new Set(['TRACE_FEXIT', 'LSM_MAC', 'LSM_CGROUP', 'MODIFY_RETURN']);
-
-/** Arguments of these are alive while the program runs. */
-const TRUSTED = new Set(['TRACE_RAW_TP', 'TRACE_ITER', 'LSM_MAC']);
 
 interface Argument {
   readonly target: AttachTarget;
@@ -50,8 +49,7 @@ function pointerFlags(env: Env, arg: Argument): number {
     const kind = ITER_ARGS[name.replace(/^bpf_iter_/, '')]?.[arg.name];
     if (kind !== undefined) return MAYBE_NULL | (kind === 'trusted' ? PTR_TRUSTED : 0);
   }
-  const alive = env.progTypeName === 'struct_ops' || (attachType !== undefined && TRUSTED.has(attachType));
-  let flags = alive ? PTR_TRUSTED : 0;
+  let flags = argumentsTrusted(env) ? PTR_TRUSTED : 0;
   const stubName = arg.target.stub?.params[arg.index]?.name ?? '';
   if (arg.name.endsWith('__nullable') || stubName.endsWith('__nullable')) flags |= MAYBE_NULL;
   if (attachType === 'TRACE_RAW_TP' && NULLABLE_TRACEPOINT_ARGS[name]?.includes(arg.index))
@@ -158,5 +156,16 @@ export function accessBtfArgument(env: Env, off: number, size: number, value: nu
       detail: 'argument',
     });
   }
-  env.setReg(value, UNKNOWN_REG);
+  const range = returned && attachType === 'LSM_MAC' ? lsmReturnRange(env) : null;
+  if (range === null) {
+    env.setReg(value, UNKNOWN_REG);
+    return;
+  }
+  const v = withBounds(unknown(), {
+    smin: BigInt(range.min),
+    smax: BigInt(range.max),
+    s32min: range.min,
+    s32max: range.max,
+  });
+  env.setReg(value, scalarReg(v));
 }

@@ -5,6 +5,7 @@
  */
 import { openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { release } from 'node:os';
+import { gzipSync } from 'node:zlib';
 import koffi from 'koffi';
 import { decodeProgram } from '../../../src/asm/index.ts';
 import { type Btf, BtfBuilder, parseBtf } from '../../../src/btf/index.ts';
@@ -168,7 +169,9 @@ class Agent {
     const progType = progTypeByName(test.progType)!.id;
     this.become(who);
     const attachBtfId =
-      test.attachFunc === undefined ? 0 : (kernelTypes().find(test.attachFunc, 'func') ?? 0);
+      test.attachFunc === undefined
+        ? 0
+        : (kernelTypes().find(test.attachFunc, test.attachKind ?? 'func') ?? 0);
     const attempt = (level: number): number =>
       this.#call(BPF_CMD.BPF_PROG_LOAD, 120, (attr) => {
         attr.setUint32(0, progType, true);
@@ -279,6 +282,12 @@ export async function main(): Promise<void> {
   const who = (word?.slice(WHO_OPTION.length).split(':') ?? Object.keys(WHO)) as Who[];
   const agent = new Agent(await loadNative());
   agent.liftMemoryLimit();
+  if (cases.some((test) => test.attachFunc !== undefined)) {
+    const btf = gzipSync(readFileSync('/sys/kernel/btf/vmlinux'), { level: 1 });
+    const half = 1 << 19;
+    for (let at = 0; at < btf.length; at += half)
+      say({ event: 'types', btf: btf.subarray(at, at + half).toString('base64') });
+  }
   for (const one of who) for (const test of cases) say(agent.load(test, kinds, one));
   process.exit(0);
 }

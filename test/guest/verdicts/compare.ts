@@ -38,14 +38,21 @@ export function compareVerdicts(
     const test = byId.get(theirs.id);
     if (test === undefined || theirs.withoutMap !== undefined) return [];
     if (only !== undefined && String(test.id) !== only) return [];
+    // Answers of a run that kept no types.
+    if (test.attachFunc !== undefined && btf === undefined) return [];
     const who = WHO[theirs.who];
     // Who may load the type at all is the loader's rule, not the verifier's.
     const type = progTypeByName(test.progType)!;
     if (!type.unprivileged && !(who.capBpf && capable(type.capability, who))) return [];
+    const attachBtfId =
+      test.attachFunc === undefined
+        ? undefined
+        : (btf?.find(test.attachFunc, test.attachKind ?? 'func') ?? 0);
     const result = runCase(test, kinds, only === undefined ? 0 : 1, btf, {
       credentials: { uid: theirs.who === 'nobody' ? 1000 : 0, ...who },
       flags: test.loadFlags & (who.capBpf ? 0xff : 3),
       release,
+      ...(attachBtfId === undefined ? {} : { attachBtfId }),
     });
     if (only !== undefined) console.log(theirs.who, result.log);
     const known = releaseOf(release).loadNeeds({

@@ -8,7 +8,7 @@ import { writeCpio } from '../cpio.ts';
 import { APP, baseImage, bundleSuites } from '../image.ts';
 import { preparePackages } from '../packages.ts';
 import { boot, type Outcome } from '../qemu.ts';
-import { CASES_FILE, KINDS_FILE, type Verdict, WHO_OPTION, type Who } from './protocol.ts';
+import { CASES_FILE, type KernelTypes, KINDS_FILE, type Verdict, WHO_OPTION, type Who } from './protocol.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -16,6 +16,8 @@ export interface VerdictRun {
   /** Release of the guest's kernel: `6.1.192-…`. */
   readonly release: string;
   readonly verdicts: readonly Verdict[];
+  /** Types of its kernel, where cases attach to them: BTF, compressed (gzip), in base64. */
+  readonly types?: string;
 }
 
 /**
@@ -47,6 +49,7 @@ export async function guestVerdicts(options: {
     await appendFile(initrd, readFileSync(layer));
     log(`booting Linux ${packages.release}`);
     const verdicts: Verdict[] = [];
+    let types: Buffer[] = [];
     const attempt = (): Promise<Outcome> =>
       boot({
         packages,
@@ -59,15 +62,23 @@ export async function guestVerdicts(options: {
         mitigations: true,
         words: `${WHO_OPTION}${options.who.join(':')}`,
         onMessage: (message) => {
-          if ((message as { event: string }).event === 'verdict')
-            verdicts.push(message as unknown as Verdict);
+          const { event } = message as { event: string };
+          if (event === 'verdict') verdicts.push(message as unknown as Verdict);
+          if (event === 'types') types.push(Buffer.from((message as unknown as KernelTypes).btf, 'base64'));
         },
       });
     let outcome = await attempt();
     // Emulated newer kernels sometimes do not survive their own start.
-    for (let again = 0; again < 2 && outcome.hello === null; again++) outcome = await attempt();
+    for (let again = 0; again < 2 && outcome.hello === null; again++) {
+      types = [];
+      outcome = await attempt();
+    }
     if (!outcome.ended) throw new Error(outcome.failure ?? 'the run did not end');
-    return { release: outcome.hello!.release, verdicts };
+    return {
+      release: outcome.hello!.release,
+      verdicts,
+      ...(types.length === 0 ? {} : { types: Buffer.concat(types).toString('base64') }),
+    };
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

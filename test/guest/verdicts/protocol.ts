@@ -13,6 +13,8 @@ export interface VerdictCase {
   readonly maps: Readonly<Record<string, readonly number[]>>;
   /** Function of the kernel that the program is loaded for (attach_btf_id). */
   readonly attachFunc?: string;
+  /** What it is in the kernel's BTF; default `func`. */
+  readonly attachKind?: 'func' | 'typedef' | 'struct';
 }
 
 /** Capabilities that the process has when it loads; each is a row of results. */
@@ -40,6 +42,12 @@ export interface Verdict {
   readonly insns: number;
   /** A map of the case cannot be had on this kernel: the program was not tried. */
   readonly withoutMap?: string;
+}
+
+/** The types of the guest's kernel, where a case attaches to one: BTF, compressed (gzip), in base64, in pieces. */
+export interface KernelTypes {
+  readonly event: 'types';
+  readonly btf: string;
 }
 
 /** Files of the run in the guest. */

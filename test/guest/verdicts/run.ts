@@ -7,11 +7,17 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { Command } from 'commander';
+import { type Btf, parseBtf } from '../../../src/btf/index.ts';
 import { NoGuest } from '../packages.ts';
 import { compareVerdicts, printComparison } from './compare.ts';
 import { guestVerdicts, type VerdictRun } from './guest.ts';
 import { type VerdictCase, WHO, type Who } from './protocol.ts';
+
+function typesOf({ types }: VerdictRun): Btf | undefined {
+  return types === undefined ? undefined : parseBtf(gunzipSync(Buffer.from(types, 'base64')));
+}
 
 const command = new Command('verdicts')
   .argument('<table>', 'JSON lines of programs; map-kinds.json lies beside')
@@ -64,7 +70,7 @@ for (const kernel of options.kernel.split(',')) {
     continue;
   }
   const verdicts = run.verdicts.filter((one) => who.includes(one.who));
-  const comparison = compareVerdicts(kernel, cases, JSON.parse(kinds), verdicts, options.only);
+  const comparison = compareVerdicts(kernel, cases, JSON.parse(kinds), verdicts, options.only, typesOf(run));
   printComparison(run.release, comparison, options.differences);
   if (comparison.some((row) => row.ours.accepted && row.theirs.errno !== 0)) process.exitCode = 1;
 }

@@ -226,3 +226,83 @@ export function exploits(): Table {
   );
   return { cases, kinds };
 }
+
+/** Functions of the kernel that say something of each rule of attaching, beside all hooks of the LSM. */
+const TARGETS = [
+  'bpf_fentry_test1',
+  'bpf_fentry_test7',
+  'bpf_modify_return_test',
+  'security_file_open',
+  'vfs_read',
+  '__x64_sys_getpid',
+  '__x64_sys_nanosleep',
+  'do_exit',
+  'make_task_dead',
+  'migrate_disable',
+  'migrate_enable',
+  '__rcu_read_lock',
+  'rcu_read_unlock_strict',
+  'preempt_count_add',
+  'should_failslab',
+  'should_fail_alloc_page',
+  '__filemap_add_folio',
+  'vprintk',
+  '_printk',
+  'bpf_iter_task',
+  'bpf_iter_tcp',
+  'bpf_lsm_file_open',
+  'none_such',
+];
+
+/** Attach types with what the name of a function gets in front, and whether the program sleeps. */
+const ATTACHMENTS = [
+  ['tracing', 'TRACE_FENTRY', false],
+  ['tracing', 'TRACE_FENTRY', true],
+  ['tracing', 'TRACE_FEXIT', false],
+  ['tracing', 'MODIFY_RETURN', false],
+  ['tracing', 'MODIFY_RETURN', true],
+  ['tracing', 'TRACE_RAW_TP', false],
+  ['tracing', 'TRACE_RAW_TP', true],
+  ['tracing', 'TRACE_ITER', false],
+  ['tracing', 'TRACE_ITER', true],
+  ['lsm', 'LSM_MAC', false],
+  ['lsm', 'LSM_MAC', true],
+  ['lsm', 'LSM_CGROUP', false],
+  ['ext', '', false],
+] as const;
+
+const BPF_F_SLEEPABLE = 16;
+const setR0 = (value: number): string => insn(0xb7, 0, 0, 0, value);
+
+/** Programs that do nothing, for what a program may attach to; `hooks`: names of functions `bpf_lsm_*`. */
+export function attachments(hooks: readonly string[]): VerdictCase[] {
+  let id = 0;
+  const rows: VerdictCase[] = [];
+  const add = (
+    [progType, attachType, sleeps]: (typeof ATTACHMENTS)[number],
+    attachFunc: string,
+    value: number,
+    attachKind: 'func' | 'typedef' | 'struct' = 'func',
+  ): void => {
+    const kind = `${progType} ${attachType} ${sleeps ? 'sleepable ' : ''}`;
+    rows.push({
+      id: id++,
+      name: `${kind}${attachFunc} returns ${value}`,
+      progType,
+      expectedAttachType: attachType === '' ? 0 : attachTypeByName(attachType)!.id,
+      loadFlags: sleeps ? BPF_F_SLEEPABLE : 0,
+      insns: [setR0(value), EXIT],
+      maps: {},
+      attachFunc,
+      attachKind,
+    });
+  };
+  for (const attachment of ATTACHMENTS) {
+    for (const target of TARGETS) add(attachment, target, attachment[1] === 'LSM_CGROUP' ? 1 : 0);
+    add(attachment, 'btf_trace_sys_enter', 0, 'typedef');
+    add(attachment, 'task_struct', 0, 'struct');
+    if (attachment[0] !== 'lsm') continue;
+    for (const hook of hooks) for (const value of [0, 1, -1, 2]) add(attachment, hook, value);
+  }
+  return rows;
+}

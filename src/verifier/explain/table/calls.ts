@@ -18,6 +18,26 @@ const RELEASES: Readonly<Record<string, string>> = {
   bpf_skc_lookup_tcp: 'bpf_sk_release(sk);',
 };
 
+/** By the detail of the reason; the argument is the function's name. */
+const ATTACH_REASONS: Readonly<Record<string, (name: string) => string>> = {
+  none: () => 'programs of this type are for one function, and none is given (attach_btf_id)',
+  unknown: () => 'the types of the kernel have nothing with the id that the program is loaded for',
+  kind: (name) => `${name} is not what a program with this attach type attaches to`,
+  prototype: (name) => `${name} has arguments or a result that cannot be handed to a program`,
+  disabled: (name) => `${name} gives the kernel more than a number, which a program cannot`,
+  awake: (name) =>
+    `${name} may be called where nothing may sleep, and the program is loaded with BPF_F_SLEEPABLE`,
+  result: (name) => `the result of ${name} may not be changed`,
+  denied: (name) => `${name} is called by what calls the program: it would never end`,
+  no_return: (name) => `${name} does not return`,
+  kernel: () => 'freplace programs replace functions of other programs, not of the kernel',
+  static: (name) => `${name} is a static function: only global ones can be replaced`,
+  differs: (name) => `the prototype of the program is not that of ${name}`,
+  packet: (name) => `the program may move the packet, which ${name} does not: its callers rely on that`,
+  sleeps: (name) => `the program may sleep, which ${name} does not: its callers rely on that`,
+  nested: () => 'the target is itself a program that replaces or traces another: such chains are not allowed',
+};
+
 export const CALL_ROWS = {
   function_unknown: {
     title: 'no such function',
@@ -60,6 +80,18 @@ export const CALL_ROWS = {
       c.reason.detail === 'required'
         ? fix('load it with BPF_F_SLEEPABLE', 'SEC("syscall")')
         : fix('load it without BPF_F_SLEEPABLE, or attach to a hook that may sleep'),
+  },
+  attach_target: {
+    title: 'cannot attach there',
+    why: (c) => {
+      const { detail, function: name = 'the target' } = c.reason;
+      return ATTACH_REASONS[detail ?? '']?.(name) ?? `programs of this kind do not attach to ${name}`;
+    },
+    needed: () => 'a target that programs of this type may attach to',
+    fix: (c) =>
+      c.reason.detail === 'none'
+        ? fix('name what to attach to in the section', 'SEC("fentry/vfs_read")')
+        : fix('attach to another function, or with another type of program'),
   },
   function_flags: {
     title: 'unknown flags',
