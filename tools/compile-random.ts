@@ -65,7 +65,10 @@ function compare(
     return;
   }
   const got = observe(ours, seed, 4, kernel);
-  if ('refused' in got) return report(seed, cpu, name, got.refused.slice(-600));
+  if ('refused' in got) {
+    report(seed, cpu, name, got.refused.slice(-600));
+    return;
+  }
   if (got.runs.join() !== expected.runs.join())
     report(seed, cpu, name, `${got.runs.join(', ')}; with clang ${expected.runs.join(', ')}`);
   if (kernel === undefined) logRatio += Math.log(got.insns / expected.insns);

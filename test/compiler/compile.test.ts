@@ -68,6 +68,15 @@ describe('programs do what C says', () => {
     expect(run(text)).toBe(12);
   });
 
+  it('signed values in memory taken for unsigned wider ones', () => {
+    const text = `const volatile signed char table[4] = {-83, -83, -83, -83};
+      SEC("xdp") int prog(struct xdp_md *ctx) {
+        unsigned int word = (unsigned int)table[ctx->data & 3];
+        return ((unsigned long long)word + 948) >> 32;
+      }`;
+    for (const cpu of [1, 2, 3, 4] as const) expect(run(text, undefined, { cpu })).toBe(1);
+  });
+
   it('inline assembly with operands', () => {
     const text = `SEC("xdp") int prog(struct xdp_md *ctx) {
       u64 a = 40, out;

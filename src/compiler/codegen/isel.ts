@@ -620,6 +620,9 @@ export class Selector {
     const mi = this.emit(CLASS.LDX | mode | SIZES[inst.mem], dst, base, offset);
     mi.slot = slot;
     mi.core = core?.core;
+    // Sign-extending loads fill the whole register; 32-bit values are held zero-extended.
+    if (mode === MODE.MEMSX && inst.type === 'i32' && ![...inst.users].every(looksAt32))
+      this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, dst, dst);
   }
 
   private store(inst: Inst): void {

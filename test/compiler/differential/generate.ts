@@ -139,11 +139,12 @@ class Generator {
       }
       case 5: {
         const wide = r.pick(['u32', 'u64'] as const);
-        return `(${type})(${sub(wide)} << (${sub('u32')} & ${BITS[wide] - 1}))`;
+        // The cast: a bit-field is as wide as its bits, and a shift by more is undefined.
+        return `(${type})((${wide})${sub(wide)} << (${sub('u32')} & ${BITS[wide] - 1}))`;
       }
       case 6: {
         const wide = r.pick(['u32', 'u64', 's32', 's64'] as const);
-        return `(${type})(${sub(wide)} >> (${sub('u32')} & ${BITS[wide] - 1}))`;
+        return `(${type})((${wide})${sub(wide)} >> (${sub('u32')} & ${BITS[wide] - 1}))`;
       }
       case 7: {
         const wide = r.pick(['u8', 'u16', 'u32', 'u64'] as const);
