@@ -111,6 +111,36 @@ for (const jit of [1, 0])
       expect(seen[0]).toMatchObject({ comm: 'strace', fname: '/usr/bin/sh' });
     });
 
+    it('copies what is not aligned out of the record of a tracepoint', () => {
+      const field = (text: string, offset: number, size: number) =>
+        `\tfield:${text};\toffset:${offset};\tsize:${size};\tsigned:0;\n`;
+      const { kernel, b } = open(
+        `
+        BPF_HASH(seen, u32, u32);
+        TRACEPOINT_PROBE(made, up) {
+          u32 key = args->count, value = 0;
+          __builtin_memcpy(&value, args->address, sizeof(value));
+          seen.update(&key, &value);
+          return 0;
+        }`,
+        {
+          tracepointFormats: {
+            'made/up': field('u16 count', 8, 2) + field('__u8 address[4]', 10, 4),
+          },
+        },
+      );
+      const record = new Uint8Array(16).map((_, i) => i);
+      kernel.simulator.fire({
+        kind: 'tracepoint',
+        category: 'made',
+        name: 'up',
+        record,
+        process: PROCESS,
+        time: 1n,
+      });
+      expect([...b.get('seen')]).toEqual([[0x0908, 0x0d0c0b0a]]);
+    });
+
     it('hands records of a ring buffer over as they come', async () => {
       const { kernel, b } = open(`
         struct event_t { u32 pid; char comm[16]; };

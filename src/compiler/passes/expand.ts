@@ -81,11 +81,26 @@ function frameOffset(pointer: Value): { variable: Inst; offset: number } | null 
   }
 }
 
-/** The widest access that is allowed at `offset` of a pointer: the frame must be accessed aligned, the rest need not. */
+/** Bytes from a parameter on, where that is what a pointer is made from. */
+function parameterOffset(pointer: Value): number | undefined {
+  let at = pointer;
+  let offset = 0;
+  while (at.kind === 'inst' && at.op === 'ptradd' && isConst(at.args[1]!)) {
+    offset += Number(signedValue(at.args[1]!));
+    at = at.args[0]!;
+  }
+  return at.kind === 'param' ? offset : undefined;
+}
+
+/** The widest access that is allowed at `offset` of a pointer: frame and context must be accessed aligned, the rest need not. */
 function widest(pointer: Value, offset: number, left: number, align: number): number {
   const place = frameOffset(pointer);
   let size = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-  if (place === null) return size;
+  if (place === null) {
+    const start = parameterOffset(pointer) ?? 0;
+    if (start !== 0) while (size > 1 && (start + offset) % size !== 0) size /= 2;
+    return size;
+  }
   if (place === undefined) {
     while (size > 1 && (size > align || offset % size !== 0)) size /= 2;
     return size;
