@@ -3,7 +3,6 @@
 import process from 'node:process';
 import { createInterface, type Interface } from 'node:readline';
 import { type CliSink, runCli } from './cli/index.ts';
-import { openKernel } from './open-kernel.ts';
 import { VERSION } from './version.ts';
 
 /** Those that ask a process to end. */
@@ -29,11 +28,13 @@ async function* promptedLines(typed: Interface): AsyncGenerator<string> {
 }
 
 process.exitCode = await runCli(process.argv.slice(2), {
-  openKernel: ({ onOops, ...options }) =>
-    openKernel({
+  openKernel: async ({ onOops, ...options }) => {
+    const { openKernel } = await import('./open-kernel.ts');
+    return openKernel({
       ...options,
       ...(onOops === undefined ? {} : { onOops: ({ message }) => onOops(message) }),
-    }),
+    });
+  },
   version: VERSION,
   stdout: sink(process.stdout),
   stderr: sink(process.stderr),

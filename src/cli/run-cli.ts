@@ -4,7 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { withExamples } from './command.ts';
-import { COMMANDS } from './commands.ts';
+import { commandsFor } from './commands.ts';
 import type { CliEnv } from './environment.ts';
 import { EXIT, reportError } from './errors.ts';
 import { Output } from './output.ts';
@@ -34,7 +34,7 @@ export async function runCli(argv: readonly string[], env: CliEnv): Promise<numb
     ['tsbpf run prog.bpf.o --replay strace.log', 'tracing programs on a recording'],
     ['tsbpf verify prog.bpf.o', 'would the kernel take it, and why not'],
   ]);
-  for (const command of COMMANDS) {
+  for (const command of await commandsFor(argv)) {
     command.declare(program, (action) => async (...args) => {
       exit = await action({ env, out: output() }, ...args);
     });
