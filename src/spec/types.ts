@@ -371,6 +371,8 @@ export interface ProgTypeRow {
   readonly testRun?: 'packet' | 'ctx' | 'none';
   /** is_tracing_prog_type: maps with spin locks, timers, workqueues, lists or trees cannot be used. */
   readonly tracing?: true;
+  /** Large frames may have a stack of their own, where the kernel sees to it that the program does not run within itself; only with these attach types. */
+  readonly privateStack?: true | readonly string[];
   /** Programs may not use maps with a bpf_spin_lock. */
   readonly noSpinLock?: true;
   /** Programs may update sockmaps and sockhashes with the general helpers; `delete`: only delete elements; names: with those attach types. */

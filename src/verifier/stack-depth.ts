@@ -5,6 +5,7 @@
 import { isMayGoto } from './cfg.ts';
 import { isPseudoCall, isPseudoFunc } from './check-structure.ts';
 import type { Env } from './env.ts';
+import { attachTypeName } from './helper-table.ts';
 import { kfuncOf } from './kfunc/resolve.ts';
 import { MAX_FRAMES, STACK_LIMIT } from './state.ts';
 
@@ -127,10 +128,17 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
   }
 }
 
+/** Whether the kernel keeps the program from running within itself, so that one stack more is enough. */
+function mayHavePrivateStack(env: Env): boolean {
+  if (!env.release.has('private_stacks')) return false;
+  const { privateStack } = env.request.progType;
+  return privateStack === true || privateStack?.includes(attachTypeName(env) ?? '') === true;
+}
+
 export function checkStackDepth(env: Env): void {
   const { subprogs } = env;
   const tailCalls = subprogs.some((subprog) => subprog.hasTailCall);
-  const privateStack = !tailCalls && env.request.progType.tracing === true;
+  const privateStack = !tailCalls && mayHavePrivateStack(env);
   const modes: StackMode[] = subprogs.map(() => UNKNOWN);
   // Functions of asynchronous callbacks first: what they share with the program stays on the common stack.
   for (let i = subprogs.length - 1; i >= 0; i--) {

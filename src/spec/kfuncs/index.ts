@@ -9,6 +9,7 @@ import { SCHED_EXT_KFUNCS } from './sched-ext.ts';
 
 export { FUNCTIONS_ONLY, KFUNC_PROTOTYPES, KFUNC_STRUCTS } from './prototypes.ts';
 export type { KfuncEffects, KfuncFlag, KfuncHook, KfuncRow } from './row.ts';
+export { kfuncSince } from './since.ts';
 
 /** All rows; a function that two sets have with different flags has two. */
 export const KFUNCS: readonly KfuncRow[] = [

@@ -5,6 +5,7 @@
 
 import type { Insn } from '../../contracts/insn.ts';
 import type { RefusalKind } from '../../contracts/refusal.ts';
+import { kfuncSince } from '../../spec/index.ts';
 import { unknown, withS32Range } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import type { Explored } from '../explored.ts';
@@ -192,9 +193,12 @@ export function checkKfuncCall(env: Env, explored: Explored, insn: Insn): boolea
   const kfunc = kfuncOf(env, insn)!;
   const { row } = kfunc;
   if (row === null) {
+    const since = kfuncSince(kfunc.name);
+    const lacking = since !== undefined && !env.release.isSince(since);
     env.fail('EACCES', `calling kernel function ${kfunc.name} is not allowed`, {
       kind: 'function_not_allowed',
       function: kfunc.name,
+      ...(lacking ? { needs: { what: `kernel function ${kfunc.name}`, since } } : {}),
     });
   }
   const meta = newKfuncMeta(kfunc, row);

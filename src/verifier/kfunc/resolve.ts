@@ -5,7 +5,7 @@
 import { CALL, CLASS, JMP_OP } from '../../asm/opcodes.ts';
 import type { Btf, BtfFuncProto } from '../../btf/index.ts';
 import type { Insn } from '../../contracts/insn.ts';
-import { kfuncFor } from '../../spec/index.ts';
+import { kfuncFor, kfuncSince } from '../../spec/index.ts';
 import { structOpsName } from '../attach-target.ts';
 import type { Env } from '../env.ts';
 import { attachTypeName } from '../helper-table.ts';
@@ -76,12 +76,17 @@ export function addKfunc(env: Env, insn: Insn): void {
   const name = btf.name(insn.imm);
   const attachType = attachTypeName(env);
   const structOps = structOpsName(env);
-  const row =
-    kfuncFor(name, {
-      progType: env.progTypeName,
-      ...(attachType === undefined ? {} : { attachType }),
-      ...(structOps === undefined ? {} : { structOps }),
-    }) ?? null;
+  const since = kfuncSince(name);
+  const lacking = since !== undefined && !env.release.isSince(since);
+  // A kernel of that age has not registered it, whatever the types that are given say.
+  const found = lacking
+    ? undefined
+    : kfuncFor(name, {
+        progType: env.progTypeName,
+        ...(attachType === undefined ? {} : { attachType }),
+        ...(structOps === undefined ? {} : { structOps }),
+      });
+  const row = found ?? null;
   if (row?.deviceBound) {
     env.fail('EINVAL', 'metadata kfuncs require device-bound program', {
       kind: 'function_not_allowed',
