@@ -18,6 +18,8 @@ export interface FormatField {
 
 const FIELD = /^\s*field:\s*([^;]*?)\s*;\s*offset:\s*(\d+)\s*;\s*size:\s*(\d+)\s*;(?:\s*signed:\s*(\d))?/gm;
 const MAX_FIELDS = 512;
+/** Records are at most a page long; what claims more is no format file. */
+const MAX_RECORD = 65_536;
 
 /** Fields in the order of the file, those that a program cannot name left out. */
 export function parseTracepointFormat(text: string): FormatField[] {
@@ -28,7 +30,7 @@ export function parseTracepointFormat(text: string): FormatField[] {
     const offset = Number(match[2]);
     const size = Number(match[3]);
     const parts = /^(.*?)\s*([A-Za-z_]\w*)\s*(\[[^\]]*\])?$/.exec(declaration);
-    if (parts === null) continue;
+    if (parts === null || size === 0 || offset + size > MAX_RECORD) continue;
     const type = parts[1]!;
     const dynamic = /^__(data|rel)_loc\b/.exec(type)?.[1];
     // A dynamic field is a word that says where it lies: BCC calls it data_loc_NAME.
