@@ -1,6 +1,6 @@
 /**
  * The rooms that promise to run in a browser do: bundled without any `node:` module, and run in headless Chromium. The bundle
- * assembles, verifies, compiles and runs a program with a map, and loads an example object into a whole embedded kernel.
+ * assembles, verifies, compiles and runs a program with a map, loads an example object into a whole embedded kernel, and compiles C.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
@@ -28,6 +28,40 @@ async function bundle(entry: string): Promise<string> {
   });
   return result.outputFiles[0].text;
 }
+
+/** Drops UDP and counts by protocol. */
+const PROGRAM = `#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/in.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, __u64);
+} packets SEC(".maps");
+
+SEC("xdp") int drop_udp(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	struct iphdr *ip = (void *)(eth + 1);
+	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+		return XDP_PASS;
+	__u32 protocol = ip->protocol;
+	__u64 one = 1, *count = bpf_map_lookup_elem(&packets, &protocol);
+	if (count)
+		__sync_fetch_and_add(count, 1);
+	else
+		bpf_map_update_elem(&packets, &protocol, &one, BPF_ANY);
+	return protocol == IPPROTO_UDP ? XDP_DROP : XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "GPL";
+`;
 
 if (CHROMIUM === undefined) console.log('runs in Chromium skipped: no Chromium in /usr/bin');
 
@@ -60,6 +94,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
       export { EmbeddedKernel } from './src/kernel/index.ts';
       export { BpfObject } from './src/libbpf/index.ts';
       export { parseStrace } from './src/capture/index.ts';
+      export { builtinHeader, compile, formatDiagnostics } from './src/compiler/index.ts';
     `);
     const files: Record<string, Uint8Array | string> = {
       '/': '<!doctype html><script src="/bundle.js"></script>',
@@ -114,6 +149,58 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
       }, jit);
       expect(counts.entries.reduce((sum, [, count]) => sum + count, 0)).toBe(counts.enters);
       expect(counts.entries.map(([uid]) => uid).sort((a, b) => a - b)).toEqual([0, 1000]);
+    } finally {
+      await browser.close();
+    }
+  });
+
+  it('compiles, verifies and runs a C program with no server behind it', async () => {
+    const browser = await chromium.launch({
+      executablePath: CHROMIUM!,
+      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
+    });
+    try {
+      const page = await browser.newPage();
+      await page.goto(url);
+      await page.context().setOffline(true);
+      const seen = await page.evaluate(
+        ([text, broken]) => {
+          // biome-ignore lint/suspicious/noExplicitAny: the bundle's global has no types here.
+          const { EmbeddedKernel, BpfObject, builtinHeader, compile, formatDiagnostics } = (globalThis as any)
+            .tsbpf;
+          const build = (source: string) =>
+            compile({
+              files: { read: () => undefined },
+              main: 'page.bpf.c',
+              text: source,
+              options: { builtinHeader },
+            });
+          const { object: bytes } = build(text);
+          const object = BpfObject.open(bytes, { name: 'page' }).load(new EmbeddedKernel());
+          const program = object.programs[0];
+          const verdicts = [6, 17].map((protocol) => {
+            const packet = new Uint8Array(64);
+            packet.set([8, 0, 0x45], 12);
+            packet[23] = protocol;
+            return program.testRun({ dataIn: packet }).retval;
+          });
+          const counts = [...object.findMap('packets').entries()].map(([key, count]) => [
+            Number(key),
+            Number(count),
+          ]);
+          const failed = build(broken);
+          return { verdicts, counts, errors: formatDiagnostics(failed.sources, failed.diagnostics) };
+        },
+        [PROGRAM, PROGRAM.replace('protocol == IPPROTO_UDP', 'protocl == IPPROTO_UDP')] as const,
+      );
+      expect(seen.verdicts).toEqual([2, 1]);
+      expect(seen.counts.sort()).toEqual(
+        [
+          [6, 1],
+          [17, 1],
+        ].sort(),
+      );
+      expect(seen.errors).toMatch(/page\.bpf\.c:\d+:\d+: error: .*protocl/);
     } finally {
       await browser.close();
     }
