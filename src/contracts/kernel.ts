@@ -530,7 +530,12 @@ export interface Kernel {
   }): Fd;
 
   // BTF, pins, ids
-  btfLoad(attr: { readonly btf: Uint8Array; readonly logLevel?: number }): Fd;
+  btfLoad(attr: {
+    readonly btf: Uint8Array;
+    readonly logLevel?: number;
+    readonly btfFlags?: number;
+    readonly btfTokenFd?: Fd;
+  }): Fd;
   objPin(attr: {
     readonly pathname: string;
     readonly bpfFd: Fd;

@@ -41,8 +41,8 @@ export interface VerifyRequest {
   /** Map of the fd (or fd_array index) in a pseudo load; a number is -errno, for the message "fd N is not pointing to valid bpf_map". */
   readonly mapByFd: (fd: number) => MapInfo | number;
   readonly mapByIndex?: (index: number) => MapInfo | number;
-  /** BTF of a module by the index of its fd in fd_array, for calls of the module's functions. */
-  readonly btfByIndex?: (index: number) => Btf | undefined;
+  /** BTF of a module by the index of its fd in fd_array, for calls of the module's functions; other BTF is `not_module`. */
+  readonly btfByIndex?: (index: number) => Btf | 'not_module' | undefined;
   readonly credentials: Credentials;
   /** BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_TEST_STATE_FREQ, BPF_F_SLEEPABLE … of PROG_LOAD. */
   readonly flags: number;

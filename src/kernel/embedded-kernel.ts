@@ -134,7 +134,7 @@ export class EmbeddedKernel implements Kernel {
 
   // BTF, pins, ids
 
-  btfLoad(attr: { btf: Uint8Array }): Fd {
+  btfLoad(attr: { btf: Uint8Array; btfFlags?: number; btfTokenFd?: Fd }): Fd {
     return objects.btfLoad(this.#machine, attr);
   }
   objPin(attr: { pathname: string; bpfFd: Fd }): void {

@@ -3,6 +3,7 @@
  * what their arguments are. Kernel 6.18: check_btf_func, check_btf_line, btf_prepare_func_args.
  */
 import type { Btf, BtfType } from '../btf/index.ts';
+import { RULES } from '../spec/index.ts';
 import type { Env, SubprogArg } from './env.ts';
 import { kernelStruct } from './kernel-types.ts';
 import { Refusal } from './refusal.ts';
@@ -295,7 +296,15 @@ export function prepareArgs(env: Env, index: number): readonly SubprogArg[] {
   const args = proto.params.map((param, i): SubprogArg => {
     if (param.type === 0) throw new Refusal('EINVAL', UNFIT);
     const type = btf.resolved(param.type);
-    if (type.kind === 'ptr') return pointerArg(c, type.type, i, argTags(btf, subprog.typeId, i));
+    if (type.kind === 'ptr') {
+      const arg = pointerArg(c, type.type, i, argTags(btf, subprog.typeId, i));
+      if (arg.kind === 'ctx' || !isGlobal || env.release.has('global_memory_arguments')) return arg;
+      return env.fail('EINVAL', `Arg#${i} type PTR in ${subprog.name}() is not supported yet.`, {
+        kind: 'global_function',
+        function: subprog.name,
+        needs: RULES.global_memory_arguments,
+      });
+    }
     if (type.kind === 'int' || type.kind === 'enum' || type.kind === 'enum64') return { kind: 'scalar' };
     if (!isGlobal) throw new Refusal('EINVAL', UNFIT);
     return env.fail(

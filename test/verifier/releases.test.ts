@@ -66,3 +66,38 @@ exit`;
       expect(result.message).toBe('combined stack size of 2 calls is 640. Too large');
   });
 });
+
+describe('global functions', () => {
+  it('take pointers to memory since 5.12', () => {
+    const types = new BtfBuilder();
+    const int = types.add({
+      kind: 'int',
+      name: 'int',
+      size: 4,
+      signed: true,
+      char: false,
+      bool: false,
+      bitOffset: 0,
+      bits: 32,
+    });
+    const pointer = types.add({ kind: 'ptr', type: int });
+    const main = types.add({ kind: 'func_proto', returnType: int, params: [] });
+    const other = types.add({ kind: 'func_proto', returnType: int, params: [{ name: 'p', type: pointer }] });
+    const funcInfo = [
+      { insn: 0, typeId: types.add({ kind: 'func', name: 'main', type: main, linkage: 'global' }) },
+      { insn: 5, typeId: types.add({ kind: 'func', name: 'other', type: other, linkage: 'global' }) },
+    ];
+    const text = `
+*(u64 *)(r10 -8) = 0
+r1 = r10
+r1 += -8
+call pc+1
+exit
+r0 = 0
+exit`;
+    const load = (release: string) => check(text, { type: 'xdp', btf: types.build(), funcInfo, release });
+    expect(load('5.15').verdict).toBe('accept');
+    const result = load('5.10');
+    expect(result).toMatchObject({ verdict: 'reject', errno: 'EINVAL', reason: { kind: 'global_function' } });
+  });
+});

@@ -15,6 +15,7 @@ import { mapResolver } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, type MapParts } from '../objects.ts';
 import { requireNothing } from '../release.ts';
+import { checkToken } from '../token.ts';
 
 const { BPF_F_RDONLY, BPF_F_WRONLY } = BPF_MAP_FLAGS;
 
@@ -34,6 +35,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     hasBtf: Boolean(attr.btfKeyTypeId || attr.btfValueTypeId),
   });
   if (refused !== null) throw new BpfError(refused.errno, refused.message);
+  checkToken(machine, flags, attr.mapTokenFd);
   if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(machine.credentials, 'bpf')) {
     throw new BpfError('EPERM', 'making maps needs CAP_BPF while kernel.unprivileged_bpf_disabled is set');
   }

@@ -9,12 +9,20 @@ import { LinkObject } from '../links.ts';
 import type { Machine } from '../machine.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
 import { checkBtfKinds } from '../release.ts';
+import { checkToken, TOKEN_FLAG } from '../token.ts';
 
 /** BTF_MAX_SIZE */
 const MAX_BTF_BYTES = 16 << 20;
 const INT_MAX = 0x7fff_ffff;
 
-export function btfLoad(machine: Machine, attr: { btf: Uint8Array }): Fd {
+export function btfLoad(
+  machine: Machine,
+  attr: { readonly btf: Uint8Array; readonly btfFlags?: number; readonly btfTokenFd?: Fd },
+): Fd {
+  const flags = attr.btfFlags ?? 0;
+  if ((flags & ~TOKEN_FLAG) !== 0 || (flags !== 0 && !machine.release.isSince('6.9')))
+    throw new BpfError('EINVAL', `unknown flags of BTF_LOAD: 0x${flags.toString(16)}`);
+  checkToken(machine, flags, attr.btfTokenFd);
   if (!holds(machine.credentials, 'bpf')) throw new BpfError('EPERM', 'loading BTF needs CAP_BPF');
   if (attr.btf.length > MAX_BTF_BYTES)
     throw new BpfError('E2BIG', `BTF of ${attr.btf.length} bytes: at most ${MAX_BTF_BYTES} are taken`);

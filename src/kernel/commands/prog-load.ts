@@ -31,6 +31,7 @@ import { BtfObject, MapObject, ProgObject } from '../objects.ts';
 import { ownKernelBtf } from '../own-btf.ts';
 import { requireNothing } from '../release.ts';
 import { programTag } from '../tag.ts';
+import { checkToken, TOKEN_FLAG } from '../token.ts';
 
 /** BPF_MAXINSNS without CAP_BPF, BPF_COMPLEXITY_LIMIT_INSNS with it. */
 const MAX_INSNS_UNPRIVILEGED = 4096;
@@ -57,7 +58,8 @@ const PROG_FLAGS =
   BPF_MACROS.BPF_F_TEST_STATE_FREQ |
   BPF_MACROS.BPF_F_SLEEPABLE |
   BPF_MACROS.BPF_F_XDP_HAS_FRAGS |
-  BPF_MACROS.BPF_F_TEST_REG_INVARIANTS;
+  BPF_MACROS.BPF_F_TEST_REG_INVARIANTS |
+  TOKEN_FLAG;
 
 export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   const type = checkAttributes(machine, attr);
@@ -183,6 +185,7 @@ function checkAttributes(machine: Machine, attr: ProgLoadAttr): ProgTypeRow {
   const flags = attr.progFlags ?? 0;
   if ((flags & ~PROG_FLAGS) !== 0)
     throw new BpfError('EINVAL', `unknown program flags 0x${(flags & ~PROG_FLAGS).toString(16)}`);
+  if (machine.release.isSince('6.9')) checkToken(machine, flags, attr.progTokenFd);
   if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(who, 'bpf')) {
     throw new BpfError(
       'EPERM',
@@ -258,6 +261,7 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     gplCompatible: parsed.gplCompatible,
     mapByFd,
     mapByIndex: (index) => mapByFd(attr.fdArray?.[index] ?? -1),
+    ...(attr.fdArray === undefined ? {} : { btfByIndex: (index) => btfAt(machine, attr, index) }),
     credentials: machine.credentials,
     release: machine.release.name,
     flags: attr.progFlags ?? 0,
@@ -326,6 +330,12 @@ function infoByFd(machine: Machine, fd: number): MapInfo | number {
   if (object === undefined) return -ERRNO.EBADF;
   if (!(object instanceof MapObject)) return -ERRNO.EINVAL;
   return object.map.info;
+}
+
+/** BTF in fd_array: programs may load theirs, but modules have none here. */
+function btfAt(machine: Machine, attr: ProgLoadAttr, index: number): 'not_module' | undefined {
+  const object = machine.fds.object(attr.fdArray?.[index] ?? -1);
+  return object instanceof BtfObject ? 'not_module' : undefined;
 }
 
 function mapOf(machine: Machine, info: MapInfo): MapObject {

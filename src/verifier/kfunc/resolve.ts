@@ -41,6 +41,7 @@ function moduleBtf(env: Env, off: number): Btf {
   const { btfByIndex } = env.request;
   if (btfByIndex === undefined) failure('kfunc offset > 0 without fd_array is invalid', 'EPROTO');
   const btf = btfByIndex!(off);
+  if (btf === 'not_module') return failure('BTF fd for kfunc is not a module BTF', 'EINVAL');
   return btf ?? failure('invalid module BTF fd specified', 'EINVAL');
 }
 
