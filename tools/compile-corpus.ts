@@ -1,0 +1,183 @@
+/**
+ * `npm run compile:corpus -- DIR|LIST… [flags] [-- compiler flags]`: C sources through our compiler and clang-19, with equal flags.
+ * A DIR is searched for C files with sections for BPF; a LIST has a line a source: its path, then flags of its own. Counts what compiles,
+ * instructions, and with `--load` what the Linux of this machine takes of each object (root; nothing is attached), and compares
+ * test runs on zeros of the programs that allow them. Ends with 1 where clang's object is better off.
+ *
+ * --json, --load, --limit N, --filter TEXT, --cpu N
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { compileSource } from '../src/cli/compiler/compile.ts';
+import { parseFlags } from '../src/cli/compiler/flags.ts';
+import type { Kernel } from '../src/contracts/kernel.ts';
+import { BpfObject } from '../src/libbpf/index.ts';
+import { openKernel } from '../src/open-kernel.ts';
+
+interface Job {
+  readonly path: string;
+  readonly flags: readonly string[];
+}
+
+/** What one object is good for: instructions, the error of loading, and the result of a test run of each program. */
+interface Verdicts {
+  readonly insns: ReadonlyMap<string, number>;
+  readonly refused: ReadonlyMap<string, string>;
+  readonly results: ReadonlyMap<string, number>;
+}
+
+const separator = process.argv.indexOf('--', 2);
+const end = separator < 0 ? process.argv.length : separator;
+const common = process.argv.slice(end + 1);
+const { values, positionals } = parseArgs({
+  args: process.argv.slice(2, end),
+  allowPositionals: true,
+  options: {
+    json: { type: 'boolean', default: false },
+    load: { type: 'boolean', default: false },
+    limit: { type: 'string', default: '1000000' },
+    filter: { type: 'string', default: '' },
+    cpu: { type: 'string', default: '3' },
+  },
+});
+
+const totals = {
+  sources: 0,
+  clangCompiles: 0,
+  bothCompile: 0,
+  clangLoads: 0,
+  bothLoad: 0,
+  testRuns: 0,
+  equalResults: 0,
+  instructionRatio: 1,
+};
+const failures: { path: string; stage: 'compile' | 'load' | 'result'; what: string }[] = [];
+let logRatio = 0;
+let compared = 0;
+
+const host: Kernel | undefined = values.load ? (await openKernel({ kernel: 'host' })).kernel : undefined;
+const directory = mkdtempSync(join(tmpdir(), 'tsbpf-corpus-'));
+try {
+  const jobs = positionals.flatMap(jobsOf).filter(({ path }) => path.includes(values.filter));
+  for (const job of jobs.slice(0, Number(values.limit))) {
+    compareOne(job);
+    if (process.stderr.isTTY)
+      process.stderr.write(`\r${totals.sources} of ${jobs.length}, ${failures.length} failures `);
+  }
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+  host?.shutdown();
+}
+totals.instructionRatio = Math.exp(logRatio / Math.max(1, compared));
+if (values.json) console.log(JSON.stringify({ ...totals, failures }));
+else {
+  for (const { path, stage, what } of failures) console.log(`${path}: ${stage}: ${what}`);
+  console.log(totals);
+}
+process.exitCode = failures.length === 0 ? 0 : 1;
+
+function jobsOf(argument: string): Job[] {
+  if (statSync(argument).isDirectory()) {
+    return readdirSync(argument, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.c'))
+      .sort()
+      .map((name) => join(argument, name))
+      .filter((path) => path.endsWith('.bpf.c') || /\bSEC\s*\(/.test(readFileSync(path, 'utf8')))
+      .map((path) => ({ path, flags: [] }));
+  }
+  return readFileSync(argument, 'utf8')
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !line.startsWith('#'))
+    .map((line) => {
+      const [path, ...flags] = line.trim().split(/\s+/);
+      return { path: resolve(dirname(argument), path!), flags };
+    });
+}
+
+function compareOne({ path, flags }: Job): void {
+  totals.sources++;
+  const all = ['-O2', '-g', '-w', `-mcpu=v${values.cpu}`, '-I', dirname(path), ...flags, ...common];
+  const output = join(directory, 'clang.o');
+  const clang = spawnSync('clang-19', [...all, '-target', 'bpf', '-c', path, '-o', output], {
+    stdio: 'ignore',
+  });
+  if (clang.status !== 0) return;
+  totals.clangCompiles++;
+  const { result, text } = compileSource(path, parseFlags([...all, '-c', path]), false);
+  if (result.object === null) {
+    failures.push({ path, stage: 'compile', what: firstError(text) });
+    return;
+  }
+  totals.bothCompile++;
+  const theirs = look(readFileSync(output));
+  const ours = look(result.object);
+  compareVerdicts(path, theirs, ours);
+}
+
+function firstError(text: string): string {
+  return text.split('\n').find((line) => / error: /.test(line)) ?? text.slice(0, 200);
+}
+
+function compareVerdicts(path: string, theirs: Verdicts, ours: Verdicts): void {
+  let left = 0;
+  let right = 0;
+  for (const [name, count] of theirs.insns) {
+    left += count;
+    right += ours.insns.get(name) ?? 0;
+    if (host === undefined || theirs.refused.has(name)) continue;
+    totals.clangLoads++;
+    const refused = ours.insns.has(name) ? ours.refused.get(name) : 'there is no such program';
+    if (refused !== undefined) {
+      failures.push({ path, stage: 'load', what: `${name}: ${refused}` });
+      continue;
+    }
+    totals.bothLoad++;
+    const expected = theirs.results.get(name);
+    if (expected === undefined) continue;
+    totals.testRuns++;
+    const got = ours.results.get(name);
+    if (got === expected) totals.equalResults++;
+    else failures.push({ path, stage: 'result', what: `${name}: ${got}; with clang ${expected}` });
+  }
+  if (left > 0 && right > 0) {
+    logRatio += Math.log(right / left);
+    compared++;
+  }
+}
+
+/** Opens an object, and with a kernel loads what loads of it and runs it on a packet of zeros. */
+function look(bytes: Uint8Array): Verdicts {
+  const insns = new Map<string, number>();
+  const refused = new Map<string, string>();
+  const results = new Map<string, number>();
+  const object = BpfObject.open(bytes, { name: 'corpus' });
+  for (const { name, insns: list } of object.spec.programs) insns.set(name, list.length);
+  if (host === undefined) return { insns, refused, results };
+  try {
+    object.load(host, { strict: false });
+    for (const { program, error } of object.failures) refused.set(program.name, lastLine(error));
+    for (const program of object.programs) {
+      if (refused.has(program.name)) continue;
+      try {
+        results.set(program.name, program.testRun({ dataIn: new Uint8Array(64) }).retval);
+      } catch {
+        // Most program types have no test run.
+      }
+    }
+  } catch (error) {
+    for (const name of insns.keys()) refused.set(name, lastLine(error));
+  } finally {
+    object.close();
+  }
+  return { insns, refused, results };
+}
+
+function lastLine(error: unknown): string {
+  const { log, message } = error as { log?: string; message: string };
+  const lines = (log ?? '').trim().split('\n');
+  return lines.filter((line) => line !== '' && !line.startsWith('processed')).pop() ?? message;
+}
