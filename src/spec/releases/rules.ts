@@ -60,8 +60,6 @@ export const RULES = {
   constant_stores_into_context: { since: '6.4', what: 'stores of constants into the context' },
   /** Without: programs on hooks of the LSM return what they like. */
   lsm_return_values: { since: '6.12', what: 'ranges of what LSM programs return' },
-  /** Without: arguments of LSM hooks, raw tracepoints and iterators may be stale. */
-  trusted_arguments: { since: '6.2', what: 'arguments that are known to be alive' },
   /** Without: those of programs for control groups may be stale. */
   trusted_arguments_of_cgroups: {
     since: '6.12',
