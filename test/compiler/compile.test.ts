@@ -68,6 +68,15 @@ describe('programs do what C says', () => {
     expect(run(text)).toBe(12);
   });
 
+  it('bit-fields that are cast to their own type', () => {
+    const text = `struct { u64 low : 32, high : 32; } fields;
+      SEC("xdp") int prog(struct xdp_md *ctx) {
+        fields.low--;
+        return ((u64)fields.low + 755) >> 32;
+      }`;
+    expect(run(text)).toBe(1);
+  });
+
   it('signed values in memory taken for unsigned wider ones', () => {
     const text = `static unsigned int (*bpf_get_prandom_u32)(void) = (void *)7;
       const volatile signed char table[4] = {-83, -83, -83, -83};

@@ -90,7 +90,11 @@ export abstract class ConvertSema extends TagSema {
     const to = core(type);
     if (expr.kind === 'error') return { ...expr, type };
     if (to.kind === 'void') return this.cast('void', expr, VOID, explicit, loc);
-    if (from === to) return explicit && expr.type !== type ? this.cast('same', expr, type, true, loc) : expr;
+    if (from === to) {
+      // A bit-field that is cast to its own type is no bit-field any more: it is promoted as that type.
+      const keep = explicit && (expr.type !== type || this.bitFieldWidth(expr) !== null);
+      return keep ? this.cast('same', expr, type, true, loc) : expr;
+    }
     if (from.kind === 'float' || to.kind === 'float') return this.floatCast(expr, type, loc);
     const fromInteger = from.kind === 'integer' || from.kind === 'enum';
     if (to.kind === 'integer' || to.kind === 'enum') {
