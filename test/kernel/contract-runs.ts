@@ -401,7 +401,8 @@ export function runContract(open: OpenSubject): void {
       load(kernel, program, 'syscall', { progFlags: BPF_MACROS.BPF_F_SLEEPABLE });
 
     it('gives what the program made of its context', () => {
-      const program = new ProgramBuilder().ldx('w', R0, R1, 4).st('w', R1, 8, 77).exit();
+      // Constants are stored in a context since 6.6 only.
+      const program = new ProgramBuilder().ldx('w', R0, R1, 4).mov64(R2, 77).stx('w', R1, R2, 8).exit();
       const { retval, ctxOut } = kernel.progTestRun({ progFd: loaded(program), ctxIn: words(4, { 1: 5 }) });
       expect(retval).toBe(5);
       expect([...Array(4).keys()].map((i) => word(ctxOut, i))).toEqual([0, 5, 77, 0]);
