@@ -5,7 +5,8 @@
 import type { Insn } from '../contracts/insn.ts';
 import { BpfError } from '../util/index.ts';
 import { helperIdByName } from './helpers.ts';
-import { type InsnRow, rowByName } from './table.ts';
+import { rowByName } from './lookup.ts';
+import type { InsnRow } from './table.ts';
 
 /** A register number, 0 to 10. R10 is the read-only frame pointer. */
 export type Reg = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10;

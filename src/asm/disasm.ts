@@ -8,8 +8,9 @@
 import type { Insn } from '../contracts/insn.ts';
 import { asS64, joinHalves } from '../util/index.ts';
 import { helperNameById } from './helpers.ts';
+import { reservedFieldInUse, rowOf } from './lookup.ts';
 import { CLASS, insnClass } from './opcodes.ts';
-import { type InsnRow, reservedFieldInUse, rowOf } from './table.ts';
+import type { InsnRow } from './table.ts';
 import { templateParts } from './template.ts';
 
 export type AsmSyntax = 'kernel' | 'llvm';

@@ -6,5 +6,6 @@ export * from './decode.ts';
 export * from './disasm.ts';
 export * from './encode.ts';
 export { helperIdByName, helperNameById } from './helpers.ts';
+export * from './lookup.ts';
 export * from './opcodes.ts';
 export * from './table.ts';

@@ -3,6 +3,8 @@
  * immediate loads with both halves and the map behind them, opcodes that exist. Order and messages are those of Linux
  * 6.18 (add_subprog_and_kfunc, check_subprogs, resolve_pseudo_ldimm64).
  */
+
+import { rowsByCode } from '../asm/lookup.ts';
 import {
   CALL,
   CLASS,
@@ -15,7 +17,6 @@ import {
   PSEUDO,
   SOURCE,
 } from '../asm/opcodes.ts';
-import { rowsByCode } from '../asm/table.ts';
 import type { Insn } from '../contracts/insn.ts';
 import type { MapInfo } from '../contracts/maps.ts';
 import { errnoName } from '../util/errno.ts';

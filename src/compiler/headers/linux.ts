@@ -6,6 +6,7 @@ import * as uapi from '../../uapi/index.ts';
 import { ERRNO } from '../../util/index.ts';
 import * as known from './constants.ts';
 import { UAPI_RECORDS } from './generated/records.ts';
+import * as sockets from './socket-constants.ts';
 import { constants, enumeration, guarded, macro } from './text.ts';
 
 /** Declarations of records, each once in a program, however many headers have it; what they hold by value comes first. */
@@ -373,7 +374,7 @@ export const LINUX_HEADERS: Readonly<Record<string, () => string>> = {
   'linux/tcp.h': () =>
     guarded(
       '_UAPI_LINUX_TCP_H',
-      `${TYPES}#include <asm/byteorder.h>\n#include <linux/socket.h>\n${constants(known.TCP_OPTIONS)}${records(['tcphdr'])}`,
+      `${TYPES}#include <asm/byteorder.h>\n#include <linux/socket.h>\n${constants(sockets.TCP_OPTIONS)}${records(['tcphdr'])}`,
     ),
   'linux/udp.h': () => guarded('_UAPI_LINUX_UDP_H', `${TYPES}${records(['udphdr'])}`),
   'linux/icmp.h': () =>
@@ -396,7 +397,7 @@ export const LINUX_HEADERS: Readonly<Record<string, () => string>> = {
   'linux/socket.h': () =>
     guarded(
       '_UAPI_LINUX_SOCKET_H',
-      `${TYPES}${withoutVmlinux('typedef __kernel_sa_family_t sa_family_t;\n')}${records(['sockaddr'])}${constants(known.FAMILIES)}${constants(known.SOCKET_OPTIONS)}${constants({ SOCK_STREAM: 1, SOCK_DGRAM: 2, SOCK_RAW: 3, SOCK_SEQPACKET: 5, SOCK_PACKET: 10, SOL_IP: 0, SOL_TCP: 6, SOL_UDP: 17, SOL_IPV6: 41 })}`,
+      `${TYPES}${withoutVmlinux('typedef __kernel_sa_family_t sa_family_t;\n')}${records(['sockaddr'])}${constants(sockets.FAMILIES)}${constants(sockets.SOCKET_OPTIONS)}${constants({ SOCK_STREAM: 1, SOCK_DGRAM: 2, SOCK_RAW: 3, SOCK_SEQPACKET: 5, SOCK_PACKET: 10, SOL_IP: 0, SOL_TCP: 6, SOL_UDP: 17, SOL_IPV6: 41 })}`,
     ),
   'linux/un.h': () =>
     guarded(

@@ -2,9 +2,11 @@
 export { BUILTIN_DIRECTORY, type IncludePaths, type IncludeResolver } from './includes.ts';
 export {
   type CharacterSize,
+  characterSizeOf,
   characterValue,
   type FloatLiteral,
   type IntegerLiteral,
+  type LiteralSink,
   numberValue,
   type TextLiteral,
   textValue,

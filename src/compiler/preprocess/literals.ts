@@ -1,6 +1,9 @@
 /** The values of literals: integers, characters and strings (C11 6.4.4, 6.4.5), for `#if` and for the parser. */
 import type { DiagnosticSink, Location } from '../source/index.ts';
 
+/** Where what is wrong with a literal is told. */
+export type LiteralSink = Pick<DiagnosticSink, 'error' | 'warning'>;
+
 export interface IntegerLiteral {
   readonly kind: 'integer';
   /** Not negative; up to 2^64 - 1, what is larger was reported and wraps. */
@@ -27,7 +30,7 @@ const FLOAT =
 export function numberValue(
   text: string,
   location: Location,
-  sink: DiagnosticSink,
+  sink: LiteralSink,
 ): IntegerLiteral | FloatLiteral | null {
   const integer = INTEGER.exec(text);
   if (integer !== null) {
@@ -107,10 +110,24 @@ const ESCAPES: Readonly<Record<string, number>> = {
   '?': 63,
 };
 
-/** The units of one string or character literal as spelled, with prefix and quotes. */
-export function textValue(text: string, location: Location, sink: DiagnosticSink): TextLiteral {
+/** Bytes a character of a literal as spelled. */
+export function characterSizeOf(text: string): CharacterSize {
+  const prefix = PREFIX.exec(text)?.[1];
+  return prefix === 'u' ? 2 : prefix === 'U' || prefix === 'L' ? 4 : 1;
+}
+
+/**
+ * The units of one string or character literal as spelled, with prefix and quotes. `size` is that of the strings that it is joined
+ * with, where one of them is wider.
+ */
+export function textValue(
+  text: string,
+  location: Location,
+  sink: LiteralSink,
+  size?: CharacterSize,
+): TextLiteral {
   const prefix = (PREFIX.exec(text)?.[1] ?? '') as TextLiteral['prefix'];
-  const characterSize: CharacterSize = prefix === 'u' ? 2 : prefix === 'U' || prefix === 'L' ? 4 : 1;
+  const characterSize = size ?? characterSizeOf(text);
   const units: number[] = [];
   const end = text.length - 1;
   for (let at = prefix.length + 1; at < end; ) {
@@ -132,7 +149,7 @@ function escapeSequence(
   characterSize: CharacterSize,
   units: number[],
   location: Location,
-  sink: DiagnosticSink,
+  sink: LiteralSink,
 ): number {
   const letter = text[at]!;
   const largest = characterSize === 1 ? 0xff : characterSize === 2 ? 0xffff : 0xffff_ffff;
@@ -199,7 +216,7 @@ function appendPoint(units: number[], point: number, characterSize: CharacterSiz
 }
 
 /** The value of a character constant: `char` is signed on BPF; several characters make an `int`, the first one highest. */
-export function characterValue(text: string, location: Location, sink: DiagnosticSink): bigint {
+export function characterValue(text: string, location: Location, sink: LiteralSink): bigint {
   const literal = textValue(text, location, sink);
   if (literal.characterSize > 1) {
     if (literal.units.length !== 1)

@@ -4,6 +4,7 @@
  */
 import {
   addressSpace,
+  type CompareOp,
   type CoreType,
   type CType,
   core,
@@ -291,5 +292,23 @@ function qualifiersOutside(type: CType): number {
       at = at.base;
     } else if (at.kind === 'tagged') at = at.base;
     else return quals;
+  }
+}
+
+/** Of values that have been converted to the common type. */
+export function compareIntegers(op: CompareOp, left: bigint, right: bigint): boolean {
+  switch (op) {
+    case '==':
+      return left === right;
+    case '!=':
+      return left !== right;
+    case '<':
+      return left < right;
+    case '>':
+      return left > right;
+    case '<=':
+      return left <= right;
+    case '>=':
+      return left >= right;
   }
 }

@@ -15,7 +15,7 @@ import {
   type StringExpr,
   type VarDecl,
 } from '../ast/index.ts';
-import { integerOf, isInteger, sizeOf, wrap } from './arithmetic-types.ts';
+import { compareIntegers, integerOf, isInteger, sizeOf, wrap } from './arithmetic-types.ts';
 
 /** An integer or null pointer (`base` null), or the address of something static plus `offset` bytes. */
 export interface Constant {
@@ -76,7 +76,7 @@ export function evaluate(expr: Expr, demanded = false): Constant | null {
           return null;
         return truth(expr.op === '!=');
       }
-      return truth(compare(expr.op, left.offset, right.offset));
+      return truth(compareIntegers(expr.op, left.offset, right.offset));
     }
     case 'logical': {
       const left = evaluate(expr.left, demanded);
@@ -172,23 +172,6 @@ export function arithmetic(op: string, left: bigint, right: bigint, type: Intege
     }
     default:
       return null;
-  }
-}
-
-function compare(op: string, left: bigint, right: bigint): boolean {
-  switch (op) {
-    case '==':
-      return left === right;
-    case '!=':
-      return left !== right;
-    case '<':
-      return left < right;
-    case '>':
-      return left > right;
-    case '<=':
-      return left <= right;
-    default:
-      return left >= right;
   }
 }
 

@@ -15,12 +15,12 @@ import {
   type VarDecl,
 } from '../ast/index.ts';
 import { beginOf, nearest, type SExpr } from '../parse/index.ts';
+import { characterValue } from '../preprocess/index.ts';
 import type { Location } from '../source/index.ts';
 import {
   alignOf,
   CHAR,
   compatible,
-  DOUBLE,
   INT,
   isComplete,
   isInteger,
@@ -33,7 +33,7 @@ import {
   unqualified,
 } from './arithmetic-types.ts';
 import { evaluateInteger } from './evaluate.ts';
-import { readChar, readNumber, readStrings } from './literals.ts';
+import { readNumber, readStrings } from './literals.ts';
 import { OperatorSema } from './operators.ts';
 
 type Node<K extends SExpr['kind']> = Extract<SExpr, { readonly kind: K }>;
@@ -55,10 +55,8 @@ export abstract class ExpressionSema extends OperatorSema {
         return this.name(node.name, node.loc);
       case 'number':
         return this.number(node.text, node.loc);
-      case 'char': {
-        const value = readChar(node.text, (message) => this.error('literal', message, node.loc));
-        return this.intExpr(value.value, INT, node.loc);
-      }
+      case 'char':
+        return this.intExpr(characterValue(node.text, node.loc, this.diagnostics), INT, node.loc);
       case 'string':
         return this.string(node);
       case 'function-name':
@@ -199,22 +197,14 @@ export abstract class ExpressionSema extends OperatorSema {
   }
 
   private number(text: string, loc: Location): Expr {
-    const value = readNumber(text);
-    switch (value.kind) {
-      case 'int':
-        return this.intExpr(value.value, value.type, loc);
-      case 'float':
-        return { kind: 'float', value: value.value, type: DOUBLE, lvalue: false, loc };
-      case 'bad':
-        this.error('literal', value.message, loc);
-        return this.errorExpr(loc);
-    }
+    const number = readNumber(text, loc, this.diagnostics);
+    if (number === null) return this.errorExpr(loc);
+    if (number.kind === 'int') return this.intExpr(number.value, number.type, loc);
+    return { ...number, lvalue: false, loc };
   }
 
   private string(node: Node<'string'>): StringExpr {
-    const { bytes, width } = readStrings(node.tokens, (message, token) =>
-      this.error('literal', message, token.location),
-    );
+    const { bytes, width } = readStrings(node.tokens, this.diagnostics);
     const element = width === 1 ? CHAR : width === 2 ? USHORT : INT;
     const padded = new Uint8Array(bytes.length + width);
     padded.set(bytes);

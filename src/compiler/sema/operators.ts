@@ -14,6 +14,7 @@ import {
 } from '../ast/index.ts';
 import type { Location } from '../source/index.ts';
 import {
+  compareIntegers,
   compatible,
   INT,
   integerOf,
@@ -527,22 +528,5 @@ export abstract class OperatorSema extends ConvertSema {
     return quals === (qualifiers(a.pointee) & (QUAL_CONST | QUAL_VOLATILE))
       ? then.type
       : pointerTo(qualify(a.pointee, quals));
-  }
-}
-
-function compareIntegers(op: CompareOp, left: bigint, right: bigint): boolean {
-  switch (op) {
-    case '==':
-      return left === right;
-    case '!=':
-      return left !== right;
-    case '<':
-      return left < right;
-    case '>':
-      return left > right;
-    case '<=':
-      return left <= right;
-    case '>=':
-      return left >= right;
   }
 }
