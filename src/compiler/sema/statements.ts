@@ -1,6 +1,5 @@
 /** Statements (C11 6.8): scopes, labels, switches, returns. */
 import {
-  type AsmOperand,
   type CaseStmt,
   type CompoundStmt,
   type CType,
@@ -14,12 +13,10 @@ import {
 } from '../ast/index.ts';
 import { nearest, type SCompound, type SExpr, type SLoopHint, type SStmt } from '../parse/index.ts';
 import type { Location } from '../source/index.ts';
-import { INT, integerOf, isInteger, isVoid, VOID, wrap } from './arithmetic-types.ts';
+import { integerOf, isInteger, isVoid, VOID, wrap } from './arithmetic-types.ts';
+import { AsmSema } from './asm.ts';
 import type { LabelState } from './base.ts';
-import { DeclarationSema } from './declarations.ts';
-import { evaluateInteger } from './evaluate.ts';
 import { fallsThrough } from './flow.ts';
-import { stringText } from './literals.ts';
 import { checkUninitialized } from './uninitialized.ts';
 
 interface SwitchState {
@@ -33,7 +30,7 @@ interface SwitchState {
 
 type Node<K extends SStmt['kind']> = Extract<SStmt, { readonly kind: K }>;
 
-export abstract class StatementSema extends DeclarationSema {
+export abstract class StatementSema extends AsmSema {
   private readonly switches: SwitchState[] = [];
   private loops = 0;
   /** Errors that the parser reported inside of the function. */
@@ -476,7 +473,7 @@ export abstract class StatementSema extends DeclarationSema {
     return statement;
   }
 
-  private findLabel(name: string, loc: Location): LabelState {
+  protected findLabel(name: string, loc: Location): LabelState {
     for (let i = this.localLabels.length - 1; i >= 0; i--) {
       const local = this.localLabels[i]!.get(name);
       if (local !== undefined) return local;
@@ -539,55 +536,6 @@ export abstract class StatementSema extends DeclarationSema {
         `address of stack memory associated with ${at.decl.storage === 'local' ? 'local variable' : 'parameter'} '${at.decl.name}' returned`,
         at.loc,
       );
-  }
-
-  private asm(node: Node<'asm'>): Stmt {
-    const operand = (item: (typeof node.outputs)[number], output: boolean): AsmOperand => {
-      const constraint = stringText(item.constraint);
-      let expr = this.expr(item.expr);
-      if (output) {
-        if (!/^[=+]/.test(constraint))
-          this.error('asm', `invalid output constraint '${constraint}' in asm`, item.constraint[0]!.location);
-        if (expr.kind !== 'error' && !expr.lvalue) {
-          this.error('asm', 'invalid lvalue in asm output', this.beginOf(item.expr));
-          expr = this.errorExpr(item.loc);
-        }
-        if (/m/.test(constraint)) this.noteAddress(expr);
-      } else if (/m/.test(constraint) && !/[rig]/.test(constraint)) {
-        if (expr.kind !== 'error' && !expr.lvalue) {
-          this.error(
-            'asm',
-            `invalid lvalue in asm input for constraint '${constraint}'`,
-            this.beginOf(item.expr),
-          );
-          expr = this.errorExpr(item.loc);
-        }
-        this.noteAddress(expr);
-      } else {
-        expr = this.rvalue(expr);
-        if (/^i$/.test(constraint)) {
-          const value = expr.kind === 'error' ? 0n : evaluateInteger(expr);
-          if (value !== null && expr.kind !== 'error')
-            expr = this.intExpr(value, isInteger(expr.type) ? expr.type : INT, expr.loc);
-        }
-      }
-      return { name: item.name, constraint, expr };
-    };
-    return {
-      kind: 'asm',
-      template: stringText(node.template),
-      outputs: node.outputs.map((item) => operand(item, true)),
-      inputs: node.inputs.map((item) => operand(item, false)),
-      clobbers: node.clobbers.map((tokens) => stringText(tokens)),
-      labels: node.labels.map(({ name, loc }) => {
-        const label = this.findLabel(name, loc);
-        label.used = true;
-        return label.label;
-      }),
-      volatile: node.volatile,
-      basic: node.basic,
-      loc: node.loc,
-    };
   }
 }
 
