@@ -95,11 +95,10 @@ class JitProgram implements PreparedProgram {
         tailCalls: setting.tailCalls,
         maxNesting: setting.maxNesting,
         memory: memoryType(env.memory.wasm),
-        tokenOf,
       });
       this.#source = { program, compiled };
       this.codeSize = compiled.bytes.length;
-      this.#exports = instantiate(program, compiled, env);
+      this.#exports = instantiate(program, compiled, env, tokenOf);
       this.#run = this.#exports.run;
       this.#repeat = this.#exports.repeat;
     } catch (error) {
@@ -139,7 +138,7 @@ class JitProgram implements PreparedProgram {
       loop = createFrameLoop(this.#env, run.edges, memoryType(this.#env.memory.wasm));
       frameLoops.set(this.#env.entries, loop);
     }
-    const stack = STACKS + (level + 1) * STACK_BYTES;
+    const stack = this.#env.memory.cpuDelta + STACKS + (level + 1) * STACK_BYTES;
     try {
       return loop(run.at, run.end, this.entry, run.ctx, stack, run.counts, run.longest) >>> 0;
     } catch (error) {
@@ -175,9 +174,10 @@ class JitProgram implements PreparedProgram {
   #fault(error: unknown): unknown {
     if (this.#exports.frame !== undefined) this.#exports.frame.value = IDLE_FRAME;
     if (!isTrap(error)) return error;
-    const { i32 } = this.#env.memory;
-    const isSpent = this.#source.program.budgeted === true && i32[RUN_STATE.budget >>> 2] === BUDGET_SPENT;
-    if (isSpent) i32[RUN_STATE.budget >>> 2] = 0;
+    const { i32, cpuDelta } = this.#env.memory;
+    const budget = (RUN_STATE.budget + cpuDelta) >>> 2;
+    const isSpent = this.#source.program.budgeted === true && i32[budget] === BUDGET_SPENT;
+    if (isSpent) i32[budget] = 0;
     return faultOf(error as Error, this.#source, this.#setting.sources, isSpent);
   }
 }
@@ -195,10 +195,20 @@ function memoryType(memory: WebAssembly.Memory): { minimum: number; maximum?: nu
   return shared ? { minimum: 1, maximum: 32768, shared } : { minimum: 1, shared };
 }
 
-function instantiate(program: ExecutableProgram, compiled: CompiledModule, env: EngineEnv): Exports {
+function instantiate(
+  program: ExecutableProgram,
+  compiled: CompiledModule,
+  env: EngineEnv,
+  tokenOf: ReadonlyMap<number, number>,
+): Exports {
   const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {
-    env: { memory: env.memory.wasm, ...(compiled.needsTable ? { table: env.entries.wasm } : {}) },
+    env: {
+      memory: env.memory.wasm,
+      ...(compiled.needsTable ? { table: env.entries.wasm } : {}),
+      ...(memoryType(env.memory.wasm).shared ? { cpu_delta: env.memory.cpuDelta } : {}),
+    },
     h: Object.fromEntries(compiled.imports.map((callee, i) => [`${i}`, callee.fn])),
+    t: Object.fromEntries(compiled.callbacks.map((index) => [`${index}`, tokenOf.get(index) ?? 0])),
   };
   try {
     const module = new WebAssembly.Module(compiled.bytes as Uint8Array<ArrayBuffer>);

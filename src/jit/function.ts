@@ -355,9 +355,10 @@ class FunctionCompiler {
     const insn = insns[i]!;
     const target = calls[i];
     if (target?.kind === 'callback') {
-      const token = this.#module.tokenOf.get(target.index);
+      const token = this.#module.tokenGlobal.get(target.index);
       if (token === undefined) throw new InternalError(`jit: no token for the callback at ${i}`);
-      this.#w.i64Halves(token, 0);
+      this.#w.index(OP.globalGet, token);
+      this.#w.op(OP.i64ExtendI32U);
       this.#f.set(insn.dst);
       this.#known.set(insn.dst, KNOWN.callback, target.index);
       return;

@@ -1,5 +1,6 @@
 /** What the functions of one module share: the program, indexes of imported and defined functions, the globals. */
 import type { CallableFunction, ExecutableProgram } from '../contracts/engine.ts';
+import { type CodeWriter, OP } from './wasm/index.ts';
 
 export interface ModuleContext {
   readonly program: ExecutableProgram;
@@ -9,8 +10,8 @@ export interface ModuleContext {
   readonly parametersOf: readonly number[];
   /** Wasm function index of an imported function. */
   readonly imported: ReadonlyMap<CallableFunction, number>;
-  /** Token of each callback subprogram: what the program holds as function pointer. */
-  readonly tokenOf: ReadonlyMap<number, number>;
+  /** Imported global that holds the token of each callback subprogram: what the program holds as function pointer. */
+  readonly tokenGlobal: ReadonlyMap<number, number>;
   /** Global that holds the frame on which a callback may build, or -1 where the program has no callbacks. */
   readonly callbackFrame: number;
   /** Type index of entries in the entry table, and whether `return_call_indirect` may be used. */
@@ -20,4 +21,17 @@ export interface ModuleContext {
   readonly maxNesting: number;
   /** The memory is shared with other threads: atomic instructions must be real ones. */
   readonly shared: boolean;
+  /** Global with what the run state of this CPU is moved by (`GuestMemory.cpuDelta`), or -1: the places are as RUN_STATE says. */
+  readonly cpuDelta: number;
+}
+
+/** Pushes the address of a place of RUN_STATE of the CPU that runs. Emitted code names none of them in another way. */
+export function pushRunState(w: CodeWriter, module: Pick<ModuleContext, 'cpuDelta'>, place: number): void {
+  if (module.cpuDelta < 0) {
+    w.i32(place);
+    return;
+  }
+  w.index(OP.globalGet, module.cpuDelta);
+  w.i32(place);
+  w.op(OP.i32Add);
 }

@@ -13,7 +13,7 @@ import { MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layou
 import { BpfError } from '../util/errors.ts';
 import { type Block, buildBlocks } from './cfg.ts';
 import { type CompiledFunction, compileFunction } from './function.ts';
-import type { ModuleContext } from './module-context.ts';
+import { type ModuleContext, pushRunState } from './module-context.ts';
 import { parameterMasks } from './usage.ts';
 import { CodeWriter, type FuncType, ModuleBuilder, OP, TYPE, type ValueType } from './wasm/index.ts';
 
@@ -28,13 +28,14 @@ export interface ModuleOptions {
   readonly tailCalls: boolean;
   readonly maxNesting: number;
   readonly memory: { readonly minimum: number; readonly maximum?: number; readonly shared: boolean };
-  readonly tokenOf: ReadonlyMap<number, number>;
 }
 
 export interface CompiledModule {
   readonly bytes: Uint8Array;
   /** Functions to import as `h.0`, `h.1`, … */
   readonly imports: readonly CallableFunction[];
+  /** Callback subprograms, whose tokens are to be imported as globals `t.N`. */
+  readonly callbacks: readonly number[];
   readonly needsTable: boolean;
   readonly functions: readonly CompiledSubprog[];
   readonly functionName: (index: number) => string;
@@ -70,7 +71,12 @@ export function compileModule(program: ExecutableProgram, options: ModuleOptions
   const needsTable = has('tail_call');
   if (needsTable) builder.importTable('env', 'table');
   const imported = importFunctions(builder, program);
+  const cpuDelta = options.memory.shared ? builder.importGlobal('env', 'cpu_delta') : -1;
   const callbacks = callbacksOf(program);
+  // Tokens differ from load to load: as imports they leave the code the same.
+  const tokenGlobal = new Map<number, number>();
+  for (const index of callbacks.keys())
+    tokenGlobal.set(index, builder.importGlobal('t', `${index}`, TYPE.i32));
   const callbackFrame = callbacks.size > 0 ? builder.addGlobal(TYPE.i32, IDLE_FRAME) : -1;
   if (callbackFrame >= 0) builder.exportGlobal('frame', callbackFrame);
 
@@ -90,12 +96,13 @@ export function compileModule(program: ExecutableProgram, options: ModuleOptions
     functionOf,
     parametersOf,
     imported,
-    tokenOf: options.tokenOf,
+    tokenGlobal,
     callbackFrame,
     entryType: builder.type(ENTRY_TYPE),
     tailCalls: options.tailCalls,
     maxNesting: options.maxNesting,
     shared: options.memory.shared,
+    cpuDelta,
   };
   const compiled = program.subprogs.map((subprog, i) => {
     const body = compileFunction(context, subprog, i, blocksOf[i]!);
@@ -111,6 +118,7 @@ export function compileModule(program: ExecutableProgram, options: ModuleOptions
   return {
     bytes,
     imports: [...imported.keys()],
+    callbacks: [...callbacks.keys()],
     needsTable,
     functions: compiled.map((body, i) => ({
       ...body,
@@ -157,11 +165,11 @@ function pushAddress(w: CodeWriter, local: number): void {
 }
 
 /** Pushes the end of the stack of the level in a local: R10 of the main program. */
-function pushFrame(w: CodeWriter, level: number): void {
+function pushFrame(w: CodeWriter, context: ModuleContext, level: number): void {
   w.get(level);
   w.i32(STACK_BYTES);
   w.op(OP.i32Mul);
-  w.i32(STACKS + STACK_BYTES);
+  pushRunState(w, context, STACKS + STACK_BYTES);
   w.op(OP.i32Add);
 }
 
@@ -189,7 +197,7 @@ function addDriver(
   const hasCallbacks = context.callbackFrame >= 0;
 
   if (countsTails) {
-    w.i32(RUN_STATE.tailCallCount);
+    pushRunState(w, context, RUN_STATE.tailCallCount);
     w.memory(OP.i32Load, 0);
     w.set(savedCount);
   }
@@ -205,18 +213,18 @@ function addDriver(
     w.index(OP.brIf, 1);
   }
   if (countsTails) {
-    w.i32(RUN_STATE.tailCallCount);
+    pushRunState(w, context, RUN_STATE.tailCallCount);
     w.i32(0);
     w.memory(OP.i32Store, 0);
   }
   if (context.program.budgeted) {
-    w.i32(RUN_STATE.budget);
-    w.i32(RUN_STATE.budgetLimit);
+    pushRunState(w, context, RUN_STATE.budget);
+    pushRunState(w, context, RUN_STATE.budgetLimit);
     w.memory(OP.i32Load, 0);
     w.memory(OP.i32Store, 0);
   }
   pushAddress(w, ctx);
-  pushFrame(w, level);
+  pushFrame(w, context, level);
   w.index(OP.call, context.functionOf[0]!);
   w.set(result);
   if (repeats) {
@@ -229,7 +237,7 @@ function addDriver(
     w.op(OP.end);
   }
   if (countsTails) {
-    w.i32(RUN_STATE.tailCallCount);
+    pushRunState(w, context, RUN_STATE.tailCallCount);
     w.get(savedCount);
     w.memory(OP.i32Store, 0);
   }
@@ -237,7 +245,7 @@ function addDriver(
     w.get(savedFrame);
     w.index(OP.globalSet, context.callbackFrame);
   }
-  w.i32(RUN_STATE.r0);
+  pushRunState(w, context, RUN_STATE.r0);
   w.get(result);
   w.memory(OP.i64Store, 0);
   w.get(result);

@@ -49,8 +49,10 @@ export class ModuleBuilder {
   readonly #functions: DefinedFunction[] = [];
   readonly #exports: { name: string; kind: number; index: number }[] = [];
   readonly #globals: { type: ValueType; value: number }[] = [];
+  readonly #importedGlobals: { module: string; name: string; type: ValueType }[] = [];
   #memory: MemoryImport | undefined;
   #table: { module: string; name: string } | undefined;
+  #importedGlobal: { module: string; name: string } | undefined;
   #name = '';
 
   /** The module's name in the names section. */
@@ -80,15 +82,28 @@ export class ModuleBuilder {
     this.#table = { module, name };
   }
 
+  /** The one immutable i32 global from outside, global 0: must come before the first `addGlobal`. Gives its index. */
+  importGlobal(module: string, name: string): number {
+    if (this.#globals.length > 0) throw new InternalError('the global is imported before any is defined');
+    this.#importedGlobal = { module, name };
+    return 0;
+  }
+
   /** Must come before the first `addFunction`. Gives the function's index. */
   importFunction(module: string, name: string, type: FuncType, label: string): number {
     if (this.#functions.length > 0) throw new InternalError('functions are imported before any is defined');
     return this.#imports.push({ module, name, type: this.type(type), label }) - 1;
   }
 
+  /** An immutable global. Must come before the first `addGlobal`. Gives its index. */
+  importGlobal(module: string, name: string, type: ValueType): number {
+    if (this.#globals.length > 0) throw new InternalError('globals are imported before any is defined');
+    return this.#importedGlobals.push({ module, name, type }) - 1;
+  }
+
   /** A mutable i32 global; gives its index. */
   addGlobal(type: ValueType, value: number): number {
-    return this.#globals.push({ type, value }) - 1;
+    return this.#importedGlobals.length + this.#globals.push({ type, value }) - 1;
   }
 
   /** Declares a function, whose body follows with `defineFunction`; gives its index. */
@@ -129,7 +144,8 @@ export class ModuleBuilder {
         vector(w, type.results);
       }
     });
-    const imports = this.#imports.length + (this.#memory ? 1 : 0) + (this.#table ? 1 : 0);
+    const imports =
+      this.#imports.length + this.#importedGlobals.length + (this.#memory ? 1 : 0) + (this.#table ? 1 : 0);
     section(out, SECTION.import, imports, (w) => this.#writeImports(w));
     section(out, SECTION.function, this.#functions.length, (w) => {
       for (const f of this.#functions) w.u32(f.type);
@@ -160,6 +176,11 @@ export class ModuleBuilder {
       w.byte(EXTERNAL.function);
       w.u32(f.type);
     }
+    for (const g of this.#importedGlobals) {
+      w.name(g.module);
+      w.name(g.name);
+      w.bytes([EXTERNAL.global, g.type, 0x00]);
+    }
     if (this.#memory !== undefined) {
       const { module, name, minimum, maximum, shared } = this.#memory;
       w.name(module);
@@ -173,6 +194,11 @@ export class ModuleBuilder {
       w.name(this.#table.module);
       w.name(this.#table.name);
       w.bytes([EXTERNAL.table, TYPE.funcref, 0x00, 0x00]);
+    }
+    if (this.#importedGlobal !== undefined) {
+      w.name(this.#importedGlobal.module);
+      w.name(this.#importedGlobal.name);
+      w.bytes([EXTERNAL.global, TYPE.i32, 0x00]);
     }
   }
 
