@@ -13,6 +13,7 @@ import {
   vmlinuxHeaderFor,
 } from '../compiler/index.ts';
 import type { Kernel } from '../contracts/kernel.ts';
+import { stockTracepointFormat } from '../spec/index.ts';
 import { fromUtf8 } from '../util/bytes.ts';
 import { BpfError } from '../util/errors.ts';
 import { readCflags } from './flags.ts';
@@ -143,5 +144,5 @@ function tracepointFormat(
   if (given !== undefined) return given;
   const bytes = kernel.files?.readTracing(`events/${category}/${name}/format`) ?? null;
   if (bytes !== null) return fromUtf8(bytes);
-  return category === 'syscalls' ? syscallFormat(name) : undefined;
+  return category === 'syscalls' ? syscallFormat(name) : stockTracepointFormat(`${category}/${name}`);
 }

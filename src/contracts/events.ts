@@ -99,7 +99,25 @@ type EventBody =
       readonly filename?: string;
       readonly time: bigint;
     }
-  | { readonly kind: 'exit'; readonly process: ProcessSpec; readonly time: bigint };
+  | {
+      readonly kind: 'exit';
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      /** As wait(2) has it: status << 8, or the signal that ended the process. Default 0. */
+      readonly exitCode?: number;
+    }
+  /** A sample of a perf event (perf_event_open(2)): what ran, is `stacks`; its innermost address is the instruction pointer. */
+  | {
+      readonly kind: 'perf_sample';
+      /** PERF_TYPE_* and what it counts. */
+      readonly type: number;
+      readonly config: bigint;
+      readonly period?: bigint;
+      readonly address?: bigint;
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    };
 
 /** A packet as read from a capture file. */
 export interface CapturedPacket {

@@ -24,6 +24,12 @@ const PT_REGS = {
   sp: 152,
 } as const;
 const PT_REGS_SIZE = 168;
+/** In struct bpf_perf_event_data: the registers, then these. */
+const PERF_DATA = { ...PT_REGS, ip: 128, cs: 136, samplePeriod: 168, addr: 176 } as const;
+const PERF_DATA_SIZE = 184;
+/** Selectors of code: the kernel's and that of programs (__KERNEL_CS, __USER_CS). */
+const KERNEL_CS = 0x10n;
+const USER_CS = 0x33n;
 /** Where system calls and functions take their arguments (System V ABI; man 2 syscall). */
 const SYSCALL_REGS = [PT_REGS.di, PT_REGS.si, PT_REGS.dx, PT_REGS.r10, PT_REGS.r8, PT_REGS.r9];
 const FUNCTION_REGS = [PT_REGS.di, PT_REGS.si, PT_REGS.dx, PT_REGS.cx, PT_REGS.r8, PT_REGS.r9];
@@ -47,6 +53,7 @@ export class EventContexts {
   readonly #regs: number;
   readonly #syscallRegs: number;
   readonly #args: number;
+  readonly #perfData: number;
   readonly #points = new Map<string, readonly string[]>();
   #placed: readonly bigint[] | undefined;
   /** Bytes of the record that may not be zero. */
@@ -58,6 +65,7 @@ export class EventContexts {
     this.#regs = memory.allocate(PT_REGS_SIZE, 'pt_regs of the probe');
     this.#syscallRegs = memory.allocate(PT_REGS_SIZE, 'pt_regs of the system call');
     this.#args = memory.allocate(MAX_RAW_ARGS * 8, 'raw tracepoint arguments');
+    this.#perfData = memory.allocate(PERF_DATA_SIZE, 'context of perf event programs');
   }
 
   /**
@@ -153,6 +161,19 @@ export class EventContexts {
     return at;
   }
 
+  /** struct bpf_perf_event_data, with the registers that a sample tells. */
+  sample(event: EventOf<'perf_sample'>): number {
+    const at = this.#perfData;
+    const { kernel = [], user = [] } = event.stacks ?? {};
+    const inKernel = kernel.length > 0;
+    this.#memory.u8.fill(0, at, at + PERF_DATA_SIZE);
+    this.#memory.writeU64(at + PERF_DATA.ip, (inKernel ? kernel[0] : user[0]) ?? 0n);
+    this.#memory.writeU64(at + PERF_DATA.cs, inKernel ? KERNEL_CS : USER_CS);
+    this.#memory.writeU64(at + PERF_DATA.samplePeriod, event.period ?? 0n);
+    this.#memory.writeU64(at + PERF_DATA.addr, event.address ?? 0n);
+    return at;
+  }
+
   returned(ret: bigint): number {
     this.#registers(this.#regs, [PT_REGS.ax], [ret]);
     return this.#regs;
@@ -228,6 +249,7 @@ const ROWS: { readonly [K in KernelEvent['kind']]: readonly Row<EventOf<K>>[] } 
     },
   ],
   kretprobe: [{ point: (name) => `kretprobe:${name}`, context: (c, event) => c.returned(event.ret) }],
+  perf_sample: [{ point: (name) => `perf_event:${name}`, context: (c, event) => c.sample(event) }],
   fork: [
     {
       point: () => 'raw_tracepoint:sched_process_fork',
@@ -302,6 +324,8 @@ function nameOf(event: KernelEvent): string {
     case 'kprobe':
     case 'kretprobe':
       return event.symbol;
+    case 'perf_sample':
+      return `${event.type}:${event.config}`;
     default:
       return '';
   }

@@ -9,6 +9,8 @@ export interface Attachment {
   program: ProgObject;
   /** Only events of this process; undefined: all. */
   readonly pid?: number;
+  /** Only events on this CPU; undefined: on all. */
+  readonly cpu?: number;
   /** bpf_get_attach_cookie */
   readonly cookie: bigint;
 }

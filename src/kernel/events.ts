@@ -37,6 +37,8 @@ export class PerfEventObject extends KernelObject {
           );
         }
         return `${attr.retprobe ? 'kretprobe' : 'kprobe'}:${attr.symbol}`;
+      case 'sampling':
+        return `perf_event:${attr.type}:${attr.config}`;
       default:
         throw new BpfError(
           'EINVAL',

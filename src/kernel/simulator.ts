@@ -84,6 +84,7 @@ export class MachineSimulator implements Simulator {
       for (let i = 0; i < points.length; i++) {
         for (const attachment of machine.points.at(points[i])) {
           if (attachment.pid !== undefined && attachment.pid !== process.tgid) continue;
+          if (attachment.cpu !== undefined && attachment.cpu !== machine.cpu) continue;
           // Laid out anew for each program: the one before may have written to it.
           const context = this.#contexts.context(event, i, process);
           if (runProgram(machine, attachment.program, context, attachment.cookie) !== null) ran++;

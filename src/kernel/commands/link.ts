@@ -23,7 +23,15 @@ const LINKERS: Readonly<
   kprobe: linkPerfEvent,
   tracepoint: linkPerfEvent,
   raw_tracepoint: linkRawTracepoint,
+  perf_event: linkPerfEvent,
 };
+
+/** The type of program that each kind of perf event takes; those that are not here take none. */
+const EVENT_PROGRAMS: Readonly<Record<string, string>> = {
+  tracepoint: 'tracepoint',
+  sampling: 'perf_event',
+};
+const PROBE_PROGRAM = 'kprobe';
 
 export function linkCreate(machine: Machine, attr: LinkCreateAttr): Fd {
   const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
@@ -71,7 +79,7 @@ function linkPerfEvent(machine: Machine, program: ProgObject, attr: LinkCreateAt
   if (attr.targetFd === undefined)
     throw new BpfError('EBADF', 'the link needs the descriptor of a perf event');
   const event = machine.fds.expect(attr.targetFd, PerfEventObject, 'perf event');
-  const expected = event.attr.kind === 'tracepoint' ? 'tracepoint' : 'kprobe';
+  const expected = EVENT_PROGRAMS[event.attr.kind] ?? PROBE_PROGRAM;
   if (program.type.name !== expected) {
     throw new BpfError(
       'EINVAL',
@@ -79,11 +87,14 @@ function linkPerfEvent(machine: Machine, program: ProgObject, attr: LinkCreateAt
     );
   }
   event.point; // Refuses kinds that cannot be attached to before a reference is taken.
-  const pid = event.attr.kind === 'tracepoint' ? event.attr.pid : undefined;
+  const pid = 'pid' in event.attr ? event.attr.pid : undefined;
+  // Sampling counts on one CPU; a tracepoint's program runs on all.
+  const cpu = event.attr.kind === 'sampling' ? event.attr.cpu : undefined;
   const attachment = {
     program: program.get(),
     cookie: attr.bpfCookie ?? 0n,
     ...(pid === undefined || pid < 0 ? {} : { pid }),
+    ...(cpu === undefined || cpu < 0 ? {} : { cpu }),
   };
   return new PerfEventLink(event, attachment, machine.points, machine.links);
 }
