@@ -12,6 +12,8 @@ export const MAX_TAIL_CALLS = 33;
 
 /** What a run needs of the kernel around it. */
 export interface Surroundings {
+  /** Program and function behind the token of a callback; undefined where another engine runs it. */
+  callbackAt(token: number): { readonly program: Decoded; readonly index: number } | undefined;
   /** Program of this engine at an index of the entry table. */
   programAt(entry: number): Decoded | undefined;
 }

@@ -27,6 +27,7 @@ import { KERNEL_HI_SIGNED } from '../memory/address.ts';
 import { BpfError } from '../util/errors.ts';
 import { planCall } from './call-plan.ts';
 import type { CallPlan, Decoded } from './program.ts';
+import { expanded, usage } from './strict.ts';
 
 /** Signed division and remainder: 0x100 + opcode. */
 export const SIGNED = 0x100;
@@ -94,7 +95,7 @@ function memoryOp(program: ExecutableProgram, i: number, insn: Insn): number {
 export type CallbackMaker = (program: Decoded, index: number, params: readonly ('u32' | 'ptr')[]) => number;
 
 /** Throws BpfError EINVAL at the first instruction that a verified and rewritten program cannot hold. */
-export function decode(program: ExecutableProgram, makeCallback: CallbackMaker): Decoded {
+export function decode(program: ExecutableProgram, strict: boolean, makeCallback: CallbackMaker): Decoded {
   const { insns } = program;
   const count = insns.length;
   const op = new Uint16Array(count);
@@ -102,9 +103,23 @@ export function decode(program: ExecutableProgram, makeCallback: CallbackMaker):
   const src = new Uint8Array(count);
   const off = new Int32Array(count);
   const imm = new Int32Array(count);
+  const reads = new Uint16Array(count);
+  const writes = new Uint16Array(count);
   const calls: (CallPlan | undefined)[] = new Array(count).fill(undefined);
   const tokens: number[] = [];
-  const decoded: Decoded = { program, op, dst, src, off, imm, calls, subprogs: program.subprogs, tokens };
+  const decoded: Decoded = {
+    program,
+    op,
+    dst,
+    src,
+    off,
+    imm,
+    reads,
+    writes,
+    calls,
+    subprogs: program.subprogs,
+    tokens,
+  };
   const registerCallback = (index: number, params: readonly ('u32' | 'ptr')[]): number => {
     const token = makeCallback(decoded, index, params);
     tokens.push(token);
@@ -125,6 +140,11 @@ export function decode(program: ExecutableProgram, makeCallback: CallbackMaker):
     src[i] = insn.src;
     off[i] = insn.off;
     imm[i] = insn.imm;
+    if (strict) {
+      const used = usage(insn);
+      reads[i] = expanded(program, i) ? 0 : used.reads;
+      writes[i] = used.writes;
+    }
     const call = program.calls[i];
     switch (insnClass(code)) {
       case CLASS.ALU:

@@ -6,16 +6,15 @@ import { BpfError, InternalError } from '../util/errors.ts';
 import type { Surroundings } from './call.ts';
 import { decode } from './decode.ts';
 import { execute } from './execute.ts';
-import { Machine, type Observer } from './machine.ts';
+import { Machine, type Observer, WRITTEN } from './machine.ts';
 import type { Decoded } from './program.ts';
-import { strictObserver } from './strict.ts';
 
 export const DEFAULT_INSTRUCTION_LIMIT = 2 ** 28;
 
 export interface InterpreterOptions {
   /** Instructions of one run (callbacks and tail calls included) after which it is stopped with a ProgramFault. */
   readonly instructionLimit?: number;
-  /** Reads of registers that nothing was written to are faults. Slow. */
+  /** Reads of registers that nothing was written to are faults. */
   readonly strict?: boolean;
   /** Sees every instruction before it runs; see also `InterpretedProgram.observe`. What it throws ends the run. */
   readonly onInsn?: (event: InsnEvent) => void;
@@ -37,8 +36,9 @@ class Processor implements Surroundings {
   observer: Observer | null;
   /** Is told of whole runs. */
   watcher: ProgramObserver | null = null;
-  readonly #strict: boolean;
+  readonly strict: boolean;
   readonly #programs = new Map<number, Decoded>();
+  readonly #callbacks = new Map<number, { readonly program: Decoded; readonly index: number }>();
   readonly #machines: Machine[];
   /** The machine that runs at present: helpers call back into it. */
   #active: Machine | null = null;
@@ -46,17 +46,9 @@ class Processor implements Surroundings {
   constructor(env: EngineEnv, options: InterpreterOptions) {
     this.env = env;
     this.limit = options.instructionLimit ?? DEFAULT_INSTRUCTION_LIMIT;
-    this.#strict = options.strict ?? false;
-    this.observer = null;
-    this.observe(options.onInsn ?? null);
+    this.strict = options.strict ?? false;
+    this.observer = options.onInsn ?? null;
     this.#machines = Array.from({ length: MAX_NESTED_RUNS }, (_, level) => new Machine(env.memory, level));
-  }
-
-  #onInsn: ((event: InsnEvent) => void) | null = null;
-
-  observe(onInsn: ((event: InsnEvent) => void) | null): void {
-    this.#onInsn = onInsn;
-    this.observer = this.#strict ? strictObserver(onInsn) : onInsn;
   }
 
   programAt(entry: number): Decoded | undefined {
@@ -69,6 +61,22 @@ class Processor implements Surroundings {
 
   remove(entry: number): void {
     this.#programs.delete(entry);
+  }
+
+  callbackAt(token: number): { readonly program: Decoded; readonly index: number } | undefined {
+    return this.#callbacks.get(token);
+  }
+
+  /** A token for subprogram `index`. */
+  addCallback(program: Decoded, index: number, params: readonly ('u32' | 'ptr')[]): number {
+    const token = this.env.callbacks.register((...words) => this.callBack(program, index, params, words));
+    this.#callbacks.set(token, { program, index });
+    return token;
+  }
+
+  removeCallback(token: number): void {
+    this.#callbacks.delete(token);
+    this.env.callbacks.release(token);
   }
 
   run(program: Decoded, ctx: number, times: number, level: number): number {
@@ -92,17 +100,13 @@ class Processor implements Surroundings {
         memory.i32[RUN_STATE.tailCallCount >>> 2] = 0;
         memory.i32[RUN_STATE.budget >>> 2] = memory.i32[RUN_STATE.budgetLimit >>> 2]!;
         machine.fuel = this.limit;
-        machine.depth = 0;
-        machine.upto.fill(0);
-        machine.setPointer(1, ctx);
+        machine.start(ctx);
         watcher?.onRunBegin?.(observed);
         execute(machine, program, 0, machine.stackTop, this);
         watcher?.onRunEnd?.(observed);
       }
     } catch (error) {
       watcher?.onRunEnd?.(observed, error);
-      // A strict observer remembers frames that will never end.
-      this.observe(this.#onInsn);
       throw error;
     } finally {
       machine.busy = false;
@@ -144,6 +148,7 @@ class Processor implements Surroundings {
           machine.hi[i + 1] = 0;
         }
       }
+      machine.written = WRITTEN.frame | WRITTEN.callerSaved;
       execute(machine, program, index, machine.from[10]!, this);
       return machine.lo[0]!;
     } finally {
@@ -167,8 +172,8 @@ class Interpreted implements InterpretedProgram {
   constructor(processor: Processor, program: ExecutableProgram) {
     this.#processor = processor;
     const { env } = processor;
-    this.#program = decode(program, (decoded, index, params) =>
-      env.callbacks.register((...words) => processor.callBack(decoded, index, params, words)),
+    this.#program = decode(program, processor.strict, (decoded, index, params) =>
+      processor.addCallback(decoded, index, params),
     );
     this.entry = env.entries.reserve(this);
     processor.add(this.entry, this.#program);
@@ -183,13 +188,13 @@ class Interpreted implements InterpretedProgram {
   }
 
   observe(onInsn: ((event: InsnEvent) => void) | null): void {
-    this.#processor.observe(onInsn);
+    this.#processor.observer = onInsn;
   }
 
   /** As `observe`, with the begin and end of runs. */
   watch(watcher: ProgramObserver | null): void {
     this.#processor.watcher = watcher;
-    this.#processor.observe(watcher === null ? null : (event) => watcher.onInsn(event));
+    this.#processor.observer = watcher === null ? null : (event) => watcher.onInsn(event);
   }
 
   dump(): string {
@@ -197,7 +202,7 @@ class Interpreted implements InterpretedProgram {
   }
 
   release(): void {
-    for (const token of this.#program.tokens) this.#processor.env.callbacks.release(token);
+    for (const token of this.#program.tokens) this.#processor.removeCallback(token);
     this.#processor.remove(this.entry);
     this.#processor.env.entries.release(this.entry);
   }

@@ -1,60 +1,46 @@
 /**
  * The loop. One `switch` over operation numbers (opcode bytes of RFC 9669 section 3; see `decode.ts`), registers as
- * signed 32-bit halves, no bigint. Every load and store compares its address with the region of its base register.
+ * signed 32-bit halves, no bigint. Every load and store compares its address with the region of its base register
+ * (`place`), and every read of a register with the set of those that something was written to (`written`, strict programs).
  *
  * Arithmetic takes its second operand from (bl, bh): the immediate, or the source register where bit 3 is set.
+ * A run can be left between two instructions and taken up again: all of its state is the machine's.
  */
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
-import { HEAP_START } from '../memory/layout.ts';
+import { place } from './access.ts';
 import { divide32, divide64, mul64 } from './arithmetic.ts';
 import { callFunction, type Surroundings, tailCallTarget } from './call.ts';
-import { badAccess, fault, originOf } from './fault.ts';
-import { MAX_FRAMES, type Machine } from './machine.ts';
+import { enterFrame, enterLoop, mustWait, nextRound, PAUSE, tick, uninitialised } from './frames.ts';
+import { type Machine, OUTCOME, type Outcome, WRITTEN } from './machine.ts';
 import type { Decoded } from './program.ts';
 import { rare } from './rare.ts';
-
-/** Fuel has run out: the limit of the run, or an observer wants to see each instruction. Gives the new fuel. */
-function tick(m: Machine, program: Decoded, pc: number): number {
-  if (m.observer === null || m.fuel <= 0) {
-    return fault(m, program, pc, 'the run was stopped: it has used up its limit of instructions');
-  }
-  m.fuel--;
-  m.observer(
-    {
-      insn: originOf(program, pc),
-      pc,
-      program: program.program.name,
-      executable: program.program,
-      depth: m.depth,
-      level: m.level,
-      low: m.lo,
-      high: m.hi,
-    },
-    program,
-  );
-  return 0;
-}
-
-function enterFrame(m: Machine, program: Decoded, pc: number, index: number, top: number): number {
-  const callee = program.subprogs[index];
-  if (callee === undefined) return fault(m, program, pc, `there is no subprogram ${index}`);
-  const bottom = top - callee.stackDepth;
-  if (bottom < m.stackBottom || m.depth >= MAX_FRAMES - 1) return fault(m, program, pc, 'stack overflow');
-  m.setStack(top, bottom);
-  return callee.start;
-}
 
 /**
  * Runs subprogram `index` of `start` with R1..R5 as they are and its stack below `top`, until it exits. The result is R0;
  * R6..R10 are the callee's afterwards. Throws ProgramFault.
  */
 export function execute(m: Machine, start: Decoded, index: number, top: number, around: Surroundings): void {
+  loop(m, start, enterFrame(m, start, 0, index, top), m.depth, around);
+}
+
+/** As `execute`, but leaves when `m.fuel` is used up or a lock must be waited for; `resume` goes on. */
+export function begin(m: Machine, start: Decoded, top: number): void {
+  m.program = start;
+  m.pc = enterFrame(m, start, 0, 0, top);
+}
+
+/** Goes on with what `begin` began. */
+export function resume(m: Machine, around: Surroundings): Outcome {
+  return loop(m, m.program!, m.pc, 0, around);
+}
+
+function loop(m: Machine, started: Decoded, at: number, base: number, around: Surroundings): Outcome {
   const { lo, hi, from, upto, memory } = m;
-  const base = m.depth;
-  let program = start;
-  let pc = enterFrame(m, program, 0, index, top);
-  let { op: ops, dst, src, off, imm } = program;
+  let program = started;
+  let pc = at;
+  let { op: ops, dst, src, off, imm, reads, writes } = program;
   let view = memory.view;
+  let { written } = m;
   // With an observer the loop calls `tick` before each instruction; m.fuel then counts.
   const observed = m.observer !== null;
   let fuel = observed ? 0 : m.fuel;
@@ -62,8 +48,16 @@ export function execute(m: Machine, start: Decoded, index: number, top: number, 
   for (;;) {
     if (--fuel < 0) {
       if (!observed) m.fuel = 0;
-      fuel = tick(m, program, pc);
+      fuel = tick(m, program, pc, base);
+      if (fuel === PAUSE) {
+        m.program = program;
+        m.pc = pc;
+        m.written = written;
+        return OUTCOME.paused;
+      }
     }
+    if ((reads[pc]! & ~written) !== 0) uninitialised(m, program, pc, reads[pc]! & ~written);
+    written |= writes[pc]!;
     const op = ops[pc]!;
     const d = dst[pc]!;
     let bl: number;
@@ -184,14 +178,6 @@ export function execute(m: Machine, start: Decoded, index: number, top: number, 
         upto[d] = 0;
         break;
       }
-      case 0x87: {
-        // neg
-        const low = -lo[d]! | 0;
-        hi[d] = ~hi[d]! + (low === 0 ? 1 : 0);
-        lo[d] = low;
-        upto[d] = 0;
-        break;
-      }
       case 0xb7: // mov, immediate
         lo[d] = bl;
         hi[d] = bh;
@@ -274,11 +260,6 @@ export function execute(m: Machine, start: Decoded, index: number, top: number, 
         hi[d] = 0;
         upto[d] = 0;
         break;
-      case 0x84: // neg
-        lo[d] = -lo[d]!;
-        hi[d] = 0;
-        upto[d] = 0;
-        break;
       case 0xb4:
       case 0xbc: // mov
         lo[d] = bl;
@@ -288,40 +269,28 @@ export function execute(m: Machine, start: Decoded, index: number, top: number, 
 
       // ---- loads -----------------------------------------------------------------------------------------------
       case 0x71: {
-        const s = src[pc]!;
-        const a = (lo[s]! + off[pc]!) | 0;
-        if (hi[s] !== KERNEL_HI_SIGNED || a < from[s]! || a + 1 > upto[s]!)
-          badAccess(m, program, pc, 'read', s, off[pc]!, 1);
+        const a = place(m, program, pc, 'read', src[pc]!, 1);
         lo[d] = view.getUint8(a);
         hi[d] = 0;
         upto[d] = 0;
         break;
       }
       case 0x69: {
-        const s = src[pc]!;
-        const a = (lo[s]! + off[pc]!) | 0;
-        if (hi[s] !== KERNEL_HI_SIGNED || a < from[s]! || a + 2 > upto[s]!)
-          badAccess(m, program, pc, 'read', s, off[pc]!, 2);
+        const a = place(m, program, pc, 'read', src[pc]!, 2);
         lo[d] = view.getUint16(a, true);
         hi[d] = 0;
         upto[d] = 0;
         break;
       }
       case 0x61: {
-        const s = src[pc]!;
-        const a = (lo[s]! + off[pc]!) | 0;
-        if (hi[s] !== KERNEL_HI_SIGNED || a < from[s]! || a + 4 > upto[s]!)
-          badAccess(m, program, pc, 'read', s, off[pc]!, 4);
+        const a = place(m, program, pc, 'read', src[pc]!, 4);
         lo[d] = view.getInt32(a, true);
         hi[d] = 0;
         upto[d] = 0;
         break;
       }
       case 0x79: {
-        const s = src[pc]!;
-        const a = (lo[s]! + off[pc]!) | 0;
-        if (hi[s] !== KERNEL_HI_SIGNED || a < from[s]! || a + 8 > upto[s]!)
-          badAccess(m, program, pc, 'read', s, off[pc]!, 8);
+        const a = place(m, program, pc, 'read', src[pc]!, 8);
         const high = view.getInt32(a + 4, true);
         lo[d] = view.getInt32(a, true);
         hi[d] = high;
@@ -330,30 +299,21 @@ export function execute(m: Machine, start: Decoded, index: number, top: number, 
         break;
       }
       case 0x91: {
-        const s = src[pc]!;
-        const a = (lo[s]! + off[pc]!) | 0;
-        if (hi[s] !== KERNEL_HI_SIGNED || a < from[s]! || a + 1 > upto[s]!)
-          badAccess(m, program, pc, 'read', s, off[pc]!, 1);
+        const a = place(m, program, pc, 'read', src[pc]!, 1);
         lo[d] = view.getInt8(a);
         hi[d] = lo[d]! >> 31;
         upto[d] = 0;
         break;
       }
       case 0x89: {
-        const s = src[pc]!;
-        const a = (lo[s]! + off[pc]!) | 0;
-        if (hi[s] !== KERNEL_HI_SIGNED || a < from[s]! || a + 2 > upto[s]!)
-          badAccess(m, program, pc, 'read', s, off[pc]!, 2);
+        const a = place(m, program, pc, 'read', src[pc]!, 2);
         lo[d] = view.getInt16(a, true);
         hi[d] = lo[d]! >> 31;
         upto[d] = 0;
         break;
       }
       case 0x81: {
-        const s = src[pc]!;
-        const a = (lo[s]! + off[pc]!) | 0;
-        if (hi[s] !== KERNEL_HI_SIGNED || a < from[s]! || a + 4 > upto[s]!)
-          badAccess(m, program, pc, 'read', s, off[pc]!, 4);
+        const a = place(m, program, pc, 'read', src[pc]!, 4);
         lo[d] = view.getInt32(a, true);
         hi[d] = lo[d]! >> 31;
         upto[d] = 0;
@@ -375,44 +335,34 @@ export function execute(m: Machine, start: Decoded, index: number, top: number, 
       // ---- stores ----------------------------------------------------------------------------------------------
       case 0x72:
       case 0x73: {
-        const a = (lo[d]! + off[pc]!) | 0;
-        if (hi[d] !== KERNEL_HI_SIGNED || a < from[d]! || a + 1 > upto[d]!)
-          badAccess(m, program, pc, 'write', d, off[pc]!, 1);
+        const a = place(m, program, pc, 'write', d, 1);
         view.setInt8(a, op === 0x72 ? imm[pc]! : lo[src[pc]!]!);
         break;
       }
       case 0x6a:
       case 0x6b: {
-        const a = (lo[d]! + off[pc]!) | 0;
-        if (hi[d] !== KERNEL_HI_SIGNED || a < from[d]! || a + 2 > upto[d]!)
-          badAccess(m, program, pc, 'write', d, off[pc]!, 2);
+        const a = place(m, program, pc, 'write', d, 2);
         view.setInt16(a, op === 0x6a ? imm[pc]! : lo[src[pc]!]!, true);
         break;
       }
       case 0x62:
       case 0x63: {
-        const a = (lo[d]! + off[pc]!) | 0;
-        if (hi[d] !== KERNEL_HI_SIGNED || a < from[d]! || a + 4 > upto[d]!)
-          badAccess(m, program, pc, 'write', d, off[pc]!, 4);
+        const a = place(m, program, pc, 'write', d, 4);
         view.setInt32(a, op === 0x62 ? imm[pc]! : lo[src[pc]!]!, true);
         break;
       }
       case 0x7a: {
-        const a = (lo[d]! + off[pc]!) | 0;
-        if (hi[d] !== KERNEL_HI_SIGNED || a < from[d]! || a + 8 > upto[d]!)
-          badAccess(m, program, pc, 'write', d, off[pc]!, 8);
+        const a = place(m, program, pc, 'write', d, 8);
         view.setInt32(a, imm[pc]!, true);
         view.setInt32(a + 4, imm[pc]! >> 31, true);
         break;
       }
       case 0x7b: {
         const s = src[pc]!;
-        const a = (lo[d]! + off[pc]!) | 0;
-        if (hi[d] !== KERNEL_HI_SIGNED || a < from[d]! || a + 8 > upto[d]!)
-          badAccess(m, program, pc, 'write', d, off[pc]!, 8);
+        const a = place(m, program, pc, 'write', d, 8);
         view.setInt32(a, lo[s]!, true);
         view.setInt32(a + 4, hi[s]!, true);
-        if (upto[s] !== 0 && a < HEAP_START) m.spill(s, a);
+        if (upto[s] !== 0) m.spill(s, a);
         break;
       }
 
@@ -584,20 +534,36 @@ export function execute(m: Machine, start: Decoded, index: number, top: number, 
           // A helper may call back into the program, or grow the memory.
           m.pc = pc;
           m.program = program;
+          m.written = written;
           if (!observed) m.fuel = fuel;
+          if (plan.lock && m.lane !== null && mustWait(m)) return OUTCOME.blocked;
+          if (plan.loops) {
+            const callee = enterLoop(m, program, pc, around);
+            if (callee !== null) {
+              program = callee;
+              ({ op: ops, dst, src, off, imm, reads, writes } = program);
+              ({ pc, written } = m);
+              continue;
+            }
+          }
           callFunction(m, program, pc, plan);
           if (!observed) fuel = m.fuel;
           view = memory.view;
+          written = (written & ~WRITTEN.callerSaved) | 1;
         } else if (plan.kind === 'subprog') {
+          m.written = written;
           m.pushFrame(program, pc + 1);
           pc = enterFrame(m, program, pc, plan.index, from[10]!);
+          written = WRITTEN.frame | (written & WRITTEN.callerSaved);
           continue;
         } else if (plan.kind === 'tail_call') {
           const target = tailCallTarget(m, program, pc, plan.map, around);
+          written = (written & ~WRITTEN.callerSaved) | 1;
           if (target !== undefined) {
             program = target;
-            ({ op: ops, dst, src, off, imm } = program);
+            ({ op: ops, dst, src, off, imm, reads, writes } = program);
             pc = enterFrame(m, program, 0, 0, lo[10]!);
+            written = WRITTEN.main;
             continue;
           }
         }
@@ -606,12 +572,18 @@ export function execute(m: Machine, start: Decoded, index: number, top: number, 
       case 0x95:
         if (m.depth === base) {
           if (!observed) m.fuel = fuel;
-          return;
+          return OUTCOME.done;
+        }
+        if (m.frameLoops[m.depth - 1] !== null && nextRound(m)) {
+          pc = m.pc;
+          written = m.written;
+          continue;
         }
         m.popFrame();
+        written = (m.written & ~WRITTEN.callerSaved) | 1;
         program = m.framePrograms[m.depth]!;
         pc = m.framePcs[m.depth]!;
-        ({ op: ops, dst, src, off, imm } = program);
+        ({ op: ops, dst, src, off, imm, reads, writes } = program);
         continue;
 
       default:

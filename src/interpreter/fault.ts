@@ -30,9 +30,11 @@ export function describePlace(memory: GuestMemory, offset: number): string {
   return `${block.label} (byte ${offset - block.start} of ${block.size})`;
 }
 
-function describeRegion(memory: GuestMemory, from: number, upto: number): string {
+function describeRegion(m: Machine, from: number, upto: number): string {
+  const { memory } = m;
   const size = upto - from;
-  if (from < HEAP_START) return `its stack frame of ${plural(size)}`;
+  if (from < HEAP_START || (from >= m.stackBottom && from < m.stackTop))
+    return `its stack frame of ${plural(size)}`;
   const block = memory.blockAt(from);
   if (block === undefined) return `${plural(size)} that have been freed`;
   if (block.start === from && block.size === size) return `${block.label} (${plural(size)})`;
@@ -95,7 +97,7 @@ export function badAccess(
     const beyond = place + size - m.upto[r]!;
     const by =
       before > 0 ? `${plural(before)} before its start` : `${plural(Math.max(beyond, 0))} beyond its end`;
-    why = `outside of ${describeRegion(m.memory, m.from[r]!, m.upto[r]!)}: ${by}; there lies ${describePlace(m.memory, place)}`;
+    why = `outside of ${describeRegion(m, m.from[r]!, m.upto[r]!)}: ${by}; there lies ${describePlace(m.memory, place)}`;
   }
   return fault(m, program, pc, `${where}: ${why}`);
 }

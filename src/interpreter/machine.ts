@@ -12,7 +12,7 @@ import { KERNEL_HI_SIGNED } from '../memory/address.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { HEAP_START, STACK_BYTES, STACKS } from '../memory/layout.ts';
 import { joinHalves } from '../util/u64.ts';
-import type { Decoded } from './program.ts';
+import type { Decoded, LoopState } from './program.ts';
 
 export const REGISTERS = 11;
 /** Frames of 8 per program, and a program may be tail-called 33 times. */
@@ -21,6 +21,29 @@ export const MAX_FRAMES = 8 * 34;
 const SAVED = 16;
 
 export type Observer = (event: InsnEvent, program: Decoded) => void;
+
+/** How a stay in the loop ended. */
+export const OUTCOME = { done: 0, paused: 1, blocked: 2 } as const;
+export type Outcome = (typeof OUTCOME)[keyof typeof OUTCOME];
+
+/** Sets of registers, one bit each, that something was written to. */
+export const WRITTEN = {
+  /** R1..R5, which a call leaves undefined. */
+  callerSaved: 0b11_1110,
+  /** R10: what a function finds besides its arguments. */
+  frame: 1 << 10,
+  /** R1 and R10: what a program finds. */
+  main: (1 << 10) | 0b10,
+} as const;
+
+/** What a run that can be left keeps besides: a CPU of an interleaving. */
+export interface Lane {
+  /** Instructions that callbacks have run when the slice was over. */
+  overtime: number;
+  readonly limit: number;
+  /** The run is about to take a lock that is held: whether it has to wait for it. */
+  waitFor(lock: number): boolean;
+}
 
 export class Machine {
   readonly memory: GuestMemory;
@@ -32,6 +55,10 @@ export class Machine {
   /** Instructions that may still run. */
   fuel = 0;
   observer: Observer | null = null;
+  /** Set in runs that can be left. */
+  lane: Lane | null = null;
+  /** Registers that something was written to; only looked at in strict programs. Kept up to date as `pc` is. */
+  written = 0;
   /** Where it is: kept up to date at calls and faults only. */
   pc = 0;
   program: Decoded | null = null;
@@ -43,6 +70,9 @@ export class Machine {
   /** Stack pointer of the caller, and lower bound of its frame. */
   readonly frameTops = new Int32Array(MAX_FRAMES);
   readonly frameBottoms = new Int32Array(MAX_FRAMES);
+  readonly #frameWritten = new Int32Array(MAX_FRAMES);
+  /** Frames that called bpf_loop. */
+  readonly frameLoops: (LoopState | null)[] = new Array(MAX_FRAMES).fill(null);
   readonly #saved = new Int32Array(MAX_FRAMES * SAVED);
 
   /** Regions of pointers spilled to 8-byte slots of this level's stack; valid while the slot's low half is `#slotLow`. */
@@ -56,11 +86,20 @@ export class Machine {
   #lastUpto = 0;
   #frees = 0;
 
-  constructor(memory: GuestMemory, level: number) {
+  /** `stackBottom`: where its stack of STACK_BYTES lies, if not at the place of its level. */
+  constructor(memory: GuestMemory, level: number, stackBottom = STACKS + level * STACK_BYTES) {
     this.memory = memory;
     this.level = level;
-    this.stackBottom = STACKS + level * STACK_BYTES;
+    this.stackBottom = stackBottom;
     this.stackTop = this.stackBottom + STACK_BYTES;
+  }
+
+  /** A new run: nothing but R1, which points to the context (0: NULL). */
+  start(ctx: number): void {
+    this.depth = 0;
+    this.upto.fill(0);
+    this.setPointer(1, ctx);
+    this.written = WRITTEN.main;
   }
 
   /** Sets a register to a kernel address (0: NULL) with the region of the block around it. */
@@ -112,7 +151,7 @@ export class Machine {
   /** What looks like a kernel address was loaded from `address` into r: finds its region. */
   fill(r: number, address: number): void {
     const low = this.lo[r]!;
-    if (address < HEAP_START && (address & 7) === 0) {
+    if ((address & 7) === 0) {
       const slot = (address - this.stackBottom) >> 3;
       if (
         slot >= 0 &&
@@ -170,6 +209,8 @@ export class Machine {
     this.framePcs[this.depth] = returnPc;
     this.frameTops[this.depth] = lo[10]!;
     this.frameBottoms[this.depth] = from[10]!;
+    this.#frameWritten[this.depth] = this.written;
+    this.frameLoops[this.depth] = null;
     this.depth++;
   }
 
@@ -185,6 +226,7 @@ export class Machine {
       from[r] = saved[at++]!;
       upto[r] = saved[at++]!;
     }
+    this.written = this.#frameWritten[this.depth]!;
     this.setStack(this.frameTops[this.depth]!, this.frameBottoms[this.depth]!);
   }
 

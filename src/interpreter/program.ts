@@ -10,6 +10,9 @@ export interface Decoded {
   /** Memory offset; of a jump the absolute target; of a 64-bit immediate its upper half; of movsx the width. */
   readonly off: Int32Array;
   readonly imm: Int32Array;
+  /** Sets of registers that must have been written to, and that are by the instruction; the former empty if not strict. */
+  readonly reads: Uint16Array;
+  readonly writes: Uint16Array;
   readonly calls: readonly (CallPlan | undefined)[];
   readonly subprogs: readonly ExecutableSubprog[];
   /** Tokens of its callbacks, to be given back. */
@@ -44,6 +47,10 @@ export interface FunctionPlan {
   readonly wordCount: number;
   readonly checks: readonly ArgumentCheck[];
   readonly region: ResultRegion;
+  /** Takes the lock that R1 points to. */
+  readonly lock: boolean;
+  /** bpf_loop. */
+  readonly loops: boolean;
   readonly token: 0;
 }
 
@@ -52,3 +59,17 @@ export type CallPlan =
   | { readonly kind: 'subprog'; readonly index: number; readonly token: 0 }
   | { readonly kind: 'callback'; readonly token: number }
   | { readonly kind: 'tail_call'; readonly map: BpfMap | undefined; readonly token: 0 };
+
+/** A call of bpf_loop in progress. */
+export interface LoopState {
+  readonly callee: Decoded;
+  readonly index: number;
+  readonly count: number;
+  /** Round that runs. */
+  round: number;
+  /** R2 of the callback. */
+  readonly ctxLow: number;
+  readonly ctxHigh: number;
+  readonly ctxFrom: number;
+  readonly ctxUpto: number;
+}

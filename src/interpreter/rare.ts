@@ -4,10 +4,11 @@
  */
 import { ALU_OP, ATOMIC, CLASS, insnClass, insnOp, MODE, SOURCE } from '../asm/opcodes.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
-import { HEAP_START, PAGE, RUN_STATE } from '../memory/layout.ts';
+import { PAGE, RUN_STATE } from '../memory/layout.ts';
+import { place } from './access.ts';
 import { byteSwap, divideSigned32, divideSigned64, truncate } from './arithmetic.ts';
 import { OP, PROBE, SIGNED } from './decode.ts';
-import { badAccess, fault } from './fault.ts';
+import { fault } from './fault.ts';
 import type { Machine } from './machine.ts';
 import type { Decoded } from './program.ts';
 
@@ -16,9 +17,7 @@ const LOAD_BYTES: readonly number[] = [4, 2, 1, 8];
 function atomic32(m: Machine, program: Decoded, pc: number): void {
   const d = program.dst[pc]!;
   const s = program.src[pc]!;
-  const a = (m.lo[d]! + program.off[pc]!) | 0;
-  if (m.hi[d] !== KERNEL_HI_SIGNED || a < m.from[d]! || a + 4 > m.upto[d]!)
-    badAccess(m, program, pc, 'atomic access', d, program.off[pc]!, 4);
+  const a = place(m, program, pc, 'atomic access', d, 4);
   const { view } = m.memory;
   const old = view.getInt32(a, true);
   const operand = m.lo[s]!;
@@ -69,16 +68,14 @@ function loaded(m: Machine, r: number, low: number, high: number, address: numbe
 function atomic64(m: Machine, program: Decoded, pc: number): void {
   const d = program.dst[pc]!;
   const s = program.src[pc]!;
-  const a = (m.lo[d]! + program.off[pc]!) | 0;
-  if (m.hi[d] !== KERNEL_HI_SIGNED || a < m.from[d]! || a + 8 > m.upto[d]!)
-    badAccess(m, program, pc, 'atomic access', d, program.off[pc]!, 8);
+  const a = place(m, program, pc, 'atomic access', d, 8);
   const { view } = m.memory;
   const oldLow = view.getInt32(a, true);
   const oldHigh = view.getInt32(a + 4, true);
   const low = m.lo[s]!;
   const high = m.hi[s]!;
   const kind = program.imm[pc]!;
-  const spills = m.upto[s] !== 0 && a < HEAP_START;
+  const spills = m.upto[s] !== 0;
   if (kind === ATOMIC.CMPXCHG) {
     if (m.lo[0] === oldLow && m.hi[0] === oldHigh) {
       store64(view, a, low, high);
@@ -169,7 +166,14 @@ function swap(m: Machine, program: Decoded, pc: number, code: number): void {
   else truncate(m.lo, m.hi, d, width);
 }
 
-/** Runs one operation that the loop does not know. */
+function negate(m: Machine, program: Decoded, pc: number, code: number): void {
+  const d = program.dst[pc]!;
+  const low = -m.lo[d]! | 0;
+  m.hi[d] = insnClass(code) === CLASS.ALU64 ? ~m.hi[d]! + (low === 0 ? 1 : 0) : 0;
+  m.lo[d] = low;
+  m.upto[d] = 0;
+}
+
 function spendBudget(m: Machine, program: Decoded, pc: number): void {
   const { i32 } = m.memory;
   const at = RUN_STATE.budget >>> 2;
@@ -178,6 +182,7 @@ function spendBudget(m: Machine, program: Decoded, pc: number): void {
     fault(m, program, pc, 'the run has used up its budget of loop rounds and calls', { reason: 'budget' });
 }
 
+/** Runs one operation that the loop does not know. */
 export function rare(m: Machine, program: Decoded, pc: number): void {
   const op = program.op[pc]!;
   if (op === OP.BUDGET_CHECK) spendBudget(m, program, pc);
@@ -187,6 +192,8 @@ export function rare(m: Machine, program: Decoded, pc: number): void {
   else if (op === OP.MOVSX64) signExtend(m, program, pc, true);
   else if ((op & PROBE) !== 0) probeLoad(m, program, pc, op & 0xff);
   else if ((op & SIGNED) !== 0) signedDivision(m, program, pc, op & 0xff);
+  else if (insnOp(op) === ALU_OP.NEG && (op & 7) >= CLASS.ALU && (op & 7) !== CLASS.JMP)
+    negate(m, program, pc, op);
   else if (insnOp(op) === ALU_OP.END && (op & 7) >= CLASS.ALU) swap(m, program, pc, op);
   else fault(m, program, pc, `control reached 0x${op.toString(16)}, which is no instruction`);
 }

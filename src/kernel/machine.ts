@@ -160,7 +160,7 @@ export class Machine {
     this.packetLoads = createPacketLoads(this.memory, this.packets.ops);
     this.mapsModule = createMapsModule(this.memory);
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
-    this.engines = { interpreter: createInterpreter(), jit: createJit(), ...options.engines };
+    this.engines = { interpreter: createInterpreter({ strict: true }), jit: createJit(), ...options.engines };
     this.helpers = createHelpers(this.#helperEnv(), this.mapsModule);
     this.kfuncs = createKfuncTable(this.#helperEnv(), this.mapsModule);
   }
