@@ -52,7 +52,6 @@ export class ModuleBuilder {
   readonly #importedGlobals: { module: string; name: string; type: ValueType }[] = [];
   #memory: MemoryImport | undefined;
   #table: { module: string; name: string } | undefined;
-  #importedGlobal: { module: string; name: string } | undefined;
   #name = '';
 
   /** The module's name in the names section. */
@@ -80,13 +79,6 @@ export class ModuleBuilder {
 
   importTable(module: string, name: string): void {
     this.#table = { module, name };
-  }
-
-  /** The one immutable i32 global from outside, global 0: must come before the first `addGlobal`. Gives its index. */
-  importGlobal(module: string, name: string): number {
-    if (this.#globals.length > 0) throw new InternalError('the global is imported before any is defined');
-    this.#importedGlobal = { module, name };
-    return 0;
   }
 
   /** Must come before the first `addFunction`. Gives the function's index. */
@@ -194,11 +186,6 @@ export class ModuleBuilder {
       w.name(this.#table.module);
       w.name(this.#table.name);
       w.bytes([EXTERNAL.table, TYPE.funcref, 0x00, 0x00]);
-    }
-    if (this.#importedGlobal !== undefined) {
-      w.name(this.#importedGlobal.module);
-      w.name(this.#importedGlobal.name);
-      w.bytes([EXTERNAL.global, TYPE.i32, 0x00]);
     }
   }
 
