@@ -84,7 +84,7 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
       f.set(0);
       break;
     case 'u64':
-      w.i32(RUN_STATE.helperResult);
+      f.runState(RUN_STATE.helperResult);
       w.memory(OP.i64Load, 0);
       f.set(0);
       break;
@@ -169,7 +169,7 @@ function emitArrayLookup(f: FunctionContext, shape: ArrayShape, maxEntries: numb
     w.i64Halves(stride, 0);
     w.op(OP.i64Mul);
     if (cpuStride !== 0) {
-      w.i32(RUN_STATE.cpu);
+      f.runState(RUN_STATE.cpu);
       w.memory(OP.i64Load32U, 0);
       w.i64Halves(cpuStride, 0);
       w.op(OP.i64Mul);
@@ -256,7 +256,7 @@ function emitTailCall(f: FunctionContext, map: BpfMap | undefined): void {
   }
   w.op(OP.i32GeU);
   w.index(OP.brIf, 0);
-  w.i32(RUN_STATE.tailCallCount);
+  f.runState(RUN_STATE.tailCallCount);
   w.memory(OP.i32Load, 0);
   w.i32(MAX_TAIL_CALLS);
   w.op(OP.i32GeU);
@@ -278,8 +278,8 @@ function emitTailCall(f: FunctionContext, map: BpfMap | undefined): void {
   w.tee(entry);
   w.op(OP.i32Eqz);
   w.index(OP.brIf, 0);
-  w.i32(RUN_STATE.tailCallCount);
-  w.i32(RUN_STATE.tailCallCount);
+  f.runState(RUN_STATE.tailCallCount);
+  f.runState(RUN_STATE.tailCallCount);
   w.memory(OP.i32Load, 0);
   w.i32(1);
   w.op(OP.i32Add);

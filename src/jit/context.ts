@@ -10,7 +10,7 @@
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
 import { BUDGET_SPENT, RUN_STATE } from '../memory/layout.ts';
 import { KNOWN, type Known } from './known.ts';
-import type { ModuleContext } from './module-context.ts';
+import { type ModuleContext, pushRunState } from './module-context.ts';
 import { type LocalGroup, OP, TYPE, type ValueType } from './wasm/index.ts';
 import type { CodeWriter } from './wasm/writer.ts';
 
@@ -77,10 +77,15 @@ export class FunctionContext {
     return groups;
   }
 
+  /** Pushes the address of a place of RUN_STATE of the CPU that runs. */
+  runState(place: number): void {
+    pushRunState(this.w, this.module, place);
+  }
+
   /** The budget from memory: where the function starts, and after whatever else may have used it. */
   loadBudget(): void {
     if (this.#budget < 0) return;
-    this.w.i32(RUN_STATE.budget);
+    this.runState(RUN_STATE.budget);
     this.w.memory(OP.i32Load, 0);
     this.w.set(this.#budget);
   }
@@ -88,7 +93,7 @@ export class FunctionContext {
   /** The budget to memory, for whoever runs next. */
   storeBudget(): void {
     if (this.#budget < 0) return;
-    this.w.i32(RUN_STATE.budget);
+    this.runState(RUN_STATE.budget);
     this.w.get(this.#budget);
     this.w.memory(OP.i32Store, 0);
   }
@@ -103,7 +108,7 @@ export class FunctionContext {
     w.i32(0);
     w.op(OP.i32LtS);
     w.block(OP.if, TYPE.empty);
-    w.i32(RUN_STATE.budget);
+    this.runState(RUN_STATE.budget);
     w.i32(BUDGET_SPENT);
     w.memory(OP.i32Store, 0);
     w.op(OP.unreachable);

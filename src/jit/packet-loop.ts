@@ -11,6 +11,7 @@
 import type { EngineEnv, FrameRun } from '../contracts/engine.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
 import { RUN_STATE } from '../memory/layout.ts';
+import { pushRunState } from './module-context.ts';
 import { CodeWriter, type FuncType, ModuleBuilder, OP, TYPE } from './wasm/index.ts';
 
 /** Results that are counted: enum xdp_action. */
@@ -40,6 +41,7 @@ function buildLoop(edges: Edges, memory: { minimum: number; maximum?: number; sh
   builder.importTable('env', 'table');
   const entryType = builder.type({ params: [TYPE.i64, TYPE.i32], results: [TYPE.i64] });
   const type: FuncType = { params: Array.from({ length: 7 }, () => TYPE.i32), results: [TYPE.i32] };
+  const cpu = { cpuDelta: memory.shared ? builder.importGlobal('env', 'cpu_delta', TYPE.i32) : -1 };
   const index = builder.addFunction(type, 'frames');
   const w = new CodeWriter();
   w.block(OP.block, TYPE.empty);
@@ -65,10 +67,10 @@ function buildLoop(edges: Edges, memory: { minimum: number; maximum?: number; sh
   w.op(OP.i32Sub);
   w.op(OP.i32GtU);
   w.index(OP.brIf, 1);
-  store(w, RUN_STATE.frame, () => w.get(P.at));
-  store(w, RUN_STATE.tailCallCount, () => w.i32(0));
-  store(w, RUN_STATE.budget, () => {
-    w.i32(RUN_STATE.budgetLimit);
+  store(w, cpu, RUN_STATE.frame, () => w.get(P.at));
+  store(w, cpu, RUN_STATE.tailCallCount, () => w.i32(0));
+  store(w, cpu, RUN_STATE.budget, () => {
+    pushRunState(w, cpu, RUN_STATE.budgetLimit);
     w.memory(OP.i32Load, 0);
   });
   const start = () => {
@@ -127,8 +129,8 @@ function buildLoop(edges: Edges, memory: { minimum: number; maximum?: number; sh
   return builder.encode().bytes;
 }
 
-function store(w: CodeWriter, place: number, value: () => void): void {
-  w.i32(place);
+function store(w: CodeWriter, cpu: { cpuDelta: number }, place: number, value: () => void): void {
+  pushRunState(w, cpu, place);
   value();
   w.memory(OP.i32Store, 0);
 }
@@ -150,6 +152,12 @@ export function createFrameLoop(
   memory: { minimum: number; maximum?: number; shared: boolean },
 ): FrameLoop {
   const module = new WebAssembly.Module(buildLoop(edges, memory) as Uint8Array<ArrayBuffer>);
-  const imports = { env: { memory: env.memory.wasm, table: env.entries.wasm } };
+  const imports = {
+    env: {
+      memory: env.memory.wasm,
+      table: env.entries.wasm,
+      ...(memory.shared ? { cpu_delta: env.memory.cpuDelta } : {}),
+    },
+  };
   return new WebAssembly.Instance(module, imports).exports.frames as unknown as FrameLoop;
 }

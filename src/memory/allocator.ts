@@ -69,6 +69,17 @@ export class Allocator {
     this.#end = end;
   }
 
+  /** Takes over memory that lies apart from what it has: free, unless `label` says what stands there already. */
+  add(start: number, size: number, label?: string): void {
+    if (label === undefined) {
+      this.#insertFree(start, size);
+      return;
+    }
+    this.#used.set(start, { start, size, label });
+    this.#starts.splice(this.#lowerBound(start), 0, start);
+    this.#bytesUsed += size;
+  }
+
   free(start: number): Block {
     const block = this.#used.get(start);
     if (block === undefined) throw new InternalError(`free of ${start}, which is not allocated`);

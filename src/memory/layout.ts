@@ -23,6 +23,16 @@ export const RUN_STATE = {
   budgetLimit: 0x1_0020,
   /** u32: offset of the record of a capture whose frame is looked at. */
   frame: 0x1_0024,
+  /** u32: the bpf_spin_lock that this CPU holds, 0: none. Only where the memory is shared. */
+  heldLock: 0x1_0028,
+  /** u32: odd while this CPU runs programs; changes at every point at which it holds nothing that a program was given. */
+  activity: 0x1_002c,
+} as const;
+
+/** What all CPUs of a shared memory have together; u32 each. */
+export const MACHINE_STATE = {
+  /** Where memory starts that nobody has taken yet: see `GuestMemory.takeFresh`. */
+  fresh: 0x1_0800,
 } as const;
 
 /** In RUN_STATE.budget: the run was stopped because it had used up its budget. */
@@ -35,6 +45,12 @@ export const MAX_NESTED_RUNS = 4;
 /** Lowest byte of the stacks. Level n occupies [STACKS + n * STACK_BYTES, STACKS + (n + 1) * STACK_BYTES). */
 export const STACKS = 0x1_1000;
 export const HEAP_START = STACKS + MAX_NESTED_RUNS * STACK_BYTES;
+
+/**
+ * Run state and stacks of one CPU. CPU 0 has them at their fixed places; where the memory is shared, each other CPU has an area like it
+ * on the heap, and every place of RUN_STATE and the stacks lies `GuestMemory.cpuDelta` further on.
+ */
+export const CPU_AREA = { start: PAGE, size: HEAP_START - PAGE } as const;
 
 /**
  * The header of every map, at `MapLayout.address`: u32 fields that compiled code reads where the map is not known when it

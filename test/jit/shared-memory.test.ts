@@ -16,7 +16,7 @@ function run(size: 'w' | 'dw', op: Insn, memory: bigint, r0: bigint, r2: bigint)
   const view = new DataView(wasm.buffer);
   view.setBigUint64(CTX, memory, true);
   const insns = [...asm.ldImm64(R0, r0), ...asm.ldImm64(R2, r2), op, asm.stx('dw', R1, R2, 8), asm.exit()];
-  const env = createTestEnvironment({ memory: { wasm } as unknown as GuestMemory });
+  const env = createTestEnvironment({ memory: { wasm, cpuDelta: 0 } as unknown as GuestMemory });
   const program = createJit().prepare(executable(insns), env);
   program.run(CTX);
   expect(program.dump()).toContain(size === 'dw' ? 'atomic.' : 'atomic.rmw32');
