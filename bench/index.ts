@@ -15,6 +15,8 @@ const ENGINES: readonly EngineName[] = ['jit', 'interpreter'];
 /** How many times the interpreter's speed the JIT must reach on computation. */
 const REQUIRED_RATIO = 10;
 
+type StageName = 'verify' | 'rewrite' | 'prepare';
+
 interface Result {
   readonly name: string;
   readonly compute: boolean;
@@ -75,13 +77,13 @@ function run(programs: readonly BenchProgram[], options: HarnessOptions & { load
   const times = measure(subjects, options);
   return programs.map((program) => {
     const { jit: jitLoads, interpreter: interpreterLoads } = loads.get(program.object)!;
-    const stage = (from: readonly ReadonlyMap<string, LoadStages>[], key: keyof LoadStages): number =>
+    const stage = (from: readonly ReadonlyMap<string, LoadStages>[], key: StageName): number =>
       median(from.map((stages) => stages.get(program.name.slice(0, 15))?.[key] ?? Number.NaN));
     const jit = times.get(`${program.name} jit`)!;
     const interpreter = times.get(`${program.name} interpreter`)!;
     return {
       name: program.name,
-      compute: program.compute === true,
+      compute: program.group === 'compute',
       jit,
       interpreter,
       ratio: interpreter / jit,

@@ -5,6 +5,7 @@
  * with a BpfError, as the kernel does before it falls back to its interpreter.
  */
 import type {
+  CallableFunction,
   Engine,
   EngineEnv,
   EntryTable,
@@ -14,8 +15,9 @@ import type {
 } from '../contracts/engine.ts';
 import { BUDGET_SPENT, MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layout.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
+import { type CachedCode, type CodeCache, codeKey, sharedCodeCache } from './cache.ts';
 import { type FaultSource, type FaultSources, faultOf, isTrap } from './faults.ts';
-import { type CompiledModule, callbacksOf, compileModule, IDLE_FRAME } from './module.ts';
+import { callbacksOf, compileModule, IDLE_FRAME } from './module.ts';
 import { createFrameLoop, type FrameLoop } from './packet-loop.ts';
 import { dumpModule } from './text.ts';
 
@@ -41,13 +43,25 @@ export interface JitOptions {
   readonly tailCalls?: boolean;
   /** Deepest nesting of Wasm blocks (default 20 000; V8 compiles 30 000); wider programs jump through tables. */
   readonly maxNesting?: number;
+  /** Default: that of the process. */
+  readonly cache?: CodeCache;
+  /**
+   * Compiles in place of `new WebAssembly.Module`, where the host knows how to choose between its compilers. `insns`: how many
+   * instructions the program has.
+   */
+  readonly compile?: CompileCode;
 }
+
+export type CompileCode = (bytes: Uint8Array<ArrayBuffer>, insns: number) => WebAssembly.Module;
+
+const compileAsUsual: CompileCode = (bytes) => new WebAssembly.Module(bytes);
 
 export function createJit(options: JitOptions = {}): Engine {
   const tailCalls = options.tailCalls ?? WebAssembly.validate(Uint8Array.from(TAIL_CALL_PROBE));
   const maxNesting = options.maxNesting ?? 20_000;
+  const cache = options.cache ?? sharedCodeCache();
+  const compile = options.compile ?? compileAsUsual;
   const sourcesOf = new WeakMap<EntryTable, FaultSources>();
-  let serial = 0;
   return {
     name: 'jit',
     prepare(program, env) {
@@ -56,22 +70,32 @@ export function createJit(options: JitOptions = {}): Engine {
         sources = new Map();
         sourcesOf.set(env.entries, sources);
       }
-      return new JitProgram(program, env, { tag: `bpf_${++serial}`, tailCalls, maxNesting, sources });
+      return new JitProgram(program, env, { tailCalls, maxNesting, sources, cache, compile });
     },
   };
 }
 
 interface Setting {
-  readonly tag: string;
   readonly tailCalls: boolean;
   readonly maxNesting: number;
   readonly sources: FaultSources;
+  readonly cache: CodeCache;
+  readonly compile: CompileCode;
+}
+
+/** Milliseconds. */
+interface Stages {
+  readonly translate: number;
+  readonly compile: number;
 }
 
 class JitProgram implements PreparedProgram {
   readonly engine = 'jit';
   readonly entry: number;
   readonly codeSize: number;
+  readonly cached: boolean;
+  readonly stages: Stages;
+  readonly #tag: string;
   readonly #env: EngineEnv;
   readonly #setting: Setting;
   readonly #source: FaultSource;
@@ -90,15 +114,13 @@ class JitProgram implements PreparedProgram {
       for (const index of callbacksOf(program).keys()) {
         tokenOf.set(index, env.callbacks.register(this.#callback(`cb${index}`)));
       }
-      const compiled = compileModule(program, {
-        tag: setting.tag,
-        tailCalls: setting.tailCalls,
-        maxNesting: setting.maxNesting,
-        memory: memoryType(env.memory.wasm),
-      });
-      this.#source = { program, compiled };
-      this.codeSize = compiled.bytes.length;
-      this.#exports = instantiate(program, compiled, env, tokenOf);
+      const { tag, code, cached, stages } = codeOf(program, env, setting);
+      this.#tag = tag;
+      this.cached = cached;
+      this.stages = stages;
+      this.#source = { program, compiled: code.compiled };
+      this.codeSize = code.compiled.bytes.length;
+      this.#exports = instantiate(program, code, env, tokenOf);
       this.#run = this.#exports.run;
       this.#repeat = this.#exports.repeat;
     } catch (error) {
@@ -106,7 +128,9 @@ class JitProgram implements PreparedProgram {
       throw error;
     }
     this.#tokens = [...tokenOf.values()];
-    setting.sources.set(setting.tag, this.#source);
+    const same = setting.sources.get(this.#tag);
+    if (same === undefined) setting.sources.set(this.#tag, [this.#source]);
+    else same.push(this.#source);
     this.entry = env.entries.reserve(this);
     const table = env.entries.wasm;
     if (table.length <= this.entry) table.grow(this.entry + 1 - table.length);
@@ -156,7 +180,10 @@ class JitProgram implements PreparedProgram {
     this.#env.entries.wasm.set(this.entry, null);
     this.#env.entries.release(this.entry);
     for (const token of this.#tokens) this.#env.callbacks.release(token);
-    this.#setting.sources.delete(this.#setting.tag);
+    const { sources } = this.#setting;
+    const others = sources.get(this.#tag)?.filter((source) => source !== this.#source) ?? [];
+    if (others.length === 0) sources.delete(this.#tag);
+    else sources.set(this.#tag, others);
   }
 
   /** Five words at most; a Wasm function ignores those that it does not take. */
@@ -195,32 +222,76 @@ function memoryType(memory: WebAssembly.Memory): { minimum: number; maximum?: nu
   return shared ? { minimum: 1, maximum: 32768, shared } : { minimum: 1, shared };
 }
 
+/** From the cache, or made now. */
+function codeOf(
+  program: ExecutableProgram,
+  env: EngineEnv,
+  { tailCalls, maxNesting, cache, compile }: Setting,
+): { tag: string; code: CachedCode; cached: boolean; stages: Stages } {
+  const options = { tailCalls, maxNesting, memory: memoryType(env.memory.wasm) };
+  const started = performance.now();
+  const key = codeKey(program, options);
+  const tag = `bpf_${key.slice(0, 16)}`;
+  const found = cache.get(key);
+  if (found !== undefined)
+    return { tag, code: found, cached: true, stages: { translate: performance.now() - started, compile: 0 } };
+  const { imports, ...compiled } = compileModule(program, { tag, ...options });
+  const translated = performance.now();
+  const module = compiledBy(compile, program, compiled.bytes as Uint8Array<ArrayBuffer>);
+  const stages = { translate: translated - started, compile: performance.now() - translated };
+  const code = { module, compiled, importCalls: imports.map((callee) => callOf(program, callee)) };
+  cache.set(key, code);
+  return { tag, code, cached: false, stages };
+}
+
+function compiledBy(
+  compile: CompileCode,
+  program: ExecutableProgram,
+  bytes: Uint8Array<ArrayBuffer>,
+): WebAssembly.Module {
+  try {
+    return compile(bytes, program.insns.length);
+  } catch (cause) {
+    const size = `${program.insns.length} instructions, ${bytes.length} bytes of code`;
+    throw new BpfError('E2BIG', `jit: the host refused the code of ${program.name} (${size})`, { cause });
+  }
+}
+
+function callOf(program: ExecutableProgram, callee: CallableFunction): number {
+  return program.calls.findIndex((target) => target?.kind === 'function' && target.callee === callee);
+}
+
 function instantiate(
   program: ExecutableProgram,
-  compiled: CompiledModule,
+  { module, compiled, importCalls }: CachedCode,
   env: EngineEnv,
   tokenOf: ReadonlyMap<number, number>,
 ): Exports {
+  const callees = importCalls.map((at) => {
+    const target = program.calls[at];
+    if (target?.kind !== 'function')
+      throw new InternalError(`jit: ${program.name} calls no function at ${at}`);
+    return target.callee;
+  });
   const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {
     env: {
       memory: env.memory.wasm,
       ...(compiled.needsTable ? { table: env.entries.wasm } : {}),
       ...(memoryType(env.memory.wasm).shared ? { cpu_delta: env.memory.cpuDelta } : {}),
     },
-    h: Object.fromEntries(compiled.imports.map((callee, i) => [`${i}`, callee.fn])),
+    h: Object.fromEntries(callees.map((callee, i) => [`${i}`, callee.fn])),
     t: Object.fromEntries(compiled.callbacks.map((index) => [`${index}`, tokenOf.get(index) ?? 0])),
   };
   try {
-    const module = new WebAssembly.Module(compiled.bytes as Uint8Array<ArrayBuffer>);
     return new WebAssembly.Instance(module, imports).exports as unknown as Exports;
   } catch (cause) {
     if (cause instanceof WebAssembly.LinkError) {
-      const names = compiled.imports.map((callee) => callee.name).join(', ');
+      const names = callees.map((callee) => callee.name).join(', ');
       throw new InternalError(`jit: ${program.name} cannot be linked (imports ${names}): ${cause.message}`, {
         cause,
       });
     }
     const size = `${program.insns.length} instructions, ${compiled.bytes.length} bytes of code`;
-    throw new BpfError('E2BIG', `jit: the host refused the code of ${program.name} (${size})`, { cause });
+    throw new BpfError('E2BIG', `jit: the host has no room for ${program.name} (${size})`, { cause });
   }
 }

@@ -5,19 +5,19 @@
  */
 import type { ExecutableProgram } from '../contracts/engine.ts';
 import { ProgramFault } from '../util/errors.ts';
-import type { CompiledModule, CompiledSubprog } from './module.ts';
+import type { CompiledSubprog, TranslatedModule } from './module.ts';
 import { insnText } from './text.ts';
 
 export interface FaultSource {
   readonly program: ExecutableProgram;
-  readonly compiled: CompiledModule;
+  readonly compiled: TranslatedModule;
 }
 
 /** `wasm-function[N]:0xOFF` with what stands before it on its line, which holds the module's name in V8. */
 const FRAME = /^(.*)wasm-function\[(\d+)\](?::(0x[0-9a-f]+))?/;
 
-/** The living modules of one entry table by tag, so that a trap behind a tail call names the right program. */
-export type FaultSources = Map<string, FaultSource>;
+/** The living programs of one entry table by the tag of their code, so that a trap behind a tail call names the right program. */
+export type FaultSources = Map<string, FaultSource[]>;
 
 /** An exhausted stack is no trap but an error of the host: RangeError, in Firefox an InternalError of its own. */
 function isStackOverflow(error: unknown): boolean {
@@ -65,7 +65,9 @@ function findPlace(error: Error, own: FaultSource, sources: FaultSources): Place
     if (match === null) continue;
     // V8 names the module: one without a tag of ours is that of the maps. Other hosts do not, so the first one counts.
     const module = /wasm:\/\/wasm\/(\w+)/.exec(match[1]!)?.[1];
-    const source = module === undefined ? own : sources.get(module);
+    const same = module === undefined ? [own] : (sources.get(module) ?? []);
+    // Programs with the same code cannot be told apart behind a tail call.
+    const source = same.includes(own) ? own : same[0];
     if (source === undefined) continue;
     const subprog = source.compiled.functions.find((f) => f.index === Number(match[2]));
     if (subprog === undefined) continue;

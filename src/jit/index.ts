@@ -1,2 +1,3 @@
 /** The compiling engine: verified programs to WebAssembly. */
-export { createJit, type JitOptions } from './engine.ts';
+export { CodeCache, type CodeCacheOptions, type CodeCacheStats, sharedCodeCache } from './cache.ts';
+export { type CompileCode, createJit, type JitOptions } from './engine.ts';

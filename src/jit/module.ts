@@ -30,15 +30,19 @@ export interface ModuleOptions {
   readonly memory: { readonly minimum: number; readonly maximum?: number; readonly shared: boolean };
 }
 
-export interface CompiledModule {
+/** The code, without anything of the kernel that it was made for. */
+export interface TranslatedModule {
   readonly bytes: Uint8Array;
-  /** Functions to import as `h.0`, `h.1`, … */
-  readonly imports: readonly CallableFunction[];
   /** Callback subprograms, whose tokens are to be imported as globals `t.N`. */
   readonly callbacks: readonly number[];
   readonly needsTable: boolean;
   readonly functions: readonly CompiledSubprog[];
   readonly functionName: (index: number) => string;
+}
+
+export interface CompiledModule extends TranslatedModule {
+  /** Functions to import as `h.0`, `h.1`, … */
+  readonly imports: readonly CallableFunction[];
 }
 
 export interface CompiledSubprog extends CompiledFunction {
@@ -71,7 +75,7 @@ export function compileModule(program: ExecutableProgram, options: ModuleOptions
   const needsTable = has('tail_call');
   if (needsTable) builder.importTable('env', 'table');
   const imported = importFunctions(builder, program);
-  const cpuDelta = options.memory.shared ? builder.importGlobal('env', 'cpu_delta') : -1;
+  const cpuDelta = options.memory.shared ? builder.importGlobal('env', 'cpu_delta', TYPE.i32) : -1;
   const callbacks = callbacksOf(program);
   // Tokens differ from load to load: as imports they leave the code the same.
   const tokenGlobal = new Map<number, number>();

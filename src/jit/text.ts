@@ -1,7 +1,7 @@
 /** What the JIT made, as text: each part under the BPF instruction that it stands for. */
 import { formatInsn } from '../asm/disasm.ts';
 import type { CallTarget, ExecutableProgram } from '../contracts/engine.ts';
-import type { CompiledModule, CompiledSubprog } from './module.ts';
+import type { CompiledSubprog, TranslatedModule } from './module.ts';
 import { printCode, typeText } from './wasm/index.ts';
 
 function targetText(program: ExecutableProgram, target: CallTarget): string {
@@ -22,12 +22,12 @@ export function insnText(program: ExecutableProgram, index: number): string {
   return target === undefined ? text : `${text} ; ${targetText(program, target)}`;
 }
 
-export function dumpModule(program: ExecutableProgram, compiled: CompiledModule): string {
+export function dumpModule(program: ExecutableProgram, compiled: TranslatedModule): string {
   const head = `(module $${program.name} ;; ${compiled.bytes.length} bytes`;
   return [head, ...compiled.functions.map((f) => dumpFunction(program, compiled, f)), ')'].join('\n');
 }
 
-function dumpFunction(program: ExecutableProgram, compiled: CompiledModule, f: CompiledSubprog): string {
+function dumpFunction(program: ExecutableProgram, compiled: TranslatedModule, f: CompiledSubprog): string {
   const comments = new Map<number, string>();
   f.marks.offsets.forEach((offset, i) => {
     const insn = f.marks.insns[i]!;
