@@ -134,6 +134,10 @@ export interface PreparedProgram {
   dump(): string;
   /** Size of the compiled code in bytes; 0 for the interpreter. */
   readonly codeSize: number;
+  /** Its code was there already: the same program was compiled before. */
+  readonly cached?: boolean;
+  /** Milliseconds that translating and the host's compiling took. */
+  readonly stages?: { readonly translate: number; readonly compile: number };
   release(): void;
 }
 

@@ -108,6 +108,11 @@ export interface LoadStages {
   readonly rewrite: number;
   /** What the engine does before the first run: decoding, or compiling to WebAssembly. */
   readonly prepare: number;
+  /** Of `prepare`: translating to WebAssembly, and compiling that. */
+  readonly translate?: number;
+  readonly compile?: number;
+  /** The compiled code was there from a load before. */
+  readonly cached?: boolean;
 }
 
 export interface ProgTestRunAttr {
@@ -201,6 +206,8 @@ export interface ProgInfo {
   readonly attachBtfId: number;
   /** Text of the compiled code where the kernel can give one (embedded: WebAssembly). */
   readonly jitedDump: string;
+  /** The code was there from an earlier load of the same program (embedded). */
+  readonly jitCached?: boolean;
   // Of Linux only.
   readonly ifindex?: number;
   readonly netnsDev?: bigint;
@@ -368,7 +375,7 @@ export interface PacketVerdict {
  * pcap file with Ethernet frames (records, not the file's header) into `room()` and says how many with `take`.
  */
 export interface FrameBatch {
-  /** Where the next bytes go: at least as much as the longest record needs. Ask again after each `take`. */
+  /** Where the next bytes go: as much as makes the record that they begin with complete. Ask again after each `take`. */
   room(): Uint8Array;
   /** Runs all records that are complete. False where the program was stopped by a fault: no more frames are taken. */
   take(length: number): boolean;
