@@ -76,7 +76,7 @@ export const MACHINE_HELPERS: HelperFamily = {
     () =>
       returnU64(kernelAddress(env.current().taskStruct)),
   bpf_get_current_task_btf:
-    ({ env }) =>
+    ({ env, returnU64 }) =>
     () =>
-      env.current().taskStruct,
+      returnU64(kernelAddress(env.current().taskStruct)),
 };

@@ -9,10 +9,13 @@ import type { Task } from '../contracts/runtime.ts';
 import { USER_HI, userAddress } from '../memory/address.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { concatBytes } from '../util/bytes.ts';
+import type { TaskStructs } from './task-structs.ts';
 
 const NUL = new Uint8Array(1);
 /** TASK_COMM_LEN - 1 */
 const COMM_BYTES = 15;
+/** Tasks that are brought up to date together: a process, its parents, their groups' leaders. */
+const MAX_RELATIVES = 16;
 /** Processes kept at most; the one that was mentioned longest ago goes first. */
 const MAX_PROCESSES = 65_536;
 
@@ -22,13 +25,23 @@ export class Process implements Task, UserMemory {
   uid: number;
   gid: number;
   comm: string;
+  /** Its parent's pid; 0: nobody. */
+  ppid: number;
+  /** As wait(2) has it. */
+  exitCode = 0;
+  /** Monotonic nanoseconds. */
+  readonly startTime: bigint;
   /** As given, before it was cut. */
   #name: string;
-  readonly taskStruct = 0;
   readonly #memory: GuestMemory;
+  readonly #table: ProcessTable;
+  #task = 0;
   #blocks: { start: number; size: number }[] = [];
 
-  constructor(spec: ProcessSpec, memory: GuestMemory) {
+  constructor(spec: ProcessSpec, memory: GuestMemory, table: ProcessTable, startTime: bigint) {
+    this.#table = table;
+    this.startTime = startTime;
+    this.ppid = spec.ppid ?? 0;
     this.pid = spec.pid;
     this.tgid = spec.tgid ?? spec.pid;
     this.uid = spec.uid ?? 0;
@@ -42,6 +55,24 @@ export class Process implements Task, UserMemory {
     if (comm === this.#name) return;
     this.#name = comm;
     this.comm = truncateComm(comm);
+  }
+
+  /** The modelled task, as it is now; 0 where the kernel has no such type. */
+  get taskStruct(): number {
+    return this.#table.writeTask(this);
+  }
+
+  /** Room for the modelled task, made when it is first asked for. */
+  taskRoom(structs: TaskStructs): number {
+    if (this.#task === 0) this.#task = structs.allocate(this.pid);
+    return this.#task;
+  }
+
+  /** It is gone: nothing of it stays in memory. */
+  release(structs: TaskStructs | undefined): void {
+    this.clearUserMemory();
+    structs?.free(this.#task);
+    this.#task = 0;
   }
 
   userOffset(low: number, high: number, size: number): number {
@@ -87,20 +118,46 @@ export class Process implements Task, UserMemory {
 export class ProcessTable {
   readonly #memory: GuestMemory;
   readonly #byPid = new Map<number, Process>();
+  #structs: TaskStructs | undefined;
+  #now: () => bigint = () => 0n;
 
   constructor(memory: GuestMemory) {
     this.#memory = memory;
+  }
+
+  /** From here on tasks are modelled, and begin when they are first mentioned. */
+  model(structs: TaskStructs, now: () => bigint): void {
+    this.#structs = structs;
+    this.#now = now;
+  }
+
+  /** The modelled task of a process with those that it points to, as they are now: its offset. */
+  writeTask(process: Process): number {
+    const structs = this.#structs;
+    if (structs === undefined) return 0;
+    const seen = new Set<Process>();
+    const write = (one: Process | undefined): number => {
+      if (one === undefined || (!seen.has(one) && seen.size >= MAX_RELATIVES)) return 0;
+      const at = one.taskRoom(structs);
+      if (seen.has(one)) return at;
+      seen.add(one);
+      const leader = one.tgid === one.pid ? at : write(this.#byPid.get(one.tgid));
+      structs.write(at, one, write(this.#byPid.get(one.ppid)), leader);
+      return at;
+    };
+    return write(process);
   }
 
   /** The process with that pid, made from `spec` where it is new; what `spec` says of a known one is taken over. */
   mention(spec: ProcessSpec): Process {
     let process = this.#byPid.get(spec.pid);
     if (process === undefined) {
-      process = new Process(spec, this.#memory);
+      process = new Process(spec, this.#memory, this, this.#now());
       if (this.#byPid.size >= MAX_PROCESSES) this.remove(this.#byPid.keys().next().value!);
       this.#byPid.set(spec.pid, process);
       return process;
     }
+    if (spec.ppid !== undefined) process.ppid = spec.ppid;
     if (spec.uid !== undefined) process.uid = spec.uid;
     if (spec.gid !== undefined) process.gid = spec.gid;
     if (spec.comm !== undefined) process.rename(spec.comm);
@@ -109,11 +166,12 @@ export class ProcessTable {
 
   /** fork: the child has its parent's name and ids unless `child` says otherwise. */
   fork(parent: Process, child: ProcessSpec): Process {
-    return this.mention({ uid: parent.uid, gid: parent.gid, comm: parent.comm, ...child });
+    const { uid, gid, comm, tgid } = parent;
+    return this.mention({ uid, gid, comm, ppid: tgid, ...child });
   }
 
   remove(pid: number): void {
-    this.#byPid.get(pid)?.clearUserMemory();
+    this.#byPid.get(pid)?.release(this.#structs);
     this.#byPid.delete(pid);
   }
 

@@ -6,9 +6,11 @@ import { XDP_ACTION } from '../uapi/index.ts';
 import { BpfError } from '../util/errors.ts';
 import { type BatchRequest, openFrameBatch } from './frame-batch.ts';
 import type { Machine } from './machine.ts';
+import { ownKernelBtf } from './own-btf.ts';
 import type { Process } from './processes.ts';
 import { runProgram } from './run.ts';
 import { SYSCTLS, type SysctlName } from './sysctls.ts';
+import { TaskStructs } from './task-structs.ts';
 
 export class MachineSimulator implements Simulator {
   readonly #machine: Machine;
@@ -17,6 +19,8 @@ export class MachineSimulator implements Simulator {
   constructor(machine: Machine) {
     this.#machine = machine;
     this.#contexts = new EventContexts(machine.memory);
+    const types = machine.kernelBtf ?? ownKernelBtf();
+    machine.processes.model(new TaskStructs(machine.memory, types), () => machine.clock.monotonic());
   }
 
   addInterface(name: string): number {
@@ -128,8 +132,8 @@ export class MachineSimulator implements Simulator {
   /** What the event does to the process table; the process that is current while its programs run. */
   #enter(event: KernelEvent): Process {
     const { processes } = this.#machine;
-    const process = processes.mention(event.process);
     if (event.time !== undefined) this.#machine.clock.advanceTo(event.time);
+    const process = processes.mention(event.process);
     switch (event.kind) {
       case 'syscall_enter':
         // The arguments of the call before have been looked at by now.
@@ -137,6 +141,9 @@ export class MachineSimulator implements Simulator {
         break;
       case 'fork':
         processes.fork(process, event.child);
+        break;
+      case 'exit':
+        process.exitCode = event.exitCode ?? 0;
         break;
       case 'exec':
         // The new program has a memory of its own.

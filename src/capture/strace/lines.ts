@@ -1,4 +1,5 @@
 /** The lines of a recording (man strace): who, when, and what happened. One line, one record; calls that another thread cut in two are joined. */
+import { SYSCALL_CONSTANTS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { closingBracket, own } from './text.ts';
 
@@ -6,7 +7,8 @@ export type StraceLine =
   | { readonly kind: 'call'; readonly name: string; readonly args: string; readonly ret: bigint | null }
   | { readonly kind: 'unfinished'; readonly name: string; readonly args: string }
   | { readonly kind: 'resumed'; readonly name: string; readonly args: string; readonly ret: bigint | null }
-  | { readonly kind: 'exited' }
+  /** `status`: as wait(2) has it. */
+  | { readonly kind: 'exited'; readonly status: number }
   | { readonly kind: 'signal' }
   | { readonly kind: 'note' };
 
@@ -24,6 +26,7 @@ export interface StraceRecord {
 /** `[pid 12]` or `12`, with `<comm>` behind it (--decode-pids=comm); the time; `[  59]` (-n); `[00007fc5e3405ad7]` (-i). */
 const PREFIX =
   /^(?:\[pid +(\d{1,9})(?:<[^>]{0,64}>)?\] +|(\d{1,9})(?:<[^>]{0,64}>)? +)?(?:\(?\+? *(\d{1,12})\.(\d{1,9})\)? +|(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? +)?(?:\[ *(?:\d{1,4}|[0-9a-f]{8,16}|\?{8,16})\] +){0,2}/;
+const CORE_DUMPED = 0x80;
 const UNFINISHED = '<unfinished ...>';
 /** Timestamps below this many seconds count from the record before. */
 const FIRST_EPOCH = 1_000_000n;
@@ -61,7 +64,7 @@ function timeOf(prefix: RegExpExecArray): bigint | null {
 }
 
 function parseWhat(text: string): StraceLine | string {
-  if (text.startsWith('+++ ')) return { kind: /^\+\+\+ (exited|killed)/.test(text) ? 'exited' : 'note' };
+  if (text.startsWith('+++ ')) return parseEnd(text);
   if (text.startsWith('--- ')) return { kind: 'signal' };
   if (text.startsWith('strace: ')) return { kind: 'note' };
   const resumed = RESUMED.exec(text);
@@ -86,6 +89,16 @@ function parseWhat(text: string): StraceLine | string {
   const close = closingBracket(text, open);
   if (close < 0) return `the arguments of ${name} do not end`;
   return { kind: 'call', name, args: text.slice(open + 1, close), ret: parseResult(text.slice(close + 1)) };
+}
+
+/** `+++ exited with 3 +++`, `+++ killed by SIGSEGV (core dumped) +++` */
+function parseEnd(text: string): StraceLine {
+  const end = /^\+\+\+ (?:exited with (\d{1,3})|killed by (\w+)( \(core dumped\))?)/.exec(text);
+  if (end === null) return { kind: 'note' };
+  const [, code, signal, dumped] = end;
+  if (code !== undefined) return { kind: 'exited', status: (Number(code) & 0xff) << 8 };
+  const number = own(SYSCALL_CONSTANTS, signal ?? '');
+  return { kind: 'exited', status: Number(number ?? 0) | (dumped === undefined ? 0 : CORE_DUMPED) };
 }
 
 /** Index of the `)` that ends a call whose opening bracket stands on an earlier line. */

@@ -210,7 +210,12 @@ class Replayer {
         break;
       }
       case 'exited':
-        this.#events.push({ kind: 'exit', process: this.#actor(pid).spec, time: this.#time });
+        this.#events.push({
+          kind: 'exit',
+          process: this.#actor(pid).spec,
+          time: this.#time,
+          exitCode: what.status,
+        });
         this.#actors.delete(pid);
         break;
       case 'signal':
