@@ -7,6 +7,12 @@ static __noinline __u64 mix(__u64 x, __u64 y)
 	return (x ^ (x >> 29)) * 0xbf58476d1ce4e5b9ULL + y;
 }
 
+/* What a run costs of which the program has nothing: it is in all the others. */
+MEASURED empty(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
 /* Ten calls of a function. */
 MEASURED functions(struct xdp_md *ctx)
 {
@@ -33,6 +39,27 @@ MEASURED helpers(struct xdp_md *ctx)
 MEASURED clock(struct xdp_md *ctx)
 {
 	return bpf_ktime_get_ns() != 0;
+}
+
+/* Ten random numbers. */
+MEASURED random(struct xdp_md *ctx)
+{
+	__u32 sum = 0;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 10; i++)
+		sum |= bpf_get_prandom_u32();
+	return sum != 0;
+}
+
+static const char method[] = "POST /index.html";
+
+/* A string compared with a constant one. */
+MEASURED string(struct xdp_md *ctx)
+{
+	char line[16] = "GET /index.html";
+
+	return bpf_strncmp(line, sizeof(line), method) != 0;
 }
 
 static long add(__u32 i, void *sum)
