@@ -4,97 +4,38 @@
  * first attached or asked for, as the type of program that the place wants. Functions whose names say where they
  * belong (`kprobe__…`, `TRACEPOINT_PROBE` …) are attached at once.
  */
-import type { Btf } from '../btf/index.ts';
-import type { Fd, Kernel, TraceLine } from '../contracts/kernel.ts';
+import { disassemble } from '../asm/index.ts';
+import type { Fd, Kernel } from '../contracts/kernel.ts';
 import {
   type AttachKind,
   type AttachOptions,
   BpfLink,
   BpfObject,
-  type BpfProgram,
-  Symbolizer,
+  type FunctionSymbol,
+  type IterOptions,
+  iteratorText,
 } from '../libbpf/index.ts';
-import { type ObjectSpec, type ProgramSpec, parseObject } from '../object/index.ts';
-import { attachTypeByName, SECTIONS, sectionFor } from '../spec/index.ts';
-import { fromUtf8 } from '../util/bytes.ts';
-import { BpfError } from '../util/errors.ts';
-import { type BccSource, compileBcc } from './compile.ts';
+import { type ProgramSpec, parseObject } from '../object/index.ts';
+import { attachTypeByName } from '../spec/index.ts';
+import { BpfError, VerifierError } from '../util/errors.ts';
+import { Attachments } from './attachments.ts';
+import { compileBcc } from './compile.ts';
+import { Functions } from './functions.ts';
 import { fixSyscallFunction, kernelFunctions, syscallFunction, tracepoints } from './names.ts';
-import { type Poller, Table, type TableOwner } from './table.ts';
-
-export interface BpfOptions {
-  /** The program; or `srcFile`, a path that the kernel's machine has. */
-  readonly text?: string;
-  readonly srcFile?: string;
-  /** Where it runs: `new EmbeddedKernel()`, or what `openKernel` gives. */
-  readonly kernel: Kernel;
-  /** `-DNAME=1`, `-I DIR` … */
-  readonly cflags?: readonly string[];
-  /** Types of the kernel, where it shows none itself. */
-  readonly kernelBtf?: Btf;
-  /** Format files of tracepoints by `category/name`, where there is no tracefs. */
-  readonly tracepointFormats?: Readonly<Record<string, string>>;
-  /** Where tables and traces are printed. */
-  readonly write?: (text: string) => void;
-  /** Gets the compiler's warnings. */
-  readonly onDiagnostics?: (text: string) => void;
-  /** False: functions are not attached by their names. */
-  readonly autoAttach?: boolean;
-}
-
-/** A loaded function. */
-export interface LoadedFunction {
-  readonly name: string;
-  readonly fd: Fd;
-  readonly program: BpfProgram;
-}
-
-export interface KprobeOptions {
-  /** Function of the kernel, with `+offset`; `eventRe`: all that match instead. */
-  readonly event?: string;
-  readonly eventRe?: RegExp;
-  readonly eventOff?: number;
-  readonly fnName: string;
-}
-
-export interface UprobeOptions {
-  /** Program or library: `c`, `bash`, a path. */
-  readonly name: string;
-  readonly sym?: string;
-  /** Offset in the file, instead of a symbol. */
-  readonly addr?: bigint;
-  readonly symOff?: number;
-  readonly fnName: string;
-  readonly pid?: number;
-}
-
-export interface TracepointOptions {
-  /** `category:name` */
-  readonly tp?: string;
-  readonly tpRe?: RegExp;
-  readonly fnName: string;
-}
-
-export interface PerfEventOptions {
-  /** PERF_TYPE_*, PERF_COUNT_* */
-  readonly evType: number;
-  readonly evConfig: number | bigint;
-  readonly fnName: string;
-  readonly samplePeriod?: number | bigint;
-  readonly sampleFreq?: number;
-  readonly pid?: number;
-  readonly cpu?: number;
-}
-
-export interface TraceFields {
-  readonly task: string;
-  readonly pid: number;
-  readonly cpu: number;
-  readonly flags: string;
-  /** Seconds since boot. */
-  readonly ts: number;
-  readonly msg: string;
-}
+import {
+  type BpfOptions,
+  type KprobeOptions,
+  type LoadedFunction,
+  type PerfEventOptions,
+  sourceOf,
+  type TracepointOptions,
+  type UprobeOptions,
+} from './options.ts';
+import { Output, showTrace, type TraceFields } from './output.ts';
+import { SharedTables } from './shared.ts';
+import { type SymbolOptions, Symbols } from './symbols.ts';
+import { Table, type TableOwner } from './table.ts';
+import { findBinary, type USDT } from './usdt.ts';
 
 /** Sections of the kinds of attachment that a function's name may ask for. */
 const BY_NAME: ReadonlySet<AttachKind> = new Set([
@@ -105,14 +46,9 @@ const BY_NAME: ReadonlySet<AttachKind> = new Set([
   'trace',
   'lsm',
 ]);
+/** As BCC's, where nobody says another. */
+const DEFAULT_PROBE_LIMIT = 1000;
 const SYSCALL_KINDS: ReadonlySet<string> = new Set(['kprobe', 'kretprobe']);
-/** Programs with the network's types are called so in BCC's own table. */
-const DEFAULT_LICENSE = 'GPL';
-
-interface Attachment {
-  readonly key: string;
-  readonly link: BpfLink;
-}
 
 export class BPF {
   // Types of programs for `loadFunc`.
@@ -142,60 +78,62 @@ export class BPF {
   static readonly XDP_PASS = 2;
   static readonly XDP_TX = 3;
   static readonly XDP_REDIRECT = 4;
+  // Flags of `attachXdp`.
+  static readonly XDP_FLAGS_UPDATE_IF_NOEXIST = 1;
+  static readonly XDP_FLAGS_SKB_MODE = 2;
+  static readonly XDP_FLAGS_DRV_MODE = 4;
+  static readonly XDP_FLAGS_HW_MODE = 8;
 
   readonly kernel: Kernel;
-  readonly #spec: ObjectSpec;
   readonly #maps: BpfObject;
   readonly #owner: TableOwner;
   readonly #write: (text: string) => void;
-  readonly #kernelBtf: Btf | undefined;
   readonly #tables = new Map<string, Table>();
-  /** By name and section. */
-  readonly #functions = new Map<string, { readonly loaded: LoadedFunction; readonly object: BpfObject }>();
-  #attachments: Attachment[] = [];
-  readonly #pollers: Poller[] = [];
-  readonly #ended = new AbortController();
-  #symbols: Symbolizer | undefined;
+  readonly #functions: Functions;
+  readonly #attachments = new Attachments();
+  readonly #output = new Output();
+  readonly #symbols: Symbols;
+  readonly #shared: SharedTables;
+  readonly #probeLimit: number;
 
   /** Compiles, makes the maps, loads and attaches what says where it belongs. Errors: BccCompileError, those of the kernel. */
   constructor(options: BpfOptions) {
-    this.kernel = options.kernel;
+    const { kernel } = options;
+    this.kernel = kernel;
     this.#write = options.write ?? ((text) => console.log(text.replace(/\n$/, '')));
-    const source = sourceOf(options);
-    const { object, events } = compileBcc(options.kernel, source);
-    const spec = parseObject(object, { name: 'bcc' });
-    this.#spec = { ...spec, license: spec.license === '' ? DEFAULT_LICENSE : spec.license };
-    this.#kernelBtf = options.kernelBtf;
-    this.#maps = new BpfObject({ ...this.#spec, programs: [] });
-    this.#maps.load(this.kernel, this.#loadOptions);
+    this.#probeLimit = options.probeLimit ?? DEFAULT_PROBE_LIMIT;
+    const { object, events, tables, license } = compileBcc(kernel, sourceOf(options));
+    const spec = { ...parseObject(object, { name: 'bcc' }), license };
+    const loadOptions = options.kernelBtf === undefined ? {} : { kernelBtf: options.kernelBtf };
+    this.#maps = new BpfObject({ ...spec, programs: [] });
+    this.#functions = new Functions(kernel, spec, this.#maps, options.kernelBtf);
+    this.#symbols = new Symbols(kernel);
+    this.#shared = new SharedTables(kernel, spec, tables);
+    this.#shared.adopt(this.#maps);
+    this.#maps.load(kernel, loadOptions);
     this.#owner = {
-      kernel: this.kernel,
+      kernel,
       btf: spec.btf,
       eventType: (table) => events.get(table),
       programFd: (name) => this.function(name).fd,
-      addPoller: (poller) => {
-        this.#pollers.push(poller);
-      },
+      addPoller: (poller) => this.#output.add(poller),
       write: this.#write,
     };
-    if (options.autoAttach === false) return;
     try {
-      for (const program of spec.programs) this.#attachByName(program);
+      this.#shared.publish(this.#maps);
+      if (options.autoAttach !== false) for (const program of spec.programs) this.#attachByName(program);
+      for (const context of options.usdtContexts ?? []) this.attachUsdt(context);
     } catch (error) {
       this.cleanup();
       throw error;
     }
   }
 
-  /** The same, for sources that have to be read or kernels that have to be opened first. */
+  /** The same, for kernels that have to be opened first. */
   static async create(
     options: Omit<BpfOptions, 'kernel'> & { readonly kernel: Kernel | Promise<Kernel> },
   ): Promise<BPF> {
     return new BPF({ ...options, kernel: await options.kernel });
-  }
-
-  get #loadOptions(): { kernelBtf?: Btf } {
-    return this.#kernelBtf === undefined ? {} : { kernelBtf: this.#kernelBtf };
   }
 
   // Tables ----------------------------------------------------------------------------------------------------------
@@ -214,74 +152,44 @@ export class BPF {
     return this.getTable(name);
   }
   get tables(): readonly string[] {
-    return this.#maps.maps.map(({ name }) => name).filter((name) => !name.includes('.'));
+    return this.#maps.maps.map(({ name }) => name).filter((name) => !/[.]|^__bpf_usdt/.test(name));
   }
 
   // Functions -------------------------------------------------------------------------------------------------------
 
   /** Names of the program's functions. */
   get functions(): readonly string[] {
-    return this.#spec.programs.map(({ name }) => name);
+    return this.#functions.names;
   }
 
   /** Loads a function as a program of that type (`BPF.XDP`), once. Errors: ENOENT, VerifierError. */
   loadFunc(name: string, type: string): LoadedFunction {
-    const row =
-      SECTIONS.find((one) => one.progType === type && one.attachType === undefined) ??
-      SECTIONS.find((one) => one.progType === type);
-    if (row === undefined) throw new BpfError('EINVAL', `there is no type of program '${type}'`);
-    return this.#load(name, row.name);
+    return this.#functions.loadAs(name, type);
   }
 
   /** All functions that are not loaded yet, as one type. */
-  loadFuncs(type: string): LoadedFunction[] {
-    const loaded = new Set([...this.#functions.values()].map((one) => one.loaded.name));
-    return this.functions.filter((name) => !loaded.has(name)).map((name) => this.loadFunc(name, type));
+  loadFuncs(type: string = BPF.KPROBE): LoadedFunction[] {
+    return this.#functions.notLoaded.map((name) => this.loadFunc(name, type));
+  }
+
+  /** Forgets a function that was loaded; what is attached stays. */
+  unloadFunc(name: string): void {
+    this.#functions.unload(name);
   }
 
   /** A function that is loaded already. Errors: ENOENT. */
   function(name: string): LoadedFunction {
-    for (const { loaded } of this.#functions.values()) if (loaded.name === name) return loaded;
-    throw new BpfError('ENOENT', `function '${name}' is not loaded`, { hint: 'loadFunc does that' });
+    return this.#functions.loaded(name);
   }
 
   /** Instructions of a function, as the compiler made them. */
   dumpFunc(name: string): ProgramSpec['insns'] {
-    return this.#find(name).insns;
+    return this.#functions.find(name).insns;
   }
 
-  #find(name: string): ProgramSpec {
-    const spec = this.#spec.programs.find((one) => one.name === name);
-    if (spec !== undefined) return spec;
-    const names = this.functions.join(', ');
-    throw new BpfError('ENOENT', `the program has no function '${name}'`, {
-      hint: names === '' ? 'it has no functions' : `it has ${names}`,
-    });
-  }
-
-  #load(name: string, section: string): LoadedFunction {
-    const key = `${name} ${section}`;
-    const known = this.#functions.get(key);
-    if (known !== undefined) return known.loaded;
-    const match = sectionFor(section);
-    if (match === null) throw new BpfError('EINVAL', `'${section}' is no kind of program`);
-    const { row, extra } = match;
-    const spec: ProgramSpec = {
-      ...this.#find(name),
-      section,
-      sectionRow: row,
-      progType: row.progType,
-      attachType: row.attachType,
-      sleepable: row.sleepable === true,
-      attachTo: extra === '' ? undefined : extra,
-    };
-    const object = new BpfObject({ ...this.#spec, programs: [spec] });
-    for (const map of this.#maps.maps) object.mapSettings(map.name).reuse(map);
-    object.load(this.kernel, this.#loadOptions);
-    const program = object.findProgram(name);
-    const loaded = { name, fd: program.fd, program };
-    this.#functions.set(key, { loaded, object });
-    return loaded;
+  /** The same as text, in the syntax of the kernel's log. */
+  disassembleFunc(name: string): string {
+    return disassemble(this.dumpFunc(name));
   }
 
   // Attaching -------------------------------------------------------------------------------------------------------
@@ -301,17 +209,10 @@ export class BPF {
     kind?: AttachKind,
     options: AttachOptions = {},
   ): BpfLink {
-    const { program } = this.#load(fnName, section);
+    const { program } = this.#functions.load(fnName, section);
     const link = kind === undefined ? program.attach(options) : program.attachAs(kind, options);
-    this.#attachments.push({ key, link });
+    this.#attachments.add(key, fnName, link);
     return link;
-  }
-
-  #detach(key: string): void {
-    const gone = this.#attachments.filter((one) => one.key === key);
-    if (gone.length === 0) throw new BpfError('ENOENT', `nothing is attached to ${key}`);
-    this.#attachments = this.#attachments.filter((one) => one.key !== key);
-    for (const { link } of gone) link.destroy();
   }
 
   attachKprobe(options: KprobeOptions): void {
@@ -320,20 +221,54 @@ export class BPF {
   attachKretprobe(options: KprobeOptions): void {
     this.#probe('kretprobe', options);
   }
-  detachKprobe(event: string): void {
-    this.#detach(`kprobe ${event}`);
+  detachKprobe(event: string, fnName?: string): void {
+    this.#attachments.detach(`kprobe ${event}`, fnName);
   }
-  detachKretprobe(event: string): void {
-    this.#detach(`kretprobe ${event}`);
+  detachKretprobe(event: string, fnName?: string): void {
+    this.#attachments.detach(`kretprobe ${event}`, fnName);
   }
 
   #probe(kind: 'kprobe' | 'kretprobe', { event, eventRe, eventOff, fnName }: KprobeOptions): void {
-    const names = eventRe === undefined ? [event] : kernelFunctions(this.kernel, eventRe);
-    for (const name of names) {
-      if (name === undefined) throw new BpfError('EINVAL', `a ${kind} needs an event or eventRe`);
-      const target = eventOff === undefined || eventOff === 0 ? name : `${name}+${eventOff}`;
-      this.#attach(`${kind} ${name}`, fnName, kind, kind, { target });
+    if (eventRe !== undefined) {
+      const names = kernelFunctions(this.kernel, eventRe);
+      this.#checkLimit(names.length, `functions match ${eventRe}`);
+      this.#each(names, (name) => this.#attach(`${kind} ${name}`, fnName, kind, kind, { target: name }));
+      return;
     }
+    if (event === undefined) throw new BpfError('EINVAL', `a ${kind} needs an event or eventRe`);
+    const target = eventOff === undefined || eventOff === 0 ? event : `${event}+${eventOff}`;
+    this.#checkLimit(1, `probe of ${event}`);
+    this.#attach(`${kind} ${event}`, fnName, kind, kind, { target });
+  }
+
+  /** Of what a pattern means some may refuse probes: that is an error if all do. */
+  #each<T>(list: readonly T[], attach: (one: T) => void): void {
+    let failure: unknown;
+    let attached = 0;
+    for (const one of list)
+      try {
+        attach(one);
+        attached++;
+      } catch (error) {
+        if (!(error instanceof BpfError) || error instanceof VerifierError) throw error;
+        failure ??= error;
+      }
+    if (attached === 0) throw failure;
+  }
+
+  #checkLimit(more: number, what: string): void {
+    const open = this.numOpenKprobes() + this.numOpenUprobes();
+    if (open + more > this.#probeLimit)
+      throw new BpfError(
+        'E2BIG',
+        `${more} ${what}: with the ${open} that are open that is more than ${this.#probeLimit} probes`,
+        { hint: 'a narrower pattern, or a larger probeLimit' },
+      );
+  }
+
+  /** How many probes may be open. */
+  getProbeLimit(): number {
+    return this.#probeLimit;
   }
 
   attachUprobe(options: UprobeOptions): void {
@@ -343,84 +278,140 @@ export class BPF {
     this.#userProbe('uretprobe', options);
   }
   detachUprobe(options: Pick<UprobeOptions, 'name' | 'sym' | 'addr'>): void {
-    this.#detach(userPlace('uprobe', options));
+    this.#attachments.detach(userPlace('uprobe', options));
   }
   detachUretprobe(options: Pick<UprobeOptions, 'name' | 'sym' | 'addr'>): void {
-    this.#detach(userPlace('uretprobe', options));
+    this.#attachments.detach(userPlace('uretprobe', options));
   }
 
   #userProbe(kind: 'uprobe' | 'uretprobe', options: UprobeOptions): void {
-    const { name, sym, addr, symOff, fnName, pid } = options;
+    const { name, sym, symRe, addr, symOff, fnName, pid } = options;
+    const only = pid === undefined || pid < 0 ? {} : { pid };
+    const path = findBinary(this.kernel, name, only.pid);
+    if (symRe !== undefined) {
+      const found = this.#symbols.functions(path, symRe, only.pid);
+      this.#checkLimit(found.length, `functions of ${path} match ${symRe}`);
+      this.#each(found, ({ name: one, offset }) =>
+        this.#attach(userPlace(kind, { name, sym: one }), fnName, kind, kind, {
+          target: `${path}:0x${offset.toString(16)}`,
+          ...only,
+        }),
+      );
+      return;
+    }
     if (sym === undefined && addr === undefined)
-      throw new BpfError('EINVAL', `a ${kind} needs a sym or an addr`);
+      throw new BpfError('EINVAL', `a ${kind} needs a sym, an addr or a symRe`);
     const place =
       addr === undefined ? `${sym}${symOff === undefined ? '' : `+${symOff}`}` : `0x${addr.toString(16)}`;
-    // As the linker names libraries: `c` is libc.so.6, which programs are found before.
-    const binary = this.#binary(name, pid);
-    const target = `${binary}:${place}`;
-    this.#attach(userPlace(kind, options), fnName, kind, kind, {
-      target,
-      ...(pid === undefined || pid < 0 ? {} : { pid }),
-    });
+    this.#checkLimit(1, `probe of ${path}`);
+    this.#attach(userPlace(kind, options), fnName, kind, kind, { target: `${path}:${place}`, ...only });
   }
 
-  #binary(name: string, pid: number | undefined): string {
-    if (name.includes('/')) return name;
-    const files = this.kernel.files;
-    const library = /^lib.*\.so/.test(name)
-      ? [name]
-      : [`lib${name}.so`, `lib${name}.so.6`, `lib${name}.so.1`];
-    for (const candidate of [...library, name]) {
-      const found = files?.resolveExecutable(candidate, pid) ?? null;
-      if (found !== null) return found;
-    }
-    return name;
+  /** Functions of a program or library that match. */
+  getUserFunctions(name: string, pattern: RegExp): string[] {
+    return this.#symbols.functions(name, pattern, undefined).map((one) => one.name);
+  }
+  getUserFunctionsAndAddresses(name: string, pattern: RegExp): FunctionSymbol[] {
+    return this.#symbols.functions(name, pattern, undefined);
+  }
+  /** Path of a library by the name that a linker is given: `c`. Null where there is none. */
+  findLibrary(name: string, pid?: number): string | null {
+    const path = findBinary(this.kernel, name, pid);
+    return path.includes('/') ? path : null;
   }
 
-  attachTracepoint({ tp, tpRe, fnName }: TracepointOptions): void {
-    const names = tpRe === undefined ? [tp] : tracepoints(this.kernel, tpRe);
-    for (const name of names) {
-      if (name === undefined) throw new BpfError('EINVAL', 'a tracepoint needs a tp or tpRe');
-      this.#attach(`tracepoint ${name}`, fnName, 'tracepoint', 'tracepoint', {
-        target: name.replace(':', '/'),
+  /** Attaches what a context has enabled; `usdtContexts` does it as the program is made. */
+  attachUsdt(context: USDT): void {
+    for (const { probe, fnName } of context.enumerateActiveProbes()) {
+      const target = `${probe.binPath}:${probe.provider}:${probe.name}`;
+      this.#checkLimit(probe.locations.length, `places of ${target}`);
+      this.#attach(`uprobe ${target}`, fnName, 'usdt', 'usdt', {
+        target,
+        ...(context.pid === undefined ? {} : { pid: context.pid }),
       });
     }
   }
+
+  attachTracepoint({ tp, tpRe, fnName }: TracepointOptions): void {
+    if (tp === undefined && tpRe === undefined)
+      throw new BpfError('EINVAL', 'a tracepoint needs a tp or tpRe');
+    this.#each(tpRe === undefined ? [tp!] : tracepoints(this.kernel, tpRe), (name) =>
+      this.#attach(`tracepoint ${name}`, fnName, 'tracepoint', 'tracepoint', {
+        target: name.replace(':', '/'),
+      }),
+    );
+  }
   detachTracepoint(tp: string): void {
-    this.#detach(`tracepoint ${tp}`);
+    this.#attachments.detach(`tracepoint ${tp}`);
   }
 
   attachRawTracepoint({ tp, fnName }: { readonly tp: string; readonly fnName: string }): void {
     this.#attach(`raw_tracepoint ${tp}`, fnName, 'raw_tracepoint', 'raw_tracepoint', { target: tp });
   }
   detachRawTracepoint(tp: string): void {
-    this.#detach(`raw_tracepoint ${tp}`);
+    this.#attachments.detach(`raw_tracepoint ${tp}`);
+  }
+
+  /** A function by its whole name, or what it is for: `kfunc__vfs_read`, `vfs_read`. */
+  #named(prefix: string, name: string): ProgramSpec {
+    const names = [name, `${prefix}__vmlinux__${name}`, `${prefix}__${name}`];
+    return this.#functions.find(names.find((one) => this.functions.includes(one)) ?? name);
+  }
+  #detachNamed(spec: ProgramSpec): void {
+    this.#attachments.detach(`${spec.section.split('/')[0]} ${spec.attachTo ?? ''}`, spec.name);
   }
 
   /** fentry of a function of the kernel: `KFUNC_PROBE` does it by name. */
   attachKfunc(fnName: string): void {
-    this.#attachByName(this.#find(fnName));
+    this.#attachByName(this.#named('kfunc', fnName));
   }
   attachKretfunc(fnName: string): void {
-    this.#attachByName(this.#find(fnName));
+    this.#attachByName(this.#named('kretfunc', fnName));
+  }
+  attachFmodRet(fnName: string): void {
+    this.#attachByName(this.#named('kmod_ret', fnName));
   }
   attachLsm(fnName: string): void {
-    this.#attachByName(this.#find(fnName));
+    this.#attachByName(this.#named('lsm', fnName));
+  }
+  detachKfunc(fnName: string): void {
+    this.#detachNamed(this.#named('kfunc', fnName));
+  }
+  detachKretfunc(fnName: string): void {
+    this.#detachNamed(this.#named('kretfunc', fnName));
+  }
+  detachFmodRet(fnName: string): void {
+    this.#detachNamed(this.#named('kmod_ret', fnName));
+  }
+  detachLsm(fnName: string): void {
+    this.#detachNamed(this.#named('lsm', fnName));
+  }
+
+  /** Runs an iterator (`BPF_ITER`) to its end: what it wrote. */
+  readIter(fnName: string, iter: IterOptions = {}): string {
+    const spec = this.#named('bpf_iter', fnName);
+    const { program } = this.#functions.load(spec.name, spec.section);
+    const link = program.attachAs('iter', { iter });
+    try {
+      return iteratorText(this.kernel, link);
+    } finally {
+      link.destroy();
+    }
   }
 
   attachXdp(
     dev: string | number,
     fn: string | LoadedFunction,
-    options: { readonly mode?: 'skb' | 'native' | 'hw' } = {},
+    options: number | { readonly mode?: 'skb' | 'native' | 'hw' } = {},
   ): BpfLink {
-    const { mode } = options;
+    const mode = typeof options === 'number' ? xdpMode(options) : options.mode;
     return this.#attach(`xdp ${dev}`, nameOf(fn), 'xdp', 'xdp', {
       interface: dev,
       ...(mode === undefined ? {} : { xdpMode: mode }),
     });
   }
   removeXdp(dev: string | number): void {
-    this.#detach(`xdp ${dev}`);
+    this.#attachments.detach(`xdp ${dev}`);
   }
 
   attachPerfEvent(options: PerfEventOptions): void {
@@ -439,17 +430,17 @@ export class BPF {
     });
   }
   detachPerfEvent(evType: number, evConfig: number | bigint): void {
-    this.#detach(`perf_event ${evType} ${evConfig}`);
+    this.#attachments.detach(`perf_event ${evType} ${evConfig}`);
   }
 
   /** A socket filter on a packet socket of its own: the descriptor of the socket. */
   attachRawSocket(fn: string | LoadedFunction): Fd {
-    const { program } = this.#load(nameOf(fn), 'socket');
+    const { program } = this.#functions.load(nameOf(fn), 'socket');
     const fd = program.attachSocket();
     const link = new BpfLink(this.kernel, undefined, `socket ${program.name}`, {
       onDestroy: () => this.kernel.close(fd),
     });
-    this.#attachments.push({ key: `socket ${program.name}`, link });
+    this.#attachments.add(`socket ${program.name}`, program.name, link);
     return fd;
   }
 
@@ -467,78 +458,39 @@ export class BPF {
   }
 
   numOpenKprobes(): number {
-    return this.#attachments.filter(({ key }) => /^k(ret)?probe /.test(key)).length;
+    return this.#attachments.count('kprobe', 'kretprobe');
   }
   numOpenUprobes(): number {
-    return this.#attachments.filter(({ key }) => /^u(ret)?probe /.test(key)).length;
+    return this.#attachments.count('uprobe', 'uretprobe');
   }
   numOpenTracepoints(): number {
-    return this.#attachments.filter(({ key }) => key.startsWith('tracepoint ')).length;
+    return this.#attachments.count('tracepoint');
   }
 
   // Output ----------------------------------------------------------------------------------------------------------
 
   /** Waits at most `timeoutMs` (default: until there is something) and hands events over; how many. */
   async perfBufferPoll(timeoutMs?: number): Promise<number> {
-    return this.#poll('perf', timeoutMs);
+    return this.#output.poll('perf', timeoutMs);
   }
   async ringBufferPoll(timeoutMs?: number): Promise<number> {
-    return this.#poll('ring', timeoutMs);
+    return this.#output.poll('ring', timeoutMs);
   }
   /** Both kinds of buffers. */
   async poll(timeoutMs?: number): Promise<number> {
-    return this.#poll(undefined, timeoutMs);
+    return this.#output.poll(undefined, timeoutMs);
   }
   /** What is there now, without waiting. */
   perfBufferConsume(): number {
-    return this.#consume('perf');
+    return this.#output.consume('perf');
   }
   ringBufferConsume(): number {
-    return this.#consume('ring');
-  }
-
-  #consume(kind: Poller['kind'] | undefined): number {
-    let count = 0;
-    for (const poller of this.#pollers)
-      if (kind === undefined || poller.kind === kind) count += poller.consume();
-    return count;
-  }
-
-  async #poll(kind: Poller['kind'] | undefined, timeoutMs: number | undefined): Promise<number> {
-    const pollers = this.#pollers.filter((one) => kind === undefined || one.kind === kind);
-    if (pollers.length === 0)
-      throw new BpfError('EINVAL', 'no buffer is open: openPerfBuffer, openRingBuffer');
-    const ended = new AbortController();
-    const end = () => ended.abort();
-    this.#ended.signal.addEventListener('abort', end);
-    const timer = timeoutMs === undefined || timeoutMs < 0 ? undefined : setTimeout(end, timeoutMs);
-    try {
-      for (;;) {
-        const count = this.#consume(kind);
-        if (count > 0 || ended.signal.aborted) return count;
-        await Promise.race(pollers.map((poller) => poller.wait(ended.signal)));
-      }
-    } finally {
-      if (timer !== undefined) clearTimeout(timer);
-      // The waits on the other buffers end, too.
-      end();
-      this.#ended.signal.removeEventListener('abort', end);
-    }
+    return this.#output.consume('ring');
   }
 
   /** Lines of trace_pipe, those of this kernel's other users included, until `signal` fires or the program is cleaned up. */
-  async *traceFields(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<TraceFields> {
-    const ended = new AbortController();
-    const end = () => ended.abort();
-    if (options.signal?.aborted) return;
-    options.signal?.addEventListener('abort', end);
-    this.#ended.signal.addEventListener('abort', end);
-    try {
-      for await (const line of this.kernel.tracePipe({ signal: ended.signal })) yield fieldsOf(line);
-    } finally {
-      options.signal?.removeEventListener('abort', end);
-      this.#ended.signal.removeEventListener('abort', end);
-    }
+  traceFields(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<TraceFields> {
+    return this.#output.trace(this.kernel, options.signal);
   }
 
   /** Prints them as they come: `format` with `{0}` task, `{1}` pid, `{2}` cpu, `{3}` flags, `{4}` time, `{5}` message. */
@@ -549,34 +501,17 @@ export class BPF {
 
   // Symbols ---------------------------------------------------------------------------------------------------------
 
-  get #symbolizer(): Symbolizer {
-    this.#symbols ??= new Symbolizer(this.kernel);
-    return this.#symbols;
-  }
-
   /** Name of a function of the kernel; `[unknown]`. */
-  ksym(
-    address: bigint,
-    options: { readonly showModule?: boolean; readonly showOffset?: boolean } = {},
-  ): string {
-    const { name, offset, object } = this.#symbolizer.kernel(address);
-    return shown(
-      name,
-      offset,
-      options.showModule === true ? object || 'kernel' : '',
-      options.showOffset === true,
-    );
+  ksym(address: bigint, options: SymbolOptions = {}): string {
+    return this.#symbols.kernel(address, options);
+  }
+  /** Address of a function of the kernel; -1n where there is none. */
+  ksymname(name: string): bigint {
+    return this.#symbols.address(name);
   }
   /** Name of a function of a process; of the kernel where `pid` is -1. */
-  sym(
-    address: bigint,
-    pid: number,
-    options: { readonly showModule?: boolean; readonly showOffset?: boolean } = {},
-  ): string {
-    if (pid < 0) return this.ksym(address, options);
-    const { name, offset, object } = this.#symbolizer.user(pid, address);
-    const file = object.split('/').pop() ?? '';
-    return shown(name, offset, options.showModule === true ? file : '', options.showOffset === true);
+  sym(address: bigint, pid: number, options: SymbolOptions = {}): string {
+    return this.#symbols.user(address, pid, options);
   }
 
   getSyscallFnName(name: string): string {
@@ -599,12 +534,11 @@ export class BPF {
 
   /** Detaches everything and closes what it holds. */
   cleanup(): void {
-    this.#ended.abort();
-    for (const poller of this.#pollers.splice(0)) poller.close();
-    for (const { link } of this.#attachments.splice(0)) link.destroy();
-    for (const { object } of this.#functions.values()) object.close();
-    this.#functions.clear();
+    this.#output.close();
+    this.#attachments.clear();
+    this.#functions.close();
     this.#tables.clear();
+    this.#shared.close();
     this.#maps.close();
   }
   close(): void {
@@ -613,28 +547,6 @@ export class BPF {
   [Symbol.dispose](): void {
     this.cleanup();
   }
-}
-
-function sourceOf(options: BpfOptions): BccSource {
-  const { srcFile, kernel } = options;
-  let { text } = options;
-  if (text === undefined) {
-    if (srcFile === undefined) throw new BpfError('EINVAL', 'a program needs its text or a srcFile');
-    const bytes = kernel.files?.read(srcFile) ?? null;
-    if (bytes === null)
-      throw new BpfError('ENOENT', `there is no file ${srcFile}`, {
-        hint: 'the embedded kernel has no files: give the text',
-      });
-    text = fromUtf8(bytes);
-  }
-  return {
-    text,
-    name: srcFile ?? '/virtual/main.c',
-    ...(options.cflags === undefined ? {} : { cflags: options.cflags }),
-    ...(options.kernelBtf === undefined ? {} : { kernelBtf: options.kernelBtf }),
-    ...(options.tracepointFormats === undefined ? {} : { tracepointFormats: options.tracepointFormats }),
-    ...(options.onDiagnostics === undefined ? {} : { onDiagnostics: options.onDiagnostics }),
-  };
 }
 
 const nameOf = (fn: string | LoadedFunction): string => (typeof fn === 'string' ? fn : fn.name);
@@ -650,26 +562,9 @@ function attachTypeId(type: string | number): number {
   return row.id;
 }
 
-function fieldsOf({ comm, pid, cpu, flags, timestamp, message }: TraceLine): TraceFields {
-  return {
-    task: comm,
-    pid,
-    cpu,
-    flags,
-    ts: timestamp,
-    msg: message.replace(/^bpf_trace_printk: /, '').replace(/\n+$/, ''),
-  };
-}
-
-function showTrace(line: TraceFields, format: string | undefined): string {
-  const { task, pid, cpu, flags, ts, msg } = line;
-  if (format === undefined)
-    return `${`${task}-${pid}`.padStart(24)} [${String(cpu).padStart(3, '0')}] ${flags} ${ts.toFixed(6)}: ${msg}`;
-  const values = [task, String(pid), String(cpu), flags, ts.toFixed(6), msg];
-  return format.replace(/\{(\d)\}/g, (all, index: string) => values[Number(index)] ?? all);
-}
-
-function shown(name: string | undefined, offset: bigint, module: string, withOffset: boolean): string {
-  if (name === undefined) return '[unknown]';
-  return `${name}${withOffset ? `+0x${offset.toString(16)}` : ''}${module === '' ? '' : ` [${module}]`}`;
+/** XDP_FLAGS_* */
+function xdpMode(flags: number): 'skb' | 'native' | 'hw' | undefined {
+  if ((flags & BPF.XDP_FLAGS_SKB_MODE) !== 0) return 'skb';
+  if ((flags & BPF.XDP_FLAGS_DRV_MODE) !== 0) return 'native';
+  return (flags & BPF.XDP_FLAGS_HW_MODE) !== 0 ? 'hw' : undefined;
 }

@@ -3,6 +3,7 @@ import { type Btf, parseBtf } from '../btf/index.ts';
 import {
   BCC_HEADER,
   bccHeaders,
+  bccPlainTypes,
   compile,
   DiagnosticSink,
   formatDiagnostics,
@@ -10,6 +11,7 @@ import {
   type IncludeResolver,
   Preprocessor,
   SourceManager,
+  type TableNote,
   vmlinuxHeaderFor,
 } from '../compiler/index.ts';
 import type { Kernel } from '../contracts/kernel.ts';
@@ -28,7 +30,9 @@ export interface BccSource {
   readonly kernelBtf?: Btf;
   /** Format files of tracepoints (`sched/sched_switch` → text), before those of the machine. */
   readonly tracepointFormats?: Readonly<Record<string, string>>;
-  /** Bit 0x8 of BCC's debug flags and the like have no meaning here; warnings go to this. */
+  /** Functions are for USDT probes, whether they read arguments or not. */
+  readonly usdt?: boolean;
+  /** Gets the compiler's warnings. */
   readonly onDiagnostics?: (text: string) => void;
 }
 
@@ -36,6 +40,10 @@ export interface BccObject {
   readonly object: Uint8Array;
   /** The struct that each table of events is handed. */
   readonly events: ReadonlyMap<string, string>;
+  /** Tables that are pinned, lent, borrowed, or hold others. */
+  readonly tables: ReadonlyMap<string, TableNote>;
+  /** `#define BPF_LICENSE`, GPL where there is none. */
+  readonly license: string;
 }
 
 /** The source does not compile; `diagnostics` is what a C compiler would print. */
@@ -49,16 +57,19 @@ export class BccCompileError extends BpfError {
 }
 
 const USES_USDT = /\bbpf_usdt_readarg(?:_p)?\b/;
+/** A program says its licence without quotes, of one word or several. */
+const LICENSE = /^[ \t]*#[ \t]*define[ \t]+BPF_LICENSE[ \t]+(.*\S)/m;
+const DEFAULT_LICENSE = 'GPL';
 const VMLINUX_GUARD = '#define __VMLINUX_H__\n';
 
 /** Errors: BccCompileError. */
 export function compileBcc(kernel: Kernel, source: BccSource): BccObject {
-  const usdt = USES_USDT.test(source.text) ? ['-D__BCC_USDT__=1'] : [];
-  const flags = readCflags([...(source.cflags ?? []), ...usdt]);
+  const flags = readCflags([...(source.cflags ?? []), ...impliedFlags(kernel, source)]);
+  const tables = new Map<string, TableNote>();
   const files = filesOf(kernel);
   const types = source.kernelBtf ?? kernelTypes(kernel);
   const builtin = headersWithVmlinux(() =>
-    types === undefined ? undefined : vmlinuxHeaderFor(types, identifiers(source, files, flags)),
+    types === undefined ? undefined : typesHeader(types, source, files, flags),
   );
   const result = compile({
     files,
@@ -69,12 +80,23 @@ export function compileBcc(kernel: Kernel, source: BccSource): BccObject {
       dialect: 'bcc',
       builtinHeader: builtin,
       tracepointFormat: (category, name) => tracepointFormat(kernel, source, category, name),
+      onTable: (name, note) => {
+        tables.set(name, note);
+      },
     },
   });
   const text = formatDiagnostics(result.sources, result.diagnostics);
   if (result.object === null) throw new BccCompileError(source.name, text);
   if (text !== '') source.onDiagnostics?.(text);
-  return { object: result.object, events: result.events ?? new Map() };
+  const license = LICENSE.exec(source.text)?.[1] ?? DEFAULT_LICENSE;
+  return { object: result.object, events: result.events ?? new Map(), tables, license };
+}
+
+/** What BCC tells its programs of the machine. */
+function impliedFlags(kernel: Kernel, source: BccSource): string[] {
+  const flags = [`-D__BCC_CPUS__=${kernel.features().possibleCpus}`];
+  if (source.usdt === true || USES_USDT.test(source.text)) flags.push('-D__BCC_USDT__=1');
+  return flags;
 }
 
 function filesOf(kernel: Kernel): IncludeResolver {
@@ -100,11 +122,26 @@ function kernelTypes(kernel: Kernel): Btf | undefined {
   return types ?? undefined;
 }
 
+/** Types of a Linux replace the UAPI headers; those that the embedded kernel has of its own come on top of them. */
+function typesHeader(
+  types: Btf,
+  source: BccSource,
+  files: IncludeResolver,
+  flags: ReturnType<typeof readCflags>,
+): string {
+  if (types.find('bpf_attr', 'union') !== undefined)
+    return vmlinuxHeaderFor(types, identifiers(source, files, flags, VMLINUX_GUARD));
+  const plain = bccPlainTypes();
+  const names = identifiers(source, files, flags, plain);
+  return plain + vmlinuxHeaderFor(types, names).replaceAll('__VMLINUX_H__', '__BCC_VMLINUX_H');
+}
+
 /** Everything that the program names, with its headers but the kernel's types. */
 function identifiers(
   source: BccSource,
   files: IncludeResolver,
   flags: ReturnType<typeof readCflags>,
+  vmlinux: string,
 ): ReadonlySet<string> {
   const sink = new DiagnosticSink(new SourceManager(), { errorLimit: 0, noWarnings: true });
   const tokens = new Preprocessor(sink, source.name, source.text, {
@@ -113,7 +150,7 @@ function identifiers(
     ...(flags.includes === undefined ? {} : { includes: flags.includes }),
     ...(flags.defines === undefined ? {} : { defines: flags.defines }),
     forced: [BCC_HEADER, ...(flags.forced ?? [])],
-    builtinHeader: bccHeaders(headersWithVmlinux(() => VMLINUX_GUARD)),
+    builtinHeader: bccHeaders(headersWithVmlinux(() => vmlinux)),
   });
   const own = definedTags(tokens);
   return new Set([...tokens.identifiers()].filter((name) => !own.has(name)));

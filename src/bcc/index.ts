@@ -1,14 +1,16 @@
 /** The BCC front end: programs as C text, tables as objects, on either kernel. */
-export {
-  BPF,
-  type BpfOptions,
-  type KprobeOptions,
-  type LoadedFunction,
-  type PerfEventOptions,
-  type TraceFields,
-  type TracepointOptions,
-  type UprobeOptions,
-} from './bpf.ts';
+export { BPF } from './bpf.ts';
 export { BccCompileError, type BccObject, type BccSource, compileBcc } from './compile.ts';
 export { type HistogramOptions, linearHistogram, log2Histogram } from './histogram.ts';
+export type {
+  BpfOptions,
+  KprobeOptions,
+  LoadedFunction,
+  PerfEventOptions,
+  TracepointOptions,
+  UprobeOptions,
+} from './options.ts';
+export type { TraceFields } from './output.ts';
+export type { SymbolOptions } from './symbols.ts';
 export { type EventCallback, type PerfBufferSettings, Table, type TableHistogramOptions } from './table.ts';
+export { USDT, type UsdtLocation, type UsdtOptions, type UsdtProbe } from './usdt.ts';

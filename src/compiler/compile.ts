@@ -16,7 +16,7 @@ import {
   Preprocessor,
   type PreprocessorOptions,
 } from './preprocess/index.ts';
-import { analyze } from './sema/index.ts';
+import { analyze, type TableNote } from './sema/index.ts';
 import { type Diagnostic, DiagnosticSink, NO_LOCATION, SourceManager } from './source/index.ts';
 
 export interface CompileOptions {
@@ -39,6 +39,8 @@ export interface CompileOptions {
   readonly dialect?: 'bcc';
   /** The dialect's `TRACEPOINT_PROBE`: text of an event's format file in tracefs. */
   readonly tracepointFormat?: (category: string, name: string) => string | undefined;
+  /** The dialect's tables that are pinned, lent, borrowed, or hold others. */
+  readonly onTable?: (name: string, note: TableNote) => void;
   /** Also give the IR as text, after the passes. */
   readonly emitIr?: boolean;
   /** Check the IR after each pass; for tests. */
@@ -100,6 +102,7 @@ export function compile(input: CompileInput): CompileResult {
     const unit = analyze(tokens, sink, {
       ...(options.dialect === undefined ? {} : { dialect: options.dialect }),
       ...(options.tracepointFormat === undefined ? {} : { tracepointFormat: options.tracepointFormat }),
+      ...(options.onTable === undefined ? {} : { onTable: options.onTable }),
     });
     if (sink.hasErrors) return result(null);
     const module = lowerUnit(unit, sink);

@@ -3,6 +3,7 @@ export { type CompileInput, type CompileOptions, type CompileResult, compile } f
 export {
   BCC_HEADER,
   bccHeaders,
+  bccPlainTypes,
   builtinHeader,
   builtinHeaderNames,
   headersWithVmlinux,
@@ -17,6 +18,7 @@ export {
   printMacros,
   printPreprocessed,
 } from './preprocess/index.ts';
+export type { TableNote } from './sema/index.ts';
 export {
   type Diagnostic,
   DiagnosticSink,

@@ -11,6 +11,7 @@ export {
   type SamplingOptions,
   type TcOptions,
 } from './attach/index.ts';
+export { openExecutable } from './attach/uprobe.ts';
 export { DataSection, type Globals, type GlobalVariable } from './globals.ts';
 export { parseKernelConfig } from './kconfig.ts';
 export { BpfLink } from './link.ts';
@@ -24,4 +25,5 @@ export { Executable, type FunctionSymbol } from './symbols/executable.ts';
 export { type KernelSymbol, KernelSymbols } from './symbols/kallsyms.ts';
 export { type ProcessMapping, parseProcessMaps } from './symbols/process-maps.ts';
 export { type Frame, Symbolizer } from './symbols/symbolizer.ts';
+export { parseUsdtArguments, type UsdtArgument } from './symbols/usdt-arguments.ts';
 export { type UsdtNote, usdtNotes } from './symbols/usdt-notes.ts';

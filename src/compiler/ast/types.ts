@@ -104,6 +104,8 @@ export interface RecordAttributes {
   preserveAccessIndex?: true;
   preserveStaticOffset?: true;
   transparentUnion?: true;
+  /** BCC dialect (`deprecated("packet")`): pointers to it are offsets in a packet. */
+  packet?: true;
   declTags?: string[];
 }
 

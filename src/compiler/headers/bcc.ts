@@ -3,9 +3,12 @@
  * functions behind the tables' methods (`sema/bcc-methods.ts` says which). Where a kernel's types are to be had (`vmlinux.h`), all
  * headers of the kernel's sources are those; otherwise what the UAPI headers have is there.
  */
-import { guarded, letters, macro } from './text.ts';
+import { protoHeader } from './bcc-proto.ts';
+import { tables } from './bcc-tables.ts';
+import { guarded, macro } from './text.ts';
 
 export const BCC_HEADER = 'bcc/bcc.h';
+const PROTO_NAMES: ReadonlySet<string> = new Set(['bcc/proto.h', 'net/proto.h', 'proto.h']);
 
 /** Directories of the kernel's sources: a header that is not built in has its types in vmlinux.h, and nothing else to give. */
 const KERNEL_DIRECTORIES =
@@ -42,142 +45,10 @@ export function bccHeaders(
 ): (name: string) => string | undefined {
   return (name) => {
     if (name === BCC_HEADER) return bccHeader();
+    if (PROTO_NAMES.has(name)) return protoHeader();
     const known = builtin(name) ?? (KERNEL_DIRECTORIES.test(name) && name.endsWith('.h') ? '' : undefined);
     return known !== undefined && SOCKET_HEADERS.test(name) ? known + socketNames() : known;
   };
-}
-
-/** `NAME(a, b, c)` with default values for what is left out at the end. */
-function withDefaults(name: string, least: number, defaults: readonly string[], target: string): string {
-  const most = least + defaults.length;
-  let text = '';
-  for (let n = least; n <= most; n++) {
-    const names = letters(n);
-    text += macro(
-      `${name}_${n}(${names.join(', ')})`,
-      `${target}(${[...names, ...defaults.slice(n - least)].join(', ')})`,
-    );
-  }
-  const slots = letters(most, '_').join(', ');
-  const choice = Array.from({ length: most }, (_, i) => {
-    const n = most - i;
-    return n < least ? `${name}_${least}` : `${name}_${n}`;
-  }).join(', ');
-  text += macro(`${name}_nth(${slots}, N, ...)`, 'N');
-  return text + macro(`${name}(args...)`, `${name}_nth(args, ${choice}, 0)(args)`);
-}
-
-function tables(): string {
-  const map = (type: string, key: string, leaf: string, name: string, size: string, more = ''): string =>
-    `struct { __uint(type, ${type}); ${key}${leaf}${size === '' ? '' : `__uint(max_entries, ${size}); `}${more}} ${name} __attribute__((section(".maps"), used))`;
-  const typed = (type: string, more = ''): string =>
-    map(type, '__type(key, _K); ', '__type(value, _V); ', '_name', '_size', more);
-  const keyed = (name: string, type: string, more = ''): string =>
-    macro(`__BCC_${name}(_name, _K, _V, _size)`, typed(type, more));
-  let text =
-    macro('__BCC_TABLE(_type, _K, _V, _name, _size, _flags)', typed('_type', '__uint(map_flags, _flags); ')) +
-    macro(
-      'BPF_TABLE(_t, _K, _V, _name, _size)',
-      '__BCC_TABLE(__bcc_table_kind(_t), _K, _V, _name, _size, 0)',
-    ) +
-    macro(
-      'BPF_F_TABLE(_t, _K, _V, _name, _size, _flags)',
-      '__BCC_TABLE(__bcc_table_kind(_t), _K, _V, _name, _size, _flags)',
-    );
-  for (const name of ['BPF_TABLE_PUBLIC', 'BPF_TABLE_SHARED'])
-    text += macro(`${name}(_t, _K, _V, _name, _size)`, 'BPF_TABLE(_t, _K, _V, _name, _size)');
-  text += macro('BPF_TABLE_PINNED(_t, _K, _V, _name, _size, _path)', 'BPF_TABLE(_t, _K, _V, _name, _size)');
-  text += macro(
-    'BPF_QUEUESTACK(_t, _name, _V, _size, _flags)',
-    map('__bcc_table_kind(_t)', '', '__type(value, _V); ', '_name', '_size', '__uint(map_flags, _flags); '),
-  );
-  for (const [name, type] of [
-    ['QUEUE', 'BPF_MAP_TYPE_QUEUE'],
-    ['STACK', 'BPF_MAP_TYPE_STACK'],
-  ] as const) {
-    text += macro(
-      `__BCC_${name}(_name, _V, _size, _flags)`,
-      map(type, '', '__type(value, _V); ', '_name', '_size', '__uint(map_flags, _flags); '),
-    );
-    text += withDefaults(`BPF_${name}`, 3, ['0'], `__BCC_${name}`);
-  }
-  for (const [name, type, more] of [
-    ['HASH', 'BPF_MAP_TYPE_HASH', ''],
-    ['PERCPU_HASH', 'BPF_MAP_TYPE_PERCPU_HASH', ''],
-    ['LRU_HASH', 'BPF_MAP_TYPE_LRU_HASH', ''],
-    ['LRU_PERCPU_HASH', 'BPF_MAP_TYPE_LRU_PERCPU_HASH', ''],
-    ['LPM_TRIE', 'BPF_MAP_TYPE_LPM_TRIE', '__uint(map_flags, BPF_F_NO_PREALLOC); '],
-  ] as const) {
-    text += keyed(name, type, more);
-    text += withDefaults(`BPF_${name}`, 1, ['u64', 'u64', '10240'], `__BCC_${name}`);
-  }
-  for (const name of ['ARRAY', 'PERCPU_ARRAY']) {
-    text += macro(
-      `__BCC_${name}(_name, _V, _size)`,
-      map(`BPF_MAP_TYPE_${name}`, '__type(key, int); ', '__type(value, _V); ', '_name', '_size'),
-    );
-    text += withDefaults(`BPF_${name}`, 1, ['u64', '10240'], `__BCC_${name}`);
-  }
-  // Histograms are arrays where the slots are plain numbers.
-  text += macro(
-    '__BCC_HISTOGRAM(_name, _K, _size)',
-    map(
-      '(__builtin_types_compatible_p(_K, int) ? BPF_MAP_TYPE_ARRAY : BPF_MAP_TYPE_HASH)',
-      '__type(key, _K); ',
-      '__type(value, u64); ',
-      '_name',
-      '_size',
-    ),
-  );
-  text += withDefaults('BPF_HISTOGRAM', 1, ['int', '64'], '__BCC_HISTOGRAM');
-  const slots = (name: string, type: string, size: string, parameters: string): string =>
-    macro(`${name}(${parameters})`, map(type, '__type(key, int); ', '__type(value, u32); ', '_name', size));
-  text += slots('BPF_PERF_OUTPUT', 'BPF_MAP_TYPE_PERF_EVENT_ARRAY', '', '_name');
-  text += slots('BPF_PERF_ARRAY', 'BPF_MAP_TYPE_PERF_EVENT_ARRAY', '_size', '_name, _size');
-  text += slots('BPF_PROG_ARRAY', 'BPF_MAP_TYPE_PROG_ARRAY', '_size', '_name, _size');
-  text += slots('BPF_CGROUP_ARRAY', 'BPF_MAP_TYPE_CGROUP_ARRAY', '_size', '_name, _size');
-  text += slots('BPF_DEVMAP', 'BPF_MAP_TYPE_DEVMAP', '_size', '_name, _size');
-  text += slots('BPF_CPUMAP', 'BPF_MAP_TYPE_CPUMAP', '_size', '_name, _size');
-  text += slots('BPF_XSKMAP', 'BPF_MAP_TYPE_XSKMAP', '_size', '_name, _size');
-  text += slots('BPF_SOCKMAP', 'BPF_MAP_TYPE_SOCKMAP', '_size', '_name, _size');
-  text += macro(
-    '__BCC_SOCKHASH(_name, _K, _size)',
-    map('BPF_MAP_TYPE_SOCKHASH', '__type(key, _K); ', '__type(value, u32); ', '_name', '_size'),
-  );
-  text += withDefaults('BPF_SOCKHASH', 1, ['u32', '10240'], '__BCC_SOCKHASH');
-  text += macro(
-    'BPF_RINGBUF_OUTPUT(_name, _pages)',
-    map('BPF_MAP_TYPE_RINGBUF', '', '', '_name', '((_pages) * 4096)'),
-  );
-  text += macro(
-    '__BCC_STACK_TRACE(_name, _size, _flags)',
-    map(
-      'BPF_MAP_TYPE_STACK_TRACE',
-      '__uint(key_size, 4); ',
-      '__uint(value_size, ((_flags) & BPF_F_STACK_BUILD_ID ? 32 : 8) * 127); ',
-      '_name',
-      '_size',
-      '__uint(map_flags, _flags); ',
-    ),
-  );
-  text += macro('BPF_STACK_TRACE(_name, _size)', '__BCC_STACK_TRACE(_name, _size, 0)');
-  text += macro(
-    'BPF_STACK_TRACE_BUILDID(_name, _size)',
-    '__BCC_STACK_TRACE(_name, _size, BPF_F_STACK_BUILD_ID)',
-  );
-  for (const name of ['SK', 'INODE', 'TASK'])
-    text += macro(
-      `BPF_${name}_STORAGE(_name, _V)`,
-      map(
-        `BPF_MAP_TYPE_${name}_STORAGE`,
-        '__type(key, int); ',
-        '__type(value, _V); ',
-        '_name',
-        '',
-        '__uint(map_flags, BPF_F_NO_PREALLOC); ',
-      ),
-    );
-  return text;
 }
 
 function programs(): string {
@@ -278,7 +149,10 @@ function general(): string {
     ['S_ISSOCK(m)', '(((m) & S_IFMT) == S_IFSOCK)'],
     ['GENMASK(h, l)', '(((~0UL) << (l)) & (~0UL >> (63 - (h))))'],
     ['offsetof(type, member)', '__builtin_offsetof(type, member)'],
-    ['bpf_num_cpus', 'NR_CPUS'],
+    ['bpf_num_cpus()', '__BCC_CPUS__'],
+    ['roundup_pow_of_two(n)', '((n) <= 1 ? 1UL : 1UL << (64 - __builtin_clzl((unsigned long)(n) - 1)))'],
+    ['cursor_advance(_cursor, _len)', '({ void *_tmp = _cursor; _cursor += _len; _tmp; })'],
+    ['MASK(n)', '((n) < 64 ? (1ull << (n)) - 1 : (u64)-1LL)'],
     ['ntohs(x)', '__builtin_bswap16(x)'],
     ['htons(x)', '__builtin_bswap16(x)'],
     ['ntohl(x)', '__builtin_bswap32(x)'],
@@ -402,6 +276,7 @@ function simple(): string {
       'bpf_task_storage_get(map, task, value, flags)',
     ],
     ['long', 'task_storage_delete', 'void *task', 'bpf_task_storage_delete(map, task)'],
+    ['void *', 'get_local_storage', 'u64 flags', 'bpf_get_local_storage(map, flags)'],
   ];
   let text = functions
     .map(
@@ -466,6 +341,56 @@ static __always_inline unsigned int bpf_log2l(unsigned long v)
 }
 `;
 
+/**
+ * The packet of a socket filter or classifier. Bits count from the most significant one on; a value that crosses a word is loaded with the
+ * next larger one, as the kernel's loads do, which end the program where the packet is too short.
+ */
+const PACKETS = `
+unsigned long long load_byte(void *skb, unsigned long long off) asm("llvm.bpf.load.byte");
+unsigned long long load_half(void *skb, unsigned long long off) asm("llvm.bpf.load.half");
+unsigned long long load_word(void *skb, unsigned long long off) asm("llvm.bpf.load.word");
+static __always_inline unsigned long long load_dword(void *skb, unsigned long long off)
+{
+	return load_word(skb, off) << 32 | load_word(skb, off + 4);
+}
+static __always_inline u64 __bcc_load(void *skb, u64 off, u64 end)
+{
+	return end <= 8 ? load_byte(skb, off) : end <= 16 ? load_half(skb, off) : end <= 32 ? load_word(skb, off) : load_dword(skb, off);
+}
+static __always_inline u64 __bcc_packet_read(void *skb, u64 base, u64 byte, u64 bit, u64 size)
+{
+	u64 end = bit + size, width = end <= 8 ? 8 : end <= 16 ? 16 : end <= 32 ? 32 : 64;
+	return __bcc_load(skb, base + byte, end) >> (width - end) & MASK(size);
+}
+static __always_inline void __bcc_packet_write(void *skb, u64 base, u64 byte, u64 bit, u64 size, u64 value)
+{
+	u64 end = bit + size, width = end <= 8 ? 8 : end <= 16 ? 16 : end <= 32 ? 32 : 64, old = value;
+	if (size != width)
+		old = (__bcc_load(skb, base + byte, end) & ~(MASK(size) << (width - end))) | (value & MASK(size)) << (width - end);
+	old = __builtin_bswap64(old << (64 - width));
+	bpf_skb_store_bytes(skb, base + byte, &old, width / 8, 0);
+}
+static __always_inline u64 bpf_dext_pkt(void *skb, u64 off, u64 bit, u64 size) { return __bcc_packet_read(skb, off, 0, bit, size); }
+static __always_inline void bpf_dins_pkt(void *skb, u64 off, u64 bit, u64 size, u64 value) { __bcc_packet_write(skb, off, 0, bit, size, value); }
+static __always_inline u64 __bcc_network(u64 value, u64 size)
+{
+	return size == 2 ? __builtin_bswap16(value) : size == 4 ? __builtin_bswap32(value) : size == 8 ? __builtin_bswap64(value) : value;
+}
+static __always_inline int bpf_l3_csum_replace_(void *skb, u64 off, u64 from, u64 to, u64 flags)
+{
+	return bpf_l3_csum_replace(skb, off, __bcc_network(from, flags & 0xf), __bcc_network(to, flags & 0xf), flags);
+}
+static __always_inline int bpf_l4_csum_replace_(void *skb, u64 off, u64 from, u64 to, u64 flags)
+{
+	return bpf_l4_csum_replace(skb, off, __bcc_network(from, flags & 0xf), __bcc_network(to, flags & 0xf), flags);
+}
+#define incr_cksum_l3(_off, _old, _new) bpf_l3_csum_replace_(__bcc_packet(), (u64)(_off), _old, _new, sizeof(_new))
+#define incr_cksum_l4(_off, _old, _new, _pseudo) bpf_l4_csum_replace_(__bcc_packet(), (u64)(_off), _old, _new, (((_pseudo) & 1) << 4) | sizeof(_new))
+#define BPF_PACKET_HEADER __attribute__((packed)) __attribute__((deprecated("packet")))
+struct bpf_stacktrace { u64 ip[127]; };
+struct bpf_stacktrace_buildid { struct bpf_stack_build_id trace[127]; };
+`;
+
 /** Arguments of USDT probes; they bring maps of their own, so only where the front end says that they are used. */
 const USDT = `
 #ifdef __BCC_USDT__
@@ -478,7 +403,7 @@ const USDT = `
 /** Registers as the kernel spells them, which is how programs of this dialect do. */
 const REGISTERS = 'r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss';
 
-function types(): string {
+function plainTypes(): string {
   const names = [
     ...['u8', 'u16', 'u32', 'u64', 's8', 's16', 's32', 's64'].map((name) => `typedef __${name} ${name};\n`),
     'typedef unsigned int uint;\n',
@@ -492,17 +417,18 @@ function types(): string {
   const registers = REGISTERS.split(' ')
     .map((field) => `\tunsigned long ${field};\n`)
     .join('');
-  return `#if __has_include(<vmlinux.h>)
-#include <vmlinux.h>
-#else
-#include <linux/types.h>
+  return `#include <linux/types.h>
 #define _UAPI_ASM_X86_PTRACE_H
 struct pt_regs {
 ${registers}};
 ${names}#include <linux/bpf.h>
 #include <linux/bpf_perf_event.h>
-#endif
 `;
+}
+
+/** A vmlinux.h for kernels whose BTF has some structs and none of the types that programs are written with. */
+export function bccPlainTypes(): string {
+  return guarded('__BCC_PLAIN_TYPES', plainTypes());
 }
 
 let made: string | undefined;
@@ -511,16 +437,17 @@ export function bccHeader(): string {
   made ??= guarded(
     '__BCC_DIALECT_H',
     [
-      '#ifndef __KERNEL__\n#define __KERNEL__ 1\n#endif\n#define __BCC__ 1\n',
+      '#ifndef __KERNEL__\n#define __KERNEL__ 1\n#endif\n#define __BCC__ 1\n#ifndef __BCC_CPUS__\n#define __BCC_CPUS__ 1\n#endif\n',
       '#ifndef LINUX_VERSION_CODE\n#define LINUX_VERSION_CODE 398848\n#define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + ((c) > 255 ? 255 : (c)))\n#endif\n',
-      types(),
+      `#if __has_include(<vmlinux.h>)\n#include <vmlinux.h>\n#else\n${plainTypes()}#endif\n`,
       '#include <bpf/bpf_helpers.h>\n#include <bpf/bpf_tracing.h>\n#include <bpf/bpf_core_read.h>\n#include <bpf/bpf_endian.h>\n#include <linux/errno.h>\n',
-      '#ifndef NULL\n#define NULL ((void *)0)\n#endif\n#define __user\n#define __kernel\n#define __rcu\n#define __percpu_\n#define BPF_LICENSE(x) char _license[] SEC("license") = #x\n',
+      '#ifndef NULL\n#define NULL ((void *)0)\n#endif\n#define __user\n#define __kernel\n#define __rcu\n#define __percpu_\n',
       general(),
       tables(),
       programs(),
       simple(),
       FUNCTIONS,
+      PACKETS,
       USDT,
     ].join(''),
   );

@@ -163,6 +163,9 @@ export abstract class AttributeSema extends SemaBase {
         case 'transparent_union':
           into.transparentUnion = true;
           break;
+        case 'deprecated':
+          if (attribute.args.length > 0 && this.text(attribute) === 'packet') into.packet = true;
+          break;
         case 'btf_decl_tag': {
           const tag = this.text(attribute);
           if (tag !== null) into.declTags = [...(into.declTags ?? []), tag];

@@ -44,6 +44,16 @@ export interface FunctionState {
   readonly locals: VarDecl[];
 }
 
+/** BCC dialect: what a table has to do with others than its program. */
+export interface TableNote {
+  /** Path below a bpffs. */
+  readonly pinned?: string;
+  /** Maps of maps: the table whose shape those have that it holds. */
+  readonly inner?: string;
+  /** Lent to other programs of the process, or (`extern`) one of theirs. */
+  readonly sharing?: 'public' | 'shared' | 'extern';
+}
+
 export interface SemaOptions {
   /** `-fno-builtin`: functions named like the library's are ordinary functions. */
   readonly noBuiltin?: boolean;
@@ -51,6 +61,8 @@ export interface SemaOptions {
   readonly dialect?: 'bcc';
   /** The dialect's `TRACEPOINT_PROBE`: text of an event's format file in tracefs. */
   readonly tracepointFormat?: (category: string, name: string) => string | undefined;
+  /** The dialect's tables that have to do with others, as they are declared. */
+  readonly onTable?: (name: string, note: TableNote) => void;
 }
 
 export abstract class SemaBase {

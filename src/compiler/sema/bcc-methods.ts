@@ -81,6 +81,7 @@ export const METHODS: Readonly<Record<string, MethodRow>> = {
   sk_redirect_map: plain('sk_redirect_map', 3, [0n]),
   msg_redirect_hash: plain('msg_redirect_hash', 3, [0n]),
   sk_redirect_hash: plain('sk_redirect_hash', 3, [0n]),
+  get_local_storage: { function: '__bcc_get_local_storage', arguments: ['plain'], leaf: true },
   sk_storage_get: { function: '__bcc_sk_storage_get', arguments: ['plain', 'plain', 'plain'], leaf: true },
   sk_storage_delete: plain('sk_storage_delete', 1),
   inode_storage_get: {
@@ -99,6 +100,10 @@ export const METHODS: Readonly<Record<string, MethodRow>> = {
 
 /** Kinds of tables by the first argument of BPF_TABLE: names of BCC, numbers of the UAPI. */
 export const TABLE_KINDS: Readonly<Record<string, number>> = {
+  // Of another program: the front end says which kind it is.
+  extern: 1,
+  // An array or a hash, by its key: the header chooses.
+  histogram: 0x1000,
   hash: 1,
   array: 2,
   prog: 3,
@@ -120,6 +125,8 @@ export const TABLE_KINDS: Readonly<Record<string, number>> = {
   sockhash: 18,
   queue: 22,
   stack: 23,
+  cgroup_storage: 19,
+  percpu_cgroup_storage: 21,
   sk_storage: 24,
   ringbuf: 27,
   inode_storage: 28,

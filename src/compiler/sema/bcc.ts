@@ -11,7 +11,6 @@ import {
   type Expr,
   type Field,
   type FunctionDecl,
-  type FunctionType,
   QUAL_CONST,
   qualify,
   type RecordType,
@@ -19,20 +18,10 @@ import {
 } from '../ast/index.ts';
 import type { Attribute, SExpr, SFunctionDefinition, SParameter, SStmt } from '../parse/index.ts';
 import type { Location } from '../source/index.ts';
-import {
-  CHAR,
-  INT,
-  integerOfSize,
-  isVoid,
-  pointerTo,
-  sizeOf,
-  ULONG,
-  unqualified,
-  VOID,
-} from './arithmetic-types.ts';
+import { CHAR, INT, integerOfSize, isVoid, pointerTo, sizeOf, ULONG, VOID } from './arithmetic-types.ts';
 import { METHODS, type MethodArgument, probeSection, TABLE_KINDS } from './bcc-methods.ts';
+import { PacketSema } from './bcc-packet.ts';
 import { stringText } from './literals.ts';
-import { StatementSema } from './statements.ts';
 import { type FormatField, parseTracepointFormat } from './tracepoint-format.ts';
 
 type CallNode = Extract<SExpr, { readonly kind: 'call' }>;
@@ -45,6 +34,7 @@ const TRACEPOINT_TAG = 'tracepoint__';
 /** Functions that get the length of the literal before them. */
 const TAKES_LITERAL: ReadonlySet<string> = new Set(['bpf_trace_printk']);
 const KIND_OF_TABLE = '__bcc_table_kind';
+const PACKET = '__bcc_packet';
 
 interface Table {
   readonly variable: VarDecl;
@@ -52,11 +42,7 @@ interface Table {
   readonly leaf: CType | undefined;
 }
 
-export abstract class BccSema extends StatementSema {
-  private get bcc(): boolean {
-    return this.options.dialect === 'bcc';
-  }
-
+export abstract class BccSema extends PacketSema {
   // -------------------------------------------------------------------------------------------------------------
   // Calls
 
@@ -69,9 +55,14 @@ export abstract class BccSema extends StatementSema {
       return table === null ? null : this.method(table, callee, node);
     }
     if (callee.kind !== 'name') return null;
+    if (callee.name === PACKET) return this.packet(node.loc);
     const first = node.args[0];
     if (first === undefined || first.kind !== 'string') return null;
-    if (callee.name === KIND_OF_TABLE) return this.tableKind(stringText(first.tokens), first.loc);
+    if (callee.name === KIND_OF_TABLE)
+      return this.tableKind(
+        node.args.map((arg) => (arg.kind === 'string' ? stringText(arg.tokens) : '')),
+        first.loc,
+      );
     if (!TAKES_LITERAL.has(callee.name)) return null;
     const size: SExpr = { kind: 'sizeof-expr', operand: first, align: false, loc: first.loc, depth: 1 };
     // The call is then an ordinary one; its first argument is no literal any more for this function.
@@ -80,8 +71,17 @@ export abstract class BccSema extends StatementSema {
     return this.call({ ...node, args: [pointer, size, ...node.args.slice(1)] });
   }
 
-  private tableKind(name: string, loc: Location): Expr {
+  /** `KIND`, `KIND:PATH` where it is pinned, `KIND$TABLE` for maps of such tables; then the table's name, and whether it is lent. */
+  private tableKind([text = '', table = '', sharing = '']: readonly string[], loc: Location): Expr {
+    const [, name = '', inner, pinned] = /^([^:$]*)(?:\$([^:]*))?(?::(.*))?$/.exec(text) ?? [];
     const kind = Object.hasOwn(TABLE_KINDS, name) ? TABLE_KINDS[name] : undefined;
+    const how = name === 'extern' ? name : sharing;
+    if (inner !== undefined || pinned !== undefined || isSharing(how))
+      this.options.onTable?.(table, {
+        ...(inner === undefined ? {} : { inner }),
+        ...(pinned === undefined || pinned === '' ? {} : { pinned }),
+        ...(isSharing(how) ? { sharing: how } : {}),
+      });
     if (kind === undefined) {
       this.error(
         'table',
@@ -184,49 +184,6 @@ export abstract class BccSema extends StatementSema {
     decl.addressTaken = true;
     const object: Expr = { kind: 'compound-literal', decl, type, lvalue: true, loc };
     return { kind: 'address', operand: object, type: pointerTo(type), lvalue: false, loc };
-  }
-
-  private unnamed(type: CType, loc: Location): VarDecl {
-    return {
-      kind: 'var',
-      name: '.temporary',
-      id: this.nextId++,
-      type: unqualified(type),
-      storage: 'local',
-      register: false,
-      threadLocal: false,
-      attributes: {},
-      init: null,
-      owner: this.function?.decl ?? null,
-      loc,
-      addressTaken: false,
-      referenced: true,
-    };
-  }
-
-  private headerCall(name: string, args: readonly Expr[], loc: Location): Expr {
-    const callee = this.rvalue(this.expr({ kind: 'name', name, loc, depth: 0 }));
-    if (callee.kind === 'error') return callee;
-    const pointer = core(callee.type);
-    const type = core(pointer.kind === 'pointer' ? pointer.pointee : pointer) as FunctionType;
-    if (args.some((arg) => arg.kind === 'error')) return this.errorExpr(loc);
-    const converted = type.parameters.map((parameter, i) =>
-      this.assignConvert(args[i]!, parameter.type, {
-        kind: 'argument',
-        parameter: parameter.name,
-        location: 0,
-      }),
-    );
-    return {
-      kind: 'call',
-      callee,
-      args: converted,
-      functionType: type,
-      helper: null,
-      type: unqualified(type.result),
-      lvalue: false,
-      loc,
-    };
   }
 
   /** `({ if (!value) return 0; value; })`, as the older look-up has it. */
@@ -350,6 +307,10 @@ export abstract class BccSema extends StatementSema {
     record.size = Math.ceil(record.size / 8) * 8;
     return record;
   }
+}
+
+function isSharing(text: string): text is 'public' | 'shared' | 'extern' {
+  return text === 'public' || text === 'shared' || text === 'extern';
 }
 
 function sameSize(a: CType, b: CType): boolean {

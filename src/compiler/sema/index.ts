@@ -22,7 +22,7 @@ export {
   VOID_POINTER,
   wrap,
 } from './arithmetic-types.ts';
-export type { SemaOptions } from './base.ts';
+export type { SemaOptions, TableNote } from './base.ts';
 export { arithmetic, type Constant, evaluate, evaluateAddress, evaluateInteger } from './evaluate.ts';
 export { quoteType, typeName } from './print-type.ts';
 export { analyze } from './sema.ts';
