@@ -123,13 +123,20 @@ function body(b: ProgramBuilder, end: number, seed: number, maps: LoadMaps): voi
   }
 }
 
-/** `functionSize`: about how many instructions a function has; absent: the program is one function. */
-export function loadProgram(size: number, maps: LoadMaps, functionSize?: number): Uint8Array {
+export interface LoadProgramOptions {
+  /** About how many instructions a function has; absent: the program is one function. */
+  readonly functionSize?: number;
+  /** Another number, another program (default 1). */
+  readonly seed?: number;
+}
+
+export function loadProgram(size: number, maps: LoadMaps, options: LoadProgramOptions = {}): Uint8Array {
+  const { functionSize, seed = 1 } = options;
   const b = new ProgramBuilder();
   b.ldx('w', R6, R1, 0).ldx('w', R2, R1, 4).mov64(R3, reg(R6)).alu64('add', R3, PACKET);
   // Near the start: jumps reach 32767 instructions.
   b.jmp('jle', R3, reg(R2), 'long').mov64(R0, 1).exit().label('long').mov64(R7, 1);
-  if (functionSize === undefined) body(b, size - 2, 1, maps);
+  if (functionSize === undefined) body(b, size - 2, seed, maps);
   else {
     const functions = Math.max(1, Math.round(size / functionSize));
     for (let f = 0; f < functions; f++)
@@ -137,7 +144,7 @@ export function loadProgram(size: number, maps: LoadMaps, functionSize?: number)
     b.mov64(R0, reg(R7)).exit();
     for (let f = 0; f < functions; f++) {
       b.label(`f${f}`).mov64(R7, reg(R1)).mov64(R6, reg(R2));
-      body(b, Math.round(((f + 1) * size) / functions) - 2, f + 1, maps);
+      body(b, Math.round(((f + 1) * size) / functions) - 2, seed * 1000 + f, maps);
       b.mov64(R0, reg(R7)).exit();
     }
     return encodeProgram(b.build());
