@@ -1,54 +1,72 @@
 /**
- * BTF of the embedded kernel itself, for callers that give it none of a Linux: the functions that programs may call, and the structs
- * that these take. Loaders find functions by name in it, the verifier their parameters.
+ * BTF of the embedded kernel itself, for callers that give it none of a Linux: the kernel objects that it models with the members
+ * that programs read (`spec/generated/kernel-types`), the arguments of raw tracepoints, and the functions that programs may call.
+ * CO-RE relocates programs onto these types; their layout is natural alignment of the members in order.
  */
-import { type Btf, BtfBuilder, type BtfMember, type BtfParam, type BtfType } from '../btf/index.ts';
-import { FUNCTIONS_ONLY, KFUNC_PROTOTYPES, KFUNC_STRUCTS } from '../spec/index.ts';
+import { type Btf, BtfBuilder, type BtfMember, type BtfParam } from '../btf/index.ts';
+import {
+  FUNCTIONS_ONLY,
+  KERNEL_ENUMS,
+  KERNEL_OBJECTS,
+  KERNEL_TRACEPOINTS,
+  KERNEL_TYPEDEFS,
+  type KernelMember,
+  KFUNC_PROTOTYPES,
+  KFUNC_STRUCTS,
+} from '../spec/index.ts';
 import { InternalError } from '../util/errors.ts';
 
-/** Bytes and sign of the numbers that prototypes name. */
+/** Bytes and sign of C's numbers, by the names that compilers give them in BTF. */
 const INTS: Readonly<Record<string, { size: number; signed?: true; bool?: true }>> = {
-  bool: { size: 1, bool: true },
+  _Bool: { size: 1, bool: true },
   char: { size: 1, signed: true },
+  'signed char': { size: 1, signed: true },
+  'unsigned char': { size: 1 },
+  'short int': { size: 2, signed: true },
+  'short unsigned int': { size: 2 },
   int: { size: 4, signed: true },
+  'unsigned int': { size: 4 },
+  'long int': { size: 8, signed: true },
   'long unsigned int': { size: 8 },
-  u8: { size: 1 },
-  u32: { size: 4 },
-  __u32: { size: 4 },
-  u64: { size: 8 },
-  s64: { size: 8, signed: true },
-  size_t: { size: 8 },
+  'long long int': { size: 8, signed: true },
+  'long long unsigned int': { size: 8 },
 };
+
+/** `const char *name[16]`: type, name, dimensions. */
+const DECLARATION = /^(.*?[ *])(\w+)((?:\[\d+\])*)$/;
 
 class Declarations {
   readonly builder = new BtfBuilder();
   readonly #ids = new Map<string, number>();
-
-  #once(text: string, make: () => BtfType): number {
-    let id = this.#ids.get(text);
-    if (id === undefined) {
-      id = this.builder.add(make());
-      this.#ids.set(text, id);
-    }
-    return id;
-  }
+  /** Bytes and alignment by id; what is not there are modifiers, typedefs and pointers. */
+  readonly #shapes = new Map<number, { readonly size: number; readonly align: number }>();
 
   /** Id of `const struct x *`, `u32`, `fn`; 0 for void. */
   type(text: string): number {
+    const known = this.#ids.get(text);
+    if (known !== undefined) return known;
     if (text === 'void') return 0;
-    if (text.endsWith('*')) {
-      const target = this.type(text.slice(0, -1).trim());
-      return this.#once(text, () => ({ kind: 'ptr', type: target }));
+    const id = this.#make(text);
+    this.#ids.set(text, id);
+    return id;
+  }
+
+  #make(text: string): number {
+    const { builder } = this;
+    if (text.endsWith('*')) return builder.add({ kind: 'ptr', type: this.type(text.slice(0, -1).trim()) });
+    if (text.startsWith('const ')) return builder.add({ kind: 'const', type: this.type(text.slice(6)) });
+    if (text === 'fn') return builder.add({ kind: 'func_proto', returnType: 0, params: [] });
+    if (text.startsWith('struct ')) return this.#struct(text, text.slice(7));
+    if (text.startsWith('union ')) return builder.add({ kind: 'fwd', name: text.slice(6), of: 'union' });
+    if (text.startsWith('enum ')) return this.#enum(text.slice(5));
+    const typedef = KERNEL_TYPEDEFS[text];
+    if (typedef !== undefined) {
+      const type = typeof typedef === 'string' ? this.type(typedef) : this.#composite('struct', '', typedef);
+      return builder.add({ kind: 'typedef', name: text, type });
     }
-    if (text.startsWith('const ')) {
-      const target = this.type(text.slice(6));
-      return this.#once(text, () => ({ kind: 'const', type: target }));
-    }
-    if (text === 'fn') return this.#once(text, () => ({ kind: 'func_proto', returnType: 0, params: [] }));
-    if (text.startsWith('struct ')) return this.#struct(text.slice(7));
     const int = INTS[text];
-    if (int === undefined) throw new InternalError(`prototype with the unknown type '${text}'`);
-    return this.#once(text, () => ({
+    if (int === undefined) throw new InternalError(`a declaration has the unknown type '${text}'`);
+    return builder.add({
       kind: 'int',
       name: text,
       size: int.size,
@@ -57,49 +75,117 @@ class Declarations {
       bool: int.bool === true,
       bitOffset: 0,
       bits: int.size * 8,
-    }));
+    });
   }
 
-  #struct(name: string): number {
-    const key = `struct ${name}`;
-    const known = this.#ids.get(key);
-    if (known !== undefined) return known;
+  #struct(text: string, name: string): number {
+    const members = KERNEL_OBJECTS[name] ?? KFUNC_STRUCTS[name];
+    if (members === undefined) return this.builder.add({ kind: 'fwd', name, of: 'struct' });
+    // Members may point back to it.
+    const id = this.builder.add({ kind: 'struct', name, size: 0, members: [] });
+    this.#ids.set(text, id);
+    return this.#composite('struct', name, members, id);
+  }
+
+  #composite(
+    kind: 'struct' | 'union',
+    name: string,
+    rows: readonly KernelMember[],
+    reserved?: number,
+  ): number {
     const members: BtfMember[] = [];
     let size = 0;
-    for (const text of KFUNC_STRUCTS[name] ?? []) {
-      const [, type, member, count] = /^(.+) (\w+)(?:\[(\d+)\])?$/.exec(text)!;
-      const element = this.type(type!);
-      const times = count === undefined ? 1 : Number(count);
-      const id =
-        count === undefined
-          ? element
-          : this.builder.add({ kind: 'array', type: element, indexType: this.type('u32'), count: times });
-      members.push({ name: member!, type: id, bitOffset: size * 8, bitSize: 0 });
-      size += times * this.#sizeOf(type!);
+    let align = 1;
+    for (const row of rows) {
+      const member = this.#member(row);
+      const shape = this.#shapeOf(member.type);
+      const at = kind === 'union' ? 0 : Math.ceil(size / shape.align) * shape.align;
+      members.push({ ...member, bitOffset: at * 8, bitSize: 0 });
+      size = Math.max(size, at + shape.size);
+      align = Math.max(align, shape.align);
     }
-    return this.#once(key, () => ({ kind: 'struct', name, size, members }));
+    size = Math.ceil(size / align) * align;
+    const type = { kind, name, size, members } as const;
+    const id = reserved ?? this.builder.add(type);
+    if (reserved !== undefined) this.builder.set(reserved, type);
+    this.#shapes.set(id, { size, align });
+    return id;
   }
 
-  #sizeOf(text: string): number {
-    if (!text.startsWith('struct ')) return INTS[text]?.size ?? 8;
-    const struct = this.builder.get(this.type(text));
-    return struct?.kind === 'struct' ? struct.size : 0;
+  #member(row: KernelMember): { name: string; type: number } {
+    if (typeof row !== 'string') {
+      const kind = 'union' in row ? 'union' : 'struct';
+      return { name: row.name, type: this.#composite(kind, '', 'union' in row ? row.union : row.struct) };
+    }
+    const [, text, name, dimensions] = DECLARATION.exec(row)!;
+    let type = this.type(text!.trim());
+    for (const [, count] of [...dimensions!.matchAll(/\[(\d+)\]/g)].reverse()) {
+      const shape = this.#shapeOf(type);
+      type = this.builder.add({
+        kind: 'array',
+        type,
+        indexType: this.type('unsigned int'),
+        count: Number(count),
+      });
+      this.#shapes.set(type, { size: shape.size * Number(count), align: shape.align });
+    }
+    return { name: name!, type };
+  }
+
+  #shapeOf(id: number): { size: number; align: number } {
+    const known = this.#shapes.get(id);
+    if (known !== undefined) return known;
+    const type = this.builder.get(id);
+    switch (type?.kind) {
+      case 'ptr':
+        return { size: 8, align: 8 };
+      case 'int':
+      case 'enum':
+        return { size: type.size, align: type.size };
+      case 'const':
+      case 'typedef':
+        return this.#shapeOf(type.type);
+      default:
+        throw new InternalError(`a member has a type without a size: ${JSON.stringify(type)}`);
+    }
+  }
+
+  #enum(name: string): number {
+    const values = (KERNEL_ENUMS[name] ?? []).map((text) => {
+      const [enumerator = '', value = ''] = text.split(' = ');
+      return { name: enumerator, value: BigInt(value) };
+    });
+    return this.builder.add({ kind: 'enum', name, size: 4, signed: false, values });
+  }
+
+  #params(declarations: readonly string[]): BtfParam[] {
+    return declarations.map((declaration): BtfParam => {
+      const [, type, name] = DECLARATION.exec(declaration)!;
+      return { name: name!, type: this.type(type!.trim()) };
+    });
   }
 
   /** `int *name(struct x *a, u64 b)`: the type ends with the last space or star before a name. */
   func(text: string): void {
     const [, result, name, params] = /^(.*?[ *])(\w+)\((.*)\)$/.exec(text)!;
-    const split = (params === '' ? [] : params!.split(', ')).map((param): BtfParam => {
-      const [, type, paramName] = /^(.*[ *])(\w+)$/.exec(param)!;
-      return { name: paramName!, type: this.type(type!.trim()) };
-    });
     const proto = this.builder.add({
       kind: 'func_proto',
       returnType: this.type(result!.trim()),
-      params: split,
+      params: this.#params(params === '' ? [] : params!.split(', ')),
     });
     const id = this.builder.add({ kind: 'func', name: name!, type: proto, linkage: 'static' });
     this.builder.add({ kind: 'decl_tag', name: 'bpf_kfunc', type: id, componentIndex: -1, attribute: false });
+  }
+
+  /** As Linux tells them: a pointer to a function whose first argument programs do not see. */
+  tracepoint(name: string, params: readonly string[]): void {
+    const proto = this.builder.add({
+      kind: 'func_proto',
+      returnType: 0,
+      params: this.#params(['void *__data', ...params]),
+    });
+    const type = this.builder.add({ kind: 'ptr', type: proto });
+    this.builder.add({ kind: 'typedef', name: `btf_trace_${name}`, type });
   }
 }
 
@@ -109,6 +195,9 @@ let made: Btf | undefined;
 export function ownKernelBtf(): Btf {
   if (made === undefined) {
     const declarations = new Declarations();
+    for (const name of Object.keys(KERNEL_OBJECTS)) declarations.type(`struct ${name}`);
+    for (const name of Object.keys(KERNEL_TYPEDEFS)) declarations.type(name);
+    for (const [name, params] of Object.entries(KERNEL_TRACEPOINTS)) declarations.tracepoint(name, params);
     for (const prototype of KFUNC_PROTOTYPES) declarations.func(prototype);
     declarations.builder.add({ kind: 'typedef', name: FUNCTIONS_ONLY, type: declarations.type('int') });
     made = declarations.builder.build();

@@ -6,6 +6,7 @@ export * from './commands.ts';
 export * from './contexts/modelled.ts';
 export { SOCK_FACADE, TCP_SOCK_FACADE } from './contexts/sock.ts';
 export * from './ctx-access.ts';
+export * from './generated/kernel-types.ts';
 export * from './helpers/classic.ts';
 export * from './helpers.ts';
 export * from './kfuncs/index.ts';

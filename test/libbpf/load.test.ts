@@ -133,7 +133,8 @@ SEC("xdp.frags") int seven(void *ctx) ${RETURN_0}
     const schedSwitch = builder.add({ kind: 'typedef', name: 'btf_trace_sched_switch', type: pointer });
     const object = BpfObject.open(compileText(source));
     for (const program of object.programs) program.autoload = true;
-    object.load(listen(asked), { kernelBtf: builder.build(), strict: false });
+    const kernel = new EmbeddedKernel({ kernelBtf: builder.build() });
+    object.load(listen(asked, {}, kernel), { strict: false });
     const ids = new Map(asked.programs.map((program) => [program.progName, program.attachBtfId]));
     expect(Object.fromEntries(ids)).toEqual({
       BPF_one: vfsRead,

@@ -77,10 +77,6 @@ export class KernelTypes {
     if (running === undefined) return undefined;
     const id = running.find(name, kind);
     if (id !== undefined) return { btf: running, id, module: undefined };
-    if (this.#given !== undefined && !tellsStructs(running)) {
-      const given = this.#given.find(name, kind);
-      if (given !== undefined) return { btf: this.#given, id: given, module: undefined };
-    }
     for (const module of this.modules()) {
       const own = module.btf.findAll(name, kind).find((one) => one >= module.btf.firstId);
       if (own !== undefined) return { btf: module.btf, id: own, module };
