@@ -10,9 +10,11 @@ import type { Machine } from './machine.ts';
 import type { ProgObject } from './objects.ts';
 import { oops, reclaim } from './run.ts';
 
-/** Bytes of a capture that are run at once. */
-const BUFFER = 1 << 20;
+/** Bytes of a capture that are run at once: few enough to be still in the processor's cache, where reading has left them. */
+const PIECE = 1 << 19;
 const RECORD_HEADER = 16;
+/** Where a record says how many bytes were captured. */
+const CAPTURED_LENGTH = 8;
 /** What the packet loop counts, and behind it another result. */
 const RESULTS = 5;
 /** A frame has no room around it. */
@@ -58,7 +60,7 @@ class KernelFrameBatch implements FrameBatch {
     this.#machine = machine;
     this.#program = program;
     this.#request = request;
-    this.#size = BUFFER + RECORD_HEADER + request.longest;
+    this.#size = PIECE + RECORD_HEADER + request.longest;
     const { memory } = machine;
     this.#buffer = memory.allocate(this.#size, 'capture');
     this.#ctx = memory.allocate(MODELLED_XDP_SIZE + (RESULTS + 1) * 4, 'xdp_buff');
@@ -71,7 +73,11 @@ class KernelFrameBatch implements FrameBatch {
   }
 
   room(): Uint8Array {
-    return this.#machine.memory.u8.subarray(this.#buffer + this.#left, this.#buffer + this.#size);
+    // Only a record that is longer than a piece needs more.
+    const known = this.#left >= RECORD_HEADER;
+    const length = known ? this.#machine.memory.view.getUint32(this.#buffer + CAPTURED_LENGTH, true) : 0;
+    const size = Math.max(PIECE, RECORD_HEADER + Math.min(length, this.#request.longest));
+    return this.#machine.memory.u8.subarray(this.#buffer + this.#left, this.#buffer + size);
   }
 
   take(length: number): boolean {
@@ -106,7 +112,7 @@ class KernelFrameBatch implements FrameBatch {
       oops(machine, this.#program, error);
       // A program that faults drops.
       at = machine.memory.u32[RUN_STATE.frame >>> 2]!;
-      at += RECORD_HEADER + machine.memory.u32[(at + 8) >>> 2]!;
+      at += RECORD_HEADER + machine.memory.view.getUint32(at + CAPTURED_LENGTH, true);
       this.#add(XDP_ACTION.XDP_ABORTED, 1);
     } finally {
       machine.level = level;
