@@ -239,7 +239,7 @@ function codeOf(
   const translated = performance.now();
   const module = compiledBy(compile, program, compiled.bytes as Uint8Array<ArrayBuffer>);
   const stages = { translate: translated - started, compile: performance.now() - translated };
-  const code = { module, compiled, importCalls: imports.map((callee) => callOf(program, callee)) };
+  const code = { module, compiled, importCalls: callsOf(program, imports) };
   cache.set(key, code);
   return { tag, code, cached: false, stages };
 }
@@ -257,8 +257,13 @@ function compiledBy(
   }
 }
 
-function callOf(program: ExecutableProgram, callee: CallableFunction): number {
-  return program.calls.findIndex((target) => target?.kind === 'function' && target.callee === callee);
+/** A call of each function. */
+function callsOf(program: ExecutableProgram, callees: readonly CallableFunction[]): number[] {
+  const calls = new Map<CallableFunction, number>();
+  program.calls.forEach((target, at) => {
+    if (target?.kind === 'function' && !calls.has(target.callee)) calls.set(target.callee, at);
+  });
+  return callees.map((callee) => calls.get(callee) ?? -1);
 }
 
 function instantiate(

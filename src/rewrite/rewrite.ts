@@ -19,7 +19,12 @@ import {
   MOV_OFF,
   PSEUDO,
 } from '../asm/opcodes.ts';
-import type { CallTarget, ExecutableProgram, ExecutableSubprog } from '../contracts/engine.ts';
+import type {
+  CallableFunction,
+  CallTarget,
+  ExecutableProgram,
+  ExecutableSubprog,
+} from '../contracts/engine.ts';
 import type { Insn } from '../contracts/insn.ts';
 import type { KfuncTable } from '../contracts/kfuncs.ts';
 import type { BpfMap, MapInfo } from '../contracts/maps.ts';
@@ -27,6 +32,7 @@ import type { HelperTable } from '../contracts/runtime.ts';
 import type { InsnFacts, SubprogInfo, VerifiedProgram } from '../contracts/verify.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
 import { CALLBACK_SHAPES, helperById, helperFor, kfuncsByName } from '../spec/index.ts';
+import type { HelperRow } from '../spec/types.ts';
 import { alignUp } from '../util/bytes.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import { BUDGET_CHECK, loopStarts } from './budget.ts';
@@ -86,6 +92,7 @@ class Rewriter {
   /** Subprograms (numbers before) that throw, or call one that does. */
   readonly #throwing: ReadonlySet<number>;
   #exceptionCode: ExceptionCode | undefined;
+  readonly #callees = new Map<HelperRow, Map<BpfMap | undefined, CallableFunction>>();
 
   constructor(verified: VerifiedProgram, env: RewriteEnv) {
     this.#verified = verified;
@@ -360,7 +367,7 @@ class Rewriter {
       this.#out.emit(i, insn, map === undefined ? { kind: 'tail_call' } : { kind: 'tail_call', map });
       return;
     }
-    const callee = this.#env.helpers.resolve(row, map);
+    const callee = this.#callee(row, map);
     if (callee === undefined)
       this.#refuse(i, `helper ${row.name}#${row.id} is not implemented by this kernel`);
     this.#out.emit(
@@ -368,6 +375,21 @@ class Rewriter {
       insn,
       map === undefined ? { kind: 'function', callee, row } : { kind: 'function', callee, row, map },
     );
+  }
+
+  /** One function for all calls of a helper with the same map, so that engines see that it is one. */
+  #callee(row: HelperRow, map: BpfMap | undefined): CallableFunction | undefined {
+    let byMap = this.#callees.get(row);
+    if (byMap === undefined) {
+      byMap = new Map();
+      this.#callees.set(row, byMap);
+    }
+    let callee = byMap.get(map);
+    if (callee === undefined) {
+      callee = this.#env.helpers.resolve(row, map);
+      if (callee !== undefined) byMap.set(map, callee);
+    }
+    return callee;
   }
 
   #kfunc(i: number, insn: Insn, facts: InsnFacts, frame: FrameUse): void {
