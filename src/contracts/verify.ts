@@ -31,6 +31,31 @@ export interface FuncInfo {
   readonly typeId: number;
 }
 
+/** A function of a loaded program, as far as those who replace or trace it need to know it. */
+export interface TargetFunction {
+  /** Of its BTF. */
+  readonly typeId: number;
+  /** Somebody passed other arguments than its BTF says: it counts as a function of five numbers. */
+  readonly unreliable?: true;
+  readonly changesPacket?: true;
+  readonly mightSleep?: true;
+  /** Runs when the program throws. */
+  readonly exceptionCallback?: true;
+}
+
+/** The loaded program whose function is replaced (freplace) or traced: attach_prog_fd. `attachBtfId` is of its BTF. */
+export interface TargetProgram {
+  readonly progType: ProgTypeRow;
+  readonly expectedAttachType: number;
+  /** Of a program that replaces functions: the type of those that it was loaded for. */
+  readonly replaces?: ProgTypeRow;
+  readonly btf?: Btf;
+  readonly functions: readonly TargetFunction[];
+  readonly jited: boolean;
+  /** It traces a tracing program itself. */
+  readonly tracesTracing: boolean;
+}
+
 export interface VerifyRequest {
   readonly progType: ProgTypeRow;
   /** Number of `enum bpf_attach_type`. */
@@ -55,6 +80,9 @@ export interface VerifyRequest {
   /** The kernel's BTF, for BTF-typed pointers; absent: programs that need it are refused. */
   readonly kernelBtf?: Btf;
   readonly attachBtfId?: number;
+  readonly target?: TargetProgram;
+  /** Whether the program will be compiled; default true. */
+  readonly jitRequested?: boolean;
   /** Helpers that exist on the target kernel (default: all rows of the table). */
   readonly helpers?: (id: number) => HelperRow | undefined;
   /** Release of Linux whose rules count, `6.1`; default the newest that the tables know. Errors: EINVAL for text that is none. */
@@ -103,6 +131,11 @@ export interface SubprogInfo {
   readonly hasTailCall?: boolean;
   /** Runs when the program throws. */
   readonly exceptionCallback?: boolean;
+  /** BTF id of the function; see TargetFunction for the others. */
+  readonly typeId?: number;
+  readonly unreliable?: true;
+  readonly changesPacket?: true;
+  readonly mightSleep?: true;
 }
 
 export interface VerifyStats {

@@ -37,12 +37,12 @@ export const WRITTEN = {
 } as const;
 
 /** What a run that can be left keeps besides: a CPU of an interleaving. */
-export interface Lane {
-  /** Instructions that callbacks have run when the slice was over. */
+export interface LaneState {
+  /** Instructions that callbacks of helpers have run when the slice was over. */
   overtime: number;
   readonly limit: number;
-  /** The run is about to take a lock that is held: whether it has to wait for it. */
-  waitFor(lock: number): boolean;
+  /** The run is about to take a lock: whether it has to wait for it. `held`: it is taken. */
+  waits(lock: number, held: boolean, program: Decoded, pc: number): boolean;
 }
 
 export class Machine {
@@ -56,7 +56,7 @@ export class Machine {
   fuel = 0;
   observer: Observer | null = null;
   /** Set in runs that can be left. */
-  lane: Lane | null = null;
+  lane: LaneState | null = null;
   /** Registers that something was written to; only looked at in strict programs. Kept up to date as `pc` is. */
   written = 0;
   /** Where it is: kept up to date at calls and faults only. */
@@ -126,9 +126,11 @@ export class Machine {
         }
         this.#lastFrom = block.start;
         this.#lastUpto = block.start + block.size;
-      } else if (offset >= this.stackBottom && offset < this.stackTop) {
-        this.from[r] = this.stackBottom;
-        this.upto[r] = this.stackTop;
+      } else if (offset >= STACKS && offset < this.stackTop) {
+        // Of this run, or of one further out that this one was called from.
+        const bottom = STACKS + Math.floor((offset - STACKS) / STACK_BYTES) * STACK_BYTES;
+        this.from[r] = bottom;
+        this.upto[r] = bottom + STACK_BYTES;
         return;
       } else {
         this.upto[r] = 0;

@@ -2,18 +2,9 @@
  * Where programs hang: every event has a name (`tracepoint:syscalls/sys_enter_execve`, `kprobe:__x64_sys_execve`,
  * `xdp:3`), every name a list of attachments in the order in which they came.
  */
-import type { ProgObject } from './objects.ts';
+import type { Attachment } from './objects.ts';
 
-/** One program at one point; a link replaces `program` in place, so that no event falls between old and new. */
-export interface Attachment {
-  program: ProgObject;
-  /** Only events of this process; undefined: all. */
-  readonly pid?: number;
-  /** Only events on this CPU; undefined: on all. */
-  readonly cpu?: number;
-  /** bpf_get_attach_cookie */
-  readonly cookie: bigint;
-}
+export type { Attachment };
 
 const NOBODY: readonly Attachment[] = [];
 

@@ -17,17 +17,22 @@ export abstract class LinkObject extends KernelObject {
   protected readonly attachment: Attachment;
   readonly #ids: IdTable<LinkObject>;
   readonly #points: AttachPoints;
-  readonly #point: string;
+  readonly #point: string | undefined;
   #attached = true;
 
-  /** Takes over a reference to the program. */
-  constructor(point: string, attachment: Attachment, points: AttachPoints, ids: IdTable<LinkObject>) {
+  /** Takes over a reference to the program. Without a point whoever makes the link attaches the program. */
+  constructor(
+    point: string | undefined,
+    attachment: Attachment,
+    points: AttachPoints,
+    ids: IdTable<LinkObject>,
+  ) {
     super();
     this.attachment = attachment;
     this.#ids = ids;
     this.#points = points;
     this.#point = point;
-    points.attach(point, attachment);
+    if (point !== undefined) points.attach(point, attachment);
     this.id = ids.allocate(this);
   }
 
@@ -58,7 +63,7 @@ export abstract class LinkObject extends KernelObject {
   release(): void {
     if (!this.#attached) return;
     this.#attached = false;
-    this.#points.detach(this.#point, this.attachment);
+    if (this.#point !== undefined) this.#points.detach(this.#point, this.attachment);
   }
 
   protected destroy(): void {

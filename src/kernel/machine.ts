@@ -3,7 +3,7 @@
  * Commands are functions over it, one file a family; `EmbeddedKernel` is the thin face with the methods of the contract.
  */
 import type { Btf } from '../btf/index.ts';
-import type { Engine, EngineEnv } from '../contracts/engine.ts';
+import type { Engine, EngineEnv, PreparedProgram } from '../contracts/engine.ts';
 import type { EventStacks } from '../contracts/events.ts';
 import type { KfuncTable } from '../contracts/kfuncs.ts';
 import type { ProgramObserver } from '../contracts/observe.ts';
@@ -140,6 +140,8 @@ export class Machine {
   observer: ProgramObserver | null = null;
   /** Programs that faulted since the last time no program ran. */
   readonly faulted = new Set<ProgObject>();
+  /** Code that has been replaced while programs may have been running in it. */
+  readonly retired: PreparedProgram[] = [];
   readonly #byHeader = new Map<number, MapObject>();
   #random: number;
 

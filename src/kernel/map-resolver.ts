@@ -4,6 +4,7 @@ import { ERRNO } from '../util/errno.ts';
 import { PerfEventObject } from './events.ts';
 import type { Machine } from './machine.ts';
 import { MapObject, ProgObject } from './objects.ts';
+import { isExtended } from './trampolines.ts';
 
 const resolvers = new WeakMap<Machine, MapObjectResolver>();
 
@@ -31,6 +32,10 @@ function build(machine: Machine): MapObjectResolver {
       if (program === undefined) return -ERRNO.EBADF;
       if (!(program instanceof ProgObject)) return -ERRNO.EINVAL;
       const array = machine.maps.find(owner.info.id);
+      // Whoever replaces its function might be in the array itself: an endless chain of calls.
+      if (isExtended(program)) return -ERRNO.EBUSY;
+      // A tail call has no arguments for what stands in for a function.
+      if (program.parts.entryArguments >= 0) return -ERRNO.EINVAL;
       if (array === undefined || !ownerAccepts(array, program)) return -ERRNO.EINVAL;
       program.get();
       return { entry: program.parts.executable.entry, id: program.id };
@@ -49,7 +54,8 @@ function build(machine: Machine): MapObjectResolver {
 
 /** All programs that share a program array have one type and one engine (kernel: bpf_prog_map_compatible). */
 export function ownerAccepts(array: MapObject, program: Pick<ProgObject, 'parts'>): boolean {
-  const { type, executable } = program.parts;
+  const { replaces, executable } = program.parts;
+  const type = replaces?.type ?? program.parts.type;
   array.owner ??= { type, engine: executable.engine };
   return array.owner.type === type && array.owner.engine === executable.engine;
 }

@@ -1,7 +1,7 @@
 /** The objects behind descriptors: maps, programs, BTF. Links and events stand in their own files. */
 import type { Btf } from '../btf/index.ts';
-import type { PreparedProgram } from '../contracts/engine.ts';
-import type { LineInfo, VerifyStats } from '../contracts/verify.ts';
+import type { ExecutableProgram, PreparedProgram } from '../contracts/engine.ts';
+import type { LineInfo, TargetFunction, VerifyStats } from '../contracts/verify.ts';
 import type { EmbeddedMap } from '../maps/index.ts';
 import type { ProgTypeRow } from '../spec/types.ts';
 import { BPF_MAP_FLAGS } from '../uapi/index.ts';
@@ -79,6 +79,37 @@ export class MapObject extends KernelObject {
   }
 }
 
+/** A function of a loaded program, to those who attach to it. */
+export interface ProgramFunction extends TargetFunction {
+  /** Arguments that it is called with, at most. */
+  readonly args: number;
+}
+
+/** The function of another program that a program was loaded for. */
+export interface ProgramTarget {
+  readonly program: ProgObject;
+  readonly btfId: number;
+  readonly index: number;
+}
+
+/** One program at one point; a link replaces `program` in place, so that no event falls between old and new. */
+export interface Attachment {
+  program: ProgObject;
+  /** Only events of this process; undefined: all. */
+  readonly pid?: number;
+  /** Only events on this CPU; undefined: on all. */
+  readonly cpu?: number;
+  /** bpf_get_attach_cookie */
+  readonly cookie: bigint;
+}
+
+/** What is attached to a function. */
+export interface FunctionHooks {
+  enter: readonly Attachment[];
+  leave: readonly Attachment[];
+  replace: Attachment | undefined;
+}
+
 export interface ProgramParts {
   readonly type: ProgTypeRow;
   readonly expectedAttachType: number;
@@ -88,7 +119,16 @@ export interface ProgramParts {
   readonly sleepable: boolean;
   /** Instructions after rewrite, as `prog dump xlated` shows them. */
   readonly xlated: Uint8Array;
-  readonly executable: PreparedProgram;
+  /** As rewritten: what `executable` was made from, but for what is attached to its functions. */
+  readonly program: ExecutableProgram;
+  /** Changes with what is attached to the program's functions. */
+  executable: PreparedProgram;
+  /** It counts as compiled. */
+  readonly jited: boolean;
+  /** Of a program that stands in for a function: how many arguments; -1: R1 is the context. */
+  readonly entryArguments: number;
+  /** By number in `program`. */
+  readonly functions: readonly ProgramFunction[];
   readonly stats: VerifyStats;
   readonly btf: BtfObject | undefined;
   /** Records for `xlated`. */
@@ -97,10 +137,16 @@ export interface ProgramParts {
   /** Lines of the program as loaded, in order of instructions. */
   readonly lines: readonly LineInfo[];
   readonly attachBtfId: number;
+  /** Of a program that replaces functions: type and attach type of those that it may be attached to. */
+  readonly replaces: Pick<ProgramParts, 'type' | 'expectedAttachType'> | undefined;
+  /** It traces a tracing program. */
+  readonly tracesTracing: boolean;
   /** Bytes of the context that it reads at most. */
   readonly maxCtxOffset: number;
   /** It calls helpers that move the edges of its packet, or may tail-call programs that do. */
   readonly movesPacket: boolean;
+  /** Tells who watches programs of code that was made of this one. */
+  readonly announce: (executable: ExecutableProgram) => void;
   /** Nanoseconds of the boot clock. */
   readonly loadTime: bigint;
   readonly uid: number;
@@ -115,11 +161,22 @@ export class ProgObject extends KernelObject {
   runTimeNs = 0;
   /** The fault that ended a run. Such a program is detached and not run again. */
   fault: Error | undefined;
+  /** Runs of it that were left out because it was running already, or runs nested too deep. */
+  recursionMisses = 0;
+  /** It runs because of a function that it traces. */
+  active = false;
+  /** What it was loaded for, until it is attached: a reference. */
+  target: ProgramTarget | undefined;
+  /** What is attached to its functions, by their numbers. */
+  readonly hooks = new Map<number, FunctionHooks>();
+  /** Earlier forms of the code whose callbacks may still be called. */
+  readonly retired: PreparedProgram[] = [];
   readonly #ids: IdTable<ProgObject>;
 
-  /** Takes over the references in `maps` and in `parts.btf`. */
-  constructor(parts: ProgramParts, maps: MapObject[], ids: IdTable<ProgObject>) {
+  /** Takes over the references in `maps`, in `parts.btf` and in `target`. */
+  constructor(parts: ProgramParts, maps: MapObject[], ids: IdTable<ProgObject>, target?: ProgramTarget) {
     super();
+    this.target = target;
     this.parts = parts;
     this.maps = maps;
     this.#ids = ids;
@@ -133,6 +190,8 @@ export class ProgObject extends KernelObject {
   protected destroy(): void {
     this.#ids.remove(this.id);
     this.parts.executable.release();
+    for (const executable of this.retired) executable.release();
+    this.target?.program.put();
     this.parts.btf?.put();
     for (const map of this.maps) map.put();
   }

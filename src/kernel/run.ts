@@ -45,11 +45,13 @@ export function runProgram(
 }
 
 /**
- * Gives back what faulted runs had reserved. Runs further out may hold reservations in the same maps, so it waits until none is in
+ * Gives back what faulted runs had reserved, and code that has been replaced. Runs further out may hold reservations in the same maps, so it waits until none is in
  * progress.
  */
 export function reclaim(machine: Machine): void {
-  if (machine.level > 0 || machine.faulted.size === 0) return;
+  if (machine.level > 0) return;
+  for (const executable of machine.retired.splice(0)) executable.release();
+  if (machine.faulted.size === 0) return;
   for (const program of machine.faulted) for (const map of program.maps) map.map.abandonReservations?.();
   machine.faulted.clear();
 }

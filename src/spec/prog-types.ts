@@ -273,6 +273,7 @@ const FACTS: readonly ProgTypeFacts[] = [
     ctx: BTF_ARGUMENTS_CTX,
     capability: 'net_admin',
     needsAttachBtf: true,
+    replacesFunctions: true,
     noAttachType: true,
     since: '5.6',
   },

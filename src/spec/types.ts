@@ -387,6 +387,8 @@ export interface ProgTypeRow {
   readonly needsAttachBtf?: true;
   /** What expected_attach_type 0 stands for, where it is not one of `attachTypes` itself. */
   readonly defaultAttachType?: string;
+  /** It replaces a function of another program, and is verified as a program of that one's type. */
+  readonly replacesFunctions?: true;
   /** PROG_LOAD refuses any expected_attach_type but 0. */
   readonly noAttachType?: true;
   readonly since: string;

@@ -3,10 +3,12 @@
  * that may not be traced or changed, and whether one may sleep there. Kernel 6.18: check_attach_btf_id, bpf_check_attach_target.
  */
 import type { Btf, BtfType } from '../btf/index.ts';
+import type { TargetProgram } from '../contracts/verify.ts';
 import { mayBeMadeToFail, onAttachList } from '../spec/index.ts';
 import type { Env } from './env.ts';
 import { attachTypeName } from './helper-table.ts';
 import { F_SLEEPABLE } from './limits.ts';
+import { type AttachingProgram, findTarget, traces } from './program-target.ts';
 import { ITER_ARGS } from './transfer/ctx-args.ts';
 
 /** MAX_BPF_FUNC_ARGS, and the bytes of an argument that is handed over in registers. */
@@ -157,8 +159,40 @@ function wrongKind(env: Env, id: number, name: string, text: string): never {
   });
 }
 
+/** What the program is, to whatever it attaches to. */
+function attaching(env: Env): AttachingProgram {
+  const { progType, flags, btf, jitRequested = true } = env.request;
+  const main = env.subprogs[0]!;
+  return {
+    replaces: env.replaces,
+    tracing: traces(progType),
+    attachType: attachTypeName(env),
+    sleepable: (flags & F_SLEEPABLE) !== 0,
+    jitRequested,
+    ...(btf === undefined ? {} : { btf }),
+    typeId: main.typeId,
+    changesPacket: main.changesPacket,
+    mightSleep: main.mightSleep,
+  };
+}
+
+function checkProgramTarget(env: Env, target: TargetProgram): void {
+  const found = findTarget(attaching(env), target, env.request.attachBtfId ?? 0);
+  if ('detail' in found) {
+    const reason = { kind: 'attach_target', detail: found.detail, function: found.function } as const;
+    if (found.text === undefined) env.refuse('EINVAL', reason);
+    env.fail('EINVAL', found.text, reason);
+  }
+  if (found.proto !== null) checkPrototype(env, target.btf!, found.proto, found.name);
+  if (env.replaces) env.replace(target);
+}
+
 function checkTarget(env: Env): void {
-  const { kernelBtf: btf, attachBtfId: id = 0 } = env.request;
+  const { kernelBtf: btf, attachBtfId: id = 0, target } = env.request;
+  if (target !== undefined) {
+    checkProgramTarget(env, target);
+    return;
+  }
   if (id === 0)
     env.fail('EINVAL', 'Tracing programs must provide btf_id', { kind: 'attach_target', detail: 'none' });
   // Whoever has no types is told so where they are needed.
@@ -167,7 +201,7 @@ function checkTarget(env: Env): void {
     env.fail('EINVAL', `attach_btf_id ${id >>> 0} is invalid`, { kind: 'attach_target', detail: 'unknown' });
   const type = btf.type(id);
   const name = 'name' in type ? type.name : '';
-  if (env.progTypeName === 'ext')
+  if (env.replaces)
     env.fail('EINVAL', 'Cannot replace kernel functions', { kind: 'attach_target', detail: 'kernel' });
   const attachType = attachTypeName(env);
   if (attachType === 'TRACE_RAW_TP') {

@@ -3,7 +3,9 @@
  * functions (struct_ops), whose index is the expected attach type. Whether it may attach is for `attach-check.ts` to say.
  */
 import type { Btf, BtfFuncProto } from '../btf/index.ts';
+import type { TargetProgram } from '../contracts/verify.ts';
 import { onAttachList } from '../spec/index.ts';
+import type { ProgTypeRow } from '../spec/types.ts';
 import type { Env } from './env.ts';
 import { attachTypeName } from './helper-table.ts';
 
@@ -13,6 +15,8 @@ export interface AttachTarget {
   readonly name: string;
   /** Arguments that the context does not show (the tracepoint's own data). */
   readonly skip: number;
+  /** It is a function of a program, of this type: what it takes as its context is the kernel's own there. */
+  readonly program?: ProgTypeRow;
   /** struct_ops: the stub whose parameter names say more of the arguments. */
   readonly stub?: BtfFuncProto;
 }
@@ -31,9 +35,20 @@ function memberTarget(btf: Btf, structId: number, index: number): AttachTarget |
   return { btf, proto, name: member.name, skip: 0, ...named };
 }
 
+function programTarget(target: TargetProgram, id: number): AttachTarget | null {
+  const { btf, progType, replaces } = target;
+  const func = btf !== undefined && id > 0 && id < btf.typeCount ? btf.type(id) : null;
+  const unreliable = target.functions.find(({ typeId }) => typeId === id)?.unreliable;
+  if (btf === undefined || func?.kind !== 'func' || unreliable) return null;
+  const proto = btf.type(func.type);
+  if (proto.kind !== 'func_proto') return null;
+  return { btf, proto, name: func.name, skip: 0, program: replaces ?? progType };
+}
+
 /** Null where the program attaches to no such thing, or nothing is known of it. */
 export function attachTarget(env: Env): AttachTarget | null {
-  const { kernelBtf, attachBtfId, expectedAttachType, progType } = env.request;
+  const { kernelBtf, attachBtfId, expectedAttachType, progType, target } = env.request;
+  if (target !== undefined) return programTarget(target, attachBtfId ?? 0);
   if (kernelBtf === undefined || attachBtfId === undefined) return null;
   if (attachBtfId <= 0 || attachBtfId >= kernelBtf.typeCount) return null;
   let type = kernelBtf.type(attachBtfId);
@@ -72,7 +87,7 @@ const ERROR = { min: -4095, max: 0 } as const;
 
 /** What a hook of the LSM returns; null: nothing, or anything. */
 export function lsmReturnRange(env: Env): { readonly min: number; readonly max: number } | null {
-  if (!env.release.has('lsm_return_values')) return null;
+  if (env.replaces || !env.release.has('lsm_return_values')) return null;
   const target = attachTarget(env);
   if (target?.proto.returnType === 0) return null;
   return target !== null && onAttachList('lsmBool', target.name, env.release.name) ? BOOL : ERROR;
@@ -93,7 +108,7 @@ export function argumentsTrusted(env: Env): boolean {
 /** Name of the struct_ops that the program is a member of. */
 export function structOpsName(env: Env): string | undefined {
   const { kernelBtf, attachBtfId, progType } = env.request;
-  if (progType.name !== 'struct_ops' || kernelBtf === undefined || attachBtfId === undefined)
+  if (env.replaces || progType.name !== 'struct_ops' || kernelBtf === undefined || attachBtfId === undefined)
     return undefined;
   return attachBtfId > 0 && attachBtfId < kernelBtf.typeCount ? kernelBtf.name(attachBtfId) : undefined;
 }

@@ -8,7 +8,7 @@ import { CLASS, insnClass, insnOp, JMP_OP, LD_IMM64, SOURCE } from '../asm/opcod
 import type { Insn } from '../contracts/insn.ts';
 import { isHelperCall, isKfuncCall, isPseudoCall, isPseudoFunc, jumpDistance } from './check-structure.ts';
 import { CALLS_CALLBACK, type Env, FORCE_CHECKPOINT, ITER_NEXT, JUMP_POINT, PRUNE_POINT } from './env.ts';
-import { helperPrototype } from './helper-table.ts';
+import { helperPrototype, helperRow } from './helper-table.ts';
 import { kfuncOf } from './kfunc/resolve.ts';
 
 const DISCOVERED = 0x10;
@@ -115,12 +115,13 @@ class Walk {
 
   visitHelperCall(t: number, id: number): void {
     const { env } = this;
-    const row = helperPrototype(env, id);
-    if (row === null) return;
+    const row = helperRow(env, id);
+    if (row === undefined) return;
     if (row.callback === 'async') this.mark(t, PRUNE_POINT);
     if (row.callback === 'sync') this.mark(t, CALLS_CALLBACK | FORCE_CHECKPOINT | PRUNE_POINT | JUMP_POINT);
     const subprog = env.subprogs[env.subprogAt(t)]!;
-    if (row.mightSleep) subprog.mightSleep = true;
+    // Whose prototypes count for a program that replaces a function is not known yet.
+    if (helperPrototype(env, id)?.mightSleep) subprog.mightSleep = true;
     if (row.changesPacket) subprog.changesPacket = true;
   }
 

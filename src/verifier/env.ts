@@ -7,7 +7,7 @@ import { CALL, CLASS, JMP_OP } from '../asm/opcodes.ts';
 import type { Insn } from '../contracts/insn.ts';
 import type { MapInfo } from '../contracts/maps.ts';
 import type { RefusalReason } from '../contracts/refusal.ts';
-import type { InsnFacts, LineInfo, VerifyRequest } from '../contracts/verify.ts';
+import type { InsnFacts, LineInfo, TargetProgram, VerifyRequest } from '../contracts/verify.ts';
 import { type Release, releaseOf } from '../spec/index.ts';
 import type { HelperRow } from '../spec/types.ts';
 import type { ErrnoName } from '../util/errno.ts';
@@ -129,7 +129,10 @@ export interface StackLiveness {
 }
 
 export class Env {
-  readonly request: VerifyRequest;
+  /** As asked for; of a program that replaces a function, from `replace` on, with type and attach type of its target. */
+  request: VerifyRequest;
+  /** The program replaces a function of another one. */
+  readonly replaces: boolean;
   readonly insns: readonly Insn[];
   readonly count: number;
   readonly log: Log;
@@ -213,6 +216,7 @@ export class Env {
 
   constructor(request: VerifyRequest, watcher: Watcher | null = null) {
     this.request = request;
+    this.replaces = request.progType.replacesFunctions === true;
     this.watcher = watcher;
     this.insns = request.insns;
     this.count = request.insns.length;
@@ -246,6 +250,12 @@ export class Env {
 
   // -------------------------------------------------------------------------------------------------------------
   // Refusals and the log
+
+  /** The function of `target` may be replaced: from here on the rules are those of its program's type. */
+  replace({ progType, expectedAttachType }: TargetProgram): void {
+    this.request = { ...this.request, progType, expectedAttachType };
+    this.helperCache.clear();
+  }
 
   /** Adds a line to the log and ends the verification (or the speculative path). */
   fail(errno: ErrnoName, message: string, reason: RefusalReason): never {

@@ -77,6 +77,7 @@ export function helperPrototype(env: Env, id: number): HelperRow | null {
   let found: HelperRow | null = null;
   if (
     row !== undefined &&
+    !env.request.progType.replacesFunctions &&
     helperAllowed(row, env.progTypeName, attachTypeName(env)) &&
     hasCapability(env, row.capability) &&
     env.release.helperNeeds(row, env.progTypeName, attachTypeName(env)) === undefined

@@ -6,5 +6,12 @@
 export { Annotator } from './annotate.ts';
 export * from './domain/index.ts';
 export { explain, REASONS } from './explain/index.ts';
+export {
+  type AttachingProgram,
+  type FoundTarget,
+  findTarget,
+  type TargetRefusal,
+  traces,
+} from './program-target.ts';
 export { findSpecialFields, objectFields } from './special-fields.ts';
 export { verify } from './verify.ts';

@@ -130,7 +130,7 @@ function walk(env: Env, entry: number, modes: StackMode[], privateAllowed: boole
 
 /** Whether the kernel keeps the program from running within itself, so that one stack more is enough. */
 function mayHavePrivateStack(env: Env): boolean {
-  if (!env.release.has('private_stacks')) return false;
+  if (env.replaces || !env.release.has('private_stacks')) return false;
   const { privateStack } = env.request.progType;
   return privateStack === true || privateStack?.includes(attachTypeName(env) ?? '') === true;
 }

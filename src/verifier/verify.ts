@@ -94,13 +94,13 @@ function checkFunction(env: Env, index: number): void {
   env.startPath();
   env.scratched.markAll();
   env.insn = env.subprogs[index]!.start;
-  if (index === 0) {
+  if (index === 0 && !env.replaces) {
     checkMainPrototype(env);
     frame.regs[1] = pointerReg(PTR_TO_CTX);
   } else {
     env.verbose(`Validating ${env.subprogs[index]!.name}() func#${index}...\n`);
     const args = prepareArgs(env, index);
-    if (index === env.exceptionCallback && (args.length !== 1 || args[0]!.kind !== 'scalar')) {
+    if (index !== 0 && index === env.exceptionCallback && (args.length !== 1 || args[0]!.kind !== 'scalar')) {
       env.fail('EINVAL', 'exception cb only supports single integer argument', {
         kind: 'callback',
         detail: 'exception',
@@ -207,6 +207,10 @@ function subprogInfos(env: Env): SubprogInfo[] {
     ...(subprog.callbackShape === undefined ? {} : { callbackShape: subprog.callbackShape }),
     ...(subprog.hasTailCall ? { hasTailCall: true } : {}),
     ...(i !== 0 && i === env.exceptionCallback ? { exceptionCallback: true } : {}),
+    ...(subprog.typeId === 0 ? {} : { typeId: subprog.typeId }),
+    ...(subprog.unreliable ? { unreliable: true } : {}),
+    ...(subprog.changesPacket ? { changesPacket: true } : {}),
+    ...(subprog.mightSleep ? { mightSleep: true } : {}),
   }));
 }
 

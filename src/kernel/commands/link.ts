@@ -7,6 +7,7 @@ import { KernelObject } from '../fd-table.ts';
 import { LinkObject, PerfEventLink, RawTracepointLink, XdpLink } from '../links.ts';
 import type { Machine } from '../machine.ts';
 import { MapObject, ProgObject } from '../objects.ts';
+import { attachToFunction, linkToFunction } from './function-link.ts';
 
 const { BPF_XDP, BPF_PERF_EVENT } = BPF_ATTACH_TYPE;
 /** BPF_F_REPLACE for links: the old program is named. */
@@ -24,6 +25,8 @@ const LINKERS: Readonly<
   tracepoint: linkPerfEvent,
   raw_tracepoint: linkRawTracepoint,
   perf_event: linkPerfEvent,
+  ext: linkToFunction,
+  tracing: linkToFunction,
 };
 
 /** The type of program that each kind of perf event takes; those that are not here take none. */
@@ -108,6 +111,13 @@ export function rawTracepointOpen(
   attr: { name: string | null; progFd: Fd; cookie?: bigint },
 ): Fd {
   const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
+  if (program.type.needsAttachBtf) {
+    if (attr.name !== null)
+      throw new BpfError('EINVAL', `what a ${program.type.name} program attaches to was said at its load`);
+    const { expectedAttachType } = program.parts;
+    const cookie = attr.cookie === undefined ? {} : { bpfCookie: attr.cookie };
+    return machine.fds.install(attachToFunction(machine, program, cookie, expectedAttachType));
+  }
   if (program.type.name !== 'raw_tracepoint' && program.type.name !== 'raw_tracepoint_writable') {
     throw new BpfError('EINVAL', `a ${program.type.name} program cannot be attached to a raw tracepoint`);
   }

@@ -127,10 +127,11 @@ function progInfo(program: ProgObject, code: boolean): ObjectInfo {
     lineInfo: parts.lineInfo,
     runTimeNs: BigInt(Math.round(program.runTimeNs)),
     runCnt: BigInt(program.runCount),
-    recursionMisses: 0n,
+    recursionMisses: BigInt(program.recursionMisses),
     verifiedInsns: parts.stats.insnsProcessed,
     attachBtfId: parts.attachBtfId,
     jitedDump: jited && code ? parts.executable.dump() : '',
+    ...(parts.executable.cached === undefined ? {} : { jitCached: parts.executable.cached }),
   };
 }
 

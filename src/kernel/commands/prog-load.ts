@@ -4,7 +4,7 @@
  */
 import { decodeProgram } from '../../asm/index.ts';
 import type { Btf } from '../../btf/index.ts';
-import type { ExecutableProgram, PreparedProgram } from '../../contracts/engine.ts';
+import type { ExecutableProgram } from '../../contracts/engine.ts';
 import type { Insn } from '../../contracts/insn.ts';
 import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
 import type { MapInfo } from '../../contracts/maps.ts';
@@ -15,13 +15,12 @@ import type {
   VerifiedProgram,
   VerifyRequest,
 } from '../../contracts/verify.ts';
-import { watch } from '../../interpreter/index.ts';
-import { moveFunctions, moveLines, rewrite } from '../../rewrite/index.ts';
+import { moveFunctions, moveLines, rewrite, withArguments } from '../../rewrite/index.ts';
 import { attachTypeById, attachTypeByName, type ProgTypeRow, progTypeById } from '../../spec/index.ts';
 import { BPF_MACROS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError, InternalError, VerifierError } from '../../util/errors.ts';
-import { Annotator, explain, verify } from '../../verifier/index.ts';
+import { Annotator, explain, traces, verify } from '../../verifier/index.ts';
 import { type Contents, findInput } from '../counterexample/index.ts';
 import { holds } from '../credentials.ts';
 import type { Machine } from '../machine.ts';
@@ -29,9 +28,11 @@ import { ownerAccepts } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
 import { ownKernelBtf } from '../own-btf.ts';
+import { jitRequested, prepare } from '../prepare.ts';
 import { requireNothing } from '../release.ts';
 import { programTag } from '../tag.ts';
 import { checkToken, TOKEN_FLAG } from '../token.ts';
+import { argumentsOf, describeTarget, functionsOf, type LoadTarget, taken } from './program-target.ts';
 
 /** BPF_MAXINSNS without CAP_BPF, BPF_COMPLEXITY_LIMIT_INSNS with it. */
 const MAX_INSNS_UNPRIVILEGED = 4096;
@@ -80,9 +81,12 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   const btf = described ? machine.fds.expect(attr.progBtfFd ?? 0, BtfObject, 'BTF') : undefined;
   const lines = btf === undefined ? undefined : decodeLines(btf, lineInfo);
 
+  const target = findProgram(machine, attr, type);
+
   const started = performance.now();
   const verified = verifyProgram(machine, attr, {
     type,
+    target,
     expectedAttachType,
     insns,
     gplCompatible,
@@ -103,13 +107,33 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     map: (info) => (maps.get(info) ?? mapOf(machine, info)).map,
   });
   const rewrittenAt = performance.now();
-  const executable = prepare(machine, program);
-  if (machine.observer !== null) watch(executable, machine.observer);
+  const entryArguments = type.replacesFunctions ? argumentsOf(btf?.btf, verified.subprogs[0]!) : -1;
+  const runnable = entryArguments < 0 ? program : withArguments(program, entryArguments);
+  const prepared = prepare(machine, runnable);
+  const { executable } = prepared;
   attr.onStages?.({
     verify: (verifiedAt - started) * 1000,
     rewrite: (rewrittenAt - verifiedAt) * 1000,
     prepare: (performance.now() - rewrittenAt) * 1000,
+    ...(executable.stages === undefined
+      ? {}
+      : { translate: executable.stages.translate * 1000, compile: executable.stages.compile * 1000 }),
+    ...(executable.cached === undefined ? {} : { cached: executable.cached }),
   });
+  const announce = (executable: ExecutableProgram): void =>
+    machine.observer?.onLoad?.({
+      name,
+      type,
+      insns,
+      executable,
+      btf: btf?.btf,
+      funcs: decodeFuncs(funcInfo) ?? [],
+      lines: lines ?? [],
+      maps: [...maps.values()].map(({ map, parts }) => ({
+        map,
+        ...(parts.btf === undefined ? {} : { btf: { ...parts.btf, btf: parts.btf.object.btf } }),
+      })),
+    });
   const parts = {
     type,
     expectedAttachType,
@@ -118,7 +142,12 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     gplCompatible,
     sleepable: ((attr.progFlags ?? 0) & BPF_MACROS.BPF_F_SLEEPABLE) !== 0,
     xlated,
-    executable,
+    ...prepared,
+    program,
+    entryArguments,
+    functions: functionsOf(verified, program, btf?.btf),
+    replaces: type.replacesFunctions ? target?.program.parts : undefined,
+    tracesTracing: traces(type) && target !== undefined && traces(target.program.type),
     stats: verified.stats,
     btf,
     funcInfo: moveFunctions(program, funcInfo, FUNC_INFO_SIZE),
@@ -126,9 +155,10 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     lines: lines ?? [],
     attachBtfId: attr.attachBtfId ?? 0,
     maxCtxOffset: maxCtxOffset(verified),
-    movesPacket: movesPacket(program),
+    movesPacket: movesPacket(program) || verified.subprogs.some(({ changesPacket }) => changesPacket),
     loadTime: machine.clock.boottime(),
     uid: machine.credentials.uid,
+    announce,
   };
   for (const map of maps.values()) {
     if (map.map.info.type.holds === 'prog' && !ownerAccepts(map, { parts })) {
@@ -141,45 +171,9 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   }
   for (const map of maps.values()) map.get();
   btf?.get();
-  machine.observer?.onLoad?.({
-    name,
-    type,
-    insns,
-    executable: program,
-    btf: btf?.btf,
-    funcs: decodeFuncs(funcInfo) ?? [],
-    lines: lines ?? [],
-    maps: [...maps.values()].map(({ map, parts }) => ({
-      map,
-      ...(parts.btf === undefined ? {} : { btf: { ...parts.btf, btf: parts.btf.object.btf } }),
-    })),
-  });
-  return machine.fds.install(new ProgObject(parts, [...maps.values()], machine.programs));
+  announce(runnable);
+  return machine.fds.install(new ProgObject(parts, [...maps.values()], machine.programs, taken(target)));
 }
-
-/** Compiles where the sysctl says so. What the JIT cannot compile, or has no room for, is interpreted, as in Linux. */
-function prepare(machine: Machine, program: ExecutableProgram): PreparedProgram {
-  const { interpreter, jit } = machine.engines;
-  if (machine.observer !== null || machine.sysctls.get('net.core.bpf_jit_enable') === 0)
-    return interpreter.prepare(program, machine.engineEnv);
-  try {
-    const compiled = jit.prepare(program, machine.engineEnv);
-    if (compiledBytes(machine) + compiled.codeSize <= machine.sysctls.get('net.core.bpf_jit_limit'))
-      return compiled;
-    compiled.release();
-  } catch (error) {
-    if (!(error instanceof BpfError)) throw error;
-  }
-  return interpreter.prepare(program, machine.engineEnv);
-}
-
-/** Code of all loaded programs together, which net.core.bpf_jit_limit bounds. */
-function compiledBytes(machine: Machine): number {
-  let bytes = 0;
-  for (const { parts } of machine.programs.values()) bytes += parts.executable.codeSize;
-  return bytes;
-}
-
 function checkAttributes(machine: Machine, attr: ProgLoadAttr): ProgTypeRow {
   const who = machine.credentials;
   const flags = attr.progFlags ?? 0;
@@ -230,8 +224,23 @@ function checkAttachType(type: ProgTypeRow, asked: number): number {
   );
 }
 
+/** attach_prog_fd: a program, for the types that attach to one (kernel: bpf_prog_load_check_attach). */
+function findProgram(machine: Machine, attr: ProgLoadAttr, type: ProgTypeRow): LoadTarget | undefined {
+  const { attachProgFd, attachBtfId = 0 } = attr;
+  if (attachBtfId !== 0 && !type.needsAttachBtf)
+    throw new BpfError('EINVAL', `a ${type.name} program attaches to no function: attach_btf_id must be 0`);
+  if (!attachProgFd) return undefined;
+  const program = machine.fds.object(attachProgFd);
+  if (!(program instanceof ProgObject))
+    throw new BpfError('EINVAL', `attach_prog_fd ${attachProgFd} is no program`);
+  if (!type.replacesFunctions && !traces(type))
+    throw new BpfError('EINVAL', `a ${type.name} program does not attach to functions of programs`);
+  return { program, btfId: attachBtfId };
+}
+
 interface Parsed {
   readonly type: ProgTypeRow;
+  readonly target: LoadTarget | undefined;
   readonly expectedAttachType: number;
   readonly insns: readonly Insn[];
   readonly gplCompatible: boolean;
@@ -240,10 +249,9 @@ interface Parsed {
   readonly lines: LineInfo[] | undefined;
 }
 
-/** What the program is verified against; types of its own have nothing to attach to. */
-function kernelTypes(machine: Machine, attr: ProgLoadAttr): { kernelBtf?: Btf } {
-  if (machine.kernelBtf !== undefined) return { kernelBtf: machine.kernelBtf };
-  return attr.attachBtfId ? {} : { kernelBtf: ownKernelBtf() };
+/** What the program is verified against. */
+function kernelTypes(machine: Machine): Btf {
+  return machine.kernelBtf ?? ownKernelBtf();
 }
 
 function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): VerifiedProgram {
@@ -267,7 +275,9 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     flags: attr.progFlags ?? 0,
     logLevel: attr.logLevel ?? 0,
     possibleCpus: machine.possibleCpus,
-    ...kernelTypes(machine, attr),
+    kernelBtf: kernelTypes(machine),
+    ...(parsed.target === undefined ? {} : { target: describeTarget(parsed.target.program) }),
+    jitRequested: jitRequested(machine),
     ...(parsed.btf === undefined ? {} : { btf: parsed.btf.btf }),
     ...(parsed.funcs === undefined ? {} : { funcInfo: parsed.funcs }),
     ...(parsed.lines === undefined ? {} : { lineInfo: parsed.lines }),

@@ -3,6 +3,7 @@
  * passed. Kernel 6.18: get_kfunc_ptr_arg_type.
  */
 import type { Btf, BtfParam, BtfType } from '../../btf/index.ts';
+import { isContextType } from '../context-types.ts';
 import type { Env } from '../env.ts';
 import {
   CONST_PTR_TO_MAP,
@@ -63,13 +64,6 @@ export const STRUCT_OF: Readonly<Record<number, string>> = {
   [CONST_PTR_TO_MAP]: 'bpf_map',
 };
 
-/** Contexts of programs, and the kernel's structs that they show a part of. */
-const PROJECTIONS: Readonly<Record<string, string>> = { __sk_buff: 'sk_buff', xdp_md: 'xdp_buff' };
-
-export function isProjection(projection: string, name: string): boolean {
-  return PROJECTIONS[projection] === name;
-}
-
 export function kindText(type: BtfType | null): string {
   return type === null ? 'UNKNOWN' : type.kind.toUpperCase();
 }
@@ -118,25 +112,6 @@ export function isScalarStruct(env: Env, btf: Btf, type: BtfType | null): boolea
   return isScalar(type, 0);
 }
 
-/** Whether the parameter is the program's context (btf_is_prog_ctx_type). */
-function isContext(env: Env, btf: Btf, pointee: number): boolean {
-  const wanted = env.request.progType.ctx.struct;
-  if (env.progTypeName === 'kprobe') {
-    for (let id = pointee, hops = 0; id !== 0 && hops < 32; hops++) {
-      const type = btf.type(id);
-      if (type.kind === 'typedef') {
-        if (type.name === 'bpf_user_pt_regs_t') return true;
-        break;
-      }
-      if (type.kind !== 'const' && type.kind !== 'volatile' && type.kind !== 'restrict') break;
-      id = type.type;
-    }
-  }
-  const type = typeBehind(btf, pointee);
-  if (type?.kind !== 'struct' || type.name === '') return false;
-  return type.name === wanted || isProjection(wanted, type.name);
-}
-
 /** The parameter is the size of the memory before it. */
 export function isSize(btf: Btf, param: BtfParam | undefined, reg: Reg, suffix: '__sz' | '__szk'): boolean {
   if (param === undefined || reg.type !== SCALAR) return false;
@@ -159,7 +134,7 @@ export function argKind(env: Env, meta: KfuncMeta, index: number): KfuncArgKind 
   if (row.returns === 'kernel_ctx') return 'ctx';
   const pointer = typeBehind(btf, param.type);
   const pointee = pointer?.kind === 'ptr' ? pointer.type : 0;
-  if (isContext(env, btf, pointee)) return 'ctx';
+  if (isContextType(btf, pointee, env.request.progType)) return 'ctx';
   const suffixed = bySuffix(param, reg);
   if (suffixed !== null) return suffixed;
   const target = typeBehind(btf, pointee);

@@ -1,6 +1,7 @@
 /** Arguments of kernel functions against their types in BTF. Kernel 6.18: check_kfunc_args. */
 import type { BtfType } from '../../btf/index.ts';
 import { markPrecise } from '../backtrack.ts';
+import { isProjection } from '../context-types.ts';
 import { checkDynptrArg, dynptrOf } from '../dynptr.ts';
 import type { Env } from '../env.ts';
 import { checkArgOffset } from '../helper-args.ts';
@@ -36,7 +37,6 @@ import { notNull } from '../transfer/not-null.ts';
 import {
   argKind,
   hasSuffix,
-  isProjection,
   isScalarType,
   isSize,
   kindText,

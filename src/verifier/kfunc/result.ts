@@ -1,5 +1,6 @@
 /** R0 after a call of a kernel function. Kernel 6.18: check_special_kfunc and the end of check_kfunc_call. */
 import type { BtfType } from '../../btf/index.ts';
+import { kernelContextId } from '../context-types.ts';
 import type { Env } from '../env.ts';
 import { fieldStruct, kernelStructById, localStruct } from '../kernel-types.ts';
 import { acquireReference } from '../references.ts';
@@ -70,16 +71,9 @@ function newObject(env: Env, meta: KfuncMeta, percpu: boolean): Reg {
 /** The kernel's own struct behind the context. */
 function kernelContext(env: Env, meta: KfuncMeta): Reg {
   const { kernelBtf, progType } = env.request;
-  const convert = kernelBtf?.find('bpf_ctx_convert', 'struct');
-  const name = `${progType.constant}_kern`;
-  const type = convert === undefined ? null : kernelBtf!.type(convert);
-  const member = type?.kind === 'struct' ? type.members.find((m) => m.name === name) : undefined;
-  const id = member === undefined ? 0 : kernelBtf!.resolve(member.type);
-  const kind = id === 0 ? 'void' : kernelBtf!.kind(id);
-  if (kernelBtf === undefined || (kind !== 'struct' && kind !== 'union')) {
-    if (member !== undefined) env.verbose(`kern ctx type id ${member.type} is not a struct\n`);
+  const id = kernelContextId(env, progType);
+  if (kernelBtf === undefined || id === 0)
     env.refuse('EINVAL', { kind: 'argument_type', function: meta.kfunc.name });
-  }
   return pointerReg(PTR_TO_BTF_ID | PTR_TRUSTED, { struct: kernelStructById(env, kernelBtf, id) });
 }
 

@@ -2,12 +2,14 @@
  * Contexts of programs that attach to a BTF-typed function: the words are its arguments, and the kernel's BTF says what each
  * of them is. Kernel 6.18: btf_ctx_access.
  */
-import type { Btf } from '../../btf/index.ts';
+import type { Btf, BtfType } from '../../btf/index.ts';
 import { type AttachTarget, argumentsTrusted, attachTarget, lsmReturnRange } from '../attach-target.ts';
+import { isContextType, kernelContextId } from '../context-types.ts';
 import { unknown, withBounds } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import { attachTypeName } from '../helper-table.ts';
 import { kernelStructById } from '../kernel-types.ts';
+import { btfKindName } from '../program-target.ts';
 import {
   MAYBE_NULL,
   MEM_PERCPU,
@@ -23,6 +25,8 @@ import {
 import { ERROR_TRACEPOINT_ARGS, ITER_ARGS, NULLABLE_TRACEPOINT_ARGS } from './ctx-args.ts';
 
 /** Attach types whose return value is behind the last argument. */
+/** MAX_BPF_FUNC_REG_ARGS */
+const MAX_REGISTER_ARGS = 5;
 const SHOWS_RETURN = new Set(['TRACE_FEXIT', 'LSM_MAC', 'LSM_CGROUP', 'MODIFY_RETURN']);
 
 interface Argument {
@@ -74,6 +78,10 @@ function loadPointer(env: Env, arg: Argument, value: number, off: number): void 
     env.setReg(value, UNKNOWN_REG);
     return;
   }
+  if (arg.target.program !== undefined) {
+    loadContext(env, arg, value, off);
+    return;
+  }
   if (kind !== 'struct' && kind !== 'union') {
     env.verbose(`func '${name}' arg${arg.index} type ${kind.toUpperCase()} is not a struct\n`);
     env.fail('EACCES', `invalid bpf_context access off=${off} size=8`, {
@@ -101,9 +109,50 @@ function loadPointer(env: Env, arg: Argument, value: number, off: number): void 
   env.setReg(value, pointerReg(PTR_TO_BTF_ID | flags, { struct: kernelStructById(env, btf, resolved), id }));
 }
 
+const isSmallInt = (type: BtfType | null): boolean => type?.kind === 'int' && type.size <= 8;
+
+/** Of a function of a program that may be called with anything: five numbers, and its result. */
+function accessUntypedArgument(env: Env, off: number, size: number, value: number): void {
+  const { target, attachBtfId = 0 } = env.request;
+  const index = off >> 3;
+  const attachType = attachTypeName(env) ?? '';
+  const returned = index === MAX_REGISTER_ARGS && SHOWS_RETURN.has(attachType);
+  if (index >= MAX_REGISTER_ARGS && !returned) {
+    const name = target?.btf?.name(attachBtfId) ?? '';
+    env.verbose(`func '${name}' doesn't have ${index + 1}-th argument\n`);
+    noSuchArgument(env, off, size);
+  }
+  env.setReg(value, UNKNOWN_REG);
+}
+
+function noSuchArgument(env: Env, off: number, size: number): never {
+  env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`, {
+    kind: 'context_access',
+    register: 1,
+    region: 'context',
+    offset: off,
+    size,
+    detail: 'argument',
+  });
+}
+
+/** What the kernel has where a program of the type has its context. */
+function loadContext(env: Env, arg: Argument, value: number, off: number): void {
+  const { btf, program } = arg.target;
+  const { kernelBtf } = env.request;
+  const isContext = program !== undefined && isContextType(btf, arg.pointee, program);
+  const id = isContext ? kernelContextId(env, program) : 0;
+  if (kernelBtf === undefined || id === 0) noSuchArgument(env, off, 8);
+  env.setReg(value, pointerReg(PTR_TO_BTF_ID, { struct: kernelStructById(env, kernelBtf, id) }));
+}
+
 /** Loads argument `off / 8` into register `value`. */
 export function accessBtfArgument(env: Env, off: number, size: number, value: number): void {
   const target = attachTarget(env);
+  if (target === null && env.request.target !== undefined) {
+    accessUntypedArgument(env, off, size, value);
+    return;
+  }
   if (target === null)
     env.fail('EACCES', `invalid bpf_context access off=${off} size=${size}`, {
       kind: 'context_access',
@@ -130,6 +179,10 @@ export function accessBtfArgument(env: Env, off: number, size: number, value: nu
   }
   const id = param.type === 0 ? 0 : btf.resolve(param.type);
   const type = id === 0 ? null : btf.type(id);
+  if (returned && attachType === 'MODIFY_RETURN' && !isSmallInt(type)) {
+    env.verbose(`ret type ${type === null ? 'UNKNOWN' : btfKindName(type)} not allowed for fmod_ret\n`);
+    noSuchArgument(env, off, size);
+  }
   if (type?.kind === 'ptr') {
     if (size !== 8) {
       env.verbose(`func '${name}' size ${size} must be 8\n`);

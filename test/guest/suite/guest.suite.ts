@@ -7,4 +7,5 @@ import './events.test.ts';
 import './netkit.test.ts';
 import './objects.test.ts';
 import './cli.test.ts';
+import './functions.test.ts';
 import './versions.test.ts';

@@ -1,0 +1,62 @@
+/** What PROG_LOAD and LINK_CREATE know of a program whose functions others replace or trace. */
+import type { Btf } from '../../btf/index.ts';
+import type { ExecutableProgram } from '../../contracts/engine.ts';
+import type { SubprogInfo, TargetProgram, VerifiedProgram } from '../../contracts/verify.ts';
+import type { ProgObject, ProgramFunction, ProgramTarget } from '../objects.ts';
+
+/** MAX_BPF_FUNC_REG_ARGS */
+const MAX_ARGS = 5;
+
+/** attach_prog_fd and attach_btf_id. */
+export interface LoadTarget {
+  readonly program: ProgObject;
+  readonly btfId: number;
+}
+
+/** The program as the verifier sees it. */
+export function describeTarget({ parts }: ProgObject): TargetProgram {
+  return {
+    progType: parts.type,
+    expectedAttachType: parts.expectedAttachType,
+    ...(parts.replaces === undefined ? {} : { replaces: parts.replaces.type }),
+    ...(parts.btf === undefined ? {} : { btf: parts.btf.btf }),
+    functions: parts.functions,
+    jited: parts.jited,
+    tracesTracing: parts.tracesTracing,
+  };
+}
+
+/** A reference to what was found at load. */
+export function taken(target: LoadTarget | undefined): ProgramTarget | undefined {
+  if (target === undefined) return undefined;
+  const { program, btfId } = target;
+  program.get();
+  return { program, btfId, index: program.parts.functions.findIndex(({ typeId }) => typeId === btfId) };
+}
+
+/** How many arguments a function is called with: what its types say, if they can be trusted. */
+export function argumentsOf(btf: Btf | undefined, { typeId = 0, unreliable }: SubprogInfo): number {
+  const func = btf === undefined || typeId === 0 || unreliable ? null : btf.type(typeId);
+  const proto = func?.kind === 'func' ? btf!.type(func.type) : null;
+  return proto?.kind === 'func_proto' ? Math.min(proto.params.length, MAX_ARGS) : MAX_ARGS;
+}
+
+/** The functions that are left after rewriting. */
+export function functionsOf(
+  { subprogs }: VerifiedProgram,
+  program: ExecutableProgram,
+  btf: Btf | undefined,
+): ProgramFunction[] {
+  return program.subprogs.map(({ start }): ProgramFunction => {
+    const origin = program.origin[start] ?? 0;
+    const info = subprogs.find((subprog) => subprog.start <= origin && origin < subprog.end)!;
+    return {
+      typeId: info.typeId ?? 0,
+      args: argumentsOf(btf, info),
+      ...(info.unreliable ? { unreliable: true } : {}),
+      ...(info.changesPacket ? { changesPacket: true } : {}),
+      ...(info.mightSleep ? { mightSleep: true } : {}),
+      ...(info.exceptionCallback ? { exceptionCallback: true } : {}),
+    };
+  });
+}
