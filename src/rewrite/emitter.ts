@@ -2,6 +2,7 @@
  * Collects the rewritten program. Invariant: every instruction knows the one it came from, and jumps are written down
  * with the original index of their target; distances are filled in once all instructions have their places.
  */
+import { INSN_SIZE } from '../asm/decode.ts';
 import { encodeProgram } from '../asm/encode.ts';
 import { CLASS, insnClass, insnOp, JMP_OP, PSEUDO } from '../asm/opcodes.ts';
 import type { CallTarget } from '../contracts/engine.ts';
@@ -48,8 +49,9 @@ export class Emitter {
     this.places[index] = this.insns.length;
   }
 
+  /** The instruction is kept as it is, not copied: nobody may change it. */
   emit(origin: number, insn: Insn, call?: CallTarget): number {
-    this.insns.push({ ...insn });
+    this.insns.push(insn);
     this.calls.push(call);
     this.origin.push(origin);
     return this.insns.length - 1;
@@ -57,11 +59,11 @@ export class Emitter {
 
   /** A jump (conditional or not) to the original instruction `target`. */
   jump(origin: number, insn: Insn, target: number): void {
-    this.#fixups.push({ at: this.emit(origin, insn), target, kind: 'jump' });
+    this.#fixups.push({ at: this.emit(origin, { ...insn }), target, kind: 'jump' });
   }
 
   callSubprog(origin: number, insn: Insn, index: number): void {
-    const at = this.emit(origin, insn, { kind: 'subprog', index });
+    const at = this.emit(origin, { ...insn }, { kind: 'subprog', index });
     this.#fixups.push({ at, target: index, kind: 'call' });
   }
 
@@ -98,13 +100,15 @@ export class Emitter {
 
   /** The program as a dump shows it: ids of maps in place of their addresses. */
   dump(): Uint8Array {
-    const insns = this.insns.map((insn) => ({ ...insn }));
+    const bytes = encodeProgram(this.insns);
+    const view = new DataView(bytes.buffer);
     for (const { at, shown } of this.#shown) {
-      insns[at]!.src = shown.pseudo;
-      insns[at]!.imm = shown.low | 0;
-      insns[at + 1]!.imm = shown.high | 0;
+      const insn = at * INSN_SIZE;
+      bytes[insn + 1] = (shown.pseudo << 4) | this.insns[at]!.dst;
+      view.setInt32(insn + 4, shown.low, true);
+      view.setInt32(insn + INSN_SIZE + 4, shown.high, true);
     }
-    return encodeProgram(insns);
+    return bytes;
   }
 }
 
