@@ -18,16 +18,24 @@ export type BtfInput =
   | readonly BtfInput[]
   | { readonly [name: string]: BtfInput };
 
-/** The bytes of `value` as type `id`, little-endian; throws BpfError EINVAL or ERANGE naming the member. */
-export function encodeValue(btf: Btf, id: number, value: BtfInput): Uint8Array {
+/** Where what a pointer points to is put: gives its address. `type` is the id of what it points to; called from the inside out. */
+export type PointerTarget = (type: number, value: BtfInput, path: string) => bigint;
+
+/**
+ * The bytes of `value` as type `id`, little-endian; throws BpfError EINVAL or ERANGE naming the member. Pointers take addresses, and
+ * with `pointTo` also the value that they point to.
+ */
+export function encodeValue(btf: Btf, id: number, value: BtfInput, pointTo?: PointerTarget): Uint8Array {
   const bytes = new Uint8Array(btf.sizeOf(id));
-  write({ btf, bytes }, id, value, { bitOffset: 0, bits: 0, path: btf.name(id) || 'value', depth: 0 });
+  const path = btf.name(id) || 'value';
+  write({ btf, bytes, pointTo }, id, value, { bitOffset: 0, bits: 0, path, depth: 0 });
   return bytes;
 }
 
 interface Target {
   readonly btf: Btf;
   readonly bytes: Uint8Array;
+  readonly pointTo: PointerTarget | undefined;
 }
 
 interface Place {
@@ -42,7 +50,7 @@ function write(target: Target, id: number, value: BtfInput, place: Place): void 
   if (place.depth > BTF_MAX_DEPTH) throw new BpfError('ELOOP', `${place.path}: types nest too deeply`);
   if (value === undefined || value === null) return;
   const type = target.btf.resolved(id);
-  if (value instanceof Uint8Array) {
+  if (value instanceof Uint8Array && (type.kind !== 'ptr' || target.pointTo === undefined)) {
     const size = target.btf.sizeOf(id);
     if (value.length !== size)
       throw new BpfError('EINVAL', `${place.path} has ${size} bytes, not ${value.length}`);
@@ -53,9 +61,14 @@ function write(target: Target, id: number, value: BtfInput, place: Place): void 
     case 'int':
       writeInt(target, type, value, place);
       return;
-    case 'ptr':
-      writeBits(target, toBigint(value, place), place.bits || 64, false, place);
+    case 'ptr': {
+      const address =
+        target.pointTo !== undefined && (typeof value === 'object' || isText(value))
+          ? target.pointTo(type.type, value, place.path)
+          : toBigint(value, place);
+      writeBits(target, address, place.bits || 64, false, place);
       return;
+    }
     case 'enum':
     case 'enum64':
       writeEnum(target, type, value, place);
@@ -169,11 +182,15 @@ function writeComposite(target: Target, type: BtfComposite, value: BtfInput, pla
   }
 }
 
+const INTEGER = /^-?(0x[0-9a-f]+|\d+)$/i;
+
+const isText = (value: BtfInput): boolean => typeof value === 'string' && !INTEGER.test(value);
+
 function toBigint(value: BtfInput, place: Place): bigint {
   if (typeof value === 'bigint') return value;
   if (typeof value === 'boolean') return value ? 1n : 0n;
   if (typeof value === 'number' && Number.isInteger(value)) return BigInt(value);
-  if (typeof value === 'string' && /^-?(0x[0-9a-f]+|\d+)$/i.test(value)) {
+  if (typeof value === 'string' && INTEGER.test(value)) {
     return value.startsWith('-') ? -BigInt(value.slice(1)) : BigInt(value);
   }
   throw new BpfError('EINVAL', `${place.path} takes an integer, not ${JSON.stringify(value)}`);

@@ -3,6 +3,8 @@
  * Events are plain data: a hook turns one into the context that its program type sees.
  */
 
+import type { BtfInput } from '../btf/index.ts';
+
 /** A process of the embedded kernel, made on first mention. */
 export interface ProcessSpec {
   readonly pid: number;
@@ -20,6 +22,26 @@ export type SyscallArg =
   | { readonly kind: 'memory'; readonly bytes: Uint8Array; readonly address?: bigint }
   /** `char *const argv[]`: user memory holding pointers to strings, NULL at the end. */
   | { readonly kind: 'strings'; readonly strings: readonly Uint8Array[]; readonly address?: bigint };
+
+/**
+ * What a pointer to an object of the kernel leads to: members by name, laid out as the kernel's own types say. A pointer takes what it
+ * points to: members of a struct, or a text (NUL is added), or bytes.
+ */
+export interface KernelObjectArg {
+  readonly kind: 'object';
+  /** `sock`, `linux_binprm` */
+  readonly struct: string;
+  readonly members: Readonly<Record<string, BtfInput>>;
+}
+
+/** The task of a process, as the process table has it. */
+export interface TaskArg {
+  readonly kind: 'task';
+  readonly process: ProcessSpec;
+}
+
+/** An argument of a raw tracepoint or a kernel function. Objects are there while the programs of the event run. */
+export type KernelArg = bigint | KernelObjectArg | TaskArg;
 
 /** Where the code was when an event happened: addresses, the innermost first. */
 export interface EventStacks {
@@ -62,7 +84,7 @@ type EventBody =
   | {
       readonly kind: 'raw_tracepoint';
       readonly name: string;
-      readonly args: readonly bigint[];
+      readonly args: readonly KernelArg[];
       readonly process: ProcessSpec;
       readonly time: bigint;
       readonly cpu?: number;
@@ -71,7 +93,7 @@ type EventBody =
   | {
       readonly kind: 'kprobe';
       readonly symbol: string;
-      readonly args: readonly SyscallArg[];
+      readonly args: readonly (SyscallArg | KernelObjectArg | TaskArg)[];
       readonly process: ProcessSpec;
       readonly time: bigint;
       readonly cpu?: number;

@@ -1,7 +1,7 @@
 /** The seam between hooks and the kernel: how packets, events and PROG_TEST_RUN become contexts of program types. */
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { ProgTypeRow } from '../spec/types.ts';
-import type { SyscallArg } from './events.ts';
+import type { KernelArg, SyscallArg } from './events.ts';
 
 /** Input of PROG_TEST_RUN, checked for size by nobody yet. */
 export interface TestRunInput {
@@ -73,4 +73,14 @@ export interface Hook {
 export interface UserMemory {
   /** Copies an argument to user memory and gives the 64-bit value that the program sees. */
   place(arg: SyscallArg): bigint;
+}
+
+/** Where objects of the kernel lie that events bring along. */
+export interface KernelObjects {
+  /** The value that programs see. Errors: BpfError for a struct or member that the kernel's types do not have. */
+  place(arg: KernelArg): bigint;
+  /** The same for what an event has on every Linux: 0 where the kernel's types do not have the struct. */
+  placeKnown(arg: KernelArg): bigint;
+  /** The objects of the event are gone. */
+  release(): void;
 }

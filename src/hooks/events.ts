@@ -3,8 +3,15 @@
  * Layouts are those of x86-64 Linux: tracefs format files (common fields: 8 bytes), struct pt_regs, arrays of u64 for raw
  * tracepoints. The contexts lie in scratch memory that is valid during the event only.
  */
-import type { KernelEvent, SyscallArg } from '../contracts/events.ts';
-import type { UserMemory } from '../contracts/hooks.ts';
+import type {
+  KernelArg,
+  KernelEvent,
+  KernelObjectArg,
+  ProcessSpec,
+  SyscallArg,
+  TaskArg,
+} from '../contracts/events.ts';
+import type { KernelObjects, UserMemory } from '../contracts/hooks.ts';
 import { type GuestMemory, kernelAddress } from '../memory/index.ts';
 import { BpfError } from '../util/errors.ts';
 
@@ -49,6 +56,7 @@ type RecordField = { readonly i32: number } | { readonly comm: string } | { read
 
 export class EventContexts {
   readonly #memory: GuestMemory;
+  readonly #objects: KernelObjects;
   readonly #record: number;
   readonly #regs: number;
   readonly #syscallRegs: number;
@@ -59,8 +67,9 @@ export class EventContexts {
   /** Bytes of the record that may not be zero. */
   #written = 0;
 
-  constructor(memory: GuestMemory) {
+  constructor(memory: GuestMemory, objects: KernelObjects) {
     this.#memory = memory;
+    this.#objects = objects;
     this.#record = memory.allocate(MAX_RECORD, 'tracepoint record');
     this.#regs = memory.allocate(PT_REGS_SIZE, 'pt_regs of the probe');
     this.#syscallRegs = memory.allocate(PT_REGS_SIZE, 'pt_regs of the system call');
@@ -92,10 +101,24 @@ export class EventContexts {
     return row.context(this, event, user);
   }
 
-  /** The event's arguments in user memory, placed once: all programs see the same addresses. */
-  placed(args: readonly SyscallArg[], user: UserMemory): readonly bigint[] {
-    this.#placed ??= args.map((arg) => user.place(arg));
+  /** The event's arguments, in user memory or as objects of the kernel, placed once: all programs see the same addresses. */
+  placed(args: readonly (SyscallArg | KernelObjectArg | TaskArg)[], user: UserMemory): readonly bigint[] {
+    this.#placed ??= args.map((arg) =>
+      arg.kind === 'object' || arg.kind === 'task' ? this.#objects.place(arg) : user.place(arg),
+    );
     return this.#placed;
+  }
+
+  /** The same for arguments that are addresses or objects of the kernel. */
+  arguments(args: readonly KernelArg[]): number {
+    this.#placed ??= args.map((arg) => this.#objects.place(arg));
+    return this.words(this.#placed);
+  }
+
+  /** For what Linux itself hands over with an event: objects that the kernel's types may not have are NULL. */
+  known(args: readonly KernelArg[]): number {
+    this.#placed ??= args.map((arg) => this.#objects.placeKnown(arg));
+    return this.words(this.#placed);
   }
 
   /** The registers of a system call on its kernel stack: their address. */
@@ -211,8 +234,7 @@ interface Row<E extends KernelEvent> {
   readonly context: (contexts: EventContexts, event: E, user: UserMemory) => number;
 }
 
-/** Kernel objects are not modelled: raw tracepoints get NULL for them, and a probe of it fails with -EFAULT. */
-const NO_OBJECT = 0n;
+const task = (process: ProcessSpec): TaskArg => ({ kind: 'task', process: { pid: process.pid } });
 const DEFAULT_PRIO = 120;
 
 /** What each kind of event hits, in the order in which Linux runs the programs. */
@@ -241,7 +263,9 @@ const ROWS: { readonly [K in KernelEvent['kind']]: readonly Row<EventOf<K>>[] } 
     { point: (name) => `tracepoint:syscalls/sys_exit_${name}`, context: exitRecord },
   ],
   tracepoint: [{ point: (name) => `tracepoint:${name}`, context: (c, event) => c.record(event) }],
-  raw_tracepoint: [{ point: (name) => `raw_tracepoint:${name}`, context: (c, event) => c.words(event.args) }],
+  raw_tracepoint: [
+    { point: (name) => `raw_tracepoint:${name}`, context: (c, event) => c.arguments(event.args) },
+  ],
   kprobe: [
     {
       point: (name) => `kprobe:${name}`,
@@ -253,7 +277,7 @@ const ROWS: { readonly [K in KernelEvent['kind']]: readonly Row<EventOf<K>>[] } 
   fork: [
     {
       point: () => 'raw_tracepoint:sched_process_fork',
-      context: (c) => c.words([NO_OBJECT, NO_OBJECT]),
+      context: (c, event) => c.known([task(event.process), task(event.child)]),
     },
     {
       point: () => 'tracepoint:sched/sched_process_fork',
@@ -271,7 +295,12 @@ const ROWS: { readonly [K in KernelEvent['kind']]: readonly Row<EventOf<K>>[] } 
   exec: [
     {
       point: () => 'raw_tracepoint:sched_process_exec',
-      context: (c, event) => c.words([NO_OBJECT, BigInt(event.process.pid), NO_OBJECT]),
+      context: (c, event) => {
+        const filename = event.filename ?? event.comm;
+        const members = { filename, interp: filename };
+        const program = { kind: 'object', struct: 'linux_binprm', members } as const;
+        return c.known([task(event.process), BigInt(event.process.pid), program]);
+      },
     },
     {
       point: () => 'tracepoint:sched/sched_process_exec',
@@ -284,7 +313,7 @@ const ROWS: { readonly [K in KernelEvent['kind']]: readonly Row<EventOf<K>>[] } 
   exit: [
     {
       point: () => 'raw_tracepoint:sched_process_exit',
-      context: (c, event) => c.words([NO_OBJECT, isLeader(event) ? 1n : 0n]),
+      context: (c, event) => c.known([task(event.process), isLeader(event) ? 1n : 0n]),
     },
     {
       point: () => 'tracepoint:sched/sched_process_exit',

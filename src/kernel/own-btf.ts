@@ -5,7 +5,6 @@
  */
 import { type Btf, BtfBuilder, type BtfMember, type BtfParam } from '../btf/index.ts';
 import {
-  FUNCTIONS_ONLY,
   KERNEL_ENUMS,
   KERNEL_OBJECTS,
   KERNEL_TRACEPOINTS,
@@ -199,7 +198,6 @@ export function ownKernelBtf(): Btf {
     for (const name of Object.keys(KERNEL_TYPEDEFS)) declarations.type(name);
     for (const [name, params] of Object.entries(KERNEL_TRACEPOINTS)) declarations.tracepoint(name, params);
     for (const prototype of KFUNC_PROTOTYPES) declarations.func(prototype);
-    declarations.builder.add({ kind: 'typedef', name: FUNCTIONS_ONLY, type: declarations.type('int') });
     made = declarations.builder.build();
   }
   return made;

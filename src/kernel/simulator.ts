@@ -1,10 +1,12 @@
 /** What happens to the machine from outside: packets on interfaces, events of processes, time (contract `Simulator`). */
+import type { Btf } from '../btf/index.ts';
 import type { KernelEvent } from '../contracts/events.ts';
 import type { FrameBatch, PacketVerdict, Simulator, TraceLine } from '../contracts/kernel.ts';
 import { EventContexts } from '../hooks/index.ts';
 import { XDP_ACTION } from '../uapi/index.ts';
 import { BpfError } from '../util/errors.ts';
 import { type BatchRequest, openFrameBatch } from './frame-batch.ts';
+import { EventObjects } from './kernel-objects.ts';
 import type { Machine } from './machine.ts';
 import { ownKernelBtf } from './own-btf.ts';
 import type { Process } from './processes.ts';
@@ -14,13 +16,15 @@ import { TaskStructs } from './task-structs.ts';
 
 export class MachineSimulator implements Simulator {
   readonly #machine: Machine;
+  readonly #objects: EventObjects;
   readonly #contexts: EventContexts;
 
   constructor(machine: Machine) {
     this.#machine = machine;
-    this.#contexts = new EventContexts(machine.memory);
-    const types = machine.kernelBtf ?? ownKernelBtf();
+    const types = (): Btf => machine.kernelBtf ?? ownKernelBtf();
     machine.processes.model(new TaskStructs(machine.memory, types), () => machine.clock.monotonic());
+    this.#objects = new EventObjects(machine.memory, machine.processes, types);
+    this.#contexts = new EventContexts(machine.memory, this.#objects);
   }
 
   addInterface(name: string): number {
@@ -98,6 +102,7 @@ export class MachineSimulator implements Simulator {
       machine.current = before.current;
       machine.cpu = before.cpu;
       machine.stacks = before.stacks;
+      this.#objects.release();
     }
     this.#leave(event);
     return ran;

@@ -49,13 +49,29 @@ class Layout {
 
 export class TaskStructs {
   readonly #memory: GuestMemory;
-  readonly #task: Layout;
-  readonly #cred: Layout;
+  readonly #types: () => Btf;
+  #layouts: { readonly task: Layout; readonly cred: Layout } | undefined;
 
-  constructor(memory: GuestMemory, btf: Btf) {
+  /** `types` are looked at when a task is first asked for. */
+  constructor(memory: GuestMemory, types: () => Btf) {
     this.#memory = memory;
-    this.#task = new Layout(btf, 'task_struct');
-    this.#cred = new Layout(btf, 'cred');
+    this.#types = types;
+  }
+
+  get #layout(): { readonly task: Layout; readonly cred: Layout } {
+    if (this.#layouts === undefined) {
+      const btf = this.#types();
+      this.#layouts = { task: new Layout(btf, 'task_struct'), cred: new Layout(btf, 'cred') };
+    }
+    return this.#layouts;
+  }
+
+  get #task(): Layout {
+    return this.#layout.task;
+  }
+
+  get #cred(): Layout {
+    return this.#layout.cred;
   }
 
   /** Room for a task and its credentials behind it: its offset, 0 where the kernel has no such type. */

@@ -6,7 +6,6 @@
  */
 import { type Btf, type BtfKind, parseBtf, sharedBtf } from '../../btf/index.ts';
 import type { Fd, Kernel } from '../../contracts/kernel.ts';
-import { FUNCTIONS_ONLY } from '../../spec/index.ts';
 import { BpfError } from '../../util/errors.ts';
 
 /** The types of one module: split BTF that continues vmlinux. */
@@ -36,11 +35,6 @@ function vmlinux(kernel: Kernel): Btf | undefined {
   return known.btf;
 }
 
-/** Whether the types are those of a whole kernel: an embedded one may tell its functions only. */
-function tellsStructs(btf: Btf): boolean {
-  return btf.find(FUNCTIONS_ONLY, 'typedef') === undefined;
-}
-
 export class KernelTypes {
   readonly #kernel: Kernel;
   readonly #given: Btf | undefined;
@@ -53,8 +47,7 @@ export class KernelTypes {
 
   /** What CO-RE adapts to. */
   get target(): Btf | undefined {
-    const own = vmlinux(this.#kernel);
-    return this.#given ?? (own !== undefined && tellsStructs(own) ? own : undefined);
+    return this.#given ?? vmlinux(this.#kernel);
   }
 
   /** What the kernel goes by. */

@@ -89,9 +89,6 @@ export const KFUNC_PROTOTYPES: readonly string[] = [
   'void bpf_throw(u64 cookie)',
 ];
 
-/** A typedef of this name says that BTF has these functions and their types only, not those of a whole kernel. */
-export const FUNCTIONS_ONLY = 'tsbpf_functions_only';
-
 /** Structs that they name: members with their types and, in brackets, their number. */
 export const KFUNC_STRUCTS: Readonly<Record<string, readonly string[]>> = {
   bpf_iter_num: ['u64 __opaque[1]'],
