@@ -4,6 +4,12 @@
  */
 export {
   asEthernet,
+  isPerfData,
+  isPerfScript,
+  type PerfRecording,
+  type PerfScript,
+  parsePerfData,
+  parsePerfScript,
   parseStrace,
   readPackets,
   type StraceRecording,

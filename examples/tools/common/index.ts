@@ -1,0 +1,5 @@
+/** What the tools share. */
+export * from './output.ts';
+export type { Recording } from './recording.ts';
+export { Session } from './session.ts';
+export { main, runTool, seconds, type Tool, type ToolEnv, whole, withInterval } from './tool.ts';
