@@ -265,7 +265,9 @@ export type ObjectInfo =
   | ({ readonly kind: 'prog' } & ProgInfo)
   | ({ readonly kind: 'map' } & MapInfoAttr)
   | ({ readonly kind: 'link' } & LinkInfo)
-  | ({ readonly kind: 'btf' } & BtfInfo);
+  | ({ readonly kind: 'btf' } & BtfInfo)
+  /** Tokens have no id: 0. */
+  | ({ readonly kind: 'token'; readonly id: number } & TokenInfo);
 
 /** perf_event_open(2), as far as programs hang on it. */
 export type PerfEventAttr =
@@ -275,6 +277,14 @@ export type PerfEventAttr =
       readonly cpu: number;
       readonly pid?: number;
       readonly wakeupEvents?: number;
+/** What a token allows: one bit each by number. Since 6.17. */
+export interface TokenInfo {
+  readonly allowedCmds: bigint;
+  readonly allowedMaps: bigint;
+  readonly allowedProgs: bigint;
+  readonly allowedAttachs: bigint;
+}
+
       readonly pages: number;
     }
   /** `category/name` as below tracefs/events: `syscalls/sys_enter_execve`. */
@@ -553,7 +563,13 @@ export interface Kernel {
   /** *_GET_NEXT_ID: the next id after `startId`, null at the end. */
   objGetNextId(attr: { readonly kind: ObjectKind; readonly startId: number }): number | null;
   /** *_GET_FD_BY_ID */
-  objGetFdById(attr: { readonly kind: ObjectKind; readonly id: number; readonly openFlags?: number }): Fd;
+  objGetFdById(attr: {
+    readonly kind: ObjectKind;
+    readonly id: number;
+    readonly openFlags?: number;
+    /** With BPF_F_TOKEN_FD in `openFlags`: BTF only, since 6.15. */
+    readonly fdByIdTokenFd?: Fd;
+  }): Fd;
   objGetInfoByFd(attr: { readonly bpfFd: Fd }): ObjectInfo;
   enableStats(attr: { readonly type: number }): Fd;
   iterCreate(attr: { readonly linkFd: Fd; readonly flags?: number }): Fd;

@@ -14,6 +14,8 @@ export interface Credentials {
   readonly capPerfmon: boolean;
   readonly capNetAdmin: boolean;
   readonly capSysAdmin: boolean;
+  /** Where they have them: 0, the first user namespace (default), or another one, whose capabilities count through tokens only. */
+  readonly userNamespace?: number;
 }
 
 /** One record of `.BTF.ext` line info, for programs loaded with BTF: instruction index → C source. */

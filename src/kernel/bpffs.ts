@@ -2,6 +2,7 @@
  * The bpf file system: a tree of directories whose leaves are pins. A pin holds a reference, so that pinned objects
  * outlive their descriptors. Several mounts, hard links and symbolic links are supported; `/sys/fs/bpf` is mounted at first.
  */
+import type { TokenInfo } from '../contracts/kernel.ts';
 import { BpfError } from '../util/errors.ts';
 import type { KernelObject } from './fd-table.ts';
 
@@ -13,11 +14,24 @@ type Node =
 
 type Directory = Extract<Node, { kind: 'directory' }>;
 
+/** Whose mount it is, and what it lets them do (`token.ts`). */
+export interface MountOptions {
+  readonly userNamespace: number;
+  readonly delegation: TokenInfo;
+}
+
+const PLAIN: MountOptions = {
+  userNamespace: 0,
+  delegation: { allowedCmds: 0n, allowedMaps: 0n, allowedProgs: 0n, allowedAttachs: 0n },
+};
+
 const MAX_SYMLINKS = 40;
 const NAME_MAX = 255;
 
 export class Bpffs {
   readonly #mounts = new Map<string, Directory>();
+  /** By the number of the mount. */
+  readonly #options = new Map<number, MountOptions>();
   #devices = 0;
 
   constructor() {
@@ -25,10 +39,20 @@ export class Bpffs {
   }
 
   /** An empty bpffs at an absolute path. */
-  mount(path: string): void {
+  mount(path: string, options: MountOptions = PLAIN): void {
     const at = normalize(path);
     if (this.#mounts.has(at)) throw new BpfError('EBUSY', `a bpffs is already mounted on ${at}`);
-    this.#mounts.set(at, { kind: 'directory', device: ++this.#devices, entries: new Map() });
+    const device = ++this.#devices;
+    this.#mounts.set(at, { kind: 'directory', device, entries: new Map() });
+    this.#options.set(device, options);
+  }
+
+  /** The mount that a directory is on, and whether it is its root. */
+  mountOf(path: string): MountOptions & { readonly isRoot: boolean } {
+    const node = this.#resolve(path);
+    if (node.kind !== 'directory') throw new BpfError('ENOTDIR', `${path} is not a directory`);
+    const isRoot = [...this.#mounts.values()].includes(node);
+    return { ...this.#options.get(node.device)!, isRoot };
   }
 
   /** Unmounting drops every pin of the mount. */
@@ -37,6 +61,7 @@ export class Bpffs {
     const root = this.#mounts.get(at);
     if (root === undefined) throw new BpfError('EINVAL', `no bpffs is mounted on ${at}`);
     this.#mounts.delete(at);
+    this.#options.delete(root.device);
     dropTree(root);
   }
 

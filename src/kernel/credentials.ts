@@ -25,6 +25,7 @@ const HOLDS: Record<Capability, (who: Credentials) => boolean> = {
   sys_admin: (who) => who.capSysAdmin,
 };
 
+/** Whether the capability counts for the whole machine. */
 export function holds(who: Credentials, capability: Capability): boolean {
-  return HOLDS[capability](who);
+  return ((who.userNamespace ?? 0) === 0 || capability === 'none') && HOLDS[capability](who);
 }

@@ -27,6 +27,7 @@ import type { ProgramObserver } from '../contracts/observe.ts';
 import { testRunHook } from '../hooks/index.ts';
 import { IMPLEMENTED_MAP_TYPES, RingBufMap } from '../maps/index.ts';
 import { HELPERS, MAP_TYPES, PROG_TYPES } from '../spec/index.ts';
+import type { Credentials } from '../contracts/verify.ts';
 import { BpfError } from '../util/errors.ts';
 import * as links from './commands/link.ts';
 import * as maps from './commands/map.ts';
@@ -45,6 +46,13 @@ import { MachineSimulator } from './simulator.ts';
 
 export class EmbeddedKernel implements Kernel {
   readonly simulator: Simulator;
+import {
+  createToken,
+  type DelegationOptions,
+  DirectoryObject,
+  delegatesNothing,
+  parseDelegation,
+} from './token.ts';
   readonly #machine: Machine;
 
   constructor(options: EmbeddedKernelOptions = {}) {
@@ -146,7 +154,7 @@ export class EmbeddedKernel implements Kernel {
   objGetNextId(attr: { kind: ObjectKind; startId: number }): number | null {
     return objects.objGetNextId(this.#machine, attr);
   }
-  objGetFdById(attr: { kind: ObjectKind; id: number; openFlags?: number }): Fd {
+  objGetFdById(attr: { kind: ObjectKind; id: number; openFlags?: number; fdByIdTokenFd?: Fd }): Fd {
     return objects.objGetFdById(this.#machine, attr);
   }
   objGetInfoByFd(attr: { bpfFd: Fd }): ObjectInfo {
@@ -159,12 +167,14 @@ export class EmbeddedKernel implements Kernel {
   }
   iterCreate(): Fd {
     throw absent('ITER_CREATE');
+    if (!holds(this.#machine.credentials, 'sys_admin'))
+      throw new BpfError('EPERM', 'ENABLE_STATS needs CAP_SYS_ADMIN');
   }
   taskFdQuery(): never {
     throw absent('TASK_FD_QUERY');
   }
-  tokenCreate(): Fd {
-    throw absent('TOKEN_CREATE');
+  tokenCreate(attr: { bpffsFd: Fd; flags?: number }): Fd {
+    return this.#machine.fds.install(createToken(this.#machine, attr));
   }
 
   // beside bpf(2)
@@ -181,9 +191,32 @@ export class EmbeddedKernel implements Kernel {
   mkdir(pathname: string): void {
     this.#machine.bpffs.mkdir(pathname);
   }
-  /** Mounts one more bpffs at an absolute path. */
-  mountBpffs(pathname: string): void {
-    this.#machine.bpffs.mount(pathname);
+  /**
+   * Mounts one more bpffs at an absolute path; for a user namespace it may delegate what programs and maps need (mount options
+   * delegate_cmds and so on, as text). Errors: EPERM where somebody without CAP_SYS_ADMIN delegates, EINVAL for unknown names.
+   */
+  mountBpffs(pathname: string, options: DelegationOptions & { readonly userNamespace?: number } = {}): void {
+    const delegation = parseDelegation(options);
+    if (!delegatesNothing(delegation) && !holds(this.#machine.credentials, 'sys_admin'))
+      throw new BpfError('EPERM', 'delegating needs CAP_SYS_ADMIN in the first user namespace');
+    const { credentials } = this.#machine;
+    const userNamespace = options.userNamespace ?? credentials.userNamespace ?? 0;
+    this.#machine.bpffs.mount(pathname, { userNamespace, delegation });
+  }
+  /** A directory of a bpffs as a descriptor: what TOKEN_CREATE takes. */
+  openDirectory(pathname: string): Fd {
+    const machine = this.#machine;
+    return machine.fds.install(new DirectoryObject(machine.bpffs.mountOf(pathname)));
+  }
+  /** What `deed` asks of the kernel, somebody else asks. */
+  as<T>(credentials: Credentials, deed: () => T): T {
+    const before = this.#machine.credentials;
+    this.#machine.credentials = credentials;
+    try {
+      return deed();
+    } finally {
+      this.#machine.credentials = before;
+    }
   }
   /** link(2) on a bpffs: a second name of the same pin. */
   link(existing: string, pathname: string): void {

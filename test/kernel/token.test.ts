@@ -1,9 +1,9 @@
-/** Tokens, of which the embedded kernel has none, and BTF that is no module's. */
+/** Tokens: what a bpffs of a user namespace delegates; and BTF that is no module's. */
 import { describe, expect, it } from 'vitest';
 import { assemble, encodeProgram } from '../../src/asm/index.ts';
 import { BtfBuilder } from '../../src/btf/index.ts';
 import type { Fd } from '../../src/contracts/kernel.ts';
-import { EmbeddedKernel } from '../../src/kernel/index.ts';
+import { EmbeddedKernel, ROOT, UNPRIVILEGED } from '../../src/kernel/index.ts';
 import { BPF_MAP_FLAGS, BPF_MAP_TYPE, BPF_PROG_TYPE } from '../../src/uapi/index.ts';
 
 const TOKEN_FLAG = Number(BPF_MAP_FLAGS.BPF_F_TOKEN_FD);
@@ -19,17 +19,122 @@ function errnoOf(deed: () => unknown): string | undefined {
   }
 }
 
+const NAMESPACE = 7;
+/** Root of a container: all capabilities, in a user namespace of its own. */
+const CONTAINED = { ...ROOT, userNamespace: NAMESPACE };
+const DELEGATED = {
+  userNamespace: NAMESPACE,
+  delegateCmds: 'map_create:PROG_LOAD',
+  delegateMaps: 'array:lpm_trie',
+  delegateProgs: 'xdp:kprobe:0x40',
+  delegateAttachs: 'any',
+};
+const XDP = BPF_PROG_TYPE.BPF_PROG_TYPE_XDP;
+const token = (fd: Fd | number) => ({ progFlags: TOKEN_FLAG, progTokenFd: fd as Fd });
+
 describe('tokens', () => {
-  it('are descriptors that nobody can have', () => {
+  const contained = (options: Parameters<EmbeddedKernel['mountBpffs']>[1] = DELEGATED) => {
     const kernel = new EmbeddedKernel();
-    const load = (progTokenFd: number): unknown =>
-      kernel.progLoad({
-        progType: BPF_PROG_TYPE.BPF_PROG_TYPE_XDP,
-        insns,
-        license: 'GPL',
-        progFlags: TOKEN_FLAG,
-        progTokenFd: progTokenFd as Fd,
-      });
+    kernel.simulator.setSysctl('kernel.unprivileged_bpf_disabled', 2);
+    kernel.mountBpffs('/container', options);
+    const load = (progType: number, rest: object = {}, code = insns): unknown =>
+      kernel.as(CONTAINED, () => kernel.progLoad({ progType, insns: code, license: 'GPL', ...rest }));
+    const create = (mapType: number, mapTokenFd?: Fd): unknown =>
+      kernel.as(CONTAINED, () =>
+        kernel.mapCreate({
+          ...array,
+          mapType,
+          ...(mapType === BPF_MAP_TYPE.BPF_MAP_TYPE_LPM_TRIE ? { keySize: 8 } : {}),
+          mapFlags: (mapTokenFd === undefined ? 0 : TOKEN_FLAG) | (mapType === 11 ? 1 : 0),
+          ...(mapTokenFd === undefined ? {} : { mapTokenFd }),
+        }),
+      );
+    const make = (): Fd =>
+      kernel.as(CONTAINED, () => kernel.tokenCreate({ bpffsFd: kernel.openDirectory('/container') }));
+    return { kernel, load, create, make };
+  };
+
+  it('make the capabilities of a user namespace count, for what is delegated', () => {
+    const { kernel, load, create, make } = contained();
+    const fd = make();
+    expect(errnoOf(() => load(XDP))).toBe('EPERM');
+    expect(errnoOf(() => load(XDP, token(fd)))).toBeUndefined();
+    expect(errnoOf(() => load(BPF_PROG_TYPE.BPF_PROG_TYPE_TRACEPOINT, token(fd)))).toBe('EPERM');
+    expect(errnoOf(() => create(BPF_MAP_TYPE.BPF_MAP_TYPE_LPM_TRIE))).toBe('EPERM');
+    expect(errnoOf(() => create(BPF_MAP_TYPE.BPF_MAP_TYPE_ARRAY, fd))).toBeUndefined();
+    expect(errnoOf(() => create(BPF_MAP_TYPE.BPF_MAP_TYPE_HASH, fd))).toBe('EPERM');
+    const btf = new BtfBuilder().bytes();
+    const types = { btf, btfFlags: TOKEN_FLAG, btfTokenFd: fd };
+    expect(errnoOf(() => kernel.as(CONTAINED, () => kernel.btfLoad(types)))).toBe('EPERM');
+    expect(errnoOf(() => kernel.btfLoad(types))).toBeUndefined();
+    // Nobody outside gains by it, and the holder no more than it has in its namespace.
+    const other = { ...CONTAINED, userNamespace: NAMESPACE + 1 };
+    expect(
+      errnoOf(() =>
+        kernel.as(other, () => kernel.progLoad({ progType: XDP, insns, license: 'GPL', ...token(fd) })),
+      ),
+    ).toBe('EPERM');
+    const weak = { ...UNPRIVILEGED, userNamespace: NAMESPACE, capBpf: true };
+    expect(
+      errnoOf(() =>
+        kernel.as(weak, () => kernel.progLoad({ progType: XDP, insns, license: 'GPL', ...token(fd) })),
+      ),
+    ).toBe('EPERM');
+  });
+
+  it('are what the verifier goes by', () => {
+    const { kernel, make } = contained({ ...DELEGATED, delegateProgs: 'socket_filter' });
+    const fd = make();
+    const leak = encodeProgram(
+      assemble('r1 = r10\nif r1 == 0 goto +1\nr2 = *(u64 *)(r10 - 8)\nr0 = 0\nexit'),
+    );
+    const filter = { progType: BPF_PROG_TYPE.BPF_PROG_TYPE_SOCKET_FILTER, license: 'GPL', insns: leak };
+    const load = (who: typeof CONTAINED): string | undefined =>
+      errnoOf(() => kernel.as(who, () => kernel.progLoad({ ...filter, ...token(fd) })));
+    expect(load(CONTAINED)).toBeUndefined();
+    expect(load({ ...CONTAINED, capPerfmon: false, capSysAdmin: false })).toBe('EACCES');
+  });
+
+  it('are made at the root of a bpffs that delegates, by whom it was mounted for', () => {
+    const { kernel, make } = contained();
+    const create = (path: string, who = CONTAINED): string | undefined =>
+      errnoOf(() => kernel.as(who, () => kernel.tokenCreate({ bpffsFd: kernel.openDirectory(path) })));
+    kernel.mkdir('/container/below');
+    kernel.mountBpffs('/plain', { userNamespace: NAMESPACE });
+    expect(create('/container/below')).toBe('EINVAL');
+    expect(create('/sys/fs/bpf')).toBe('EPERM');
+    expect(create('/sys/fs/bpf', ROOT as typeof CONTAINED)).toBe('EOPNOTSUPP');
+    expect(create('/container', ROOT as typeof CONTAINED)).toBe('EPERM');
+    expect(create('/container', { ...CONTAINED, capBpf: false, capSysAdmin: false })).toBe('EPERM');
+    expect(create('/plain')).toBe('ENOENT');
+    expect(errnoOf(() => kernel.as(CONTAINED, () => kernel.tokenCreate({ bpffsFd: 99 as Fd })))).toBe(
+      'EBADF',
+    );
+    const info = kernel.objGetInfoByFd({ bpfFd: make() });
+    expect(info).toEqual({
+      kind: 'token',
+      id: 0,
+      allowedCmds: (1n << 0n) | (1n << 5n),
+      allowedMaps: (1n << 2n) | (1n << 11n),
+      // A number takes the place of what came before it.
+      allowedProgs: 0x40n,
+      allowedAttachs: (1n << 64n) - 1n,
+    });
+  });
+
+  it('delegation is for the administrator of the machine', () => {
+    const kernel = new EmbeddedKernel();
+    const mount = (options: object) =>
+      errnoOf(() => kernel.as(CONTAINED, () => kernel.mountBpffs('/mine', options)));
+    expect(mount({ delegateCmds: 'any' })).toBe('EPERM');
+    expect(mount({ delegateCmds: 'everything' })).toBe('EINVAL');
+    expect(mount({})).toBeUndefined();
+  });
+
+  it('are told from other descriptors', () => {
+    const { kernel } = contained();
+    const load = (fd: number): unknown =>
+      kernel.progLoad({ progType: XDP, insns, license: 'GPL', ...token(fd) });
     const create = (mapTokenFd: number): unknown =>
       kernel.mapCreate({ ...array, mapFlags: TOKEN_FLAG, mapTokenFd: mapTokenFd as Fd });
     const map = kernel.mapCreate(array);

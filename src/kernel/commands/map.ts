@@ -5,7 +5,7 @@ import type { Fd, MapCreateAttr, MapElemAttr, MapUpdateAttr } from '../../contra
 import type { MapCreateParams, SpecialField } from '../../contracts/maps.ts';
 import { createMap } from '../../maps/index.ts';
 import { type MapTypeRow, mapCreateError, mapTypeById } from '../../spec/index.ts';
-import { BPF_MAP_FLAGS, BPF_UPDATE_FLAGS } from '../../uapi/index.ts';
+import { BPF_CMD, BPF_MAP_FLAGS, BPF_UPDATE_FLAGS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError } from '../../util/errors.ts';
 import { findSpecialFields } from '../../verifier/index.ts';
@@ -15,7 +15,7 @@ import { mapResolver } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, type MapParts } from '../objects.ts';
 import { requireNothing } from '../release.ts';
-import { checkToken } from '../token.ts';
+import { credentialsWith, TOKEN_FLAG } from '../token.ts';
 
 const { BPF_F_RDONLY, BPF_F_WRONLY } = BPF_MAP_FLAGS;
 
@@ -35,11 +35,12 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     hasBtf: Boolean(attr.btfKeyTypeId || attr.btfValueTypeId),
   });
   if (refused !== null) throw new BpfError(refused.errno, refused.message);
-  checkToken(machine, flags, attr.mapTokenFd);
-  if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(machine.credentials, 'bpf')) {
+  const use = { command: BPF_CMD.BPF_MAP_CREATE, mapType: type.id };
+  const who = credentialsWith(machine, flags, attr.mapTokenFd, use);
+  if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(who, 'bpf')) {
     throw new BpfError('EPERM', 'making maps needs CAP_BPF while kernel.unprivileged_bpf_disabled is set');
   }
-  if (type.capability !== undefined && !holds(machine.credentials, type.capability)) {
+  if (type.capability !== undefined && !holds(who, type.capability)) {
     throw new BpfError('EPERM', `making a ${type.name} map needs CAP_${type.capability.toUpperCase()}`);
   }
   const btf = btfOfMap(machine, type, attr);
@@ -49,6 +50,8 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     btf === undefined || btf.valueTypeId === 0
       ? []
       : findSpecialFields(btf.object.btf, btf.valueTypeId, machine.kernelBtf);
+  if (special.length > 0 && !holds(who, 'bpf'))
+    throw new BpfError('EPERM', `values with a ${special[0]!.kind} need CAP_BPF`);
   checkSpecialFields(type, special, flags);
   const params: MapCreateParams = {
     id,
@@ -57,7 +60,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     keySize: attr.keySize,
     valueSize: attr.valueSize,
     maxEntries: attr.maxEntries,
-    flags,
+    flags: flags & ~TOKEN_FLAG,
     mapExtra: attr.mapExtra ?? 0n,
     ...(inner === undefined ? {} : { inner: inner.map }),
     ...(special.length === 0 ? {} : { specialFields: special }),

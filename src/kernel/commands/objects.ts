@@ -1,7 +1,7 @@
 /** BTF_LOAD, pins, *_GET_NEXT_ID, *_GET_FD_BY_ID and OBJ_GET_INFO_BY_FD. */
 import { checkBtf, parseBtf } from '../../btf/index.ts';
 import type { Fd, ObjectInfo, ObjectKind } from '../../contracts/kernel.ts';
-import { BPF_MAP_FLAGS } from '../../uapi/index.ts';
+import { BPF_CMD, BPF_MAP_FLAGS } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import { holds } from '../credentials.ts';
 import type { FdMode, IdTable, KernelObject } from '../fd-table.ts';
@@ -9,7 +9,7 @@ import { LinkObject } from '../links.ts';
 import type { Machine } from '../machine.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
 import { checkBtfKinds } from '../release.ts';
-import { checkToken, TOKEN_FLAG } from '../token.ts';
+import { credentialsWith, TOKEN_FLAG, TokenObject } from '../token.ts';
 
 /** BTF_MAX_SIZE */
 const MAX_BTF_BYTES = 16 << 20;
@@ -22,8 +22,8 @@ export function btfLoad(
   const flags = attr.btfFlags ?? 0;
   if ((flags & ~TOKEN_FLAG) !== 0 || (flags !== 0 && !machine.release.isSince('6.9')))
     throw new BpfError('EINVAL', `unknown flags of BTF_LOAD: 0x${flags.toString(16)}`);
-  checkToken(machine, flags, attr.btfTokenFd);
-  if (!holds(machine.credentials, 'bpf')) throw new BpfError('EPERM', 'loading BTF needs CAP_BPF');
+  const who = credentialsWith(machine, flags, attr.btfTokenFd, { command: BPF_CMD.BPF_BTF_LOAD });
+  if (!holds(who, 'bpf')) throw new BpfError('EPERM', 'loading BTF needs CAP_BPF');
   if (attr.btf.length > MAX_BTF_BYTES)
     throw new BpfError('E2BIG', `BTF of ${attr.btf.length} bytes: at most ${MAX_BTF_BYTES} are taken`);
   const bytes = attr.btf.slice();
@@ -61,15 +61,18 @@ export function objGetNextId(machine: Machine, attr: { kind: ObjectKind; startId
 
 export function objGetFdById(
   machine: Machine,
-  attr: { kind: ObjectKind; id: number; openFlags?: number },
+  attr: { kind: ObjectKind; id: number; openFlags?: number; fdByIdTokenFd?: Fd },
 ): Fd {
-  if (!holds(machine.credentials, 'sys_admin'))
+  const byToken = attr.kind === 'btf' && machine.release.isSince('6.15') ? TOKEN_FLAG : 0;
+  const use = { command: BPF_CMD.BPF_BTF_GET_FD_BY_ID };
+  const flags = attr.openFlags ?? 0;
+  if (!holds(credentialsWith(machine, flags & byToken, attr.fdByIdTokenFd, use), 'sys_admin'))
     throw new BpfError('EPERM', 'opening by id needs CAP_SYS_ADMIN');
-  if (attr.openFlags && attr.kind !== 'map')
+  if ((flags & ~byToken) !== 0 && attr.kind !== 'map')
     throw new BpfError('EINVAL', `a ${attr.kind} has no access rights to choose: open_flags must be 0`);
   const object = tables(machine)[attr.kind].find(attr.id);
   if (object === undefined) throw new BpfError('ENOENT', `there is no ${attr.kind} with id ${attr.id}`);
-  return machine.fds.install(object.get(), modeOf(attr.openFlags ?? 0));
+  return machine.fds.install(object.get(), modeOf(flags & ~byToken));
 }
 
 export function objGetInfoByFd(machine: Machine, attr: { bpfFd: Fd }): ObjectInfo {
@@ -80,6 +83,8 @@ export function objGetInfoByFd(machine: Machine, attr: { bpfFd: Fd }): ObjectInf
   if (object instanceof LinkObject) return { kind: 'link', ...object.info() };
   if (object instanceof BtfObject)
     return { kind: 'btf', id: object.id, name: '', kernelBtf: false, data: object.bytes.slice() };
+  if (object instanceof TokenObject && machine.release.isSince('6.17'))
+    return { kind: 'token', id: 0, ...object.allowed };
   throw new BpfError('EINVAL', `a ${object.what} has no info`);
 }
 

@@ -9,6 +9,7 @@ import type { Insn } from '../../contracts/insn.ts';
 import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
 import type { MapInfo } from '../../contracts/maps.ts';
 import type {
+  Credentials,
   FuncInfo,
   LineInfo,
   Rejection,
@@ -17,7 +18,7 @@ import type {
 } from '../../contracts/verify.ts';
 import { moveFunctions, moveLines, rewrite, withArguments } from '../../rewrite/index.ts';
 import { attachTypeById, attachTypeByName, type ProgTypeRow, progTypeById } from '../../spec/index.ts';
-import { BPF_MACROS } from '../../uapi/index.ts';
+import { BPF_CMD, BPF_MACROS } from '../../uapi/index.ts';
 import { ERRNO } from '../../util/errno.ts';
 import { BpfError, InternalError, VerifierError } from '../../util/errors.ts';
 import { Annotator, explain, traces, verify } from '../../verifier/index.ts';
@@ -27,11 +28,11 @@ import type { Machine } from '../machine.ts';
 import { ownerAccepts } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
-import { ownKernelBtf } from '../own-btf.ts';
+import { ownKernelBtf } from '../../compiler/headers/own-types.ts';
 import { jitRequested, prepare } from '../prepare.ts';
 import { requireNothing } from '../release.ts';
 import { programTag } from '../tag.ts';
-import { checkToken, TOKEN_FLAG } from '../token.ts';
+import { credentialsWith, TOKEN_FLAG } from '../token.ts';
 import { argumentsOf, describeTarget, functionsOf, type LoadTarget, taken } from './program-target.ts';
 
 /** BPF_MAXINSNS without CAP_BPF, BPF_COMPLEXITY_LIMIT_INSNS with it. */
@@ -63,7 +64,8 @@ const PROG_FLAGS =
   TOKEN_FLAG;
 
 export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
-  const type = checkAttributes(machine, attr);
+  const who = credentialsOf(machine, attr);
+  const type = checkAttributes(machine, attr, who);
   const expectedAttachType = checkAttachType(type, attr.expectedAttachType ?? 0);
   const asked = {
     progType: type,
@@ -85,6 +87,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
 
   const started = performance.now();
   const verified = verifyProgram(machine, attr, {
+    who,
     type,
     target,
     expectedAttachType,
@@ -174,12 +177,23 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   announce(runnable);
   return machine.fds.install(new ProgObject(parts, [...maps.values()], machine.programs, taken(target)));
 }
-function checkAttributes(machine: Machine, attr: ProgLoadAttr): ProgTypeRow {
-  const who = machine.credentials;
+/** Whose capabilities count: those of the caller, with the token that is named. */
+function credentialsOf(machine: Machine, attr: ProgLoadAttr): Credentials {
   const flags = attr.progFlags ?? 0;
   if ((flags & ~PROG_FLAGS) !== 0)
     throw new BpfError('EINVAL', `unknown program flags 0x${(flags & ~PROG_FLAGS).toString(16)}`);
-  if (machine.release.isSince('6.9')) checkToken(machine, flags, attr.progTokenFd);
+  const known = machine.release.isSince('6.9') ? flags : flags & ~TOKEN_FLAG;
+  const { progType, expectedAttachType: asked = 0 } = attr;
+  const fallback = progTypeById(progType)?.defaultAttachType;
+  const attachType = asked === 0 && fallback !== undefined ? attachTypeByName(fallback)!.id : asked;
+  return credentialsWith(machine, known, attr.progTokenFd, {
+    command: BPF_CMD.BPF_PROG_LOAD,
+    progType,
+    attachType,
+  });
+}
+
+function checkAttributes(machine: Machine, attr: ProgLoadAttr, who: Credentials): ProgTypeRow {
   if (machine.sysctls.get('kernel.unprivileged_bpf_disabled') !== 0 && !holds(who, 'bpf')) {
     throw new BpfError(
       'EPERM',
@@ -239,6 +253,7 @@ function findProgram(machine: Machine, attr: ProgLoadAttr, type: ProgTypeRow): L
 }
 
 interface Parsed {
+  readonly who: Credentials;
   readonly type: ProgTypeRow;
   readonly target: LoadTarget | undefined;
   readonly expectedAttachType: number;
@@ -270,7 +285,7 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     mapByFd,
     mapByIndex: (index) => mapByFd(attr.fdArray?.[index] ?? -1),
     ...(attr.fdArray === undefined ? {} : { btfByIndex: (index) => btfAt(machine, attr, index) }),
-    credentials: machine.credentials,
+    credentials: parsed.who,
     release: machine.release.name,
     flags: attr.progFlags ?? 0,
     logLevel: attr.logLevel ?? 0,
