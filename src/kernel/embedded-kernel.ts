@@ -35,6 +35,7 @@ import * as batches from './commands/map-batch.ts';
 import * as objects from './commands/objects.ts';
 import { progLoad } from './commands/prog-load.ts';
 import { progTestRun } from './commands/test-run.ts';
+import { holds } from './credentials.ts';
 import { PerfEventObject } from './events.ts';
 import { KernelObject } from './fd-table.ts';
 import { type EmbeddedKernelOptions, Machine } from './machine.ts';
