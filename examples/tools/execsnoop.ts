@@ -64,12 +64,14 @@ export const execsnoop: Tool<Options> = {
     object.load(session.kernel).attach();
 
     let first: number | undefined;
+    const since = (time: number): string => {
+      first ??= time;
+      return ((time - first) / 1e9).toFixed(3);
+    };
     const quoted = (text: string): string => (options.quote ? JSON.stringify(text) : printable(text));
     const columns: Column<Execution>[] = [
       ...(options.time ? [{ title: 'TIME', width: 8, value: (e: Execution) => session.clock(e.time) }] : []),
-      ...(options.timestamp
-        ? [{ title: 'TIME(s)', width: 8, value: (e: Execution) => seconds(e.time, (first ??= e.time)) }]
-        : []),
+      ...(options.timestamp ? [{ title: 'TIME(s)', width: 8, value: (e: Execution) => since(e.time) }] : []),
       ...(options.printUid ? [{ title: 'UID', width: 6, value: (e: Execution) => e.uid }] : []),
       { title: 'PCOMM', width: 16, value: (e) => printable(e.comm) },
       { title: 'PID', width: 7, value: (e) => e.pid },
@@ -103,7 +105,5 @@ function texts(bytes: Uint8Array): string[] {
   parts.pop();
   return parts;
 }
-
-const seconds = (time: number, first: number): string => ((time - first) / 1e9).toFixed(3);
 
 await main(import.meta.url, execsnoop);

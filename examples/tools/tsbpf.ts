@@ -1,5 +1,5 @@
 /** What the tools take from the package. Elsewhere these imports are from 'tsbpf', 'tsbpf/bcc', 'tsbpf/compiler' and 'tsbpf/libbpf'. */
-export { BPF, type Table } from '../../src/bcc/index.ts';
+export { BPF, log2Histogram, type Table } from '../../src/bcc/index.ts';
 export { formatValue } from '../../src/btf/index.ts';
 export { builtinHeader, compile, formatDiagnostics } from '../../src/compiler/index.ts';
 export {

@@ -1,4 +1,6 @@
 /** What the tools share. */
+
+export * from './addresses.ts';
 export * from './output.ts';
 export type { Recording } from './recording.ts';
 export { Session } from './session.ts';

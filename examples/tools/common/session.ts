@@ -75,6 +75,8 @@ export class Session {
   readonly #sources: Source[] = [];
   readonly #closing: (() => void)[] = [];
   readonly #epoch: bigint;
+  /** Time of the recording that the run is at. */
+  #reached = 0n;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -109,6 +111,22 @@ export class Session {
   }
   iso(ktime: bigint | number): string {
     return isoTime(this.#epoch + BigInt(ktime));
+  }
+
+  /** A time as programs take it. */
+  now(): bigint {
+    return this.recording === undefined ? process.hrtime.bigint() : this.#reached;
+  }
+
+  /** Text of a file of the machine that is looked at; none where that is a recording. */
+  file(path: string): string | undefined {
+    const bytes = this.kernel.files?.read(path) ?? null;
+    return bytes === null ? undefined : new TextDecoder().decode(bytes);
+  }
+
+  /** What ends the tool with a message. */
+  failure(code: 'ENODEV' | 'ENOENT' | 'EINVAL', message: string, hint?: string): BpfError {
+    return new BpfError(code, message, hint === undefined ? {} : { hint });
   }
 
   // What is needed ----------------------------------------------------------------------------------------------------
@@ -312,12 +330,14 @@ export class Session {
       const last = duration === undefined ? time : start + seconds(duration);
       const until = time < last ? time : last;
       while (step !== undefined && step > 0n && until >= start + step * BigInt(ticks + 1)) {
-        machine.setTime(start + step * BigInt(ticks + 1));
+        this.#reached = start + step * BigInt(ticks + 1);
+        machine.setTime(this.#reached);
         ticks++;
         onInterval?.();
         counted = count !== undefined && ticks >= count;
         if (counted) return false;
       }
+      this.#reached = until;
       return time <= last;
     };
     const after = async (): Promise<void> => {

@@ -116,7 +116,8 @@ export async function runTool<Options extends object>(
   try {
     const recording = common.input === undefined ? undefined : readRecording(common.input);
     session = await openSession(tool, common, recording, env);
-    await tool.run(session, { ...common, interval, count } as unknown as Options);
+    const times = command.registeredArguments.length === 0 ? {} : { interval, count };
+    await tool.run(session, { ...common, ...times } as unknown as Options);
     return 0;
   } catch (error) {
     if (error instanceof Shown) return 0;

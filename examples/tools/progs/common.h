@@ -37,6 +37,19 @@ static __always_inline __u32 parent_pid(void)
 	return BPF_CORE_READ(task, real_parent, tgid);
 }
 
+/* Slot of a histogram of powers of two, as BCC counts them: 1 for 0 and 1, 2 for 2 and 3 … */
+static __always_inline __u32 log2_slot(__u64 value)
+{
+	__u32 slot = 1;
+
+	for (int shift = 32; shift > 0; shift >>= 1)
+		if (value >> shift) {
+			value >>= shift;
+			slot += shift;
+		}
+	return slot;
+}
+
 char LICENSE[] SEC("license") = "GPL";
 
 #endif

@@ -38,7 +38,7 @@ const ATTRS_AT = 16;
 const DATA_AT = 40;
 const FLAGS_AT = 72;
 const HEADER_SIZE = 104;
-const FEATURE = { tracingData: 1, clockData: 30 } as const;
+const FEATURE = { tracingData: 1, clockData: 29 } as const;
 
 const TYPE_TRACEPOINT = 2;
 const RECORD = { lost: 2, comm: 3, exit: 4, fork: 7, sample: 9, lostSamples: 13, compressed: 81 } as const;
