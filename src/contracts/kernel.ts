@@ -8,6 +8,7 @@
 
 import type { Annotations } from './annotations.ts';
 import type { KernelEvent } from './events.ts';
+import type { InterleaveAttr, InterleaveResult } from './interleave.ts';
 import type { ProgramObserver } from './observe.ts';
 
 declare const fdBrand: unique symbol;
@@ -137,6 +138,21 @@ export interface ProgTestRunResult {
   readonly ctxOut: Uint8Array;
 }
 
+/**
+ * A program with a context that stays between runs: what a run leaves in packet and context the next one finds, until `reset`. The
+ * program lives as long as this is open.
+ */
+export interface PreparedRun {
+  /** Runs once; gives the low half of R0. Errors: EFAULT, ETIMEDOUT (budget) for a run that faulted, EBADF after `close`. */
+  run(): number;
+  /** The context as it was at first, with another packet where one is given. */
+  reset(dataIn?: Uint8Array): void;
+  /** Packet and context as the last run left them. */
+  dataOut(): Uint8Array;
+  ctxOut(): Uint8Array;
+  close(): void;
+}
+
 export interface LinkCreateAttr {
   /** The program; for struct_ops the map (`mapFd`) stands in its place. */
   readonly progFd: Fd;
@@ -259,6 +275,14 @@ export interface BtfInfo {
   readonly data: Uint8Array;
 }
 
+/** What a token allows: one bit each by number. Since 6.17. */
+export interface TokenInfo {
+  readonly allowedCmds: bigint;
+  readonly allowedMaps: bigint;
+  readonly allowedProgs: bigint;
+  readonly allowedAttachs: bigint;
+}
+
 export type ObjectKind = 'prog' | 'map' | 'link' | 'btf';
 
 export type ObjectInfo =
@@ -277,14 +301,6 @@ export type PerfEventAttr =
       readonly cpu: number;
       readonly pid?: number;
       readonly wakeupEvents?: number;
-/** What a token allows: one bit each by number. Since 6.17. */
-export interface TokenInfo {
-  readonly allowedCmds: bigint;
-  readonly allowedMaps: bigint;
-  readonly allowedProgs: bigint;
-  readonly allowedAttachs: bigint;
-}
-
       readonly pages: number;
     }
   /** `category/name` as below tracefs/events: `syscalls/sys_enter_execve`. */
@@ -418,6 +434,8 @@ export interface Simulator {
     readonly start: bigint;
     readonly longest: number;
   }): FrameBatch | null;
+  /** Several CPUs in turns, instruction by instruction. The programs must be interpreted. Errors: EINVAL for what does not fit. */
+  interleave(attr: InterleaveAttr): InterleaveResult;
   /** How many programs ran because of the event. */
   fire(event: KernelEvent): number;
   /** Stops the monotonic clock at a time (nanoseconds); from then on only this moves it. `realtime`: epoch of time 0. */
@@ -506,6 +524,8 @@ export interface Kernel {
   // programs
   progLoad(attr: ProgLoadAttr): Fd;
   progTestRun(attr: ProgTestRunAttr): ProgTestRunResult;
+  /** A test run that is made ready once and started many times from JavaScript (embedded); `repeat` is not looked at. */
+  prepareRun?(attr: ProgTestRunAttr): PreparedRun;
   progBindMap(attr: { readonly progFd: Fd; readonly mapFd: Fd; readonly flags?: number }): void;
   progAttach(attr: {
     readonly targetFd: Fd;

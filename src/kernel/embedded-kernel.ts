@@ -2,6 +2,8 @@
  * The embedded kernel: the face with the methods of the `Kernel` contract. Each is one line that calls the command's function;
  * commands that this kernel does not have say so with the errno of a Linux built without them.
  */
+
+import { ownKernelBtf } from '../compiler/headers/own-types.ts';
 import type {
   Fd,
   Kernel,
@@ -16,6 +18,7 @@ import type {
   ObjectInfo,
   ObjectKind,
   PerfEventAttr,
+  PreparedRun,
   ProgLoadAttr,
   ProgTestRunAttr,
   ProgTestRunResult,
@@ -24,29 +27,25 @@ import type {
   TraceLine,
 } from '../contracts/kernel.ts';
 import type { ProgramObserver } from '../contracts/observe.ts';
+import type { Credentials } from '../contracts/verify.ts';
 import { testRunHook } from '../hooks/index.ts';
 import { IMPLEMENTED_MAP_TYPES, RingBufMap } from '../maps/index.ts';
 import { HELPERS, MAP_TYPES, PROG_TYPES } from '../spec/index.ts';
-import type { Credentials } from '../contracts/verify.ts';
 import { BpfError } from '../util/errors.ts';
 import * as links from './commands/link.ts';
 import * as maps from './commands/map.ts';
 import * as batches from './commands/map-batch.ts';
 import * as objects from './commands/objects.ts';
 import { progLoad } from './commands/prog-load.ts';
-import { progTestRun } from './commands/test-run.ts';
+import { prepareRun, progTestRun } from './commands/test-run.ts';
 import { holds } from './credentials.ts';
 import { PerfEventObject } from './events.ts';
 import { KernelObject } from './fd-table.ts';
 import { type EmbeddedKernelOptions, Machine } from './machine.ts';
 import { MapObject } from './objects.ts';
-import { ownKernelBtf } from './own-btf.ts';
 import { missingCommands, requireNothing } from './release.ts';
 import { mapRingBuffer } from './rings.ts';
 import { MachineSimulator } from './simulator.ts';
-
-export class EmbeddedKernel implements Kernel {
-  readonly simulator: Simulator;
 import {
   createToken,
   type DelegationOptions,
@@ -54,6 +53,9 @@ import {
   delegatesNothing,
   parseDelegation,
 } from './token.ts';
+
+export class EmbeddedKernel implements Kernel {
+  readonly simulator: Simulator;
   readonly #machine: Machine;
 
   constructor(options: EmbeddedKernelOptions = {}) {
@@ -113,6 +115,9 @@ import {
   progTestRun(attr: ProgTestRunAttr): ProgTestRunResult {
     return progTestRun(this.#machine, attr);
   }
+  prepareRun(attr: ProgTestRunAttr): PreparedRun {
+    return prepareRun(this.#machine, attr);
+  }
   progBindMap(attr: { progFd: Fd; mapFd: Fd; flags?: number }): void {
     links.progBindMap(this.#machine, attr);
   }
@@ -162,14 +167,14 @@ import {
     return objects.objGetInfoByFd(this.#machine, attr);
   }
   enableStats(attr: { type: number }): Fd {
+    if (!holds(this.#machine.credentials, 'sys_admin'))
+      throw new BpfError('EPERM', 'ENABLE_STATS needs CAP_SYS_ADMIN');
     if (attr.type !== 0)
       throw new BpfError('EINVAL', `there are no statistics of type ${attr.type}; 0 is the run time`);
     return this.#machine.fds.install(new StatsSwitch(this.#machine));
   }
   iterCreate(): Fd {
     throw absent('ITER_CREATE');
-    if (!holds(this.#machine.credentials, 'sys_admin'))
-      throw new BpfError('EPERM', 'ENABLE_STATS needs CAP_SYS_ADMIN');
   }
   taskFdQuery(): never {
     throw absent('TASK_FD_QUERY');

@@ -91,7 +91,7 @@ class KernelFrameBatch implements FrameBatch {
     machine.clock.follow(
       () => this.#request.start + this.#stamp(machine.memory.u32[RUN_STATE.frame >>> 2]!) - first,
     );
-    const stats = machine.sysctls.get('kernel.bpf_stats_enabled') !== 0 || machine.statsUsers > 0;
+    const stats = machine.keepsStats;
     const began = stats ? performance.now() : 0;
     const before = this.frames;
     const outer = machine.running;

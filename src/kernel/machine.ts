@@ -167,6 +167,11 @@ export class Machine {
     this.kfuncs = createKfuncTable(this.#helperEnv(), this.mapsModule);
   }
 
+  /** Time and number of runs are counted. */
+  get keepsStats(): boolean {
+    return this.statsUsers > 0 || this.sysctls.statsEnabled;
+  }
+
   /** Number of the CPU that programs run on; per-CPU maps look at the run state. */
   get cpu(): number {
     return this.#cpu;

@@ -18,7 +18,7 @@ export function runProgram(
   cookie: bigint,
 ): number | null {
   if (program.fault !== undefined || machine.level >= MAX_NESTED_RUNS) return null;
-  const stats = machine.sysctls.get('kernel.bpf_stats_enabled') !== 0 || machine.statsUsers > 0;
+  const stats = machine.keepsStats;
   const outer = machine.running;
   const outerCookie = machine.cookie;
   const outerBudget = machine.memory.i32[BUDGET]!;
@@ -76,7 +76,7 @@ export function oops(machine: Machine, program: ProgObject, error: unknown): voi
 }
 
 /** The line that an instruction was compiled from: that of the last record at or before it. */
-function sourceOf(program: ProgObject, insn: number): LineInfo | undefined {
+export function sourceOf(program: ProgObject, insn: number): LineInfo | undefined {
   if (insn < 0) return undefined;
   let best: LineInfo | undefined;
   for (const line of program.parts.lines)

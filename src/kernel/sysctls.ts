@@ -28,6 +28,13 @@ export class Sysctls {
     Object.entries(SYSCTLS).map(([name, row]) => [name, row.initial]),
   );
 
+  #statsEnabled = false;
+
+  /** Asked for at every run. */
+  get statsEnabled(): boolean {
+    return this.#statsEnabled;
+  }
+
   get(name: SysctlName): number {
     return this.#values.get(name)!;
   }
@@ -47,5 +54,6 @@ export class Sysctls {
       throw new BpfError('EPERM', `${name} = ${row.stuckAt} cannot be undone`);
     }
     this.#values.set(name, value);
+    this.#statsEnabled = this.get('kernel.bpf_stats_enabled') !== 0;
   }
 }
