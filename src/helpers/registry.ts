@@ -44,8 +44,8 @@ export const HELPER_IMPLEMENTATIONS: HelperFamily = Object.assign({}, ...FAMILIE
 
 function createContext(env: HelperEnv, module: MapsModule): HelperContext {
   const { memory } = env;
-  const resultWord = RUN_STATE.helperResult >>> 2;
-  const resultU64 = RUN_STATE.helperResult >>> 3;
+  const resultWord = (RUN_STATE.helperResult + memory.cpuDelta) >>> 2;
+  const resultU64 = (RUN_STATE.helperResult + memory.cpuDelta) >>> 3;
   // By type and key size, as maps come and go.
   const known = new Map<number, ProgramOps | undefined>();
   const opsOf = (map: BpfMap): ProgramOps | undefined => {

@@ -13,6 +13,7 @@ import {
   HDR_HAS_LOCK,
   HDR_ID,
   HDR_KEY_SIZE,
+  HDR_LOCK_OFF,
   HDR_MAX_ENTRIES,
   HDR_SIZE,
   HDR_SPECIAL,
@@ -20,6 +21,7 @@ import {
   HDR_VALUE_SIZE,
 } from './layout.ts';
 import type { MapsModule, MapsWasm } from './module.ts';
+import { freeSlabs, slabsOf } from './slabs.ts';
 
 /** What a map needs of the kernel around it. */
 export interface MapContext {
@@ -30,6 +32,9 @@ export interface MapContext {
   /** 32 bits for the hash seed of a map without BPF_F_ZERO_SEED; default 0, which makes iteration order repeatable. */
   seed?(): number;
 }
+
+/** BPF_F_LOCK: under the value's bpf_spin_lock. */
+const F_LOCK = 4;
 
 /** No memory is larger, and sizes beyond 2^53 are not numbers that can be trusted. */
 const MAX_BLOCK = 2 ** 32;
@@ -155,7 +160,13 @@ export abstract class MapBase implements EmbeddedMap {
     return this.#frozen;
   }
   get memory(): number {
-    return this.#blocks.bytes;
+    let bytes = this.#blocks.bytes;
+    if (this.slabbed) for (const slab of slabsOf(this.ctx.memory, this.address)) bytes += slab.bytes;
+    return bytes;
+  }
+  /** Elements come from slabs that any thread makes. */
+  protected get slabbed(): boolean {
+    return false;
   }
   get dropped(): number {
     return 0;
@@ -163,10 +174,18 @@ export abstract class MapBase implements EmbeddedMap {
 
   // The operations of bpf(2).
 
-  lookup(key: Uint8Array, _flags = 0): Uint8Array | number {
+  lookup(key: Uint8Array, flags = 0): Uint8Array | number {
     const at = this.findForUser(this.putKey(key));
     if (at < 0) return at;
-    return at === 0 ? -ERRNO.ENOENT : this.readValue(at);
+    if (at === 0) return -ERRNO.ENOENT;
+    if (!this.ctx.memory.shared || (flags & F_LOCK) === 0 || this.get(HDR_HAS_LOCK) === 0)
+      return this.readValue(at);
+    const { spin_lock, spin_unlock } = this.ctx.module.wasm;
+    const lock = at + this.get(HDR_LOCK_OFF);
+    spin_lock(lock);
+    const value = this.readValue(at);
+    spin_unlock(lock);
+    return value;
   }
 
   update(key: Uint8Array, value: Uint8Array, flags: number): number {
@@ -219,6 +238,7 @@ export abstract class MapBase implements EmbeddedMap {
 
   free(): void {
     this.releaseObjects();
+    if (this.slabbed) freeSlabs(this.ctx.memory, this.address);
     this.#blocks.free();
   }
 
@@ -284,6 +304,9 @@ export abstract class MapBase implements EmbeddedMap {
       u32[(table >>> 2) + 2 + 2 * i] = field.size;
     });
     this.set(HDR_SPECIAL, table);
-    if (fields.some((field) => field.kind === 'spin_lock')) this.set(HDR_HAS_LOCK, 1);
+    const lock = fields.find((field) => field.kind === 'spin_lock');
+    if (lock === undefined) return;
+    this.set(HDR_HAS_LOCK, 1);
+    this.set(HDR_LOCK_OFF, lock.offset);
   }
 }

@@ -8,6 +8,7 @@ import { BPF_MAP_FLAGS } from '../uapi/index.ts';
 import { alignUp, ERRNO } from '../util/index.ts';
 import { type ElementVisitor, MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
 import {
+  BUCKET_BYTES,
   ELEM_KEY,
   ELEM_NEXT,
   ELEM_STATE,
@@ -17,10 +18,12 @@ import {
   HDR_CPU_STRIDE,
   HDR_DROPPED,
   HDR_ELEM_SIZE,
+  HDR_LIMIT,
   HDR_MASK,
   HDR_SEED,
   HDR_STRIDE,
   HDR_VALUE_OFF,
+  SHARED_BUCKET_BYTES,
 } from './layout.ts';
 import { orNoMemory } from './module.ts';
 
@@ -66,6 +69,9 @@ export function slabSource(
 export class HashMapBase extends MapBase {
   protected readonly valueOff: number;
   readonly #mask: number;
+  readonly #bucketBytes: number;
+  /** Of all CPUs together. */
+  readonly #valueBytes: number;
 
   constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks, shape: HashShape) {
     super(params, ctx, blocks);
@@ -76,13 +82,21 @@ export class HashMapBase extends MapBase {
     this.#mask = buckets - 1;
     this.valueOff = ELEM_KEY + alignUp(keySize, 8);
     const elemSize = this.valueOff + shape.stride * shape.copies;
-    this.set(HDR_BUCKETS, this.allocate(buckets * 4, 'buckets'));
+    const { shared } = ctx.memory;
+    this.#bucketBytes = shared ? SHARED_BUCKET_BYTES : BUCKET_BYTES;
+    this.#valueBytes = shape.stride * shape.copies;
+    this.set(HDR_BUCKETS, this.allocate(buckets * this.#bucketBytes, 'buckets'));
     this.set(HDR_MASK, this.#mask);
     this.set(HDR_SEED, (flags & BPF_MAP_FLAGS.BPF_F_ZERO_SEED) !== 0 ? 0 : (ctx.seed?.() ?? 0));
     this.set(HDR_ELEM_SIZE, elemSize);
     this.set(HDR_VALUE_OFF, this.valueOff);
     this.set(HDR_STRIDE, shape.stride);
     this.set(HDR_CPU_STRIDE, shape.copies === 1 ? 0 : shape.stride);
+    if (shared) {
+      // One more a CPU, as below.
+      this.set(HDR_LIMIT, maxEntries + ctx.possibleCpus);
+      return;
+    }
     ctx.module.refills.set(
       this.address,
       // One more than the map holds: the new element of an update while the old one is still linked.
@@ -107,6 +121,31 @@ export class HashMapBase extends MapBase {
     super.free();
   }
 
+  protected override get slabbed(): boolean {
+    return this.ctx.memory.shared;
+  }
+
+  override lookup(key: Uint8Array, flags = 0): Uint8Array | number {
+    // With the lock the value is read where it lies.
+    return this.ctx.memory.shared && flags === 0 ? this.#copy(key, false) : super.lookup(key, flags);
+  }
+
+  /** A copy that no other CPU can have written to half-way. */
+  #copy(key: Uint8Array, remove: boolean): Uint8Array | number {
+    const at = this.putKey(key, this.#valueBytes);
+    const to = at + alignUp(key.length, 8);
+    const { wasm } = this.ctx.module;
+    const result = remove
+      ? this.takeAt(at, to, this.#valueBytes)
+      : wasm.hash_read(this.address, at, to, this.#valueBytes) - 1;
+    return result < 0 ? -ERRNO.ENOENT : this.readValue(to);
+  }
+
+  /** Removes the element and leaves its value at `to`: 0 or -ENOENT. */
+  protected takeAt(key: number, to: number, bytes: number): number {
+    return this.ctx.module.wasm.hash_take(this.address, key, to, bytes);
+  }
+
   protected override findForUser(key: number): number {
     const elem = this.ctx.module.wasm.hash_find(this.address, key);
     return elem === 0 ? 0 : elem + this.valueOff;
@@ -124,6 +163,7 @@ export class HashMapBase extends MapBase {
 
   override lookupAndDelete(key: Uint8Array, flags = 0): Uint8Array | number {
     if (this.frozen) return -ERRNO.EPERM;
+    if (this.ctx.memory.shared && flags === 0) return this.#copy(key, true);
     const value = this.lookup(key, flags);
     if (typeof value === 'number') return value;
     const refused = this.delete(key);
@@ -141,7 +181,7 @@ export class HashMapBase extends MapBase {
       // The visitor may delete and insert: the chain is read at once, and what has gone meanwhile is passed over.
       const chain: number[] = [];
       const { u32 } = this.ctx.memory;
-      const head = u32[(this.get(HDR_BUCKETS) >>> 2) + at];
+      const head = u32[(this.get(HDR_BUCKETS) + at * this.#bucketBytes) >>> 2];
       for (let elem = head; elem !== 0; elem = u32[(elem + ELEM_NEXT) >>> 2]) chain.push(elem);
       for (const elem of chain) {
         if ((this.ctx.memory.u32[(elem + ELEM_STATE) >>> 2] & 1) !== 0) continue;

@@ -33,7 +33,29 @@ export const HDR_HAS_LOCK = 88;
 /** Special fields of the value: offset of a table {u32 n, n × {u32 offset, u32 size}} in ascending order; 0: none. */
 export const HDR_SPECIAL = 92;
 
-// Hash tables: an array of u32 chain heads, elements in slabs.
+// Only where threads share the memory: locks, and what `refill` knows of a map whose elements come from any thread.
+/** Offset of the bpf_spin_lock in the value. */
+export const HDR_LOCK_OFF = 96;
+export const HDR_ALLOC_LOCK = 100;
+/** Elements made so far, and the most that there may be. */
+export const HDR_MADE = 104;
+export const HDR_LIMIT = 108;
+/** Newest slab; a slab starts with {u32 next slab, u32 bytes}. */
+export const HDR_SLABS = 112;
+export const SLAB_NEXT = 0;
+export const SLAB_BYTES = 4;
+export const SLAB_HEADER = 16;
+/** Queue, stack, ring buffer, LRU list: held during an operation. */
+export const HDR_MAP_LOCK = 116;
+/** LPM trie: odd during a change. */
+export const HDR_MAP_SEQ = 120;
+/** Ring buffer: 1 while a wake-up is on its way to the main thread. */
+export const HDR_WAKING = 124;
+
+// Hash tables: an array of chain heads, elements in slabs. A bucket is a u32 head; where threads share the memory {u32 head, u32 changes}.
+export const BUCKET_BYTES = 4;
+export const SHARED_BUCKET_BYTES = 8;
+export const BUCKET_SEQ = 4;
 export const HDR_BUCKETS = 48;
 /** Number of buckets minus one. */
 export const HDR_MASK = 52;

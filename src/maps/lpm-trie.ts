@@ -8,6 +8,7 @@ import {
   HDR_BUMP_END,
   HDR_DATA_SIZE,
   HDR_ELEM_SIZE,
+  HDR_LIMIT,
   HDR_VALUE_OFF,
   NODE_DATA,
   NODE_PREFIX,
@@ -22,12 +23,17 @@ class LpmTrieMap extends MapBase {
     this.set(HDR_DATA_SIZE, dataSize);
     this.set(HDR_VALUE_OFF, valueOff);
     this.set(HDR_ELEM_SIZE, nodeSize);
+    // Entries, the forks between them, and the node and fork of an update under way.
+    const limit = 2 * params.maxEntries + 2;
+    if (ctx.memory.shared) {
+      this.set(HDR_LIMIT, limit);
+      return;
+    }
     ctx.module.refills.set(
       this.address,
-      // Entries, the forks between them, and the node and fork of an update under way.
       slabSource(
         nodeSize,
-        2 * params.maxEntries + 2,
+        limit,
         (bytes) => this.allocate(bytes, 'nodes'),
         (start, end) => {
           this.set(HDR_BUMP, start);
@@ -35,6 +41,10 @@ class LpmTrieMap extends MapBase {
         },
       ),
     );
+  }
+
+  protected override get slabbed(): boolean {
+    return this.ctx.memory.shared;
   }
 
   override free(): void {

@@ -18,6 +18,9 @@ class LruHashMap extends HashMapBase {
   protected override deleteAt(key: number): number {
     return this.ctx.module.wasm.lru_hash_delete(this.address, key);
   }
+  protected override takeAt(key: number, to: number, bytes: number): number {
+    return this.ctx.module.wasm.lru_hash_take(this.address, key, to, bytes);
+  }
 }
 
 export const LRU_HASH: MapTypeImpl = {

@@ -9,6 +9,9 @@ class LruPercpuHashMap extends PercpuHashMap {
   protected override deleteAt(key: number): number {
     return this.ctx.module.wasm.lru_hash_delete(this.address, key);
   }
+  protected override takeAt(key: number, to: number, bytes: number): number {
+    return this.ctx.module.wasm.lru_hash_take(this.address, key, to, bytes);
+  }
 }
 
 export const LRU_PERCPU_HASH: MapTypeImpl = {

@@ -5,6 +5,8 @@
 import type { GuestMemory } from '../memory/index.ts';
 import { BpfError, ERRNO } from '../util/index.ts';
 import { MAPS_WASM } from './generated/maps-wasm.ts';
+import { MAPS_WASM_SHARED } from './generated/maps-wasm-shared.ts';
+import { refillShared } from './slabs.ts';
 
 type Words = (...words: number[]) => number;
 
@@ -38,6 +40,9 @@ export interface MapsWasm {
   readonly hash_find: Words;
   readonly hash_next: Words;
   readonly hash_chain: Words;
+  readonly hash_read: Words;
+  readonly hash_take: Words;
+  readonly lru_hash_take: Words;
   readonly hash_update: Words;
   readonly hash_delete: Words;
   readonly lru_hash_update: Words;
@@ -80,20 +85,35 @@ export interface MapsModule {
   scratch(size: number): number;
 }
 
-let compiled: WebAssembly.Module | undefined;
+/** By whether the memory is shared: the module with threads is another one, so that a kernel with one CPU pays for no lock. */
+const compiled = new Map<boolean, WebAssembly.Module>();
 
-function compile(): WebAssembly.Module {
-  if (compiled === undefined) {
-    const text = atob(MAPS_WASM);
+/** The code behind all maps, for a memory of either kind; threads may hand it to one another. */
+export function mapsCode(shared: boolean): WebAssembly.Module {
+  let module = compiled.get(shared);
+  if (module === undefined) {
+    const text = atob(shared ? MAPS_WASM_SHARED : MAPS_WASM);
     const bytes = new Uint8Array(text.length);
     for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
-    compiled = new WebAssembly.Module(bytes);
+    module = new WebAssembly.Module(bytes);
+    compiled.set(shared, module);
   }
-  return compiled;
+  return module;
 }
 
-/** One instance of the maps' Wasm on `memory`. Compiled once a process. */
-export function createMapsModule(memory: GuestMemory): MapsModule {
+/** Whether this thread may sleep in `Atomics.wait`: the main thread of a page may not. */
+function canWait(): boolean {
+  const word = new Int32Array(new SharedArrayBuffer(4));
+  try {
+    Atomics.wait(word, 0, 0, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** One instance of the maps' Wasm on `memory`; `code` where another thread has compiled it. Compiled once a process. */
+export function createMapsModule(memory: GuestMemory, code = mapsCode(memory.shared)): MapsModule {
   let scratchAt = 0;
   let scratchSize = 0;
   const refills = new Map<number, () => boolean>();
@@ -114,11 +134,15 @@ export function createMapsModule(memory: GuestMemory): MapsModule {
       return scratchAt;
     },
   };
-  const instance = new WebAssembly.Instance(compile(), {
+  const refill = memory.shared
+    ? (map: number) => (refillShared(memory, map) ? 1 : 0)
+    : (map: number) => (refills.get(map)?.() ? 1 : 0);
+  const instance = new WebAssembly.Instance(code, {
     env: {
       memory: memory.wasm,
-      refill: (map: number) => (refills.get(map)?.() ? 1 : 0),
+      refill,
       wakeup: (map: number, flags: number) => module.onWakeup(map, flags),
+      ...(memory.shared ? { cpu_delta: memory.cpuDelta, can_wait: canWait() ? 1 : 0 } : {}),
     },
   });
   module.wasm = instance.exports as unknown as MapsWasm;

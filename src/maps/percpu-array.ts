@@ -33,7 +33,7 @@ class PercpuArrayMap extends IndexedMap {
     for (let i = 0; i < maxEntries; i++) {
       const { u32 } = this.ctx.memory;
       u32[key >>> 2] = i;
-      const own = u32[RUN_STATE.cpu >>> 2] * this.#cpuStride;
+      const own = u32[(RUN_STATE.cpu + this.ctx.memory.cpuDelta) >>> 2] * this.#cpuStride;
       if (visit(key, this.values + own + i * this.stride)) return i + 1;
     }
     return maxEntries;

@@ -22,7 +22,11 @@ export class PercpuHashMap extends HashMapBase {
     return this.ctx.module.wasm.percpu_hash_update_all(this.address, key, values, flags, 0);
   }
   protected override valueOfElement(elem: number): number {
-    return elem + this.valueOff + this.ctx.memory.u32[RUN_STATE.cpu >>> 2] * this.#stride;
+    return (
+      elem +
+      this.valueOff +
+      this.ctx.memory.u32[(RUN_STATE.cpu + this.ctx.memory.cpuDelta) >>> 2] * this.#stride
+    );
   }
 }
 

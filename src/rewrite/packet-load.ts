@@ -58,13 +58,13 @@ export function createPacketLoads(
     fn: (ctx: number, offset: number): void => {
       const at = locate(packets, ctx, offset | 0, size);
       if (at < 0) {
-        memory.writeHalves(RUN_STATE.helperResult, -ERRNO.EFAULT, -1);
+        memory.writeHalves(memory.cpuDelta + RUN_STATE.helperResult, -ERRNO.EFAULT, -1);
         return;
       }
       const { view } = memory;
       const value =
         size === 1 ? view.getUint8(at) : size === 2 ? view.getUint16(at, false) : view.getInt32(at, false);
-      memory.writeHalves(RUN_STATE.helperResult, value, 0);
+      memory.writeHalves(memory.cpuDelta + RUN_STATE.helperResult, value, 0);
     },
   });
   return { 1: load(1), 2: load(2), 4: load(4) };

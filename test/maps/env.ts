@@ -22,10 +22,12 @@ export class TestKernel implements MapObjectResolver {
   /** References held by other maps: +1 taken, -1 given back, by `map 7`, `prog 3`, `event 1`. */
   readonly references = new Map<string, number>();
   interfaceExists?: (ifindex: number) => boolean;
+  /** Whether kernels are made with a memory that threads may share. */
+  static shared = false;
   #nextId = 1;
 
   constructor(possibleCpus = 2, maximumPages = 4096) {
-    this.memory = new GuestMemory({ maximumPages });
+    this.memory = new GuestMemory({ maximumPages, shared: TestKernel.shared });
     const module = createMapsModule(this.memory);
     this.ctx = { memory: this.memory, module, resolver: this, possibleCpus };
   }

@@ -1,6 +1,7 @@
 // ARRAY, PERCPU_ARRAY and ARRAY_OF_MAPS.
 import { HDR_CPU_STRIDE, HDR_CPUS, HDR_HAS_LOCK, HDR_MAX_ENTRIES, HDR_STRIDE, HDR_VALUES } from '../layout';
-import { copy, copyValue, currentCpu, E2BIG, EEXIST, EINVAL, EXIST, F_LOCK, NOEXIST } from './common';
+import { copy, copyLocked, copyValue, currentCpu, E2BIG, EEXIST, EINVAL, EXIST, F_LOCK, NOEXIST } from './common';
+import { SHARED } from './lock';
 
 @inline
 function slot(map: usize, index: u32): usize {
@@ -18,7 +19,9 @@ export function array_update(map: usize, key: usize, value: usize, flags: u32, h
   if (index >= load<u32>(map, HDR_MAX_ENTRIES)) return E2BIG;
   if (flags & NOEXIST) return EEXIST;
   if (flags & F_LOCK && !load<u32>(map, HDR_HAS_LOCK)) return EINVAL;
-  copyValue(map, slot(map, index), value);
+  const to = slot(map, index);
+  if (SHARED && flags & F_LOCK) copyLocked(map, to, value, to);
+  else copyValue(map, to, value);
   return 0;
 }
 

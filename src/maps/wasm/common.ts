@@ -1,7 +1,10 @@
 // Shared by all map types: constants, copies, allocation of elements. Nothing here may need static memory.
 import {
-  ELEM_FREE, ELEM_STATE, HDR_BUMP, HDR_BUMP_END, HDR_ELEM_SIZE, HDR_FREE, HDR_SPECIAL, HDR_VALUE_SIZE,
+  ELEM_FREE, ELEM_STATE, HDR_ALLOC_LOCK, HDR_BUMP, HDR_BUMP_END, HDR_ELEM_SIZE, HDR_FREE, HDR_LOCK_OFF, HDR_SPECIAL, HDR_VALUE_SIZE,
 } from '../layout';
+import { acquire, free as unlock, SHARED } from './lock';
+
+export { currentCpu } from './run-state';
 
 export const EPERM: i32 = -1;
 export const ENOENT: i32 = -2;
@@ -17,20 +20,12 @@ export const NOEXIST: u32 = 1;
 export const EXIST: u32 = 2;
 export const F_LOCK: u32 = 4;
 
-// RUN_STATE.cpu of src/memory/layout.ts.
-const CPU_AT: usize = 0x10014;
-
 // STACKS of src/memory/layout.ts: the lowest address that a program may be handed.
 const STACKS_AT: usize = 0x11000;
 
 // Gives the map a new slab (HDR_BUMP, HDR_BUMP_END); 0 when memory is exhausted.
 @external("env", "refill")
 declare function refill(map: usize): i32;
-
-@inline
-export function currentCpu(): u32 {
-  return load<u32>(CPU_AT);
-}
 
 // Whether a helper may touch `size` bytes there: above what belongs to the kernel itself, below the end. The verifier has proven
 // it for compiled programs; a helper must not trap on anything else.
@@ -100,12 +95,29 @@ export function initSpecial(map: usize, value: usize): void {
   }
 }
 
+// Copies a value under its bpf_spin_lock (BPF_F_LOCK).
+export function copyLocked(map: usize, to: usize, from: usize, inMap: usize): void {
+  const lock = inMap + load<u32>(map, HDR_LOCK_OFF);
+  acquire(lock);
+  copyValue(map, to, from);
+  unlock(lock);
+}
+
 // An element from the free list or the newest slab; 0 when memory is exhausted.
 export function take(map: usize): usize {
-  const free = load<u32>(map, HDR_FREE);
-  if (free) {
-    store<u32>(map, load<u32>(free, ELEM_FREE), HDR_FREE);
-    return free;
+  if (SHARED) acquire(map + HDR_ALLOC_LOCK);
+  const elem = takeAlone(map);
+  if (SHARED) unlock(map + HDR_ALLOC_LOCK);
+  return elem;
+}
+
+@inline
+function takeAlone(map: usize): usize {
+  const first = load<u32>(map, HDR_FREE);
+  if (first) {
+    // Bit 0: a lookup that came late has marked the element as used.
+    store<u32>(map, load<u32>(first, ELEM_FREE) & ~1, HDR_FREE);
+    return first;
   }
   const size = load<u32>(map, HDR_ELEM_SIZE);
   let bump = load<u32>(map, HDR_BUMP);
@@ -120,7 +132,9 @@ export function take(map: usize): usize {
 // Key, value and ELEM_NEXT stay as they were until the element is used again: programs may still hold a pointer.
 @inline
 export function release(map: usize, elem: usize): void {
+  if (SHARED) acquire(map + HDR_ALLOC_LOCK);
   store<u32>(elem, load<u32>(map, HDR_FREE), ELEM_FREE);
   store<u32>(elem, 1, ELEM_STATE);
   store<u32>(map, elem, HDR_FREE);
+  if (SHARED) unlock(map + HDR_ALLOC_LOCK);
 }

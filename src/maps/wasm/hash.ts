@@ -1,15 +1,19 @@
 // HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH and HASH_OF_MAPS: chained buckets, newest element first, as Linux does.
 // An update replaces the element (pointers to the old value keep seeing the old value) except under BPF_F_LOCK and in
 // per-CPU maps, which update in place.
+//
+// Where threads share the memory every bucket has a word that is odd while its chain changes: updates hold it, lookups read the chain
+// without it and read again where it has changed. LRU maps have one lock for updates besides, which their list needs.
 import {
-  ELEM_HASH, ELEM_KEY, ELEM_NEXT, ELEM_PREV, ELEM_STATE, HDR_BUCKETS, HDR_COUNT, HDR_CPU_STRIDE, HDR_CPUS, HDR_DROPPED,
-  HDR_HAS_LOCK, HDR_KEY_SIZE, HDR_LRU_HEAD, HDR_LRU_TAIL, HDR_MASK, HDR_MAX_ENTRIES, HDR_SEED, HDR_STRIDE,
-  HDR_VALUE_OFF,
+  BUCKET_BYTES, BUCKET_SEQ, ELEM_HASH, ELEM_KEY, ELEM_NEXT, ELEM_PREV, ELEM_STATE, HDR_BUCKETS, HDR_COUNT, HDR_CPU_STRIDE, HDR_CPUS,
+  HDR_DROPPED, HDR_HAS_LOCK, HDR_KEY_SIZE, HDR_LRU_HEAD, HDR_LRU_TAIL, HDR_MAP_LOCK, HDR_MASK, HDR_MAX_ENTRIES, HDR_SEED, HDR_STRIDE,
+  HDR_VALUE_OFF, SHARED_BUCKET_BYTES,
 } from '../layout';
-import {copy, copyValue, currentCpu, 
-  E2BIG, EEXIST, EINVAL, ENOENT, ENOMEM, EXIST, F_LOCK, initSpecial, NOEXIST, release,
+import {
+  copy, copyLocked, copyValue, currentCpu, E2BIG, EEXIST, EINVAL, ENOENT, ENOMEM, EXIST, F_LOCK, initSpecial, NOEXIST, release,
   take, zero,
 } from './common';
+import { acquire, add, addBelow, beginChange, beginRead, endChange, free, isUnchanged, peek, poke, SHARED } from './lock';
 
 const VALUE_AFTER_8: usize = ELEM_KEY + 8;
 
@@ -53,53 +57,86 @@ function hashN(key: usize, size: u32, seed: u32): u32 {
 @inline
 function equalN(a: usize, b: usize, size: u32): bool {
   while (size >= 8) {
-    if (load<u64>(a) != load<u64>(b)) return false;
+    if (peek<u64>(a) != load<u64>(b)) return false;
     a += 8;
     b += 8;
     size -= 8;
   }
   if (size & 4) {
-    if (load<u32>(a) != load<u32>(b)) return false;
+    if (peek<u32>(a) != load<u32>(b)) return false;
     a += 4;
     b += 4;
   }
   if (size & 2) {
-    if (load<u16>(a) != load<u16>(b)) return false;
+    if (peek<u16>(a) != load<u16>(b)) return false;
     a += 2;
     b += 2;
   }
-  return !(size & 1) || load<u8>(a) == load<u8>(b);
+  return !(size & 1) || peek<u8>(a) == load<u8>(b);
+}
+
+@inline
+function bucketAt(map: usize, index: u32): usize {
+  return load<u32>(map, HDR_BUCKETS) + index * <u32>(SHARED ? SHARED_BUCKET_BYTES : BUCKET_BYTES);
 }
 
 @inline
 function bucket(map: usize, hash: u32): usize {
-  return load<u32>(map, HDR_BUCKETS) + ((hash & load<u32>(map, HDR_MASK)) << 2);
+  return bucketAt(map, hash & load<u32>(map, HDR_MASK));
+}
+
+@inline
+function walk4(at: usize, wanted: u32): usize {
+  let elem: usize = peek<u32>(at);
+  while (elem && (SHARED ? atomic.load<u32>(elem, ELEM_KEY) : load<u32>(elem, ELEM_KEY)) != wanted) elem = (SHARED ? atomic.load<u32>(elem, ELEM_NEXT) : load<u32>(elem, ELEM_NEXT));
+  return elem;
+}
+
+@inline
+function walk8(at: usize, wanted: u64): usize {
+  let elem: usize = peek<u32>(at);
+  while (elem && (SHARED ? atomic.load<u64>(elem, ELEM_KEY) : load<u64>(elem, ELEM_KEY)) != wanted) elem = (SHARED ? atomic.load<u32>(elem, ELEM_NEXT) : load<u32>(elem, ELEM_NEXT));
+  return elem;
+}
+
+@inline
+function walkN(at: usize, key: usize, size: u32, hash: u32): usize {
+  let elem: usize = peek<u32>(at);
+  while (elem) {
+    if ((SHARED ? atomic.load<u32>(elem, ELEM_HASH) : load<u32>(elem, ELEM_HASH)) == hash && equalN(elem + ELEM_KEY, key, size)) return elem;
+    elem = (SHARED ? atomic.load<u32>(elem, ELEM_NEXT) : load<u32>(elem, ELEM_NEXT));
+  }
+  return 0;
 }
 
 @inline
 function find4(map: usize, key: usize): usize {
   const wanted = load<u32>(key);
-  let elem: usize = load<u32>(bucket(map, hash4(wanted, load<u32>(map, HDR_SEED))));
-  while (elem && load<u32>(elem, ELEM_KEY) != wanted) elem = load<u32>(elem, ELEM_NEXT);
-  return elem;
+  const at = bucket(map, hash4(wanted, load<u32>(map, HDR_SEED)));
+  if (!SHARED) return walk4(at, wanted);
+  while (true) {
+    const seen = beginRead(at + BUCKET_SEQ);
+    const elem = walk4(at, wanted);
+    if (isUnchanged(at + BUCKET_SEQ, seen)) return elem;
+  }
 }
 
 @inline
 function find8(map: usize, key: usize): usize {
   const wanted = load<u64>(key);
-  let elem: usize = load<u32>(bucket(map, hash8(wanted, load<u32>(map, HDR_SEED))));
-  while (elem && load<u64>(elem, ELEM_KEY) != wanted) elem = load<u32>(elem, ELEM_NEXT);
-  return elem;
+  const at = bucket(map, hash8(wanted, load<u32>(map, HDR_SEED)));
+  if (!SHARED) return walk8(at, wanted);
+  while (true) {
+    const seen = beginRead(at + BUCKET_SEQ);
+    const elem = walk8(at, wanted);
+    if (isUnchanged(at + BUCKET_SEQ, seen)) return elem;
+  }
 }
 
+// For those who hold the chain: nobody else changes it.
 @inline
 function findHashed(map: usize, key: usize, size: u32, hash: u32): usize {
-  let elem: usize = load<u32>(bucket(map, hash));
-  while (elem) {
-    if (load<u32>(elem, ELEM_HASH) == hash && equalN(elem + ELEM_KEY, key, size)) return elem;
-    elem = load<u32>(elem, ELEM_NEXT);
-  }
-  return 0;
+  return walkN(bucket(map, hash), key, size, hash);
 }
 
 @inline
@@ -113,7 +150,14 @@ function hashKey(map: usize, key: usize, size: u32): u32 {
 @inline
 function findN(map: usize, key: usize): usize {
   const size = load<u32>(map, HDR_KEY_SIZE);
-  return findHashed(map, key, size, hashKey(map, key, size));
+  const hash = hashKey(map, key, size);
+  const at = bucket(map, hash);
+  if (!SHARED) return walkN(at, key, size, hash);
+  while (true) {
+    const seen = beginRead(at + BUCKET_SEQ);
+    const elem = walkN(at, key, size, hash);
+    if (isUnchanged(at + BUCKET_SEQ, seen)) return elem;
+  }
 }
 
 // --- lookups of programs, by key size
@@ -160,7 +204,9 @@ export function percpu_hash_lookup_cpu(map: usize, key: usize, cpu: u32): usize 
 
 @inline
 function touch(elem: usize): usize {
-  if (elem) store<u32>(elem, load<u32>(elem, ELEM_PREV) | 1, ELEM_PREV);
+  if (!SHARED) {
+    if (elem) store<u32>(elem, load<u32>(elem, ELEM_PREV) | 1, ELEM_PREV);
+  } else if (elem && !(atomic.load<u32>(elem, ELEM_PREV) & 1)) atomic.or<u32>(elem, 1, ELEM_PREV);
   return elem;
 }
 
@@ -196,10 +242,9 @@ export function hash_find(map: usize, key: usize): usize {
 }
 
 function firstFrom(map: usize, at: u32): usize {
-  const buckets = load<u32>(map, HDR_BUCKETS);
   const mask = load<u32>(map, HDR_MASK);
   for (; at <= mask; at++) {
-    const elem = load<u32>(buckets + (at << 2));
+    const elem = peek<u32>(bucketAt(map, at));
     if (elem) return elem;
   }
   return 0;
@@ -215,7 +260,19 @@ export function hash_next(map: usize, key: usize): usize {
 
 // Head of chain `at`, for walks over the whole table.
 export function hash_chain(map: usize, at: u32): usize {
-  return at <= load<u32>(map, HDR_MASK) ? load<u32>(load<u32>(map, HDR_BUCKETS) + (at << 2)) : 0;
+  return at <= load<u32>(map, HDR_MASK) ? peek<u32>(bucketAt(map, at)) : 0;
+}
+
+// Copies `size` bytes of the value while the chain stands still; 1 where there is one.
+export function hash_read(map: usize, key: usize, to: usize, size: u32): i32 {
+  const keySize = load<u32>(map, HDR_KEY_SIZE);
+  const hash = hashKey(map, key, keySize);
+  const at = bucket(map, hash);
+  beginChange(at + BUCKET_SEQ);
+  const elem = walkN(at, key, keySize, hash);
+  if (elem) copy(to, elem + load<u32>(map, HDR_VALUE_OFF), size);
+  endChange(at + BUCKET_SEQ);
+  return elem ? 1 : 0;
 }
 
 // --- updates
@@ -227,18 +284,33 @@ function link(map: usize, elem: usize, hash: u32): void {
   store<u32>(elem, hash, ELEM_HASH);
   store<u32>(elem, 0, ELEM_PREV);
   store<u32>(elem, 0, ELEM_STATE);
-  store<u32>(head, elem);
+  poke(head, <u32>elem);
 }
 
 function unlink(map: usize, elem: usize): void {
   let at = bucket(map, load<u32>(elem, ELEM_HASH));
   while (load<u32>(at) != elem) at = load<u32>(at) + ELEM_NEXT;
-  store<u32>(at, load<u32>(elem, ELEM_NEXT));
+  poke(at, load<u32>(elem, ELEM_NEXT));
+}
+
+// In LRU maps the lock of the map keeps other updates out; lookups must still see that a chain changes.
+function linkLru(map: usize, elem: usize, hash: u32): void {
+  const sequence = bucket(map, hash) + BUCKET_SEQ;
+  beginChange(sequence);
+  link(map, elem, hash);
+  endChange(sequence);
+}
+
+function unlinkLru(map: usize, elem: usize): void {
+  const sequence = bucket(map, load<u32>(elem, ELEM_HASH)) + BUCKET_SEQ;
+  beginChange(sequence);
+  unlink(map, elem);
+  endChange(sequence);
 }
 
 @inline
 function addCount(map: usize, n: i32): void {
-  store<u32>(map, load<u32>(map, HDR_COUNT) + n, HDR_COUNT);
+  add(map + HDR_COUNT, n);
 }
 
 @inline
@@ -248,7 +320,7 @@ function full(map: usize): bool {
 
 @inline
 function refuse(map: usize): i32 {
-  store<u32>(map, load<u32>(map, HDR_DROPPED) + 1, HDR_DROPPED);
+  add(map + HDR_DROPPED, 1);
   return E2BIG;
 }
 
@@ -258,20 +330,35 @@ export function hash_update(map: usize, key: usize, from: usize, flags: u32, hig
   if (flags & F_LOCK && !load<u32>(map, HDR_HAS_LOCK)) return EINVAL;
   const size = load<u32>(map, HDR_KEY_SIZE);
   const hash = hashKey(map, key, size);
+  if (!SHARED) return replace(map, key, from, flags, mode, size, hash);
+  const sequence = bucket(map, hash) + BUCKET_SEQ;
+  beginChange(sequence);
+  const result = replace(map, key, from, flags, mode, size, hash);
+  endChange(sequence);
+  return result;
+}
+
+@inline
+function replace(map: usize, key: usize, from: usize, flags: u32, mode: u32, size: u32, hash: u32): i32 {
   const old = findHashed(map, key, size, hash);
   const valueOff = load<u32>(map, HDR_VALUE_OFF);
   if (old) {
     if (mode == NOEXIST) return EEXIST;
     if (flags & F_LOCK) {
-      copyValue(map, old + valueOff, from);
+      const to = old + valueOff;
+      if (SHARED) copyLocked(map, to, from, to);
+      else copyValue(map, to, from);
       return 0;
     }
   } else {
     if (mode == EXIST) return ENOENT;
-    if (full(map)) return refuse(map);
+    if (!addBelow(map + HDR_COUNT, load<u32>(map, HDR_MAX_ENTRIES))) return refuse(map);
   }
   const elem = take(map);
-  if (!elem) return ENOMEM;
+  if (!elem) {
+    if (!old) addCount(map, -1);
+    return ENOMEM;
+  }
   copy(elem + ELEM_KEY, key, size);
   copyValue(map, elem + valueOff, from);
   initSpecial(map, elem + valueOff);
@@ -279,12 +366,36 @@ export function hash_update(map: usize, key: usize, from: usize, flags: u32, hig
   if (old) {
     unlink(map, old);
     release(map, old);
-  } else addCount(map, 1);
+  }
   return 0;
 }
 
 export function hash_delete(map: usize, key: usize): i32 {
-  const elem = findN(map, key);
+  const size = load<u32>(map, HDR_KEY_SIZE);
+  const hash = hashKey(map, key, size);
+  if (!SHARED) return remove(map, findHashed(map, key, size, hash));
+  const sequence = bucket(map, hash) + BUCKET_SEQ;
+  beginChange(sequence);
+  const result = remove(map, findHashed(map, key, size, hash));
+  endChange(sequence);
+  return result;
+}
+
+// As hash_delete; `size` bytes of the value are at `to` then.
+export function hash_take(map: usize, key: usize, to: usize, bytes: u32): i32 {
+  const size = load<u32>(map, HDR_KEY_SIZE);
+  const hash = hashKey(map, key, size);
+  const sequence = bucket(map, hash) + BUCKET_SEQ;
+  beginChange(sequence);
+  const elem = findHashed(map, key, size, hash);
+  if (elem) copy(to, elem + load<u32>(map, HDR_VALUE_OFF), bytes);
+  const result = remove(map, elem);
+  endChange(sequence);
+  return result;
+}
+
+@inline
+function remove(map: usize, elem: usize): i32 {
   if (!elem) return ENOENT;
   unlink(map, elem);
   release(map, elem);
@@ -300,7 +411,7 @@ function evict(map: usize): void {
     const used = load<u32>(elem, ELEM_PREV) & 1;
     lruRemove(map, elem);
     if (!used) {
-      unlink(map, elem);
+      unlinkLru(map, elem);
       release(map, elem);
       addCount(map, -1);
       return;
@@ -330,6 +441,14 @@ function lruRemove(map: usize, elem: usize): void {
 
 export function lru_hash_update(map: usize, key: usize, from: usize, flags: u32, high: u32): i32 {
   if (high != 0 || flags > EXIST) return EINVAL;
+  acquire(map + HDR_MAP_LOCK);
+  const result = replaceLru(map, key, from, flags);
+  free(map + HDR_MAP_LOCK);
+  return result;
+}
+
+@inline
+function replaceLru(map: usize, key: usize, from: usize, flags: u32): i32 {
   const size = load<u32>(map, HDR_KEY_SIZE);
   const hash = hashKey(map, key, size);
   const old = findHashed(map, key, size, hash);
@@ -345,11 +464,11 @@ export function lru_hash_update(map: usize, key: usize, from: usize, flags: u32,
   copy(elem + ELEM_KEY, key, size);
   copyValue(map, to, from);
   initSpecial(map, to);
-  link(map, elem, hash);
+  linkLru(map, elem, hash);
   lruAdd(map, elem);
   if (old) {
     touch(elem);
-    unlink(map, old);
+    unlinkLru(map, old);
     lruRemove(map, old);
     release(map, old);
   } else addCount(map, 1);
@@ -357,9 +476,26 @@ export function lru_hash_update(map: usize, key: usize, from: usize, flags: u32,
 }
 
 export function lru_hash_delete(map: usize, key: usize): i32 {
+  acquire(map + HDR_MAP_LOCK);
+  const result = removeLru(map, findN(map, key));
+  free(map + HDR_MAP_LOCK);
+  return result;
+}
+
+// As lru_hash_delete; `size` bytes of the value are at `to` then.
+export function lru_hash_take(map: usize, key: usize, to: usize, size: u32): i32 {
+  acquire(map + HDR_MAP_LOCK);
   const elem = findN(map, key);
+  if (elem) copy(to, elem + load<u32>(map, HDR_VALUE_OFF), size);
+  const result = removeLru(map, elem);
+  free(map + HDR_MAP_LOCK);
+  return result;
+}
+
+@inline
+function removeLru(map: usize, elem: usize): i32 {
   if (!elem) return ENOENT;
-  unlink(map, elem);
+  unlinkLru(map, elem);
   lruRemove(map, elem);
   release(map, elem);
   addCount(map, -1);
@@ -374,6 +510,20 @@ function percpuUpdate(
   if (high != 0 || flags > EXIST) return EINVAL;
   const size = load<u32>(map, HDR_KEY_SIZE);
   const hash = hashKey(map, key, size);
+  if (!SHARED) return percpuReplace(map, key, from, flags, all, lru, size, hash);
+  const lock = lru ? map + HDR_MAP_LOCK : bucket(map, hash) + BUCKET_SEQ;
+  if (lru) acquire(lock);
+  else beginChange(lock);
+  const result = percpuReplace(map, key, from, flags, all, lru, size, hash);
+  if (lru) free(lock);
+  else endChange(lock);
+  return result;
+}
+
+@inline
+function percpuReplace(
+  map: usize, key: usize, from: usize, flags: u32, all: bool, lru: bool, size: u32, hash: u32,
+): i32 {
   let elem = findHashed(map, key, size, hash);
   const valueOff = load<u32>(map, HDR_VALUE_OFF);
   const stride = load<u32>(map, HDR_STRIDE);
@@ -381,23 +531,38 @@ function percpuUpdate(
   if (elem) {
     if (flags == NOEXIST) return EEXIST;
     if (lru) touch(elem);
-  } else {
-    if (flags == EXIST) return ENOENT;
-    if (full(map)) {
-      if (!lru) return refuse(map);
-      evict(map);
-    }
-    elem = take(map);
-    if (!elem) return ENOMEM;
-    copy(elem + ELEM_KEY, key, size);
-    zero(elem + valueOff, stride * cpus);
-    link(map, elem, hash);
-    if (lru) lruAdd(map, elem);
-    addCount(map, 1);
+    writePercpu(map, elem, from, all);
+    return 0;
   }
-  if (all) copy(elem + valueOff, from, stride * cpus);
-  else copyValue(map, elem + valueOff + currentCpu() * stride, from);
+  if (flags == EXIST) return ENOENT;
+  if (lru) {
+    if (full(map)) evict(map);
+  } else if (!addBelow(map + HDR_COUNT, load<u32>(map, HDR_MAX_ENTRIES))) return refuse(map);
+  elem = take(map);
+  if (!elem) {
+    if (!lru) addCount(map, -1);
+    return ENOMEM;
+  }
+  copy(elem + ELEM_KEY, key, size);
+  zero(elem + valueOff, stride * cpus);
+  // Lookups find it as soon as it is linked.
+  writePercpu(map, elem, from, all);
+  if (!lru) {
+    link(map, elem, hash);
+    return 0;
+  }
+  linkLru(map, elem, hash);
+  lruAdd(map, elem);
+  addCount(map, 1);
   return 0;
+}
+
+@inline
+function writePercpu(map: usize, elem: usize, from: usize, all: bool): void {
+  const to = elem + load<u32>(map, HDR_VALUE_OFF);
+  const stride = load<u32>(map, HDR_STRIDE);
+  if (all) copy(to, from, stride * load<u32>(map, HDR_CPUS));
+  else copyValue(map, to + currentCpu() * stride, from);
 }
 
 export function percpu_hash_update(map: usize, key: usize, from: usize, flags: u32, high: u32): i32 {

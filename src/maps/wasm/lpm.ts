@@ -1,10 +1,11 @@
 // LPM_TRIE: a binary trie compressed to forks. Keys are {u32 prefixlen, u8 data[]}; a fork without an entry of its own is
 // "intermediate" and always has two children, so a trie of n entries has at most 2n - 1 nodes.
 import {
-  HDR_COUNT, HDR_DATA_SIZE, HDR_MAX_ENTRIES, HDR_ROOT, HDR_VALUE_OFF, NODE_CHILD0, NODE_CHILD1, NODE_DATA,
+  HDR_COUNT, HDR_DATA_SIZE, HDR_MAP_SEQ, HDR_MAX_ENTRIES, HDR_ROOT, HDR_VALUE_OFF, NODE_CHILD0, NODE_CHILD1, NODE_DATA,
   NODE_INTERMEDIATE, NODE_PREFIX, NODE_WORD,
 } from '../layout';
 import { copy, copyValue, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, EXIST, initSpecial, NOEXIST, release, take } from './common';
+import { beginChange, beginRead, endChange, isUnchanged, peek, poke, SHARED } from './lock';
 
 @inline
 function bit(data: usize, index: u32): u32 {
@@ -46,44 +47,76 @@ function childSlot(node: usize, which: u32): usize {
   return node + NODE_CHILD0 + (which << 2);
 }
 
-export function lpm_lookup(map: usize, key: usize): usize {
+@inline
+function longest(map: usize, key: usize): usize {
   const prefix = load<u32>(key);
   const max = maxPrefix(map);
   if (prefix > max) return 0;
   const data = key + 4;
   let found: usize = 0;
-  let node: usize = load<u32>(map, HDR_ROOT);
+  let node: usize = (SHARED ? atomic.load<u32>(map, HDR_ROOT) : load<u32>(map, HDR_ROOT));
+  let above: i32 = -1;
   while (node) {
-    const length = load<u32>(node, NODE_PREFIX);
+    const length = (SHARED ? atomic.load<u32>(node, NODE_PREFIX) : load<u32>(node, NODE_PREFIX));
+    if (SHARED) {
+      if (<i32>length <= above) break;
+      above = length;
+    }
     const match = common(node + NODE_DATA, data, smaller(length, prefix));
     if (match == max) {
       found = node;
       break;
     }
     if (match < length) break;
-    if (!load<u32>(node, NODE_INTERMEDIATE)) found = node;
+    if (!(SHARED ? atomic.load<u32>(node, NODE_INTERMEDIATE) : load<u32>(node, NODE_INTERMEDIATE))) found = node;
     if (length >= prefix && length >= max) break;
-    node = length < max ? load<u32>(childSlot(node, bit(data, length))) : 0;
+    node = length < max ? peek<u32>(childSlot(node, bit(data, length))) : 0;
   }
   return found ? found + load<u32>(map, HDR_VALUE_OFF) : 0;
 }
 
 // Four bytes of data, IPv4: nodes hold their data once more as a number (NODE_WORD), so that a step is a few instructions.
-export function lpm_lookup_4(map: usize, key: usize): usize {
+@inline
+function longest4(map: usize, key: usize): usize {
   const prefix = load<u32>(key);
   if (prefix > 32) return 0;
   const word = bswap<u32>(load<u32>(key + 4));
   let found: usize = 0;
-  let node: usize = load<u32>(map, HDR_ROOT);
+  let node: usize = (SHARED ? atomic.load<u32>(map, HDR_ROOT) : load<u32>(map, HDR_ROOT));
+  let above: i32 = -1;
   while (node) {
-    const length = load<u32>(node, NODE_PREFIX);
-    const match = smaller(clz<u32>(word ^ load<u32>(node, NODE_WORD)), smaller(length, prefix));
+    const length = (SHARED ? atomic.load<u32>(node, NODE_PREFIX) : load<u32>(node, NODE_PREFIX));
+    if (SHARED) {
+      if (<i32>length <= above) break;
+      above = length;
+    }
+    const match = smaller(clz<u32>(word ^ (SHARED ? atomic.load<u32>(node, NODE_WORD) : load<u32>(node, NODE_WORD))), smaller(length, prefix));
     if (match < length) break;
-    if (!load<u32>(node, NODE_INTERMEDIATE)) found = node;
+    if (!(SHARED ? atomic.load<u32>(node, NODE_INTERMEDIATE) : load<u32>(node, NODE_INTERMEDIATE))) found = node;
     if (length >= 32) break;
-    node = load<u32>(childSlot(node, (word >> (31 - length)) & 1));
+    node = peek<u32>(childSlot(node, (word >> (31 - length)) & 1));
   }
   return found ? found + load<u32>(map, HDR_VALUE_OFF) : 0;
+}
+
+// Changes are rare: a lookup that met one is made again. While it meets one it may see nodes in any state, so the prefixes on its path
+// must grow.
+export function lpm_lookup(map: usize, key: usize): usize {
+  if (!SHARED) return longest(map, key);
+  while (true) {
+    const seen = beginRead(map + HDR_MAP_SEQ);
+    const found = longest(map, key);
+    if (isUnchanged(map + HDR_MAP_SEQ, seen)) return found;
+  }
+}
+
+export function lpm_lookup_4(map: usize, key: usize): usize {
+  if (!SHARED) return longest4(map, key);
+  while (true) {
+    const seen = beginRead(map + HDR_MAP_SEQ);
+    const found = longest4(map, key);
+    if (isUnchanged(map + HDR_MAP_SEQ, seen)) return found;
+  }
 }
 
 function make(map: usize, prefix: u32, data: usize, intermediate: u32): usize {
@@ -115,6 +148,14 @@ function admit(map: usize, flags: u32): i32 {
 
 export function lpm_update(map: usize, key: usize, value: usize, flags: u32, high: u32): i32 {
   if (high != 0 || flags > EXIST) return EINVAL;
+  beginChange(map + HDR_MAP_SEQ);
+  const result = insert(map, key, value, flags);
+  endChange(map + HDR_MAP_SEQ);
+  return result;
+}
+
+@inline
+function insert(map: usize, key: usize, value: usize, flags: u32): i32 {
   const prefix = load<u32>(key);
   const max = maxPrefix(map);
   if (prefix > max) return EINVAL;
@@ -185,6 +226,14 @@ export function lpm_update(map: usize, key: usize, value: usize, flags: u32, hig
 }
 
 export function lpm_delete(map: usize, key: usize): i32 {
+  beginChange(map + HDR_MAP_SEQ);
+  const result = remove(map, key);
+  endChange(map + HDR_MAP_SEQ);
+  return result;
+}
+
+@inline
+function remove(map: usize, key: usize): i32 {
   const prefix = load<u32>(key);
   if (prefix > maxPrefix(map)) return EINVAL;
   const data = key + 4;
@@ -252,6 +301,14 @@ function parentOf(map: usize, child: usize, data: usize): usize {
 // The node after the entry with this key in postorder (longer prefixes first); the first one where the key is 0, invalid
 // or gone. 0 at the end.
 export function lpm_next(map: usize, key: usize): usize {
+  beginChange(map + HDR_MAP_SEQ);
+  const node = next(map, key);
+  endChange(map + HDR_MAP_SEQ);
+  return node;
+}
+
+@inline
+function next(map: usize, key: usize): usize {
   const root: usize = load<u32>(map, HDR_ROOT);
   if (!root) return 0;
   if (!key) return leftmost(root);

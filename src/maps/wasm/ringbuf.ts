@@ -1,10 +1,11 @@
 // RINGBUF: positions count bytes since creation; a record lies at its position modulo the size and may run over the end into
 // the second copy of the data area. Memory cannot be mapped twice here: commit copies what ran over to the beginning.
 import {
-  HDR_DROPPED, HDR_RING_MASK, HDR_RING_PENDING, RING_BUSY, RING_CONSUMER, RING_DATA, RING_DISCARD, RING_HEADER_SIZE,
+  HDR_DROPPED, HDR_MAP_LOCK, HDR_RING_MASK, HDR_RING_PENDING, RING_BUSY, RING_CONSUMER, RING_DATA, RING_DISCARD, RING_HEADER_SIZE,
   RING_PRODUCER,
 } from '../layout';
 import { EAGAIN, EINVAL } from './common';
+import { acquire, free, peek, poke, SHARED } from './lock';
 
 const NO_WAKEUP: u32 = 1;
 const FORCE_WAKEUP: u32 = 2;
@@ -22,15 +23,23 @@ function dropped(map: usize): usize {
 // Offset of a sample of `size` bytes, or 0.
 export function ringbuf_reserve(map: usize, size: u32, flags: u32, high: u32): usize {
   if (flags | high || size > MAX_RECORD) return 0;
+  acquire(map + HDR_MAP_LOCK);
+  const sample = reserve(map, size);
+  free(map + HDR_MAP_LOCK);
+  return sample;
+}
+
+@inline
+function reserve(map: usize, size: u32): usize {
   const mask = load<u32>(map, HDR_RING_MASK);
   const length = (size + RING_HEADER_SIZE + 7) & ~7;
   if (length > mask + 1) return 0;
-  const consumer = load<u64>(map, RING_CONSUMER);
+  const consumer = peek<u64>(map + RING_CONSUMER);
   const producer = load<u64>(map, RING_PRODUCER);
   let pending = load<u64>(map, HDR_RING_PENDING);
   const data = map + RING_DATA;
   while (pending < producer) {
-    let word = load<u32>(data + (<u32>pending & mask));
+    let word = peek<u32>(data + (<u32>pending & mask));
     if (word & RING_BUSY) break;
     word &= ~RING_DISCARD;
     pending += (word + RING_HEADER_SIZE + 7) & ~7;
@@ -41,7 +50,9 @@ export function ringbuf_reserve(map: usize, size: u32, flags: u32, high: u32): u
   const header = data + (<u32>producer & mask);
   store<u32>(header, size | RING_BUSY);
   store<u32>(header, (header - map) >> 12, 4);
-  store<u64>(map, next, RING_PRODUCER);
+  // Readers see the record busy before they see that it is there.
+  if (SHARED) atomic.store<u64>(map, next, RING_PRODUCER);
+  else store<u64>(map, next, RING_PRODUCER);
   return header + RING_HEADER_SIZE;
 }
 
@@ -54,8 +65,8 @@ function commit(sample: usize, flags: u32, discard: u32): void {
   const at = header - map - RING_DATA;
   const end = at + RING_HEADER_SIZE + size;
   if (end > mask + 1) memory.copy(map + RING_DATA, map + RING_DATA + mask + 1, end - mask - 1);
-  store<u32>(header, size | discard);
-  const caughtUp = (load<u32>(map, RING_CONSUMER) & mask) == at;
+  poke(header, size | discard);
+  const caughtUp = (peek<u32>(map + RING_CONSUMER) & mask) == at;
   if (flags & FORCE_WAKEUP || (caughtUp && !(flags & NO_WAKEUP))) wakeup(map, flags);
 }
 
