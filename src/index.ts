@@ -35,6 +35,7 @@ export {
   RingBufferReader,
 } from './libbpf/index.ts';
 export { type KernelChoice, type OpenedKernel, type OpenKernelOptions, openKernel } from './open-kernel.ts';
+export { SYSCALLS } from './uapi/index.ts';
 export {
   BpfError,
   type Counterexample,

@@ -1,5 +1,5 @@
 /** exitsnoop: processes as they end, how long they ran and how they ended. */
-import { type Column, header, main, printable, row, type Tool, whole } from './common/index.ts';
+import { type Column, header, main, printable, row, signalName, type Tool, whole } from './common/index.ts';
 
 const PROGRAM = `
 #include <linux/sched.h>
@@ -46,12 +46,6 @@ TRACEPOINT_PROBE(sched, sched_process_exit)
   return 0;
 }
 `;
-
-/** signal(7), on x86-64. */
-export const SIGNALS: readonly string[] = (
-  '0 HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG ' +
-  'XCPU XFSZ VTALRM PROF WINCH IO PWR SYS'
-).split(' ');
 
 interface Options {
   readonly time?: true;
@@ -134,8 +128,7 @@ export const exitsnoop: Tool<Options> = {
 function ending(code: number): string {
   const signal = code & 0x7f;
   if (signal === 0) return code >> 8 === 0 ? '0' : `code ${code >> 8}`;
-  const name = SIGNALS[signal];
-  return `signal ${signal}${name === undefined ? '' : ` (${name})`}${code & 0x80 ? ', core dumped' : ''}`;
+  return `signal ${signal} (${signalName(signal)})${code & 0x80 ? ', core dumped' : ''}`;
 }
 
 await main(import.meta.url, exitsnoop);

@@ -7,6 +7,7 @@ export {
   BpfError,
   BpfObject,
   type BtfValue,
+  ERRNO,
   isPerfData,
   isPerfScript,
   type Kernel,
@@ -18,6 +19,7 @@ export {
   parseStrace,
   RingBufferReader,
   readPackets,
+  SYSCALLS,
   VerifierError,
 } from '../../src/index.ts';
 export { Symbolizer } from '../../src/libbpf/index.ts';

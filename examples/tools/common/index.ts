@@ -4,4 +4,5 @@ export * from './addresses.ts';
 export * from './output.ts';
 export type { Recording } from './recording.ts';
 export { Session } from './session.ts';
+export * from './signals.ts';
 export { main, runTool, seconds, type Tool, type ToolEnv, whole, withInterval } from './tool.ts';

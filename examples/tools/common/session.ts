@@ -253,6 +253,15 @@ export class Session {
       for (const source of this.#sources.splice(0)) source.close();
     }
     for (const note of this.recording?.notes ?? []) this.note(note);
+  }
+
+  /** Events that a program could not count or hand over. */
+  addLost(count: number): void {
+    this.lost += count;
+  }
+
+  /** Says what was lost; once, at the end. */
+  tellLost(): void {
     if (this.lost === 0) return;
     this.note(`${this.lost} events were lost: there was no room for them`);
     this.object({ lost: this.lost });

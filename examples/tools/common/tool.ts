@@ -118,6 +118,7 @@ export async function runTool<Options extends object>(
     session = await openSession(tool, common, recording, env);
     const times = command.registeredArguments.length === 0 ? {} : { interval, count };
     await tool.run(session, { ...common, ...times } as unknown as Options);
+    session.tellLost();
     return 0;
   } catch (error) {
     if (error instanceof Shown) return 0;
