@@ -26,8 +26,8 @@ export type CallTarget =
       readonly row?: HelperRow;
       /** The one map that the verifier has proven for this call: engines may inline its fast path. */
       readonly map?: BpfMap;
-      /** The callee takes the lock that its first argument points to: it may have to wait for another CPU. */
-      readonly lock?: true;
+      /** The callee takes the lock that its first argument points to, which may make it wait for another CPU, or gives it back. */
+      readonly lock?: 'acquire' | 'release';
     }
   | { readonly kind: 'subprog'; readonly index: number }
   /** ld_imm64 of a callback: R = token that the helper hands to `EngineEnv.callbacks`. */

@@ -47,7 +47,7 @@ function planFunction(target: Extract<CallTarget, { kind: 'function' }>): Functi
     wordCount: words.length / 2,
     checks: row === undefined ? [] : argumentChecks(row, map),
     region: resultRegion(row, map),
-    lock: target.lock === true,
+    lock: target.lock === 'acquire',
     loops: row?.callbackShape === 'loop',
     token: 0,
   };

@@ -1,12 +1,14 @@
 /** The engine: prepares programs, runs them, and lets helpers call back into them. */
 import type { Engine, EngineEnv, ExecutableProgram, PreparedProgram } from '../contracts/engine.ts';
 import type { InsnEvent, ProgramObserver } from '../contracts/observe.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
 import { MAX_NESTED_RUNS, RUN_STATE } from '../memory/layout.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import type { Surroundings } from './call.ts';
 import { decode } from './decode.ts';
-import { execute } from './execute.ts';
-import { Machine, type Observer, WRITTEN } from './machine.ts';
+import { begin, execute, resume } from './execute.ts';
+import { originOf } from './fault.ts';
+import { type LaneState, Machine, type Observer, type Outcome, WRITTEN } from './machine.ts';
 import type { Decoded } from './program.ts';
 
 export const DEFAULT_INSTRUCTION_LIMIT = 2 ** 28;
@@ -121,6 +123,17 @@ class Processor implements Surroundings {
     return low >>> 0;
   }
 
+  /** Does something while `machine` is the one that helpers call back into. */
+  activate<T>(machine: Machine, use: () => T): T {
+    const outer = this.#active;
+    this.#active = machine;
+    try {
+      return use();
+    } finally {
+      this.#active = outer;
+    }
+  }
+
   /** Runs subprogram `index` below the frame that runs at present, or on a stack of its own where none does (timers). */
   callBack(program: Decoded, index: number, params: readonly ('u32' | 'ptr')[], words: number[]): number {
     const running = this.#active;
@@ -162,39 +175,55 @@ class Processor implements Surroundings {
   }
 }
 
+/** An instruction: its index in the program as loaded. */
+export interface Place {
+  readonly executable: ExecutableProgram;
+  readonly insn: number;
+}
+
+export interface LaneOptions {
+  readonly memory: GuestMemory;
+  /** Its stack of STACK_BYTES. */
+  readonly stackBottom: number;
+  /** Nesting level that its runs count as. */
+  readonly level: number;
+  /** The run is about to take the lock at an offset; `held`: it is taken. True: the run has to wait. */
+  waits(lock: number, held: boolean, place: Place): boolean;
+}
+
 class Interpreted implements InterpretedProgram {
   readonly engine = 'interpreter';
   readonly codeSize = 0;
   readonly entry: number;
-  readonly #processor: Processor;
-  readonly #program: Decoded;
+  readonly processor: Processor;
+  readonly decoded: Decoded;
 
   constructor(processor: Processor, program: ExecutableProgram) {
-    this.#processor = processor;
+    this.processor = processor;
     const { env } = processor;
-    this.#program = decode(program, processor.strict, (decoded, index, params) =>
+    this.decoded = decode(program, processor.strict, (decoded, index, params) =>
       processor.addCallback(decoded, index, params),
     );
     this.entry = env.entries.reserve(this);
-    processor.add(this.entry, this.#program);
+    processor.add(this.entry, this.decoded);
   }
 
   run(ctx: number, level = 0): number {
-    return this.#processor.run(this.#program, ctx, 1, level);
+    return this.processor.run(this.decoded, ctx, 1, level);
   }
 
   runRepeated(ctx: number, times: number, level = 0): number {
-    return this.#processor.run(this.#program, ctx, times, level);
+    return this.processor.run(this.decoded, ctx, times, level);
   }
 
   observe(onInsn: ((event: InsnEvent) => void) | null): void {
-    this.#processor.observer = onInsn;
+    this.processor.observer = onInsn;
   }
 
   /** As `observe`, with the begin and end of runs. */
   watch(watcher: ProgramObserver | null): void {
-    this.#processor.watcher = watcher;
-    this.#processor.observer = watcher === null ? null : (event) => watcher.onInsn(event);
+    this.processor.watcher = watcher;
+    this.processor.observer = watcher === null ? null : (event) => watcher.onInsn(event);
   }
 
   dump(): string {
@@ -202,9 +231,9 @@ class Interpreted implements InterpretedProgram {
   }
 
   release(): void {
-    for (const token of this.#program.tokens) this.#processor.removeCallback(token);
-    this.#processor.remove(this.entry);
-    this.#processor.env.entries.release(this.entry);
+    for (const token of this.decoded.tokens) this.processor.removeCallback(token);
+    this.processor.remove(this.entry);
+    this.processor.env.entries.release(this.entry);
   }
 }
 
@@ -213,6 +242,61 @@ export function watch(program: PreparedProgram, watcher: ProgramObserver | null)
   if (!(program instanceof Interpreted)) return false;
   program.watch(watcher);
   return true;
+}
+
+/** A CPU of an interleaving: its runs can be left between two instructions and taken up again. */
+export class Lane implements LaneState {
+  overtime = 0;
+  limit = DEFAULT_INSTRUCTION_LIMIT;
+  readonly #machine: Machine;
+  readonly #waits: LaneOptions['waits'];
+  #processor: Processor | undefined;
+
+  constructor({ memory, stackBottom, level, waits }: LaneOptions) {
+    this.#machine = new Machine(memory, level, stackBottom);
+    this.#machine.lane = this;
+    this.#waits = waits;
+  }
+
+  /** Begins a run with R1 = `ctx`. False: another engine runs the program. */
+  begin(program: PreparedProgram, ctx: number, observer: Observer | null = null): boolean {
+    if (!(program instanceof Interpreted)) return false;
+    this.#processor = program.processor;
+    this.overtime = 0;
+    this.limit = program.processor.limit;
+    this.#machine.observer = observer;
+    this.#machine.start(ctx);
+    begin(this.#machine, program.decoded, this.#machine.stackTop);
+    return true;
+  }
+
+  /** Runs at most so many instructions; what callbacks of helpers run comes on top. Throws ProgramFault. */
+  step(instructions: number): Outcome {
+    const machine = this.#machine;
+    const processor = this.#processor;
+    if (processor === undefined) throw new InternalError('no run has begun on this CPU');
+    machine.fuel = instructions;
+    return processor.activate(machine, () => resume(machine, processor));
+  }
+
+  /** Instructions of the last step that were not run. */
+  get left(): number {
+    return this.#machine.fuel;
+  }
+
+  get r0(): number {
+    return this.#machine.lo[0]! >>> 0;
+  }
+
+  /** Where it stands: the instruction that runs next. */
+  get place(): Place {
+    const { program, pc } = this.#machine;
+    return { executable: program!.program, insn: originOf(program!, pc) };
+  }
+
+  waits(lock: number, held: boolean, program: Decoded, pc: number): boolean {
+    return this.#waits(lock, held, { executable: program.program, insn: originOf(program, pc) });
+  }
 }
 
 /** The checked interpreter: the reference for what a program does. */

@@ -536,7 +536,7 @@ function loop(m: Machine, started: Decoded, at: number, base: number, around: Su
           m.program = program;
           m.written = written;
           if (!observed) m.fuel = fuel;
-          if (plan.lock && m.lane !== null && mustWait(m)) return OUTCOME.blocked;
+          if (plan.lock && m.lane !== null && mustWait(m, program, pc)) return OUTCOME.blocked;
           if (plan.loops) {
             const callee = enterLoop(m, program, pc, around);
             if (callee !== null) {

@@ -113,9 +113,8 @@ export function nextRound(m: Machine): boolean {
 }
 
 /** Whether the lock that R1 points to is held by another CPU, which must run first. */
-export function mustWait(m: Machine): boolean {
-  const { lane } = m;
+export function mustWait(m: Machine, program: Decoded, pc: number): boolean {
   const lock = m.lo[1]!;
-  if (lane === null || m.hi[1] === 0 || lock < m.from[1]! || lock + 4 > m.upto[1]!) return false;
-  return m.memory.view.getUint32(lock, true) !== 0 && lane.waitFor(lock);
+  if (m.lane === null || m.hi[1] === 0 || lock < m.from[1]! || lock + 4 > m.upto[1]!) return false;
+  return m.lane.waits(lock, m.memory.view.getUint32(lock, true) !== 0, program, pc);
 }

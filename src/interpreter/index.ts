@@ -5,6 +5,9 @@ export {
   type InterpretedProgram,
   type Interpreter,
   type InterpreterOptions,
+  Lane,
+  type Place,
   watch,
 } from './engine.ts';
 export { describePlace } from './fault.ts';
+export { OUTCOME } from './machine.ts';

@@ -1,14 +1,16 @@
 /** What happens to the machine from outside: packets on interfaces, events of processes, time (contract `Simulator`). */
 import type { Btf } from '../btf/index.ts';
+import { ownKernelBtf } from '../compiler/headers/own-types.ts';
 import type { KernelEvent } from '../contracts/events.ts';
+import type { InterleaveAttr, InterleaveResult } from '../contracts/interleave.ts';
 import type { FrameBatch, PacketVerdict, Simulator, TraceLine } from '../contracts/kernel.ts';
 import { EventContexts } from '../hooks/index.ts';
 import { XDP_ACTION } from '../uapi/index.ts';
 import { BpfError } from '../util/errors.ts';
 import { type BatchRequest, openFrameBatch } from './frame-batch.ts';
+import { interleave } from './interleave/index.ts';
 import { EventObjects } from './kernel-objects.ts';
 import type { Machine } from './machine.ts';
-import { ownKernelBtf } from './own-btf.ts';
 import type { Process } from './processes.ts';
 import { runProgram } from './run.ts';
 import { SYSCTLS, type SysctlName } from './sysctls.ts';
@@ -72,6 +74,10 @@ export class MachineSimulator implements Simulator {
 
   receiveFrames(batch: BatchRequest): FrameBatch | null {
     return openFrameBatch(this.#machine, batch);
+  }
+
+  interleave(attr: InterleaveAttr): InterleaveResult {
+    return interleave(this.#machine, attr);
   }
 
   fire(event: KernelEvent): number {

@@ -370,11 +370,13 @@ class Rewriter {
     const callee = this.#callee(row, map);
     if (callee === undefined)
       this.#refuse(i, `helper ${row.name}#${row.id} is not implemented by this kernel`);
-    this.#out.emit(
-      i,
-      insn,
-      map === undefined ? { kind: 'function', callee, row } : { kind: 'function', callee, row, map },
-    );
+    this.#out.emit(i, insn, {
+      kind: 'function',
+      callee,
+      row,
+      ...(map === undefined ? {} : { map }),
+      ...(row.lock === undefined ? {} : { lock: row.lock }),
+    });
   }
 
   /** One function for all calls of a helper with the same map, so that engines see that it is one. */
@@ -403,6 +405,7 @@ class Rewriter {
     const callee = name === undefined ? undefined : this.#env.kfuncs?.resolve(name, site);
     if (callee === undefined)
       this.#refuse(i, `kernel function ${name ?? `#${insn.imm}`} is not implemented by this kernel`);
-    this.#out.emit(i, insn, { kind: 'function', callee });
+    const lock = kfuncsByName(callee.name).find((row) => row.lock !== undefined)?.lock;
+    this.#out.emit(i, insn, { kind: 'function', callee, ...(lock === undefined ? {} : { lock }) });
   }
 }
