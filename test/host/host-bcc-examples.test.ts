@@ -1,0 +1,76 @@
+/**
+ * The examples of examples/bcc on the kernel of the machine, and in the guest: what they say of processes that the test starts. Where the
+ * kernel has kprobes they hang on one, elsewhere on a tracepoint.
+ */
+import { spawnSync } from 'node:child_process';
+import { afterAll, describe, expect, it } from 'vitest';
+import { countByUser } from '../../examples/bcc/count-by-user.ts';
+import type { Example } from '../../examples/bcc/example.ts';
+import { attachExec } from '../../examples/bcc/exec.ts';
+import { execEvents } from '../../examples/bcc/exec-events.ts';
+import { hello } from '../../examples/bcc/hello.ts';
+import { syscallTail } from '../../examples/bcc/syscall-tail.ts';
+import { BPF } from '../../src/bcc/index.ts';
+import { openHost, skipReason } from './host-support.ts';
+
+const host = await openHost();
+const why = typeof host === 'string' ? skipReason('BCC examples on the host', host) : undefined;
+
+describe.skipIf(why !== undefined)('BCC examples on the host', () => {
+  if (typeof host === 'string') return;
+  const kernel = host;
+  afterAll(() => kernel.shutdown());
+
+  /** Runs an example while a process becomes /bin/true, until it has printed what is looked for: the lines and the process. */
+  async function run(example: Example, looked: (line: string, pid: number) => boolean) {
+    const lines: string[] = [];
+    let pid = -1;
+    const events = async () => {
+      ({ pid } = spawnSync('/bin/sh', ['-c', 'exec /bin/true']));
+      const found = () => lines.some((line) => looked(line, pid));
+      for (let tries = 0; tries < 200 && !found(); tries++) await new Promise((done) => setTimeout(done, 20));
+    };
+    await example({ kernel, print: (line) => lines.push(line), events });
+    return { lines, pid };
+  }
+
+  it('hello prints a line for every execution', async () => {
+    const { lines, pid } = await run(hello, (line, child) => line === `${child} Hello, World!`);
+    expect(lines.filter((line) => line.startsWith(`${pid} `))).toContain(`${pid} Hello, World!`);
+  });
+
+  it('count-by-user counts at least our own executions', async () => {
+    const lines: string[] = [];
+    const events = async () => {
+      for (let i = 0; i < 3; i++) spawnSync('/bin/true');
+    };
+    await countByUser({ kernel, print: (line) => lines.push(line), events });
+    const own = lines.find((line) => line.startsWith(`ID ${process.getuid?.()}: `));
+    expect(Number(own?.split(' ')[2])).toBeGreaterThanOrEqual(3);
+  });
+
+  it('exec-events hands over who executes', async () => {
+    const { lines, pid } = await run(execEvents, (line, child) => line.startsWith(`${child} `));
+    const own = lines.filter((line) => line.startsWith(`${pid} `));
+    expect(own).toContain(`${pid} ${process.getuid?.()} sh Hello World`);
+  });
+
+  it('syscall-tail jumps by the number of the call', async () => {
+    if (kernel.features().arch !== 'x86_64') return;
+    const { lines, pid } = await run(syscallTail, (line, child) => line === `${child} Executing a program`);
+    expect(lines).toContain(`${pid} Executing a program`);
+    expect(lines.some((line) => /^\d+ Another syscall: \d+$/.test(line))).toBe(true);
+  });
+
+  it('says what it hangs on, and leaves nothing there', () => {
+    const b = new BPF({ kernel, text: 'int f(void *ctx) { return 0; }' });
+    const place = attachExec(b, 'f');
+    expect(b.numOpenKprobes() + b.numOpenTracepoints()).toBe(1);
+    if (place.includes(':')) b.detachTracepoint(place);
+    else b.detachKprobe(place);
+    expect(b.numOpenKprobes() + b.numOpenTracepoints()).toBe(0);
+    b.cleanup();
+    const events = kernel.files.readTracing('kprobe_events');
+    expect(new TextDecoder().decode(events ?? new Uint8Array())).not.toMatch(/tsbpf/);
+  });
+});
