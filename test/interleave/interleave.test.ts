@@ -187,3 +187,56 @@ describe('what does not fit is refused', () => {
     expect(results.flat()).toContain(null);
   });
 });
+
+const CROSSED = build(`
+struct bpf_res_spin_lock { __u32 val; };
+struct locked { struct bpf_res_spin_lock lock; __u32 value; };
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, __u32); __type(value, struct locked); } pair SEC(".maps");
+extern int bpf_res_spin_lock(struct bpf_res_spin_lock *lock) __ksym;
+extern void bpf_res_spin_unlock(struct bpf_res_spin_lock *lock) __ksym;
+
+static __always_inline int both(__u32 one, __u32 two) {
+	struct locked *a = bpf_map_lookup_elem(&pair, &one), *b = bpf_map_lookup_elem(&pair, &two);
+	int failed = 0;
+	if (!a || !b)
+		return 1;
+	if (bpf_res_spin_lock(&a->lock)) /* first */
+		return 2;
+	if (bpf_res_spin_lock(&b->lock)) { /* second */
+		failed = 3;
+	} else {
+		b->value += 1;
+		bpf_res_spin_unlock(&b->lock);
+	}
+	bpf_res_spin_unlock(&a->lock);
+	return failed;
+}
+SEC("tc") int forward(struct __sk_buff *skb) { return both(0, 1); }
+SEC("tc") int backward(struct __sk_buff *skb) { return both(1, 0); }
+`);
+
+describe('deadlocks', () => {
+  it('are found, with where each lock was taken and where it is waited for; one of the locks gives up', () => {
+    const setup = setUp(CROSSED);
+    const found = SEEDS.map((seed) =>
+      setup.interleave({ programs: [['forward'], ['backward']], seed }),
+    ).filter(({ deadlocks }) => deadlocks.length > 0);
+    expect(found.length).toBeGreaterThan(0);
+    expect(found.length).toBeLessThan(SEEDS.length);
+    for (const { deadlocks, results } of found) {
+      expect(deadlocks).toHaveLength(1);
+      const [{ waits, recovered }] = deadlocks as [(typeof deadlocks)[0]];
+      expect(recovered).toBe(true);
+      expect(waits.map(({ at }) => at.cpu).sort()).toEqual([0, 1]);
+      for (const { at, takenAt, lock } of waits) {
+        expect(at.source?.text).toContain('/* second */');
+        expect(takenAt?.source?.text).toContain('/* first */');
+        expect(takenAt?.cpu).toBe(1 - at.cpu);
+        expect(lock).toMatch(/^values of map \d+ \(pair\), bytes/);
+      }
+      expect(results.flat().sort()).toEqual([0, 3]);
+    }
+    // The locks are free afterwards.
+    expect(setup.interleave({ programs: [['forward', 'backward']] }).results).toEqual([[0, 0]]);
+  });
+});
