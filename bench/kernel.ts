@@ -95,7 +95,10 @@ function programSubjects(
       subjects.push({ name: `${name} ${side}`, run: (times) => void run(times) });
     }
   }
-  return subjects;
+  // All sides of one program in a row: what disturbs the machine for a moment disturbs them alike.
+  const place = new Map(programs.map(({ name }, at) => [name, at]));
+  const placeOf = ({ name }: Subject) => place.get(name.slice(0, name.lastIndexOf(' ')))!;
+  return subjects.sort((a, b) => placeOf(a) - placeOf(b));
 }
 
 function tableOf(

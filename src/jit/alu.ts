@@ -69,12 +69,13 @@ export function emitAlu(f: FunctionContext, insn: Insn, following: Insn | undefi
   else if (op === ALU_OP.END) emitSwap(f, insn, wide);
   else if (wide && isZeroExtension(insn, following)) {
     // r <<= 32; r >>= 32: how code for CPUs without 32-bit arithmetic drops or extends the upper half.
-    f.get(insn.dst);
-    if (insnOp(following!.code) === ALU_OP.RSH) {
-      f.w.op(OP.i32WrapI64);
-      f.w.op(OP.i64ExtendI32U);
-    } else f.w.op(OP.i64Extend32S);
-    finish(f, insn.dst);
+    f.getLow(insn.dst);
+    f.at++;
+    if (insnOp(following!.code) === ALU_OP.RSH) finishLow(f, insn.dst);
+    else {
+      f.w.op(OP.i64ExtendI32S);
+      finish(f, insn.dst);
+    }
     return 2;
   } else if (op === ALU_OP.NEG) emitNegate(f, insn.dst, wide);
   else if (op === ALU_OP.DIV || op === ALU_OP.MOD) emitDivision(f, insn, wide);
@@ -84,6 +85,12 @@ export function emitAlu(f: FunctionContext, insn: Insn, following: Insn | undefi
 
 function finish(f: FunctionContext, dst: number): void {
   f.set(dst);
+  f.known.forget(dst);
+}
+
+/** As `finish`, for the low half of a result whose upper half is zero, or nobody's concern. */
+function finishLow(f: FunctionContext, dst: number): void {
+  f.setLow(dst);
   f.known.forget(dst);
 }
 
@@ -118,37 +125,46 @@ function emitMove(f: FunctionContext, insn: Insn, wide: boolean, at: number): vo
   const { w, known } = f;
   const { dst, src, off, imm } = insn;
   if (insnSource(insn.code) === SOURCE.K) {
-    if (wide) w.i64(imm);
-    else w.i64Halves(imm, 0);
-    f.set(dst);
+    if (!wide || f.definesNarrow()) {
+      w.i32(imm);
+      f.setLow(dst);
+    } else {
+      w.i64(imm);
+      f.set(dst);
+    }
     known.set(dst, KNOWN.constant, imm, wide ? imm >> 31 : 0);
     return;
   }
   if (off === 0 && wide) {
-    f.get(src);
-    f.set(dst);
+    if (f.definesNarrow()) {
+      f.getLow(src);
+      f.setLow(dst);
+    } else {
+      f.get(src);
+      f.set(dst);
+    }
     known.copy(dst, src);
     return;
   }
   if (off === 0) {
     f.getLow(src);
-    w.op(OP.i64ExtendI32U);
     const constant = src !== 10 && known.kind[src] === KNOWN.constant;
-    f.set(dst);
+    f.setLow(dst);
     if (constant) known.set(dst, KNOWN.constant, known.low[src]!, 0);
     else known.forget(dst);
     return;
   }
   if (off !== 8 && off !== 16 && !(off === 32 && wide)) throw unknownInsn(insn, at);
   if (wide) {
-    f.get(src);
-    w.op(off === 8 ? OP.i64Extend8S : off === 16 ? OP.i64Extend16S : OP.i64Extend32S);
-  } else {
     f.getLow(src);
-    w.op(off === 8 ? OP.i32Extend8S : OP.i32Extend16S);
-    w.op(OP.i64ExtendI32U);
+    if (off !== 32) w.op(off === 8 ? OP.i32Extend8S : OP.i32Extend16S);
+    w.op(OP.i64ExtendI32S);
+    finish(f, dst);
+    return;
   }
-  finish(f, dst);
+  f.getLow(src);
+  w.op(off === 8 ? OP.i32Extend8S : OP.i32Extend16S);
+  finishLow(f, dst);
 }
 
 function emitPlain(f: FunctionContext, insn: Insn, wide: boolean, at: number): void {
@@ -162,51 +178,76 @@ function emitPlain(f: FunctionContext, insn: Insn, wide: boolean, at: number): v
     const offset = known.low[dst]! + (op === ALU_OP.ADD ? imm : -imm);
     // Places far from the frame are nobody's, and must not wrap into a sound-looking offset.
     if (Math.abs(offset) < 0x1_0000) {
-      f.frameAddress(offset);
-      f.set(dst);
+      if (f.definesNarrow()) {
+        f.frameOffset(offset);
+        f.setLow(dst);
+      } else {
+        f.frameAddress(offset);
+        f.set(dst);
+      }
       known.set(dst, KNOWN.frame, offset);
       return;
     }
   }
-  if (wide) {
-    f.get(dst);
-    operand(f, insn, true);
-    w.op(plain[0]);
-  } else {
+  const low = !wide || (f.definesNarrow() && dependsOnLow(f, insn));
+  if (low) {
     f.getLow(dst);
     operand(f, insn, false);
     w.op(plain[1]);
-    w.op(OP.i64ExtendI32U);
+  } else {
+    f.get(dst);
+    operand(f, insn, true);
+    w.op(plain[0]);
   }
   if (immediate && known.kind[dst] === KNOWN.constant && op === ALU_OP.ADD) {
-    const low = (known.low[dst]! + imm) | 0;
+    const sum = (known.low[dst]! + imm) | 0;
     const carry = known.low[dst]! >>> 0 > 0xffff_ffff - (imm >>> 0) ? 1 : 0;
     const high = wide ? (known.high[dst]! + (imm >> 31) + carry) | 0 : 0;
-    f.set(dst);
-    known.set(dst, KNOWN.constant, low, high);
+    if (low) f.setLow(dst);
+    else f.set(dst);
+    known.set(dst, KNOWN.constant, sum, high);
     return;
   }
-  finish(f, dst);
+  if (low) finishLow(f, dst);
+  else finish(f, dst);
+}
+
+/** Whether the low half of a 64-bit result is what the 32-bit operation makes of the low halves. */
+function dependsOnLow(f: FunctionContext, insn: Insn): boolean {
+  const immediate = insnSource(insn.code) === SOURCE.K;
+  switch (insnOp(insn.code)) {
+    case ALU_OP.LSH:
+      return immediate && (insn.imm & 63) < 32;
+    case ALU_OP.RSH:
+    case ALU_OP.ARSH:
+      // Of a number below 2^32 no sign comes down; a 32-bit ARSH would see one.
+      return (
+        immediate && (insn.imm & 63) < 32 && insnOp(insn.code) === ALU_OP.RSH && f.isZeroExtended(insn.dst)
+      );
+    default:
+      return true;
+  }
 }
 
 function emitNegate(f: FunctionContext, dst: number, wide: boolean): void {
   const { w } = f;
-  if (wide) {
+  if (wide && !f.definesNarrow()) {
     w.i64(0);
     f.get(dst);
     w.op(OP.i64Sub);
+    finish(f, dst);
   } else {
     w.i32(0);
     f.getLow(dst);
     w.op(OP.i32Sub);
-    w.op(OP.i64ExtendI32U);
+    finishLow(f, dst);
   }
-  finish(f, dst);
 }
 
 /** Unsigned division by zero gives 0, remainder by zero the dividend; MIN / -1 is MIN, MIN % -1 is 0 (section 4.1). */
-function emitDivision(f: FunctionContext, insn: Insn, wide: boolean): void {
+function emitDivision(f: FunctionContext, insn: Insn, asked: boolean): void {
   const { w } = f;
+  const wide = asked && !dividesLow(f, insn);
   const width = wide ? W64 : W32;
   const signed = insn.off === 1;
   const isDiv = insnOp(insn.code) === ALU_OP.DIV;
@@ -241,8 +282,14 @@ function emitDivision(f: FunctionContext, insn: Insn, wide: boolean): void {
     w.op(isDiv ? (signed ? width.divS : width.divU) : signed ? width.remS : width.remU);
     w.op(OP.end);
   }
-  if (!wide) w.op(OP.i64ExtendI32U);
-  finish(f, insn.dst);
+  if (wide) finish(f, insn.dst);
+  else finishLow(f, insn.dst);
+}
+
+/** Whether a 64-bit division is one of numbers below 2^32. */
+function dividesLow(f: FunctionContext, insn: Insn): boolean {
+  if (insn.off !== 0 || !f.isZeroExtended(insn.dst)) return false;
+  return insnSource(insn.code) === SOURCE.K ? insn.imm >= 0 : f.isZeroExtended(insn.src);
 }
 
 function divideByConstant(
@@ -279,19 +326,19 @@ function emitSwap(f: FunctionContext, insn: Insn, wide: boolean): void {
   const { w } = f;
   const { dst, imm } = insn;
   const swaps = wide || insnSource(insn.code) === SOURCE.X;
-  if (imm === 64 && !swaps) return;
-  if (imm === 64) swap64(f, dst);
-  else if (!swaps) {
+  if (imm === 64) {
+    if (swaps) swap64(f, dst);
+    else f.get(dst);
+    finish(f, dst);
+    return;
+  }
+  f.getLow(dst);
+  if (!swaps) {
     if (imm === 16) {
-      f.get(dst);
-      w.i64(0xffff);
-      w.op(OP.i64And);
-    } else {
-      f.getLow(dst);
-      w.op(OP.i64ExtendI32U);
+      w.i32(0xffff);
+      w.op(OP.i32And);
     }
   } else if (imm === 16) {
-    f.getLow(dst);
     w.i32(8);
     w.op(OP.i32Shl);
     w.i32(0xff00);
@@ -302,9 +349,7 @@ function emitSwap(f: FunctionContext, insn: Insn, wide: boolean): void {
     w.i32(0xff);
     w.op(OP.i32And);
     w.op(OP.i32Or);
-    w.op(OP.i64ExtendI32U);
   } else {
-    f.getLow(dst);
     w.i32(8);
     w.op(OP.i32Rotl);
     w.i32(0x00ff_00ff);
@@ -315,9 +360,8 @@ function emitSwap(f: FunctionContext, insn: Insn, wide: boolean): void {
     w.i32(0xff00_ff00 | 0);
     w.op(OP.i32And);
     w.op(OP.i32Or);
-    w.op(OP.i64ExtendI32U);
   }
-  finish(f, dst);
+  finishLow(f, dst);
 }
 
 /** Bytes in pairs, pairs in words, then both words. */

@@ -89,6 +89,10 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
       f.set(0);
       break;
     case 'ptr': {
+      if (f.definesNarrow()) {
+        f.setLow(0);
+        break;
+      }
       const test = f.scratch('null', TYPE.i32);
       w.tee(test);
       w.op(OP.i64ExtendI32U);
@@ -144,6 +148,7 @@ function lookupShape(row: HelperRow, map: BpfMap): ArrayShape | undefined {
 function emitArrayLookup(f: FunctionContext, shape: ArrayShape, maxEntries: number): void {
   const { w } = f;
   const { values, stride, cpuStride } = shape;
+  const narrow = f.definesNarrow();
   const test = f.scratch('null', TYPE.i32);
   const key = f.scratch('key', TYPE.i32);
   w.memory(OP.i32Load, f.address(2, 0));
@@ -160,8 +165,31 @@ function emitArrayLookup(f: FunctionContext, shape: ArrayShape, maxEntries: numb
     w.op(OP.else);
     w.i32(0);
     w.op(OP.end);
+    if (narrow) {
+      f.setLow(0);
+      return;
+    }
     w.tee(test);
     w.op(OP.i64ExtendI32U);
+  } else if (narrow) {
+    w.set(test);
+    w.get(key);
+    w.i32(stride);
+    w.op(OP.i32Mul);
+    if (cpuStride !== 0) {
+      f.runState(RUN_STATE.cpu);
+      w.memory(OP.i32Load, 0);
+      w.i32(cpuStride);
+      w.op(OP.i32Mul);
+      w.op(OP.i32Add);
+    }
+    w.i32(values);
+    w.op(OP.i32Add);
+    w.i32(0);
+    w.get(test);
+    w.op(OP.select);
+    f.setLow(0);
+    return;
   } else {
     w.set(test);
     w.get(key);

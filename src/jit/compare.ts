@@ -8,25 +8,30 @@ import { OP } from './wasm/index.ts';
 interface Comparison {
   readonly wide: number;
   readonly narrow: number;
+  /** `narrow` for numbers that are not negative as 64-bit ones. */
+  readonly unsigned: number;
   readonly inverse: number;
 }
 
 const COMPARISONS: Readonly<Record<number, Comparison>> = {
-  [JMP_OP.JEQ]: { wide: OP.i64Eq, narrow: OP.i32Eq, inverse: JMP_OP.JNE },
-  [JMP_OP.JNE]: { wide: OP.i64Ne, narrow: OP.i32Ne, inverse: JMP_OP.JEQ },
-  [JMP_OP.JGT]: { wide: OP.i64GtU, narrow: OP.i32GtU, inverse: JMP_OP.JLE },
-  [JMP_OP.JGE]: { wide: OP.i64GeU, narrow: OP.i32GeU, inverse: JMP_OP.JLT },
-  [JMP_OP.JLT]: { wide: OP.i64LtU, narrow: OP.i32LtU, inverse: JMP_OP.JGE },
-  [JMP_OP.JLE]: { wide: OP.i64LeU, narrow: OP.i32LeU, inverse: JMP_OP.JGT },
-  [JMP_OP.JSGT]: { wide: OP.i64GtS, narrow: OP.i32GtS, inverse: JMP_OP.JSLE },
-  [JMP_OP.JSGE]: { wide: OP.i64GeS, narrow: OP.i32GeS, inverse: JMP_OP.JSLT },
-  [JMP_OP.JSLT]: { wide: OP.i64LtS, narrow: OP.i32LtS, inverse: JMP_OP.JSGE },
-  [JMP_OP.JSLE]: { wide: OP.i64LeS, narrow: OP.i32LeS, inverse: JMP_OP.JSGT },
+  [JMP_OP.JEQ]: { wide: OP.i64Eq, narrow: OP.i32Eq, unsigned: OP.i32Eq, inverse: JMP_OP.JNE },
+  [JMP_OP.JNE]: { wide: OP.i64Ne, narrow: OP.i32Ne, unsigned: OP.i32Ne, inverse: JMP_OP.JEQ },
+  [JMP_OP.JGT]: { wide: OP.i64GtU, narrow: OP.i32GtU, unsigned: OP.i32GtU, inverse: JMP_OP.JLE },
+  [JMP_OP.JGE]: { wide: OP.i64GeU, narrow: OP.i32GeU, unsigned: OP.i32GeU, inverse: JMP_OP.JLT },
+  [JMP_OP.JLT]: { wide: OP.i64LtU, narrow: OP.i32LtU, unsigned: OP.i32LtU, inverse: JMP_OP.JGE },
+  [JMP_OP.JLE]: { wide: OP.i64LeU, narrow: OP.i32LeU, unsigned: OP.i32LeU, inverse: JMP_OP.JGT },
+  [JMP_OP.JSGT]: { wide: OP.i64GtS, narrow: OP.i32GtS, unsigned: OP.i32GtU, inverse: JMP_OP.JSLE },
+  [JMP_OP.JSGE]: { wide: OP.i64GeS, narrow: OP.i32GeS, unsigned: OP.i32GeU, inverse: JMP_OP.JSLT },
+  [JMP_OP.JSLT]: { wide: OP.i64LtS, narrow: OP.i32LtS, unsigned: OP.i32LtU, inverse: JMP_OP.JSGE },
+  [JMP_OP.JSLE]: { wide: OP.i64LeS, narrow: OP.i32LeS, unsigned: OP.i32LeU, inverse: JMP_OP.JSGT },
 };
 
 export function emitCondition(f: FunctionContext, insn: Insn, inverted: boolean, at: number): void {
   const { w } = f;
-  const wide = insnClass(insn.code) === CLASS.JMP;
+  const asked = insnClass(insn.code) === CLASS.JMP;
+  // Of numbers below 2^32, and of pointers with NULL, the low halves tell: as unsigned numbers, since none is negative in 64 bits.
+  const low = asked && f.forms.comparesLow(at);
+  const wide = asked && !low;
   const op = insnOp(insn.code);
   const immediate = insnSource(insn.code) === SOURCE.K;
   const get = (register: number) => (wide ? f.get(register) : f.getLow(register));
@@ -59,7 +64,8 @@ export function emitCondition(f: FunctionContext, insn: Insn, inverted: boolean,
   }
   get(insn.dst);
   second();
-  w.op(wide ? COMPARISONS[effective]!.wide : COMPARISONS[effective]!.narrow);
+  const chosen = COMPARISONS[effective]!;
+  w.op(wide ? chosen.wide : low ? chosen.unsigned : chosen.narrow);
 }
 
 /** Turns the number on the stack into the condition "is not 0", or "is 0". */

@@ -1,7 +1,8 @@
 /**
  * What the emitters of one function share: the writer, the registers as locals, and what is known about them.
  *
- * Registers R0..R9 are i64 locals. R10 is kept as `frame`, the i32 offset of the lowest byte of the frame
+ * Registers R0..R9 and the promoted slots of the stack are locals, each an i64 and an i32 as far as needed: which of the two holds a
+ * value is told by the form of its web (`forms.ts`), so it is known wherever code is made. R10 is kept as `frame`, the i32 offset of the lowest byte of the frame
  * (R10 - stackDepth), so that accesses to the stack need no subtraction and callees get it as their own R10.
  * Addresses are 32-bit offsets: a base is wrapped to its low half; a positive instruction offset goes into the memory
  * argument, a negative one is added in 32 bits, so that the address wraps as the guest's low half would. (A memory
@@ -9,17 +10,26 @@
  */
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
 import { BUDGET_SPENT, RUN_STATE } from '../memory/layout.ts';
+import { FORM, type Forms } from './forms.ts';
 import { KNOWN, type Known } from './known.ts';
 import { type ModuleContext, pushRunState } from './module-context.ts';
 import { type LocalGroup, OP, TYPE, type ValueType } from './wasm/index.ts';
 import type { CodeWriter } from './wasm/writer.ts';
+import { FIRST_SLOT, VARIABLES, type Webs } from './webs.ts';
 
 export class FunctionContext {
   readonly w: CodeWriter;
   readonly module: ModuleContext;
   readonly known: Known;
-  /** Local of each register R0..R9; -1: the function does not name it. */
-  readonly #registers: readonly number[];
+  readonly webs: Webs;
+  readonly forms: Forms;
+  /** Locals of each variable by width; -1: none yet. */
+  readonly #wide = new Int32Array(VARIABLES).fill(-1);
+  readonly #narrow = new Int32Array(VARIABLES).fill(-1);
+  /** Node of each variable at the instruction that code is made for; -1: it is dead. */
+  readonly #current = new Int32Array(VARIABLES).fill(-1);
+  /** The instruction that code is made for: what it sets, it defines. */
+  at = 0;
   readonly #frame: number;
   /** Bytes between `frame` and R10. */
   readonly stackDepth: number;
@@ -35,26 +45,70 @@ export class FunctionContext {
     module: ModuleContext,
     writer: CodeWriter,
     known: Known,
-    options: { parameters: number; named: number; stackDepth: number },
+    options: { parameters: number; stackDepth: number; webs: Webs; forms: Forms },
   ) {
     this.module = module;
     this.w = writer;
     this.known = known;
     this.stackDepth = options.stackDepth;
-    const registers: number[] = new Array(10).fill(-1);
+    this.webs = options.webs;
+    this.forms = options.forms;
     let local = 0;
-    for (let r = 1; r <= 5; r++) if ((options.parameters >> r) & 1) registers[r] = local++;
+    for (let r = 1; r <= 5; r++) if ((options.parameters >> r) & 1) this.#wide[r] = local++;
     this.#frame = local++;
     this.#parameters = local;
-    for (let r = 0; r < 10; r++) {
-      if (registers[r]! < 0 && ((options.named | 1) >> r) & 1) registers[r] = this.#newLocal(TYPE.i64);
-    }
-    this.#registers = registers;
     this.#budget = module.program.budgeted ? this.#newLocal(TYPE.i32) : -1;
   }
 
   #newLocal(type: ValueType): number {
     return this.#parameters + this.#locals.push(type) - 1;
+  }
+
+  /** Where the function starts: parameters whose webs are i32s become such. */
+  enterFunction(): void {
+    this.enterBlock(0);
+    for (let r = 1; r <= 5; r++) {
+      const local = this.#wide[r]!;
+      if (local < 0 || this.#current[r]! < 0 || !this.isNarrow(r)) continue;
+      this.w.get(local);
+      this.w.op(OP.i32WrapI64);
+      this.w.set(this.#narrowLocal(r));
+    }
+  }
+
+  /** From here on the code of a block is made. */
+  enterBlock(block: number): void {
+    this.webs.enter(block, this.#current);
+    this.nullTest = -1;
+  }
+
+  #wideLocal(variable: number): number {
+    const local = this.#wide[variable]!;
+    if (local >= 0) return local;
+    this.#wide[variable] = this.#newLocal(TYPE.i64);
+    return this.#wide[variable]!;
+  }
+
+  #narrowLocal(variable: number): number {
+    const local = this.#narrow[variable]!;
+    if (local >= 0) return local;
+    this.#narrow[variable] = this.#newLocal(TYPE.i32);
+    return this.#narrow[variable]!;
+  }
+
+  /** Whether the variable is an i32 at present. */
+  isNarrow(variable: number): boolean {
+    return this.forms.form(this.#current[variable]!) !== FORM.wide;
+  }
+
+  /** Whether what the instruction defines is an i32. */
+  definesNarrow(): boolean {
+    return this.forms.form(this.at - this.webs.start) !== FORM.wide;
+  }
+
+  /** Whether the upper half of the variable is known to be zero. */
+  isZeroExtended(variable: number): boolean {
+    return variable !== 10 && this.forms.isZero(this.#current[variable]!);
   }
 
   /** A local for a value that does not live beyond one instruction; the same one for the same purpose. */
@@ -119,30 +173,74 @@ export class FunctionContext {
     return this.#frame;
   }
 
-  /** Pushes R`register` as i64. */
+  /** Pushes R`register`, or a slot, as i64. Of one whose upper half is nobody's concern that half is zero. */
   get(register: number): void {
-    if (register === 10) this.frameAddress(0);
-    else this.w.get(this.#registers[register]!);
+    const { w } = this;
+    if (register === 10) {
+      this.frameAddress(0);
+      return;
+    }
+    const node = this.#current[register]!;
+    const form = this.forms.form(node);
+    if (form === FORM.wide) {
+      w.get(this.#wideLocal(register));
+      return;
+    }
+    const local = this.#narrowLocal(register);
+    w.get(local);
+    w.op(OP.i64ExtendI32U);
+    if (form !== FORM.pointer) return;
+    this.kernelHalf();
+    if (!this.forms.mayBeNull(node)) return;
+    w.i64(0);
+    w.get(local);
+    w.op(OP.select);
   }
 
-  /** Pops an i64 into R`register`. */
+  /** Pops an i64 into R`register`, or a slot. */
   set(register: number): void {
-    this.w.set(this.#registers[register]!);
-    if (register === 0) this.nullTest = -1;
+    const { w } = this;
+    if (this.#define(register) === FORM.wide) w.set(this.#wideLocal(register));
+    else {
+      w.op(OP.i32WrapI64);
+      w.set(this.#narrowLocal(register));
+    }
   }
 
-  tee(register: number): void {
-    this.w.tee(this.#registers[register]!);
-    if (register === 0) this.nullTest = -1;
+  /** Pops the i32 that is the low half of what R`register`, or a slot, becomes; its upper half is zero, or nobody's concern. */
+  setLow(register: number): void {
+    const { w } = this;
+    if (this.#define(register) !== FORM.wide) w.set(this.#narrowLocal(register));
+    else {
+      w.op(OP.i64ExtendI32U);
+      w.set(this.#wideLocal(register));
+    }
   }
 
-  /** Pushes the low half of R`register` as i32. */
+  /** The variable has a new definition; gives its form. */
+  #define(variable: number): number {
+    const node = this.at - this.webs.start;
+    this.#current[variable] = node;
+    if (variable === 0) this.nullTest = -1;
+    return this.forms.form(node);
+  }
+
+  /** Pushes the low half of R`register`, or of a slot, as i32. */
   getLow(register: number): void {
     const { w, known } = this;
-    if (known.isFrame(register)) this.frameOffset(known.frameOffset(register));
-    else if (known.kind[register] === KNOWN.constant) w.i32(known.low[register]!);
+    if (register < FIRST_SLOT) {
+      if (known.isFrame(register)) {
+        this.frameOffset(known.frameOffset(register));
+        return;
+      }
+      if (known.kind[register] === KNOWN.constant) {
+        w.i32(known.low[register]!);
+        return;
+      }
+    }
+    if (this.isNarrow(register)) w.get(this.#narrowLocal(register));
     else {
-      this.get(register);
+      w.get(this.#wideLocal(register));
       w.op(OP.i32WrapI64);
     }
   }
@@ -200,8 +298,7 @@ export class FunctionContext {
       w.i32((known.low[register]! + offset) | 0);
       return 0;
     }
-    this.get(register);
-    w.op(OP.i32WrapI64);
+    this.getLow(register);
     if (offset >= 0) return offset;
     w.i32(offset);
     w.op(OP.i32Add);

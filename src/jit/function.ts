@@ -21,11 +21,13 @@ import { emitCall } from './call.ts';
 import { type Block, isJumpClass, nextInsn } from './cfg.ts';
 import { emitCondition } from './compare.ts';
 import { FunctionContext } from './context.ts';
+import { Forms } from './forms.ts';
 import { KNOWN, Known, KnownStates } from './known.ts';
 import { emitLoad, emitStore } from './memory.ts';
 import type { ModuleContext } from './module-context.ts';
+import { promotedWebs } from './slots.ts';
 import { type Layout, type Scope, structure } from './structure.ts';
-import { blockWrites, namedRegisters, writeMask } from './usage.ts';
+import { blockWrites, writeMask } from './usage.ts';
 import { CodeWriter, type LocalGroup, OP, TYPE } from './wasm/index.ts';
 
 /** Where the code of an instruction starts: `offsets[i]` bytes into the body for instruction `insns[i]`. */
@@ -69,12 +71,16 @@ class FunctionCompiler {
     this.#module = module;
     this.#blocks = blocks;
     this.#layout = structure(blocks.map((block) => block.succs));
-    const named = namedRegisters(module.program, blocks);
+    const parameters = module.parametersOf[index]!;
+    const webs = promotedWebs(module.program, subprog, blocks, module.parametersOf);
+    const forms = new Forms(module.program, webs, parameters, module.parametersOf);
     this.#w = new CodeWriter(64 + (subprog.end - subprog.start) * 12);
+    if (module.blinding !== undefined) this.#w.blindWith(module.blinding);
     this.#f = new FunctionContext(module, this.#w, this.#known, {
-      parameters: module.parametersOf[index]!,
-      named,
+      parameters,
       stackDepth: alignUp(subprog.stackDepth, 8),
+      webs,
+      forms,
     });
   }
 
@@ -87,6 +93,7 @@ class FunctionCompiler {
       w.set(this.#f.frameLocal);
     }
     this.#f.loadBudget();
+    this.#f.enterFunction();
     if (this.#layout.depth > this.#module.maxNesting) this.#emitByTable();
     else this.#emitStructured();
     w.op(OP.unreachable);
@@ -114,7 +121,6 @@ class FunctionCompiler {
       }
       const node = order[at]!;
       flow.enter(at, this.#known);
-      this.#f.nullTest = -1;
       const selectors = dispatch.get(node);
       if (selectors !== undefined) this.#emitDispatch(node, at, selectors);
       else this.#emitBlock(node, at);
@@ -132,7 +138,7 @@ class FunctionCompiler {
 
   #emitBlock(node: number, at: number): void {
     const block = this.#blocks[node]!;
-    const last = this.#emitBody(block);
+    const last = this.#emitBody(node);
     switch (block.terminator) {
       case 'exit':
         this.#f.storeBudget();
@@ -266,8 +272,7 @@ class FunctionCompiler {
     const block = this.#blocks[node]!;
     const selector = this.#selectorLocal();
     this.#known.reset();
-    this.#f.nullTest = -1;
-    const last = this.#emitBody(block);
+    const last = this.#emitBody(node);
     const go = (to: number, op: number, condition?: () => void) => {
       w.i32(to);
       w.set(selector);
@@ -299,8 +304,10 @@ class FunctionCompiler {
   // Instructions
 
   /** Emits a block but for its jump; gives the index of its last instruction. */
-  #emitBody(block: Block): number {
+  #emitBody(node: number): number {
     const { insns } = this.#module.program;
+    const block = this.#blocks[node]!;
+    this.#f.enterBlock(node);
     let last = block.start;
     for (let i = block.start; i < block.end; ) {
       const insn = insns[i]!;
@@ -310,6 +317,7 @@ class FunctionCompiler {
         throw new BpfError('EINVAL', `jit: instruction ${i} has a register that cannot be used so`);
       }
       last = i;
+      this.#f.at = i;
       const after = nextInsn(insns, i);
       if (isJumpClass(insn.code)) {
         if (insnOp(insn.code) === JMP_OP.CALL) emitCall(this.#f, this.#module.program.calls[i], i);
@@ -364,8 +372,13 @@ class FunctionCompiler {
       return;
     }
     const high = insns[i + 1]?.imm ?? 0;
-    this.#w.i64Halves(insn.imm, high);
-    this.#f.set(insn.dst);
+    if (this.#f.definesNarrow()) {
+      this.#w.i32(insn.imm);
+      this.#f.setLow(insn.dst);
+    } else {
+      this.#w.i64Halves(insn.imm, high);
+      this.#f.set(insn.dst);
+    }
     this.#known.set(insn.dst, KNOWN.constant, insn.imm, high);
   }
 

@@ -1,4 +1,5 @@
 /** Runs a generated program on a kernel: maps made and filled, program loaded, run once, everything read back and closed. */
+import * as asm from '../../src/asm/construct.ts';
 import { encodeProgram } from '../../src/asm/index.ts';
 import type { Fd, Kernel } from '../../src/contracts/kernel.ts';
 import { mapTypeById } from '../../src/spec/index.ts';
@@ -85,6 +86,22 @@ const messageOf = (error: unknown): string =>
       ? (error.stack ?? error.message)
       : String(error);
 
+/** Programs that write the stack all over; one a kernel. */
+const sweepers = new WeakMap<Kernel, Fd>();
+
+/** A privileged program may read what an earlier one left on the stack, which is nobody's to say: it is zero before each run. */
+function sweepStack(kernel: Kernel): void {
+  let progFd = sweepers.get(kernel);
+  if (progFd === undefined) {
+    const insns = [asm.mov64Reg(1, 10), asm.alu64Imm('add', 1, -512), asm.mov64Imm(0, 0)];
+    for (let at = 0; at < 512; at += 8) insns.push(asm.stx('dw', 1, 0, at));
+    insns.push(asm.exit());
+    progFd = kernel.progLoad({ progType: 1, insns: encodeProgram(insns), license: 'GPL' });
+    sweepers.set(kernel, progFd);
+  }
+  kernel.progTestRun({ progFd, dataIn: new Uint8Array(64) });
+}
+
 /** Loads and runs; `onLog` gets the verifier's log of the failing path. */
 export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: string) => void): Outcome {
   const open: Fd[] = [];
@@ -114,6 +131,7 @@ export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: st
     });
     open.push(progFd);
     stage = 'run';
+    sweepStack(kernel);
     const { retval, dataOut } = kernel.progTestRun({ progFd, dataIn: p.input });
     stage = 'results';
     const elements = p.maps.flatMap((m, i) => linesOf(kernel, fds[i]!, m, i));

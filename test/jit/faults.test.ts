@@ -131,30 +131,30 @@ it('dump shows the code under each instruction', () => {
   expect(program.codeSize).toBeGreaterThan(50);
   expect(program.dump()).toBe(`(module $shown ;; ${program.codeSize} bytes
   (func $shown (param i64) (param i32) (result i64)
-    (local i64 i64)
+    (local i32 i32)
+    (local i64)
     local.get 1
     i32.const 8
     i32.sub
     local.set 1
     ;; 0: r2 = 7
-    i64.const 7
-    local.set 3
+    i32.const 7
+    local.set 2
     loop
       ;; 1: *(u64 *)(r10 -8) = r2
-      local.get 1
-      local.get 3
-      i64.store
+      i32.const 7
+      local.set 3
       ;; 2: call bpf_map_lookup_elem#1 ; get_five
       call $get_five
       i64.extend_i32_s
-      local.tee 2
+      local.tee 4
       ;; 3: if r0 == 0x3 goto pc-3
       i64.const 3
       i64.eq
       br_if 0
     end
     ;; 4: exit
-    local.get 2
+    local.get 4
     return
     unreachable
   )

@@ -82,6 +82,11 @@ export class ByteWriter {
     this.bytes(encoded);
   }
 
+  /** Takes back the last bytes. */
+  protected shorten(by: number): void {
+    this.#length -= by;
+  }
+
   /** Replaces a byte already written. */
   protected patch(at: number, value: number): void {
     this.#bytes[at] = value;
@@ -94,14 +99,31 @@ export class ByteWriter {
   }
 }
 
+/** An imported i64 global and its value, by halves. */
+export interface Blinding {
+  readonly global: number;
+  readonly low: number;
+  readonly high: number;
+}
+
 /** Instructions of one function body. */
 export class CodeWriter extends ByteWriter {
+  #blinding: Blinding | undefined;
   /** The last instruction, if it is a `local.set` of a local below 128: the local, and where the instruction ends. */
   #setLocal = -1;
   #setEnd = -1;
+  /** Where the last instruction ends, if it is an extension of an i32. */
+  #extended = -1;
 
-  /** An instruction without immediates. */
+  /** An instruction without immediates; an i32 that was extended just now is there again when it is wrapped. */
   op(code: number): void {
+    if (code === OP.i32WrapI64 && this.#extended === this.length) {
+      this.shorten(1);
+      this.#extended = -1;
+      this.#setEnd = -1;
+      return;
+    }
+    if (code === OP.i64ExtendI32U || code === OP.i64ExtendI32S) this.#extended = this.length + 1;
     if (code > 0xff) this.byte(code >> 8);
     this.byte(code & 0xff);
   }
@@ -132,20 +154,42 @@ export class CodeWriter extends ByteWriter {
     this.index(OP.localTee, local);
   }
 
+  /** From now on, constants of more than 16 bits come as the exclusive or of another number and an i64 global. */
+  blindWith(blinding: Blinding): void {
+    this.#blinding = blinding;
+  }
+
+  #isBlinded(low: number, high: number): boolean {
+    return this.#blinding !== undefined && (high !== low >> 31 || low < -0x8000 || low > 0x7fff);
+  }
+
   i32(value: number): void {
+    if (this.#isBlinded(value, value >> 31)) {
+      const { global, low } = this.#blinding!;
+      this.byte(OP.i32Const);
+      this.s32(value ^ low);
+      this.index(OP.globalGet, global);
+      this.op(OP.i32WrapI64);
+      this.op(OP.i32Xor);
+      return;
+    }
     this.byte(OP.i32Const);
     this.s32(value);
   }
 
   /** The sign-extended 64-bit constant of a signed 32-bit number. */
   i64(value: number): void {
-    this.byte(OP.i64Const);
-    this.s32(value);
+    this.i64Halves(value, value >> 31);
   }
 
   i64Halves(low: number, high: number): void {
     this.byte(OP.i64Const);
-    this.s64(low, high);
+    if (this.#isBlinded(low | 0, high | 0)) {
+      const { global, low: keyLow, high: keyHigh } = this.#blinding!;
+      this.s64(low ^ keyLow, high ^ keyHigh);
+      this.index(OP.globalGet, global);
+      this.op(OP.i64Xor);
+    } else this.s64(low, high);
   }
 
   /** A load or store. `align` is the exponent of the promised alignment; atomics need their natural one. */
