@@ -19,6 +19,8 @@ export interface DumpCOptions {
   readonly roots?: readonly number[];
   /** Wrap in an include guard and make every record relocatable (`preserve_access_index`), as vmlinux.h is. */
   readonly header?: boolean;
+  /** Whether the reader has the struct, union or typedef of that name already: it is not defined again. */
+  readonly declared?: (name: string) => boolean;
   /** Most characters of output. Default 64 Mi. */
   readonly limit?: number;
 }
@@ -56,6 +58,14 @@ class CDumper {
   constructor(btf: Btf, limit: number) {
     this.btf = btf;
     this.limit = limit;
+  }
+
+  leaveOut(declared: (name: string) => boolean): void {
+    for (let id = 1; id < this.btf.typeCount; id++) {
+      const type = this.btf.type(id);
+      const named = type.kind === 'struct' || type.kind === 'union' || type.kind === 'typedef';
+      if (named && type.name !== '' && declared(type.name)) this.defined.set(id, 'done');
+    }
   }
 
   private fail(id: number, what: string): never {
@@ -404,6 +414,7 @@ const HEADER_END = `#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
 export function dumpC(btf: Btf, options: DumpCOptions = {}): string {
   const dumper = new CDumper(btf, options.limit ?? 64 * 1024 * 1024);
   const roots = options.roots ?? Array.from({ length: btf.typeCount - 1 }, (_, i) => i + 1);
+  if (options.declared !== undefined) dumper.leaveOut(options.declared);
   for (const id of roots) dumper.root(id);
   for (const id of roots) {
     const type = btf.type(id);

@@ -45,6 +45,7 @@ import { type EmbeddedKernelOptions, Machine } from './machine.ts';
 import { MapObject } from './objects.ts';
 import { missingCommands, requireNothing } from './release.ts';
 import { mapRingBuffer } from './rings.ts';
+import { oops } from './run.ts';
 import { MachineSimulator } from './simulator.ts';
 import {
   createToken,
@@ -60,6 +61,7 @@ export class EmbeddedKernel implements Kernel {
 
   constructor(options: EmbeddedKernelOptions = {}) {
     this.#machine = new Machine(options);
+    this.#machine.async.onFault = (program, error) => oops(this.#machine, program, error);
     this.simulator = new MachineSimulator(this.#machine);
     for (const [method, needed] of missingCommands(this.#machine.release)) {
       Object.defineProperty(this, method, { value: () => requireNothing(this.#machine.release, needed) });
@@ -289,6 +291,7 @@ export class EmbeddedKernel implements Kernel {
     this.#machine.observe(observer);
   }
   shutdown(): void {
+    this.#machine.async.dropAll();
     this.#machine.fds.closeAll();
     this.#machine.bpffs.unmountAll();
     this.#machine.processes.clear();

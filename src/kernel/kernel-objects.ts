@@ -67,9 +67,9 @@ export class EventObjects implements KernelObjects {
   }
 
   #store(bytes: Uint8Array): bigint {
-    this.#bytes += bytes.length;
-    if (this.#bytes > MAX_BYTES)
+    if (this.#bytes + bytes.length > MAX_BYTES)
       throw new BpfError('E2BIG', `the objects of one event have at most ${MAX_BYTES} bytes`);
+    this.#bytes += bytes.length;
     const at = this.#memory.allocate(Math.max(1, bytes.length), 'object of an event');
     this.#memory.write(at, bytes);
     this.#blocks.push(at);

@@ -27,6 +27,8 @@ export class Process implements Task, UserMemory {
   comm: string;
   /** Its parent's pid; 0: nobody. */
   ppid: number;
+  /** The thread of the parent that made it, where that is known. */
+  maker = 0;
   /** As wait(2) has it. */
   exitCode = 0;
   /** Monotonic nanoseconds. */
@@ -142,7 +144,7 @@ export class ProcessTable {
       if (seen.has(one)) return at;
       seen.add(one);
       const leader = one.tgid === one.pid ? at : write(this.#byPid.get(one.tgid));
-      structs.write(at, one, write(this.#byPid.get(one.ppid)), leader);
+      structs.write(at, one, write(this.#byPid.get(one.maker) ?? this.#byPid.get(one.ppid)), leader);
       return at;
     };
     return write(process);
@@ -167,7 +169,9 @@ export class ProcessTable {
   /** fork: the child has its parent's name and ids unless `child` says otherwise. */
   fork(parent: Process, child: ProcessSpec): Process {
     const { uid, gid, comm, tgid } = parent;
-    return this.mention({ uid, gid, comm, ppid: tgid, ...child });
+    const made = this.mention({ uid, gid, comm, ppid: tgid, ...child });
+    made.maker = parent.pid;
+    return made;
   }
 
   remove(pid: number): void {

@@ -34,10 +34,26 @@ describe('built-in headers', () => {
     });
 
   it('go together in any order', () => {
-    const names = builtinHeaderNames().filter((name) => !name.startsWith('bpf/'));
+    // Types of vmlinux.h come before everything else, as with every compiler.
+    const names = builtinHeaderNames().filter((name) => !name.startsWith('bpf/') && name !== 'vmlinux.h');
     const includes = (list: string[]): string => list.map((name) => `#include <${name}>\n`).join('');
     expect(diagnostics(`${includes(names)}#include <bpf/bpf_helpers.h>\n`)).toBe('');
     expect(diagnostics(`#include <bpf/bpf_helpers.h>\n${includes(names.reverse())}`)).toBe('');
+    expect(diagnostics(`#include <vmlinux.h>\n${includes(names)}#include <bpf/bpf_helpers.h>\n`)).toBe('');
+  });
+
+  it('have a vmlinux.h where no kernel shows its types', () => {
+    const program = `#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+SEC("tracepoint/syscalls/sys_enter_execve") int trace(struct trace_event_raw_sys_enter *ctx) {
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct iphdr ip = {};
+	u32 parent = BPF_CORE_READ(task, real_parent, tgid);
+	return parent + ctx->args[0] + ip.ttl + BPF_CORE_READ(task, cred, uid.val) + XDP_PASS;
+}
+`;
+    expect(diagnostics(program)).toBe('');
   });
 
   it('have every helper with its number and its types', () => {

@@ -113,14 +113,9 @@ export function compileSource(path: string, flags: CompilerFlags, color: boolean
           }),
     },
   });
-  const printed = formatDiagnostics(result.sources, result.diagnostics, { color: flags.color ?? color });
-  const lacking = result.diagnostics.some(({ message }) => message.startsWith("'vmlinux.h' file not found"));
-  return { result, text: lacking ? `${printed}${NO_VMLINUX}` : printed };
+  const options = { color: flags.color ?? color };
+  return { result, text: formatDiagnostics(result.sources, result.diagnostics, options) };
 }
-
-/** Only where the running kernel shows no types of its own. */
-const NO_VMLINUX =
-  "hint: --btf FILE makes vmlinux.h from the BTF of a kernel; this machine's kernel shows none\n";
 
 /** Where warnings go. */
 export interface CompilerOutput {

@@ -1,6 +1,6 @@
 /**
  * The built-in headers by name: made when they are asked for, kept afterwards. `uapi/…` names are the same headers, as kernel sources
- * call them, and libbpf's are there without their directory too. A `vmlinux.h` is there when the caller can give the BTF that it is made from.
+ * call them, and libbpf's are there without their directory too. `vmlinux.h` is the embedded kernel's, unless the caller can give the BTF of a Linux to make it from.
  */
 import { bpfCoreRead } from './bpf-core-read.ts';
 import { bpfEndian, bpfHelpers } from './bpf-helpers.ts';
@@ -9,6 +9,7 @@ import { C_HEADERS } from './c-library.ts';
 import { helperDefinitions } from './helper-defs.ts';
 import { LINUX_HEADERS } from './linux.ts';
 import { usdt } from './usdt.ts';
+import { ownVmlinuxHeader } from './vmlinux.ts';
 
 const BPF_HEADERS: Readonly<Record<string, () => string>> = {
   'bpf/bpf_helpers.h': bpfHelpers,
@@ -19,8 +20,10 @@ const BPF_HEADERS: Readonly<Record<string, () => string>> = {
   'bpf/usdt.bpf.h': usdt,
 };
 
+const KERNEL_HEADERS: Readonly<Record<string, () => string>> = { 'vmlinux.h': ownVmlinuxHeader };
+
 const HEADERS: ReadonlyMap<string, () => string> = new Map(
-  [BPF_HEADERS, LINUX_HEADERS, C_HEADERS].flatMap((table) => Object.entries(table)),
+  [BPF_HEADERS, KERNEL_HEADERS, LINUX_HEADERS, C_HEADERS].flatMap((table) => Object.entries(table)),
 );
 
 const made = new Map<string, string>();
@@ -42,13 +45,13 @@ export function builtinHeaderNames(): string[] {
   return [...HEADERS.keys()].sort();
 }
 
-/** `builtinHeader` with a `vmlinux.h` besides; `vmlinux` is called once, when a program includes it. */
+/** `builtinHeader` with the `vmlinux.h` of a Linux; `vmlinux` is called once, when a program includes it, and may have none. */
 export function headersWithVmlinux(vmlinux: () => string | undefined): (name: string) => string | undefined {
   let text: string | undefined;
   let asked = false;
   return (name) => {
     if (name !== 'vmlinux.h') return builtinHeader(name);
-    if (!asked) text = vmlinux();
+    if (!asked) text = vmlinux() ?? builtinHeader(name);
     asked = true;
     return text;
   };

@@ -1,5 +1,40 @@
-/** `vmlinux.h` from a kernel's BTF: every type of that kernel, relocatable (what `bpftool btf dump … format c` writes), or what a program asks for. */
+/**
+ * `vmlinux.h` from a kernel's BTF: every type of that kernel, relocatable (what `bpftool btf dump … format c` writes), or what a program
+ * asks for. Without a Linux's BTF it is made from the embedded kernel's own types, on top of the built-in UAPI headers.
+ */
 import { type Btf, type BtfType, dumpC, parseBtf } from '../../btf/index.ts';
+import { UAPI_RECORDS } from './generated/records.ts';
+import { ownKernelBtf } from './own-types.ts';
+
+/** What stands in for the UAPI's part of a Linux's BTF. */
+const UAPI_HEADERS = [
+  ...[
+    'types',
+    'bpf',
+    'btf',
+    'if_ether',
+    'if_arp',
+    'ip',
+    'ipv6',
+    'tcp',
+    'udp',
+    'icmp',
+    'icmpv6',
+    'in',
+    'in6',
+    'socket',
+    'un',
+    'uio',
+  ],
+  ...['perf_event', 'time_types', 'filter', 'seccomp'],
+].map((name) => `linux/${name}.h`);
+
+/** `vmlinux.h` of the embedded kernel. */
+export function ownVmlinuxHeader(): string {
+  const includes = UAPI_HEADERS.map((name) => `#include <${name}>\n`).join('');
+  const declared = (name: string): boolean => Object.hasOwn(UAPI_RECORDS, name);
+  return `#ifndef __VMLINUX_H__\n${includes}#endif\n${dumpC(ownKernelBtf(), { header: true, declared })}`;
+}
 
 /** Errors: EINVAL for bytes that are no BTF. */
 export function vmlinuxHeader(btf: Btf | Uint8Array): string {

@@ -1,11 +1,13 @@
 /**
  * LINK_CREATE and RAW_TRACEPOINT_OPEN of programs that replace or trace functions of other programs (kernel: bpf_tracing_prog_attach).
  */
+
+import { ownKernelBtf } from '../../compiler/headers/own-types.ts';
 import type { Fd, LinkCreateAttr } from '../../contracts/kernel.ts';
 import { attachTypeByName } from '../../spec/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import { findTarget } from '../../verifier/index.ts';
-import type { LinkObject } from '../links.ts';
+import { type LinkObject, RawTracepointLink } from '../links.ts';
 import type { Machine } from '../machine.ts';
 import { ProgObject, type ProgramTarget } from '../objects.ts';
 import { TracingLink } from '../tracing-link.ts';
@@ -15,6 +17,21 @@ import { describeTarget } from './program-target.ts';
 const AROUND_FUNCTIONS = new Set(
   (['TRACE_FENTRY', 'TRACE_FEXIT', 'MODIFY_RETURN'] as const).map((name) => attachTypeByName(name)!.id),
 );
+
+const RAW_TRACEPOINT = attachTypeByName('TRACE_RAW_TP')!.id;
+/** Types of tracepoints are called so. */
+const TRACEPOINT_TYPE = /^btf_trace_(.+)$/;
+
+/** A program that was loaded for a raw tracepoint by its type (`tp_btf`). */
+function attachToTracepoint(machine: Machine, program: ProgObject, cookie = 0n): LinkObject {
+  const types = machine.kernelBtf ?? ownKernelBtf();
+  const name = TRACEPOINT_TYPE.exec(types.name(program.parts.attachBtfId))?.[1];
+  if (name === undefined) throw new BpfError('EINVAL', 'the program was loaded for no tracepoint');
+  const attachment = { program, cookie };
+  const link = new RawTracepointLink(name, attachment, machine.points, machine.links);
+  program.get();
+  return link;
+}
 
 /** LINK_CREATE */
 export function linkToFunction(machine: Machine, program: ProgObject, attr: LinkCreateAttr): LinkObject {
@@ -40,6 +57,7 @@ export function attachToFunction(
 ): LinkObject {
   const { parts, target: saved } = program;
   const replaces = parts.type.replacesFunctions === true;
+  if (parts.expectedAttachType === RAW_TRACEPOINT) return attachToTracepoint(machine, program, bpfCookie);
   if (!replaces && !AROUND_FUNCTIONS.has(parts.expectedAttachType))
     throw new BpfError('EINVAL', `the embedded kernel has nothing to attach a ${parts.type.name} program to`);
   if (!targetFd !== !targetBtfId)

@@ -2,8 +2,9 @@
  * PROG_LOAD, in the seven steps of the kernel's bpf_prog_load: allocate, copy, pick the type's operations, verify, resolve
  * helper ids to functions, compile, hand out a descriptor. Nothing is left behind when one of them refuses.
  */
-import { decodeProgram } from '../../asm/index.ts';
+import { decodeProgram, encodeProgram } from '../../asm/index.ts';
 import type { Btf } from '../../btf/index.ts';
+import { ownKernelBtf } from '../../compiler/headers/own-types.ts';
 import type { ExecutableProgram } from '../../contracts/engine.ts';
 import type { Insn } from '../../contracts/insn.ts';
 import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
@@ -28,7 +29,6 @@ import type { Machine } from '../machine.ts';
 import { ownerAccepts } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
-import { ownKernelBtf } from '../../compiler/headers/own-types.ts';
 import { jitRequested, prepare } from '../prepare.ts';
 import { requireNothing } from '../release.ts';
 import { programTag } from '../tag.ts';
@@ -112,8 +112,13 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   const rewrittenAt = performance.now();
   const entryArguments = type.replacesFunctions ? argumentsOf(btf?.btf, verified.subprogs[0]!) : -1;
   const runnable = entryArguments < 0 ? program : withArguments(program, entryArguments);
-  const prepared = prepare(machine, runnable);
-  const { executable } = prepared;
+  const prepared = prepare(machine, runnable, who);
+  const { executable, blinded } = prepared;
+  // As in Linux, which keeps the functions of a program apart from the program that is shown.
+  const shown =
+    blinded === undefined || program.subprogs.length > 1
+      ? program
+      : { insns: blinded.insns, origin: blinded.origin, subprogs: [{ start: 0, end: blinded.insns.length }] };
   attr.onStages?.({
     verify: (verifiedAt - started) * 1000,
     rewrite: (rewrittenAt - verifiedAt) * 1000,
@@ -144,7 +149,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     tag: programTag(attr.insns),
     gplCompatible,
     sleepable: ((attr.progFlags ?? 0) & BPF_MACROS.BPF_F_SLEEPABLE) !== 0,
-    xlated,
+    xlated: shown === program ? xlated : encodeProgram(shown.insns),
     ...prepared,
     program,
     entryArguments,
@@ -153,8 +158,8 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     tracesTracing: traces(type) && target !== undefined && traces(target.program.type),
     stats: verified.stats,
     btf,
-    funcInfo: moveFunctions(program, funcInfo, FUNC_INFO_SIZE),
-    lineInfo: moveLines(program, lineInfo, LINE_INFO_SIZE),
+    funcInfo: moveFunctions(shown, funcInfo, FUNC_INFO_SIZE),
+    lineInfo: moveLines(shown, lineInfo, LINE_INFO_SIZE),
     lines: lines ?? [],
     attachBtfId: attr.attachBtfId ?? 0,
     maxCtxOffset: maxCtxOffset(verified),

@@ -1,9 +1,9 @@
 /**
- * BTF of the embedded kernel itself, for callers that give it none of a Linux: the kernel objects that it models with the members
- * that programs read (`spec/generated/kernel-types`), the arguments of raw tracepoints, and the functions that programs may call.
- * CO-RE relocates programs onto these types; their layout is natural alignment of the members in order.
+ * BTF of the embedded kernel, where it is given none of a Linux: the kernel objects that it models with the members that programs read
+ * (`spec/generated/kernel-types`), the arguments of raw tracepoints, and the functions that programs may call. The built-in
+ * vmlinux.h is made from it, and CO-RE relocates programs onto it; layouts are natural alignment of the members in order.
  */
-import { type Btf, BtfBuilder, type BtfMember, type BtfParam } from '../btf/index.ts';
+import { type Btf, BtfBuilder, type BtfMember, type BtfParam } from '../../btf/index.ts';
 import {
   KERNEL_ENUMS,
   KERNEL_OBJECTS,
@@ -12,8 +12,8 @@ import {
   type KernelMember,
   KFUNC_PROTOTYPES,
   KFUNC_STRUCTS,
-} from '../spec/index.ts';
-import { InternalError } from '../util/errors.ts';
+} from '../../spec/index.ts';
+import { InternalError } from '../../util/errors.ts';
 
 /** Bytes and sign of C's numbers, by the names that compilers give them in BTF. */
 const INTS: Readonly<Record<string, { size: number; signed?: true; bool?: true }>> = {
