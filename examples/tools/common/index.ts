@@ -1,6 +1,8 @@
 /** What the tools share. */
 
 export * from './addresses.ts';
+export * from './dns.ts';
+export * from './flame-graph.ts';
 export * from './output.ts';
 export type { Recording } from './recording.ts';
 export { Session } from './session.ts';

@@ -35,6 +35,8 @@ export interface RunOptions {
   readonly interval?: number | undefined;
   /** Intervals, after which the run ends. */
   readonly count?: number | undefined;
+  /** Seconds, after which the run ends; where `--duration` was not given. */
+  readonly duration?: number | undefined;
   /** Also called at the end, unless that came with the last interval. */
   readonly onInterval?: () => void;
 }
@@ -276,8 +278,9 @@ export class Session {
   }
 
   /** True: the last interval has ended. */
-  async #live({ interval, count, onInterval }: RunOptions): Promise<boolean> {
-    const { signal, duration } = this.#options;
+  async #live({ interval, count, onInterval, duration: most }: RunOptions): Promise<boolean> {
+    const { signal } = this.#options;
+    const duration = this.#options.duration ?? most;
     const start = process.hrtime.bigint();
     const since = (): number => Number(process.hrtime.bigint() - start) / 1e9;
     const end = duration ?? Number.POSITIVE_INFINITY;
@@ -320,8 +323,12 @@ export class Session {
     }
   }
 
-  async #replay(recording: Recording, { interval, count, onInterval }: RunOptions): Promise<boolean> {
-    const { signal, duration } = this.#options;
+  async #replay(
+    recording: Recording,
+    { interval, count, onInterval, duration: most }: RunOptions,
+  ): Promise<boolean> {
+    const { signal } = this.#options;
+    const duration = this.#options.duration ?? most;
     const machine = this.kernel.simulator!;
     const epoch = recording.epoch ?? 0n;
     const seconds = (value: number): bigint => BigInt(Math.round(value * 1e9));

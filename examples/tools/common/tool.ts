@@ -102,7 +102,9 @@ export async function runTool<Options extends object>(
     return error.exitCode === 0 ? 0 : 2;
   }
   const common = command.opts<CommonOptions>();
-  const [interval, count] = command.processedArgs as (number | undefined)[];
+  const given = Object.fromEntries(
+    command.registeredArguments.map((argument, i) => [argument.name(), command.processedArgs[i]]),
+  );
   const embedded = common.kernel === 'embedded' || (common.kernel === 'auto' && common.input !== undefined);
   if (embedded && common.input === undefined) {
     fail(`the embedded kernel needs events: --input FILE, made with: ${tool.record}`);
@@ -116,8 +118,7 @@ export async function runTool<Options extends object>(
   try {
     const recording = common.input === undefined ? undefined : readRecording(common.input);
     session = await openSession(tool, common, recording, env);
-    const times = command.registeredArguments.length === 0 ? {} : { interval, count };
-    await tool.run(session, { ...common, ...times } as unknown as Options);
+    await tool.run(session, { ...common, ...given } as unknown as Options);
     session.tellLost();
     return 0;
   } catch (error) {
