@@ -1,4 +1,5 @@
 /** The seam between rewrite and the engines: what runs, and how a run is asked for. */
+import type { ArenaPages } from '../memory/arena-pages.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { HelperRow } from '../spec/types.ts';
 import type { Insn } from './insn.ts';
@@ -57,6 +58,11 @@ export interface ExecutableProgram {
   readonly budgeted?: true;
   /** Loads that may fault and then read 0. */
   readonly probeLoads: ReadonlySet<number>;
+  /**
+   * Loads, stores and atomic operations whose base register holds an address in the program's arena, of which the low half counts.
+   * addr_space_cast has in `imm` the upper half that it gives to a low half that is not 0.
+   */
+  readonly arena?: { readonly pages: ArenaPages; readonly accesses: ReadonlySet<number> };
   /** Subprogram 0 is the main one. A subprogram's code is contiguous and control does not leave it but by call and exit. */
   readonly subprogs: readonly ExecutableSubprog[];
 }
@@ -141,7 +147,12 @@ export interface PreparedProgram {
   release(): void;
 }
 
+export interface PrepareOptions {
+  /** Halves of a random number with which constants are hidden in compiled code (net.core.bpf_jit_harden). */
+  readonly blinding?: { readonly low: number; readonly high: number };
+}
+
 export interface Engine {
   readonly name: 'interpreter' | 'jit';
-  prepare(program: ExecutableProgram, env: EngineEnv): PreparedProgram;
+  prepare(program: ExecutableProgram, env: EngineEnv, options?: PrepareOptions): PreparedProgram;
 }

@@ -12,6 +12,7 @@ import type {
   ExecutableProgram,
   FrameRun,
   PreparedProgram,
+  PrepareOptions,
 } from '../contracts/engine.ts';
 import { BUDGET_SPENT, MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layout.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
@@ -64,13 +65,13 @@ export function createJit(options: JitOptions = {}): Engine {
   const sourcesOf = new WeakMap<EntryTable, FaultSources>();
   return {
     name: 'jit',
-    prepare(program, env) {
+    prepare(program, env, { blinding } = {}) {
       let sources = sourcesOf.get(env.entries);
       if (sources === undefined) {
         sources = new Map();
         sourcesOf.set(env.entries, sources);
       }
-      return new JitProgram(program, env, { tailCalls, maxNesting, sources, cache, compile });
+      return new JitProgram(program, env, { tailCalls, maxNesting, sources, cache, compile, blinding });
     },
   };
 }
@@ -81,6 +82,7 @@ interface Setting {
   readonly sources: FaultSources;
   readonly cache: CodeCache;
   readonly compile: CompileCode;
+  readonly blinding: PrepareOptions['blinding'];
 }
 
 /** Milliseconds. */
@@ -120,7 +122,7 @@ class JitProgram implements PreparedProgram {
       this.stages = stages;
       this.#source = { program, compiled: code.compiled };
       this.codeSize = code.compiled.bytes.length;
-      this.#exports = instantiate(program, code, env, tokenOf);
+      this.#exports = instantiate(program, code, env, { tokenOf, blinding: setting.blinding });
       this.#run = this.#exports.run;
       this.#repeat = this.#exports.repeat;
     } catch (error) {
@@ -226,9 +228,9 @@ function memoryType(memory: WebAssembly.Memory): { minimum: number; maximum?: nu
 function codeOf(
   program: ExecutableProgram,
   env: EngineEnv,
-  { tailCalls, maxNesting, cache, compile }: Setting,
+  { tailCalls, maxNesting, cache, compile, blinding }: Setting,
 ): { tag: string; code: CachedCode; cached: boolean; stages: Stages } {
-  const options = { tailCalls, maxNesting, memory: memoryType(env.memory.wasm) };
+  const options = { tailCalls, maxNesting, memory: memoryType(env.memory.wasm), blinding };
   const started = performance.now();
   const key = codeKey(program, options);
   const tag = `bpf_${key.slice(0, 16)}`;
@@ -240,7 +242,8 @@ function codeOf(
   const module = compiledBy(compile, program, compiled.bytes as Uint8Array<ArrayBuffer>);
   const stages = { translate: translated - started, compile: performance.now() - translated };
   const code = { module, compiled, importCalls: callsOf(program, imports) };
-  cache.set(key, code);
+  // Each load has a key of its own.
+  if (blinding === undefined) cache.set(key, code);
   return { tag, code, cached: false, stages };
 }
 
@@ -266,11 +269,18 @@ function callsOf(program: ExecutableProgram, callees: readonly CallableFunction[
   return callees.map((callee) => calls.get(callee) ?? -1);
 }
 
+function blindingKey({ low, high }: NonNullable<PrepareOptions['blinding']>): WebAssembly.Global {
+  return new WebAssembly.Global({ value: 'i64' }, (BigInt(high | 0) << 32n) | BigInt(low >>> 0));
+}
+
 function instantiate(
   program: ExecutableProgram,
   { module, compiled, importCalls }: CachedCode,
   env: EngineEnv,
-  tokenOf: ReadonlyMap<number, number>,
+  {
+    tokenOf,
+    blinding,
+  }: { readonly tokenOf: ReadonlyMap<number, number>; readonly blinding: PrepareOptions['blinding'] },
 ): Exports {
   const callees = importCalls.map((at) => {
     const target = program.calls[at];
@@ -286,6 +296,7 @@ function instantiate(
     },
     h: Object.fromEntries(callees.map((callee, i) => [`${i}`, callee.fn])),
     t: Object.fromEntries(compiled.callbacks.map((index) => [`${index}`, tokenOf.get(index) ?? 0])),
+    ...(blinding === undefined ? {} : { b: { key: blindingKey(blinding) } }),
   };
   try {
     return new WebAssembly.Instance(module, imports).exports as unknown as Exports;

@@ -1,6 +1,6 @@
 /** What the functions of one module share: the program, indexes of imported and defined functions, the globals. */
 import type { CallableFunction, ExecutableProgram } from '../contracts/engine.ts';
-import { type CodeWriter, OP } from './wasm/index.ts';
+import { type Blinding, type CodeWriter, OP } from './wasm/index.ts';
 
 export interface ModuleContext {
   readonly program: ExecutableProgram;
@@ -19,6 +19,8 @@ export interface ModuleContext {
   readonly tailCalls: boolean;
   /** Deepest nesting of scopes; beyond it control goes through tables, which no engine's limits forbid. */
   readonly maxNesting: number;
+  /** Constants are blinded. */
+  readonly blinding: Blinding | undefined;
   /** The memory is shared with other threads: atomic instructions must be real ones. */
   readonly shared: boolean;
   /** Global with what the run state of this CPU is moved by (`GuestMemory.cpuDelta`), or -1: the places are as RUN_STATE says. */

@@ -28,6 +28,8 @@ export interface ModuleOptions {
   readonly tailCalls: boolean;
   readonly maxNesting: number;
   readonly memory: { readonly minimum: number; readonly maximum?: number; readonly shared: boolean };
+  /** Halves of a random number, to be imported as global `b.key`: constants are blinded with it. */
+  readonly blinding?: { readonly low: number; readonly high: number } | undefined;
 }
 
 /** The code, without anything of the kernel that it was made for. */
@@ -81,6 +83,10 @@ export function compileModule(program: ExecutableProgram, options: ModuleOptions
   const tokenGlobal = new Map<number, number>();
   for (const index of callbacks.keys())
     tokenGlobal.set(index, builder.importGlobal('t', `${index}`, TYPE.i32));
+  const blinding =
+    options.blinding === undefined
+      ? undefined
+      : { global: builder.importGlobal('b', 'key', TYPE.i64), ...options.blinding };
   const callbackFrame = callbacks.size > 0 ? builder.addGlobal(TYPE.i32, IDLE_FRAME) : -1;
   if (callbackFrame >= 0) builder.exportGlobal('frame', callbackFrame);
 
@@ -101,6 +107,7 @@ export function compileModule(program: ExecutableProgram, options: ModuleOptions
     parametersOf,
     imported,
     tokenGlobal,
+    blinding,
     callbackFrame,
     entryType: builder.type(ENTRY_TYPE),
     tailCalls: options.tailCalls,

@@ -3,9 +3,12 @@
  * Commands are functions over it, one file a family; `EmbeddedKernel` is the thin face with the methods of the contract.
  */
 import type { Btf } from '../btf/index.ts';
+import type { CpuOptions } from '../contracts/cpus.ts';
 import type { Engine, EngineEnv, PreparedProgram } from '../contracts/engine.ts';
 import type { EventStacks } from '../contracts/events.ts';
+import type { TraceLine } from '../contracts/kernel.ts';
 import type { KfuncTable } from '../contracts/kfuncs.ts';
+import type { BpfMap } from '../contracts/maps.ts';
 import type { ProgramObserver } from '../contracts/observe.ts';
 import type { HelperEnv, HelperTable } from '../contracts/runtime.ts';
 import type { Credentials } from '../contracts/verify.ts';
@@ -18,9 +21,11 @@ import { GuestMemory, type GuestMemoryOptions, RUN_STATE } from '../memory/index
 import { createPacketLoads, type PacketLoads } from '../rewrite/index.ts';
 import { type Release, releaseOf } from '../spec/index.ts';
 import { BpfError, type SourceLocation } from '../util/errors.ts';
+import { AsyncWork } from './async-work.ts';
 import { AttachPoints } from './attach-points.ts';
 import { Bpffs } from './bpffs.ts';
 import { KernelClock } from './clock.ts';
+import type { CpuSet } from './cpus/hooks.ts';
 import { ROOT } from './credentials.ts';
 import { Callbacks, ProgramEntries } from './engine-tables.ts';
 import type { PerfEventObject } from './events.ts';
@@ -39,8 +44,10 @@ export interface EmbeddedKernelOptions {
   readonly memory?: GuestMemoryOptions;
   /** Who makes the calls (default: root). */
   readonly credentials?: Credentials;
-  /** CPUs that per-CPU maps have room for (default 1). Programs run on CPU 0 unless an event says otherwise. */
+  /** CPUs that per-CPU maps have room for (default: those that there are). Programs run on CPU 0 unless an event says otherwise. */
   readonly possibleCpus?: number;
+  /** CPUs that run at the same time, each a thread on a memory that all share. Absent: one CPU, and nothing is shared. */
+  readonly cpus?: CpuOptions;
   /**
    * Most loop rounds and calls of one run (1 to 2^31 - 1); absent: none are counted. A run that needs more ends with a fault: its
    * program is detached, and what it had reserved is given back.
@@ -64,6 +71,20 @@ export interface EmbeddedKernelOptions {
   readonly hashSeed?: () => number;
   /** Called when a program is stopped by a fault; default: one line on the console. */
   readonly onOops?: (oops: Oops) => void;
+  /** Gets what was compiled, as text, while net.core.bpf_jit_enable is 2; default: the console. */
+  readonly onJitDump?: (text: string) => void;
+}
+
+/** What makes a machine one CPU of a kernel that another thread has made: the memory is there already. */
+export interface MachineSeat {
+  readonly memory: GuestMemory;
+  readonly mapsCode: WebAssembly.Module;
+  readonly cpu: number;
+  /** Milliseconds between the time origins of the two threads. */
+  readonly clockShift: number;
+  /** What programs ask of the kernel and this thread cannot answer by itself. */
+  readonly env: (machine: Machine) => Partial<HelperEnv>;
+  readonly entries: ProgramEntries;
 }
 
 /** A run that faulted: a bug of verifier or JIT, contained. */
@@ -85,7 +106,8 @@ function checkedBudget(budget = 0): number {
   return budget;
 }
 
-const OWNING_FIELDS: ReadonlySet<string> = new Set(['list_head', 'rb_root', 'kptr_ref', 'kptr_percpu']);
+/** Fields whose callbacks run later. */
+const LATER_FIELDS: ReadonlySet<string> = new Set(['timer', 'workqueue', 'task_work']);
 
 export class Machine {
   readonly memory: GuestMemory;
@@ -97,10 +119,10 @@ export class Machine {
   readonly perfEvents = new IdTable<PerfEventObject>();
   readonly sysctls = new Sysctls();
   readonly bpffs = new Bpffs();
-  readonly clock = new KernelClock();
+  readonly clock: KernelClock;
   readonly tracePipe = new TracePipe();
   readonly points = new AttachPoints();
-  readonly entries = new ProgramEntries();
+  readonly entries: ProgramEntries;
   readonly callbacks = new Callbacks();
   readonly processes: ProcessTable;
   readonly devices = new NetworkDevices();
@@ -109,6 +131,7 @@ export class Machine {
   readonly helpers: HelperTable;
   readonly kfuncs: KfuncTable;
   readonly packetLoads: PacketLoads;
+  readonly async: AsyncWork;
   readonly redirects = new Redirects();
   readonly engines: Readonly<Record<'interpreter' | 'jit', Engine>>;
   readonly engineEnv: EngineEnv;
@@ -119,6 +142,9 @@ export class Machine {
   readonly kernelBtf: Btf | undefined;
   readonly release: Release;
   readonly onOops: (oops: Oops) => void;
+  readonly onJitDump: (text: string) => void;
+  /** Other CPUs than that of this thread. */
+  cpus: CpuSet | undefined;
   /** What `onOops` was told so far. */
   readonly oopses: Oops[] = [];
   /** Readers of BPF ring buffers, by map id. */
@@ -145,26 +171,33 @@ export class Machine {
   readonly #byHeader = new Map<number, MapObject>();
   #random: number;
 
-  constructor(options: EmbeddedKernelOptions = {}) {
-    this.memory = new GuestMemory(options.memory);
+  constructor(options: EmbeddedKernelOptions = {}, seat?: MachineSeat) {
+    const cpus = options.cpus?.count ?? 1;
+    this.memory = seat?.memory ?? new GuestMemory({ ...options.memory, shared: cpus > 1 });
+    this.clock = new KernelClock(seat?.clockShift);
+    this.entries = seat?.entries ?? new ProgramEntries();
     this.credentials = options.credentials ?? ROOT;
     this.hashSeed = options.hashSeed;
-    this.possibleCpus = options.possibleCpus ?? 1;
+    this.possibleCpus = options.possibleCpus ?? cpus;
     this.budgeted = options.budget !== undefined;
-    this.memory.i32[RUN_STATE.budgetLimit >>> 2] = checkedBudget(options.budget);
+    this.memory.i32[(RUN_STATE.budgetLimit + this.memory.cpuDelta) >>> 2] = checkedBudget(options.budget);
     this.kernelBtf = options.kernelBtf;
     this.release = releaseOf(options.release);
     this.onOops = options.onOops ?? ((oops) => console.error(`tsbpf: ${oops.message}`));
+    this.onJitDump = options.onJitDump ?? ((text) => console.error(text));
     this.#random = (options.randomSeed ?? Date.now()) | 0;
     this.processes = new ProcessTable(this.memory);
     this.current = this.processes.mention(INIT_PROCESS);
     this.packets = new PacketContexts(this.memory);
     this.packetLoads = createPacketLoads(this.memory, this.packets.ops);
-    this.mapsModule = createMapsModule(this.memory);
+    this.mapsModule = createMapsModule(this.memory, seat?.mapsCode);
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
     this.engines = { interpreter: createInterpreter({ strict: true }), jit: createJit(), ...options.engines };
-    this.helpers = createHelpers(this.#helperEnv(), this.mapsModule);
-    this.kfuncs = createKfuncTable(this.#helperEnv(), this.mapsModule);
+    this.async = new AsyncWork(this);
+    const env = { ...this.#helperEnv(), ...seat?.env(this) };
+    this.helpers = createHelpers(env, this.mapsModule);
+    this.kfuncs = createKfuncTable(env, this.mapsModule);
+    if (seat !== undefined) this.cpu = seat.cpu;
   }
 
   /** Time and number of runs are counted. */
@@ -179,7 +212,7 @@ export class Machine {
 
   set cpu(cpu: number) {
     this.#cpu = cpu;
-    this.memory.u32[RUN_STATE.cpu >>> 2] = cpu;
+    this.memory.u32[(RUN_STATE.cpu + this.memory.cpuDelta) >>> 2] = cpu;
   }
 
   observe(observer: ProgramObserver | null): void {
@@ -197,6 +230,10 @@ export class Machine {
     this.#byHeader.set(map.map.layout.address, map);
   }
 
+  userGone(map: MapObject): void {
+    this.async.dropMap(map);
+  }
+
   removeMap(map: MapObject): void {
     this.#freeOwned(map);
     this.maps.remove(map.id);
@@ -204,13 +241,29 @@ export class Machine {
     this.ringWaiters.delete(map.id);
   }
 
-  /** Objects that values of an array own go with it. */
+  /** What a value owns goes: timers that wait, elements of lists and trees, objects that kptrs point to. */
+  valueGoes(map: BpfMap, value: number): void {
+    for (const field of map.info.specialFields ?? []) {
+      if (LATER_FIELDS.has(field.kind)) this.async.drop(value + field.offset);
+    }
+    this.kfuncs.freeOwned(value, map.info.specialFields ?? []);
+  }
+
+  /** What all values own goes with the map. */
   #freeOwned({ map }: MapObject): void {
-    const { specialFields, maxEntries } = map.info;
+    if (!this.kfuncs.ownsObjects(map)) return;
     const { values, stride } = map.layout;
-    const owners = (specialFields ?? []).filter(({ kind }) => OWNING_FIELDS.has(kind));
-    if (owners.length === 0 || values === 0 || stride === 0) return;
-    for (let i = 0; i < maxEntries; i++) this.kfuncs.freeOwned(values + i * stride, owners);
+    if (values !== 0 && stride !== 0) {
+      for (let i = 0; i < map.info.maxEntries; i++) this.valueGoes(map, values + i * stride);
+      return;
+    }
+    const found: number[] = [];
+    const key = this.mapsModule.scratch(8);
+    map.walk((_key, value) => {
+      found.push(value);
+      return false;
+    }, key);
+    for (const value of found) this.valueGoes(map, value);
   }
 
   ringQueue(mapId: number): WaitQueue {
@@ -247,22 +300,29 @@ export class Machine {
       ringWakeup: (map) => this.ringWaiters.get(map.info.id)?.wake(),
       packets: {
         ...this.packets.ops,
-        redirect: (ifindex, low, high) => this.redirects.toDevice(this.running?.type, ifindex, low, high),
+        redirect: (ifindex, low, high) => this.redirects.toDevice(this.running?.runsAs, ifindex, low, high),
         redirectMap: (map, key, flags) => this.redirects.toEntry(map, key, flags),
       },
       attachCookie: () => this.cookie,
+      async: this.async,
+      valueGoes: (map, value) => this.valueGoes(map, value),
       stack: (user) => (user ? this.stacks?.user : this.stacks?.kernel),
     };
   }
 
   #trace(text: string): void {
-    this.tracePipe.write({
+    this.tracePipe.write(this.traceLine(text));
+  }
+
+  /** What a program has printed, as a line of trace_pipe. */
+  traceLine(text: string): TraceLine {
+    return {
       comm: this.current.comm,
       pid: this.current.pid,
       cpu: this.cpu,
       flags: '.....',
       timestamp: Number(this.clock.monotonic()) / 1e9,
       message: `bpf_trace_printk: ${text}`,
-    });
+    };
   }
 }

@@ -16,9 +16,12 @@ export const SYSCTLS = {
   'kernel.bpf_stats_enabled': { min: 0, max: 1, initial: 0 },
   /** 0: programs are interpreted; 1: compiled; 2: compiled, for people who debug the compiler. */
   'net.core.bpf_jit_enable': { min: 0, max: 2, initial: 1 },
+  /** 1: constants of programs are blinded where who loads them has no CAP_BPF; 2: of all programs. */
   'net.core.bpf_jit_harden': { min: 0, max: 2, initial: 0 },
-  /** Bytes of compiled code that all programs together may have. */
-  'net.core.bpf_jit_limit': { min: 0, max: 0x7fff_ffff, initial: 264_241_152 },
+  /** 1: compiled programs stand in /proc/kallsyms. */
+  'net.core.bpf_jit_kallsyms': { min: 0, max: 1, initial: 1 },
+  /** Bytes of compiled code of all programs together up to which those without CAP_BPF get theirs compiled. */
+  'net.core.bpf_jit_limit': { min: 0, max: 0x7fff_ffff, initial: 528_482_304 },
 } as const satisfies Record<string, SysctlRow>;
 
 export type SysctlName = keyof typeof SYSCTLS;

@@ -100,7 +100,7 @@ function relink(machine: Machine, target: ProgObject): void {
   const wrapped = withTrampolines(parts.program, trampolines);
   const program = parts.entryArguments < 0 ? wrapped : withArguments(wrapped, parts.entryArguments);
   const before = parts.executable;
-  const { executable } = prepare(machine, program);
+  const { executable } = prepare(machine, program, machine.credentials);
   if (executable.engine !== before.engine) {
     executable.release();
     throw new BpfError('ENOMEM', `program ${parts.name} could not be compiled with what is attached to it`);

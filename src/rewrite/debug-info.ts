@@ -9,7 +9,11 @@ import type { ExecutableProgram } from '../contracts/engine.ts';
 const INSN = 0;
 
 /** `struct bpf_line_info` records for the instructions of `program`; `records` are those of the program as loaded. */
-export function moveLines(program: ExecutableProgram, records: Uint8Array, size: number): Uint8Array {
+export function moveLines(
+  program: Pick<ExecutableProgram, 'origin'>,
+  records: Uint8Array,
+  size: number,
+): Uint8Array {
   const moved = new Moved(records, size);
   let last = -1;
   program.origin.forEach((origin, insn) => {
@@ -21,7 +25,11 @@ export function moveLines(program: ExecutableProgram, records: Uint8Array, size:
 }
 
 /** `struct bpf_func_info` records, one for each function that is left. */
-export function moveFunctions(program: ExecutableProgram, records: Uint8Array, size: number): Uint8Array {
+export function moveFunctions(
+  program: { readonly origin: Int32Array; readonly subprogs: readonly { readonly start: number }[] },
+  records: Uint8Array,
+  size: number,
+): Uint8Array {
   const moved = new Moved(records, size);
   for (const { start } of program.subprogs) {
     const record = moved.at(program.origin[start] ?? -1);

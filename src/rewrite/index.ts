@@ -1,3 +1,4 @@
+export { type Blinded, blind } from './blind.ts';
 export { moveFunctions, moveLines } from './debug-info.ts';
 export { type ExecutableOptions, executable } from './executable.ts';
 export { MAY_GOTO_BUDGET } from './may-goto.ts';

@@ -92,7 +92,8 @@ export function runReference(insns: readonly Insn[]): ReferenceResult {
   const CTX = 1n << 16n;
   const stack = new Uint8Array(512);
   const ctx = new Uint8Array(256);
-  const regs: bigint[] = new Array(11).fill(0n);
+  // R0..R10, and the register that blinding uses.
+  const regs: bigint[] = new Array(12).fill(0n);
   regs[1] = CTX;
   regs[10] = STACK_TOP;
   const place = (address: bigint): { bytes: Uint8Array; at: number } =>

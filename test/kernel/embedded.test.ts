@@ -126,14 +126,56 @@ describe('sysctls', () => {
     expect(jited()).toBe(true);
   });
 
-  it('bound the compiled code: what does not fit is interpreted', () => {
+  it('bound the compiled code of those without CAP_BPF: what does not fit is interpreted', () => {
     const kernel = new EmbeddedKernel();
     const first = kernel.objGetInfoByFd({ bpfFd: load(kernel, returns(0)) });
     if (first.kind !== 'prog') throw new Error('no program');
-    kernel.simulator.setSysctl('net.core.bpf_jit_limit', Math.floor(1.5 * first.jitedProgLen));
-    const over = load(kernel, returns(2));
-    expect(kernel.objGetInfoByFd({ bpfFd: over })).toMatchObject({ jited: false });
-    expect(kernel.progTestRun({ progFd: over, dataIn: new Uint8Array(64) }).retval).toBe(2);
+    for (const [who, jited] of [
+      [as({}, 0), false],
+      [as({ capBpf: true }, 0), true],
+    ] as const) {
+      who.simulator.setSysctl('net.core.bpf_jit_limit', Math.floor(1.5 * first.jitedProgLen));
+      expect(who.objGetInfoByFd({ bpfFd: load(who, returns(1)) })).toMatchObject({ jited: true });
+      const over = load(who, returns(2));
+      expect(who.objGetInfoByFd({ bpfFd: over })).toMatchObject({ jited });
+      expect(who.progTestRun({ progFd: over, dataIn: new Uint8Array(64) }).retval).toBe(2);
+    }
+  });
+
+  it('harden: constants are blinded, of nobody or of all', () => {
+    const constant = () => new ProgramBuilder().mov64(R0, 0x1337).alu64('xor', R0, 0x1337_0000).exit();
+    for (const [harden, caps, hardened] of [
+      [0, {}, false],
+      [1, { capBpf: true }, false],
+      [1, {}, true],
+      [2, { capBpf: true }, true],
+    ] as const) {
+      let code = '';
+      const onJitDump = (text: string) => {
+        code = text;
+      };
+      const kernel = new EmbeddedKernel({ credentials: { ...NOBODY, ...caps }, onJitDump });
+      kernel.simulator.setSysctl('kernel.unprivileged_bpf_disabled', 0);
+      kernel.simulator.setSysctl('net.core.bpf_jit_enable', 2);
+      kernel.simulator.setSysctl('net.core.bpf_jit_harden', harden);
+      const progFd = load(kernel, constant());
+      expect(kernel.progTestRun({ progFd, dataIn: FRAME }).retval).toBe(0x1337_1337);
+      expect(code.replaceAll(/;;.*/g, '').includes(`0x${(0x1337_0000).toString(16)}`)).toBe(!hardened);
+      const info = kernel.objGetInfoByFd({ bpfFd: progFd });
+      // Instructions are shown to those with CAP_BPF; as many as Linux makes of them.
+      const insns = info.kind === 'prog' ? info.xlatedInsns.length / 8 : -1;
+      expect(insns).toBe('capBpf' in caps ? (hardened ? 7 : 3) : 0);
+    }
+  });
+
+  it('shows what is compiled, at jit_enable 2', () => {
+    const dumps: string[] = [];
+    const kernel = new EmbeddedKernel({ onJitDump: (text) => dumps.push(text) });
+    load(kernel, returns(0));
+    kernel.simulator.setSysctl('net.core.bpf_jit_enable', 2);
+    load(kernel, returns(4242));
+    expect(dumps).toHaveLength(1);
+    expect(dumps[0]).toContain('4242');
   });
 
   it('count runs', () => {
