@@ -45,6 +45,18 @@ export function engineOption(): Option {
   ] satisfies EngineName[]);
 }
 
+/** `--sysctl net.core.bpf_jit_harden=2`, as often as needed: name to value. */
+export function sysctlOption(): Option {
+  return new Option(
+    '--sysctl <name=value>',
+    'sets a sysctl of the embedded kernel, such as net.core.bpf_jit_harden=2; may be repeated',
+  ).argParser((text, before: ReadonlyMap<string, number> | undefined) => {
+    const [, name, value] = /^([^=]+)=(\d+)$/.exec(text) ?? [];
+    if (name === undefined) throw new InvalidArgumentError('It is a name, =, and a number.');
+    return new Map(before).set(name, Number(value));
+  });
+}
+
 export interface KernelOptions {
   readonly kernel?: KernelChoice;
 }

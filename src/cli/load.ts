@@ -18,6 +18,8 @@ export interface LoadRequest {
   /** Told which kernel `auto` has taken. */
   readonly onChosen?: (opened: OpenedKernel) => void;
   readonly engine?: EngineName;
+  /** Sysctls of the embedded kernel, by name. */
+  readonly sysctl?: ReadonlyMap<string, number>;
   readonly logLevel?: number;
   /** False: programs that are refused are reported, and the others are loaded. */
   readonly strict: boolean;
@@ -76,8 +78,23 @@ export async function openKernel(env: CliEnv, request: Omit<LoadRequest, 'strict
     }
     kernel.simulator.setSysctl(JIT_SYSCTL, request.engine === 'jit' ? 1 : 0);
   }
+  try {
+    for (const [name, value] of request.sysctl ?? []) setSysctl(kernel, name, value);
+  } catch (error) {
+    kernel.shutdown();
+    throw error;
+  }
   if (request.kernel === 'auto') request.onChosen?.(opened);
   return opened;
+}
+
+function setSysctl(kernel: Kernel, name: string, value: number): void {
+  if (kernel.simulator === null) {
+    throw new BpfError('EOPNOTSUPP', 'sysctls of the host kernel are not set for a command', {
+      hint: `leave out --sysctl, take --kernel embedded, or set it for all: sysctl -w ${name}=${value}`,
+    });
+  }
+  kernel.simulator.setSysctl(name, value);
 }
 
 export async function loadObject(

@@ -16,6 +16,7 @@ import type { Output } from './output.ts';
 export interface TargetRequest extends KernelOptions {
   readonly progType?: string;
   readonly engine?: EngineName;
+  readonly sysctl?: ReadonlyMap<string, number>;
 }
 
 /** A program of an object, or one that the kernel held before. */
@@ -81,6 +82,7 @@ export async function withObject<T>(
     ...choiceOf(options, out),
     strict: true,
     ...(options.engine === undefined ? {} : { engine: options.engine }),
+    ...(options.sysctl === undefined ? {} : { sysctl: options.sysctl }),
     ...(options.progType === undefined ? {} : { type: options.progType }),
   });
   try {

@@ -16,6 +16,7 @@ import {
   positive,
   programTypeOption,
   type Runner,
+  sysctlOption,
   withExamples,
 } from '../command.ts';
 import { EXIT, UsageError } from '../errors.ts';
@@ -205,7 +206,8 @@ export const PROG: CommandRow = {
       jsonOptions(command.option('--program <name>', 'this program', collect))
         .addOption(programTypeOption())
         .addOption(kernelOption())
-        .addOption(engineOption());
+        .addOption(engineOption())
+        .addOption(sysctlOption());
     common(
       prog
         .command('list')

@@ -18,6 +18,7 @@ import {
   programTypeOption,
   type Runner,
   readTarget,
+  sysctlOption,
   type TargetOptions,
   withExamples,
 } from '../command.ts';
@@ -40,6 +41,7 @@ interface RunOptions extends TargetOptions, KernelOptions, MeasureOptions {
   readonly write?: string;
   readonly replay?: string;
   readonly engine?: EngineName;
+  readonly sysctl?: ReadonlyMap<string, number>;
   readonly log: number;
   readonly program?: readonly string[];
   readonly interface?: string;
@@ -228,6 +230,7 @@ export const RUN: CommandRow = {
       .option('--profile', 'where instructions are spent: functions and C lines')
       .option('--folded <file>', 'writes call stacks with their instructions, for flame graphs')
       .addOption(engineOption())
+      .addOption(sysctlOption())
       .addOption(logOption())
       .option('--json', 'one JSON document: output, programs, maps')
       .action(run(action));

@@ -34,6 +34,7 @@ export interface SessionOptions {
   readonly write?: string;
   readonly replay?: string;
   readonly engine?: EngineName;
+  readonly sysctl?: ReadonlyMap<string, number>;
   readonly log: number;
   readonly program: readonly string[];
   /** Maps that will be shown. */
@@ -110,6 +111,7 @@ export async function runSession(
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
     ...(options.onChosen === undefined ? {} : { onChosen: options.onChosen }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
+    ...(options.sysctl === undefined ? {} : { sysctl: options.sysctl }),
     ...options.target,
   });
   if (options.observer !== undefined) kernel.observe?.(options.observer);
