@@ -4,10 +4,20 @@
  * instructions, and with `--load` what the Linux of this machine takes of each object (root; nothing is attached), and compares
  * test runs on zeros of the programs that allow them. Ends with 1 where clang's object is better off.
  *
- * --json, --load, --limit N, --filter TEXT, --cpu N
+ * --json, --load, --limit N, --filter TEXT, --cpu N, --cache DIR (what came of clang is kept there and asked again by later runs)
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import process from 'node:process';
@@ -42,6 +52,7 @@ const { values, positionals } = parseArgs({
     limit: { type: 'string', default: '1000000' },
     filter: { type: 'string', default: '' },
     cpu: { type: 'string', default: '3' },
+    cache: { type: 'string' },
   },
 });
 
@@ -54,7 +65,10 @@ const totals = {
   testRuns: 0,
   equalResults: 0,
   instructionRatio: 1,
+  /** That our compiler took. */
+  seconds: 0,
 };
+let ourTime = 0;
 const failures: { path: string; stage: 'compile' | 'load' | 'result'; what: string }[] = [];
 let logRatio = 0;
 let compared = 0;
@@ -73,6 +87,7 @@ try {
   host?.shutdown();
 }
 totals.instructionRatio = Math.exp(logRatio / Math.max(1, compared));
+totals.seconds = Math.round(ourTime) / 1000;
 if (values.json) console.log(JSON.stringify({ ...totals, failures }));
 else {
   for (const { path, stage, what } of failures) console.log(`${path}: ${stage}: ${what}`);
@@ -101,21 +116,46 @@ function jobsOf(argument: string): Job[] {
 function compareOne({ path, flags }: Job): void {
   totals.sources++;
   const all = ['-O2', '-g', '-w', `-mcpu=v${values.cpu}`, '-I', dirname(path), ...flags, ...common];
-  const output = join(directory, 'clang.o');
-  const clang = spawnSync('clang-19', [...all, '-target', 'bpf', '-c', path, '-o', output], {
-    stdio: 'ignore',
-  });
-  if (clang.status !== 0) return;
+  const theirs = fromClang(path, all);
+  if (theirs === undefined) return;
   totals.clangCompiles++;
+  const start = performance.now();
   const { result, text } = compileSource(path, parseFlags([...all, '-c', path]), false);
+  const took = performance.now() - start;
+  ourTime += took;
   if (result.object === null) {
     failures.push({ path, stage: 'compile', what: firstError(text) });
     return;
   }
   totals.bothCompile++;
-  const theirs = look(readFileSync(output));
-  const ours = look(result.object);
-  compareVerdicts(path, theirs, ours);
+  compareVerdicts(path, theirs, look(result.object));
+}
+
+/** What clang's object is good for; undefined where clang does not compile the source. */
+function fromClang(path: string, flags: readonly string[]): Verdicts | undefined {
+  const text = JSON.stringify([path, statSync(path).mtimeMs, flags, values.load]);
+  const name = createHash('sha256').update(text).digest('hex').slice(0, 32);
+  const kept = values.cache === undefined ? undefined : join(values.cache, `${name}.json`);
+  if (kept !== undefined && existsSync(kept)) {
+    const known = JSON.parse(readFileSync(kept, 'utf8')) as Record<keyof Verdicts, [string, never][]> | null;
+    if (known === null) return undefined;
+    return { insns: new Map(known.insns), refused: new Map(known.refused), results: new Map(known.results) };
+  }
+  const output = join(directory, 'clang.o');
+  const clang = spawnSync('clang-19', [...flags, '-target', 'bpf', '-c', path, '-o', output], {
+    stdio: 'ignore',
+  });
+  const found = clang.status === 0 ? look(readFileSync(output)) : undefined;
+  if (kept !== undefined) {
+    mkdirSync(values.cache!, { recursive: true });
+    const plain = found && {
+      insns: [...found.insns],
+      refused: [...found.refused],
+      results: [...found.results],
+    };
+    writeFileSync(kept, JSON.stringify(plain ?? null));
+  }
+  return found;
 }
 
 function firstError(text: string): string {
@@ -154,7 +194,13 @@ function look(bytes: Uint8Array): Verdicts {
   const insns = new Map<string, number>();
   const refused = new Map<string, string>();
   const results = new Map<string, number>();
-  const object = BpfObject.open(bytes, { name: 'corpus' });
+  let object: BpfObject;
+  try {
+    object = BpfObject.open(bytes, { name: 'corpus' });
+  } catch {
+    // Clang's may be one that needs linking; then nothing is compared.
+    return { insns, refused, results };
+  }
   for (const { name, insns: list } of object.spec.programs) insns.set(name, list.length);
   if (host === undefined) return { insns, refused, results };
   try {

@@ -1,6 +1,6 @@
 /** Operations of the IR as codes of the machine, and small questions of the selector. */
 import { ALU_OP, ATOMIC, JMP_OP, SIZE } from '../../asm/index.ts';
-import type { Inst, MemType, Predicate } from '../ir/index.ts';
+import type { Inst, MemType, Param, Predicate } from '../ir/index.ts';
 import { MBlock, type MInst } from './mir.ts';
 
 /** Ends the block of a select: where its jump goes. */
@@ -54,27 +54,35 @@ export const ATOMICS: Readonly<Record<string, number>> = {
   cmpxchg: ATOMIC.CMPXCHG,
 };
 
-/** Whether a reader of a 32-bit value looks at its lower half only. */
-export function looksAt32(user: Inst): boolean {
-  switch (user.op) {
-    case 'icmp':
-    case 'trunc':
-      return true;
-    case 'store':
-      return true;
-    case 'phi':
-    case 'select':
-    case 'call':
-    case 'ret':
-    case 'zext':
-    case 'sext':
-    case 'asm':
-    case 'atomic':
-    case 'inttoptr':
-      return user.op === 'sext';
-    default:
-      return user.type === 'i32';
+/** Whether all readers of a 32-bit value look at its lower half only. */
+export function looksAt32(value: Inst | Param, seen: Set<Inst> = new Set()): boolean {
+  for (const user of value.users) {
+    switch (user.op) {
+      case 'icmp':
+      case 'trunc':
+      case 'store':
+      case 'sext':
+      // The upper half of a 32-bit result is nobody's business: callers clean it.
+      case 'ret':
+        continue;
+      case 'phi':
+      case 'select':
+        if (user.type !== 'i32' || seen.size > 16) return false;
+        if (seen.has(user)) continue;
+        seen.add(user);
+        if (!looksAt32(user, seen)) return false;
+        continue;
+      case 'call':
+      case 'zext':
+      case 'asm':
+      case 'atomic':
+      case 'inttoptr':
+        return false;
+      default:
+        if (user.type !== 'i32') return false;
+    }
   }
+  return true;
 }
 
 /** A run of instructions with jumps inside becomes blocks. */

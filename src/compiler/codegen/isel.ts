@@ -35,6 +35,7 @@ import {
   type MFunc,
   MInst,
   PSEUDO_FRAME,
+  PSEUDO_UNDEF,
   type Register,
   type Slot,
 } from './mir.ts';
@@ -124,8 +125,29 @@ export class Selector {
     else this.emit(LD_IMM64_CODE, dst, -1).wide = BigInt.asUintN(64, value);
   }
 
+  /**
+   * Behind conversions that change no bit of a register: both names are one register, so nothing is copied and the verifier knows
+   * what it learns of one for the other too.
+   */
+  private plain(value: Value): Value {
+    let at = value;
+    while (at.kind === 'inst') {
+      const arg: Value | undefined = at.args[0];
+      if (arg === undefined || arg.type === 'i1') break;
+      if (at.op === 'trunc') {
+        // Where the upper half is 0 already, or nobody looks at it.
+        const isClean =
+          at.type !== 'i32' || !this.alu32 || looksAt32(at) || possibleBits(arg) <= 0xffff_ffffn;
+        if (!isClean) break;
+      } else if (at.op !== 'zext' && at.op !== 'ptrtoint' && at.op !== 'inttoptr') break;
+      at = arg;
+    }
+    return at;
+  }
+
   /** Puts a value into a register that is given. */
-  into(dst: Register, value: Value): void {
+  into(dst: Register, wanted: Value): void {
+    const value = this.plain(wanted);
     switch (value.kind) {
       case 'const':
         this.loadConstant(dst, value.value);
@@ -162,7 +184,8 @@ export class Selector {
   }
 
   /** The register that holds a value; constants and addresses are made anew or shared within the block. */
-  register(value: Value): Register {
+  register(wanted: Value): Register {
+    const value = this.plain(wanted);
     if (value.kind === 'const' || value.kind === 'undef') {
       const number = value.kind === 'const' ? value.value : 0n;
       return this.share(`c${number}`, (register) => this.loadConstant(register, number));
@@ -318,7 +341,7 @@ export class Selector {
         const register = this.values.get(param);
         if (register === undefined) continue;
         if (param.index >= 5) continue;
-        const clean = param.type === 'i32' && this.alu32 && ![...param.users].every(looksAt32);
+        const clean = param.type === 'i32' && this.alu32 && !looksAt32(param);
         if (clean) this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, register, param.index + 1);
         else this.move(register, param.index + 1);
       }
@@ -369,7 +392,9 @@ export class Selector {
       case 'ret': {
         // A naked function has nothing but its assembly.
         if (this.fn.func.naked) return;
-        const value = inst.args[0];
+        let value: Value | undefined = inst.args[0];
+        // Nobody reads it: see passes/interprocedural.ts.
+        if (value?.kind === 'undef' && this.fn.func.linkage === 'static') value = undefined;
         if (value !== undefined) this.into(0, value);
         this.emit(CLASS.JMP | JMP_OP.EXIT, -1, -1).args = value === undefined ? 0 : 1;
         return;
@@ -412,17 +437,11 @@ export class Selector {
       case 'ptradd':
         this.binary(inst, 'add', true, dst);
         return;
-      case 'ptrtoint':
-      case 'inttoptr':
-        this.into(dst, a!);
-        return;
       case 'opaque':
         // The register that the asm writes.
         return;
       case 'zext':
-        if (a!.type === 'i1') this.choose(dst, a!, constant(inst.type, 1n), constant(inst.type, 0n));
-        // 32-bit values are held zero-extended.
-        else this.into(dst, a!);
+        this.choose(dst, a!, constant(inst.type, 1n), constant(inst.type, 0n));
         return;
       case 'sext': {
         const from = bitsOf(a!.type);
@@ -432,15 +451,7 @@ export class Selector {
         return;
       }
       case 'trunc':
-        // Where the upper half is 0 already it stays one register: the verifier then knows both uses as one value.
-        if (
-          inst.type === 'i32' &&
-          this.alu32 &&
-          ![...inst.users].every(looksAt32) &&
-          possibleBits(a!) > 0xffff_ffffn
-        )
-          this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, dst, this.register(a!));
-        else this.into(dst, a!);
+        this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, dst, this.register(a!));
         return;
       case 'select':
         this.choose(dst, a!, b!, inst.args[2]!);
@@ -621,7 +632,7 @@ export class Selector {
     mi.slot = slot;
     mi.core = core?.core;
     // Sign-extending loads fill the whole register; 32-bit values are held zero-extended.
-    if (mode === MODE.MEMSX && inst.type === 'i32' && ![...inst.users].every(looksAt32))
+    if (mode === MODE.MEMSX && inst.type === 'i32' && !looksAt32(inst))
       this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, dst, dst);
   }
 
@@ -662,8 +673,10 @@ export class Selector {
       );
       args = args.slice(0, 5);
     }
+    const isOurs = callee.kind === 'function' && callee.func.linkage === 'static';
     args.forEach((arg, i) => {
-      this.into(i + 1, arg);
+      if (arg.kind === 'undef' && isOurs) this.emit(PSEUDO_UNDEF, i + 1, -1);
+      else this.into(i + 1, arg);
     });
     if (callee.kind === 'helper') this.emit(CLASS.JMP | JMP_OP.CALL, -1, 0, 0, callee.id).args = args.length;
     else if (callee.kind === 'function') {
@@ -673,7 +686,7 @@ export class Selector {
     } else this.emit(CLASS.JMP | JMP_OP.CALL | SOURCE.X, through!, -1).args = args.length;
     const dst = this.values.get(inst);
     if (dst === undefined) return;
-    const clean = inst.type === 'i32' && this.alu32 && ![...inst.users].every(looksAt32);
+    const clean = inst.type === 'i32' && this.alu32 && !looksAt32(inst);
     if (clean) this.emit(CLASS.ALU | ALU_OP.MOV | SOURCE.X, dst, 0);
     else this.move(dst, 0);
   }

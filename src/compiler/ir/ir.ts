@@ -347,6 +347,8 @@ export class Func {
   inlineHint = false;
   used = false;
   naked = false;
+  /** What calls of it do besides giving a result: `reads` depends on memory, `none` on its arguments alone. */
+  effects: 'any' | 'reads' | 'none' = 'any';
   /** What the front end knows of it; for BTF. */
   decl: unknown = undefined;
   loc: Location | undefined = undefined;
@@ -483,7 +485,6 @@ export function hasEffect(inst: Inst): boolean {
     case 'memset':
     case 'memmove':
     case 'atomic':
-    case 'call':
     case 'lifetime':
     case 'br':
     case 'condbr':
@@ -492,6 +493,8 @@ export function hasEffect(inst: Inst): boolean {
     case 'ret':
     case 'unreachable':
       return true;
+    case 'call':
+      return inst.callee?.kind !== 'function' || inst.callee.func.effects === 'any';
     case 'load':
       return (inst.flags & FLAG.VOLATILE) !== 0;
     case 'asm':

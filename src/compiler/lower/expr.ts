@@ -374,9 +374,11 @@ export abstract class ExprLowering extends LowerContext {
 
   private placeOfMember(expr: MemberExpr): Place {
     const { field } = expr;
-    const outer: Place = expr.record.lvalue
-      ? this.place(expr.record)
-      : plainPlace(this.recordValue(expr.record), expr.record.type);
+    // Members of what a call or a statement expression gives are no lvalues, and places all the same.
+    const outer: Place =
+      expr.record.lvalue || expr.record.kind === 'member'
+        ? this.place(expr.record)
+        : plainPlace(this.recordValue(expr.record), expr.record.type);
     const volatile = outer.volatile || plainPlace(undef('ptr'), expr.type).volatile;
     // The path starts at the outermost record; a union on it makes the access one of anything.
     const root = outer.root === null || field.record.union ? null : (outer.root ?? field.record);

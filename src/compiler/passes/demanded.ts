@@ -2,14 +2,17 @@
 import {
   BINARY_OPS,
   bitsOf,
+  constant,
   detach,
   type Func,
   type Inst,
   isConst,
   replaceUses,
+  setArg,
   sweep,
   type Value,
 } from '../ir/index.ts';
+import { possibleBits } from './known-bits.ts';
 
 const allOf = (value: Value): bigint => (1n << BigInt(bitsOf(value.type))) - 1n;
 const upTo = (mask: bigint): bigint => (mask === 0n ? 0n : (1n << BigInt(mask.toString(2).length)) - 1n);
@@ -64,6 +67,41 @@ function wantedOf(user: Inst, index: number, wanted: bigint): bigint {
   }
 }
 
+const fitsImmediate = (value: bigint, bits: number): boolean =>
+  bits < 64 || BigInt.asUintN(64, BigInt.asIntN(32, value)) === value;
+
+/** An operand that has the bits `wanted` of the result. */
+function equalWhereWanted(inst: Inst, wanted: bigint): Value | undefined {
+  const [a, b] = inst.args as [Value, Value];
+  const all = allOf(inst);
+  const isNothing = (value: Value, bits: bigint): boolean => (possibleBits(value) & bits) === 0n;
+  switch (inst.op) {
+    case 'and':
+      return isConst(b) && (wanted & ~b.value) === 0n ? a : undefined;
+    case 'or':
+    case 'xor':
+      if (isNothing(b, wanted)) return a;
+      return isNothing(a, wanted) ? b : undefined;
+    case 'add':
+      if (isNothing(b, upTo(wanted))) return a;
+      return isNothing(a, upTo(wanted)) ? b : undefined;
+    case 'sub':
+      return isNothing(b, upTo(wanted)) ? a : undefined;
+    case 'lshr':
+    case 'ashr':
+    case 'shl': {
+      // Forth and back, where what falls off is not wanted.
+      if (!isConst(b) || a.kind !== 'inst' || !isConst(a.args[1]) || a.args[1].value !== b.value)
+        return undefined;
+      if (inst.op === 'shl')
+        return a.op === 'lshr' && (wanted & ((1n << b.value) - 1n)) === 0n ? a.args[0] : undefined;
+      return a.op === 'shl' && (wanted & ~(all >> b.value)) === 0n ? a.args[0] : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
 /** Takes out what only changes bits that nobody wants. True where something changed. */
 export function dropUnwanted(func: Func): boolean {
   const wanted = new Map<Inst, bigint>();
@@ -104,27 +142,27 @@ export function dropUnwanted(func: Func): boolean {
         }
         continue;
       }
-      const [a, b] = inst.args as [Value, Value];
+      const same = equalWhereWanted(inst, bits);
+      if (same !== undefined) {
+        replaceUses(inst, same);
+        detach(inst);
+        changed = true;
+        continue;
+      }
+      const b = inst.args[1]!;
       if (!isConst(b)) continue;
       const all = allOf(inst);
-      if ((inst.op === 'and' && (bits & ~b.value) === 0n) || (inst.op === 'or' && (bits & b.value) === 0n)) {
-        replaceUses(inst, a);
-        detach(inst);
-        changed = true;
-      } else if (inst.op === 'ashr' && (bits & ~(all >> b.value)) === 0n) {
+      if (inst.op === 'ashr' && (bits & ~(all >> b.value)) === 0n) {
         inst.op = 'lshr';
         changed = true;
-      } else if (
-        inst.op === 'lshr' &&
-        a.kind === 'inst' &&
-        a.op === 'shl' &&
-        isConst(a.args[1]) &&
-        a.args[1].value === b.value &&
-        (bits & ~(all >> b.value)) === 0n
-      ) {
-        replaceUses(inst, a.args[0]!);
-        detach(inst);
-        changed = true;
+      } else if (inst.op === 'and' && !fitsImmediate(b.value, bitsOf(inst.type))) {
+        // Bits of the mask that do not matter make it one that fits the instruction.
+        for (const mask of [b.value | (all & ~bits), b.value & bits]) {
+          if (!fitsImmediate(mask, bitsOf(inst.type))) continue;
+          setArg(inst, 1, constant(inst.type, mask));
+          changed = true;
+          break;
+        }
       }
     }
   }

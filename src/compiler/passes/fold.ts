@@ -89,18 +89,68 @@ class Folder {
   }
 }
 
+/** A choice between two constants: a select of them, or a truth value made wider. */
+function choiceOf(value: Value): { cond: Value; yes: bigint; no: bigint } | undefined {
+  if (value.kind !== 'inst') return undefined;
+  const [a, b, c] = value.args;
+  if (value.op === 'select' && isConst(b) && isConst(c)) return { cond: a!, yes: b.value, no: c.value };
+  if ((value.op === 'zext' || value.op === 'sext') && a!.type === 'i1')
+    return { cond: a!, yes: value.op === 'zext' ? 1n : (1n << BigInt(bitsOf(value.type))) - 1n, no: 0n };
+  return undefined;
+}
+
+/** An operation with one operand that is a phi of constants and nobody else's: a phi of results. */
+function intoPhi(
+  inst: Inst,
+  folder: Folder,
+  result: (value: bigint) => Const | undefined,
+): Value | undefined {
+  const phi = inst.args[0]!;
+  if (phi.kind !== 'inst' || phi.op !== 'phi' || phi.users.size !== 1 || phi.args.length > 8)
+    return undefined;
+  const results: Const[] = [];
+  for (const arg of phi.args) {
+    const one = isConst(arg) ? result(arg.value) : undefined;
+    if (one === undefined) return undefined;
+    results.push(one);
+  }
+  const made = folder.before(phi, 'phi', inst.type, results);
+  made.targets = [...phi.targets];
+  return made;
+}
+
 /** What an instruction is equal to, where it is simpler; may also change it in place (then gives itself). */
 function simplify(inst: Inst, folder: Folder): Value | undefined {
   if (BINARY_OPS.has(inst.op)) return simplifyBinary(inst, inst.op as BinaryOp, folder);
   const [a, b, c] = inst.args;
   switch (inst.op) {
     case 'icmp':
-      return simplifyCompare(inst, folder);
+      return simplifyCompare(inst);
     case 'zext':
     case 'sext':
       if (a!.kind === 'const')
         return constant(inst.type, inst.op === 'sext' ? signedValue(a as Const) : (a as Const).value);
       if (a!.kind === 'undef') return constant(inst.type, 0n);
+      {
+        const wide = (n: bigint): Const =>
+          constant(inst.type, inst.op === 'sext' ? BigInt.asIntN(bitsOf(a!.type), n) : n);
+        if (a!.kind === 'inst' && a!.op === 'select' && a!.users.size === 1) {
+          const found = choiceOf(a!);
+          if (found !== undefined && a!.type !== 'i1') {
+            const args = [found.cond, wide(found.yes), wide(found.no)];
+            inst.op = 'select';
+            inst.flags = 0;
+            setArgs(inst, args);
+            return inst;
+          }
+        }
+        const phi = a!.type === 'i1' ? undefined : intoPhi(inst, folder, wide);
+        if (phi !== undefined) return phi;
+      }
+      if (a!.kind === 'inst' && a!.op === 'sext' && a!.args[0]!.type === 'i1' && inst.op === 'sext') {
+        setArg(inst, 0, a!.args[0]!);
+        return inst;
+      }
       if (a!.kind === 'inst' && a!.op === 'zext') {
         setArg(inst, 0, a!.args[0]!);
         inst.op = 'zext';
@@ -152,6 +202,18 @@ function simplify(inst: Inst, folder: Folder): Value | undefined {
       if (a!.kind === 'const') return constant(inst.type, (a as Const).value);
       if (a!.kind === 'undef') return undef(inst.type);
       if (a!.kind !== 'inst') return undefined;
+      if (a!.op === 'select' && a!.users.size === 1 && inst.type !== 'i1') {
+        const found = choiceOf(a!);
+        if (found !== undefined) {
+          inst.op = 'select';
+          setArgs(inst, [found.cond, constant(inst.type, found.yes), constant(inst.type, found.no)]);
+          return inst;
+        }
+      }
+      {
+        const phi = inst.type === 'i1' ? undefined : intoPhi(inst, folder, (n) => constant(inst.type, n));
+        if (phi !== undefined) return phi;
+      }
       if (a!.op === 'trunc') {
         setArg(inst, 0, a!.args[0]!);
         return inst;
@@ -234,6 +296,28 @@ function simplify(inst: Inst, folder: Folder): Value | undefined {
         setArgs(inst, [a!, constant('i1', 1n)]);
         return inst;
       }
+      if (inst.type !== 'ptr' && isConst(b) && isConst(c)) {
+        // The truth value itself, wider.
+        if (b.value === 1n && c.value === 0n) {
+          inst.op = 'zext';
+          setArgs(inst, [a!]);
+          return inst;
+        }
+        if (b.value === 0n && c.value === 1n && a!.kind === 'inst' && a!.op === 'icmp') {
+          const not = folder.before(inst, 'xor', 'i1', [a!, constant('i1', 1n)]);
+          inst.op = 'zext';
+          setArgs(inst, [not]);
+          return inst;
+        }
+      }
+      // An arm that the same condition chooses.
+      for (const i of [1, 2]) {
+        const arm = inst.args[i]!;
+        if (arm.kind === 'inst' && arm.op === 'select' && arm.args[0] === a) {
+          setArg(inst, i, arm.args[i]!);
+          return inst;
+        }
+      }
       return undefined;
     case 'bswap':
       if (a!.kind === 'const') return constant(inst.type, swapBytes((a as Const).value, bitsOf(inst.mem)));
@@ -280,7 +364,7 @@ function simplifyPhi(inst: Inst): Value | undefined {
   return only;
 }
 
-function simplifyCompare(inst: Inst, folder: Folder): Value | undefined {
+function simplifyCompare(inst: Inst): Value | undefined {
   let [a, b] = inst.args as [Value, Value];
   const truth = (value: boolean): Const => constant('i1', value ? 1n : 0n);
   if (isConst(a) && isConst(b)) return truth(foldCompare(inst.pred, a.type, a.value, b.value));
@@ -399,19 +483,16 @@ function simplifyCompare(inst: Inst, folder: Folder): Value | undefined {
     setArgs(inst, [a.args[0]!, a.args[1]!]);
     return inst;
   }
-  if ((pred === 'eq' || pred === 'ne') && a.op === 'select' && a.users.size === 1) {
-    const [cond, x, y] = a.args as [Value, Value, Value];
-    if (isConst(x) && isConst(y)) {
-      const first = foldCompare(pred, b.type, x.value, b.value);
-      const second = foldCompare(pred, b.type, y.value, b.value);
-      if (first === second) return truth(first);
-      if (first) return cond;
-      inst.op = 'xor';
-      setArgs(inst, [cond, constant('i1', 1n)]);
-      return inst;
-    }
+  const found = choiceOf(a);
+  if (found !== undefined) {
+    const first = foldCompare(pred, b.type, found.yes, b.value);
+    const second = foldCompare(pred, b.type, found.no, b.value);
+    if (first === second) return truth(first);
+    if (first) return found.cond;
+    inst.op = 'xor';
+    setArgs(inst, [found.cond, constant('i1', 1n)]);
+    return inst;
   }
-  void folder;
   return undefined;
 }
 
@@ -441,18 +522,30 @@ function simplifyBinary(inst: Inst, op: BinaryOp, folder: Folder): Value | undef
     }
   }
   // A choice of constants, with a constant: a choice of results.
-  if (isConst(b) && a.kind === 'inst' && a.op === 'select' && a.users.size === 1) {
-    const [cond, yes, no] = a.args as [Value, Value, Value];
-    if (isConst(yes) && isConst(no)) {
-      const first = foldBinary(op, type, yes.value, b.value);
-      const second = foldBinary(op, type, no.value, b.value);
-      if (first !== undefined && second !== undefined) {
-        inst.op = 'select';
-        inst.flags = 0;
-        setArgs(inst, [cond, constant(type, first), constant(type, second)]);
-        return inst;
-      }
-    }
+  for (const [choice, other, flipped] of [
+    [a, b, false],
+    [b, a, true],
+  ] as const) {
+    if (!isConst(other) || choice.kind !== 'inst' || choice.users.size !== 1) continue;
+    const found = choiceOf(choice);
+    if (found === undefined || type === 'i1') continue;
+    // x & 1 of a truth value, and the like, have rules of their own.
+    const apply = (n: bigint): bigint | undefined =>
+      flipped ? foldBinary(op, type, other.value, n) : foldBinary(op, type, n, other.value);
+    const first = apply(found.yes);
+    const second = apply(found.no);
+    if (first === undefined || second === undefined) continue;
+    inst.op = 'select';
+    inst.flags = 0;
+    setArgs(inst, [found.cond, constant(type, first), constant(type, second)]);
+    return inst;
+  }
+  if (isConst(b)) {
+    const phi = intoPhi(inst, folder, (n) => {
+      const folded = foldBinary(op, type, n, b.value);
+      return folded === undefined ? undefined : constant(type, folded);
+    });
+    if (phi !== undefined) return phi;
   }
   if (!isConst(b)) {
     if (isConst(a) && a.value === 0n && (op === 'shl' || op === 'lshr' || op === 'ashr')) return zero;

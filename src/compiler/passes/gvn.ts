@@ -14,6 +14,7 @@ import {
   detach,
   FLAG,
   type Func,
+  hasEffect,
   INVERSE,
   Inst,
   isConst,
@@ -152,6 +153,9 @@ class Numbering {
         return `ptradd ${this.number(inst.args[0]!)} ${this.number(inst.args[1]!)}`;
       case 'select':
         return `select ${inst.args.map((arg) => this.number(arg)).join(' ')}`;
+      case 'call':
+        if (inst.callee?.kind !== 'function' || inst.callee.func.effects !== 'none') return undefined;
+        return `call ${inst.callee.func.name} ${inst.args.map((arg) => this.number(arg)).join(' ')}`;
       default:
         return undefined;
     }
@@ -457,6 +461,7 @@ class Numbering {
       case 'lifetime':
         return known.filter((one) => one.base !== inst.args[0]);
       case 'call': {
+        if (!hasEffect(inst)) return known;
         const passed = new Set<Value | undefined>(inst.args.map(objectOf));
         return known.filter((one) => {
           const object = objectOf(one.base);
@@ -524,99 +529,4 @@ export function numberValues(func: Func): boolean {
   const numbering = new Numbering(func);
   numbering.run();
   return numbering.changed;
-}
-
-/** Stores that are overwritten in the same block before anybody can read them. */
-export function eliminateDeadStores(func: Func): boolean {
-  const captured = capturedVariables(func);
-  const isPrivate = (object: Value | undefined): boolean => object?.kind === 'inst' && !captured.has(object);
-  let changed = false;
-  for (const block of func.blocks) {
-    let overwritten: Overwritten[] = [];
-    for (let j = block.insts.length - 1; j >= 0; j--) {
-      const inst = block.insts[j]!;
-      switch (inst.op) {
-        case 'store':
-        case 'memset': {
-          const { base, offset } = addressOf(inst.args[0]!);
-          const length = inst.args[2];
-          const size =
-            inst.op === 'store'
-              ? bytesOf(inst.mem)
-              : length !== undefined && isConst(length)
-                ? Number(length.value)
-                : -1;
-          if (inst.has(FLAG.VOLATILE)) {
-            overwritten = overwritten.filter((one) => isPrivate(one.base));
-            break;
-          }
-          if (size < 0) break;
-          const dead = overwritten.some(
-            (one) => one.base === base && one.from <= offset && offset + size <= one.to,
-          );
-          if (dead) {
-            detach(inst);
-            changed = true;
-            continue;
-          }
-          overwritten = merge(overwritten, base, offset, offset + size);
-          break;
-        }
-        case 'load':
-        case 'memcpy':
-        case 'memmove':
-        case 'memcmp':
-        case 'atomic':
-          for (const arg of inst.args) {
-            if (arg.type !== 'ptr') continue;
-            const { base } = addressOf(arg);
-            const object = objectOf(arg);
-            overwritten = overwritten.filter((one) => {
-              if (one.base === base) return false;
-              const other = objectOf(one.base);
-              if (object !== undefined && other !== undefined) return object !== other;
-              return isPrivate(other) || isPrivate(object);
-            });
-          }
-          break;
-        case 'lifetime':
-          overwritten = overwritten.filter((one) => one.base !== inst.args[0]);
-          break;
-        case 'call': {
-          const passed = new Set(inst.args.map(objectOf));
-          overwritten = overwritten.filter((one) => {
-            const object = objectOf(one.base);
-            return isPrivate(object) && !passed.has(object);
-          });
-          break;
-        }
-        case 'asm':
-        case 'asmgoto':
-          overwritten = [];
-          break;
-        default:
-      }
-    }
-  }
-  if (changed) sweep(func);
-  return changed;
-}
-
-interface Overwritten {
-  readonly base: Value;
-  readonly from: number;
-  readonly to: number;
-}
-
-function merge(list: Overwritten[], base: Value, from: number, to: number): Overwritten[] {
-  let low = from;
-  let high = to;
-  const rest = list.filter((one) => {
-    if (one.base !== base || one.to < low || one.from > high) return true;
-    low = Math.min(low, one.from);
-    high = Math.max(high, one.to);
-    return false;
-  });
-  rest.push({ base, from: low, to: high });
-  return rest.length > 64 ? rest.slice(1) : rest;
 }

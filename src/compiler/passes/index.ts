@@ -1,17 +1,28 @@
 /** The order of the passes. */
-import { constant, type Func, type Module, replaceUses, sweep, verifyFunc } from '../ir/index.ts';
+import {
+  constant,
+  type Func,
+  type Module,
+  replaceUses,
+  reversePostorder,
+  sweep,
+  verifyFunc,
+} from '../ir/index.ts';
 import { removeUnreachable, simplifyCfg } from './cfg.ts';
 import { eliminateDeadCode } from './dce.ts';
 import { dropUnwanted } from './demanded.ts';
 import { type Complain, expandMemory, lowerSwitches } from './expand.ts';
 import { fold } from './fold.ts';
-import { eliminateDeadStores, numberValues } from './gvn.ts';
+import { numberValues } from './gvn.ts';
 import { bottomUp, inlineInto, Uses } from './inline.ts';
+import { findEffects, lookAround, Whole } from './interprocedural.ts';
 import { legalize } from './legalize.ts';
 import { hoistInvariants, rotateLoops, unrollOne } from './loops.ts';
 import { insertProbeReads } from './probe-reads.ts';
 import { promote } from './promote.ts';
+import { propagate } from './propagate.ts';
 import { type Kept, reachable } from './reach.ts';
+import { eliminateDeadStores } from './stores.ts';
 import { threadBranches } from './thread.ts';
 
 export interface PassOptions {
@@ -35,6 +46,12 @@ function clean(func: Func): void {
   }
 }
 
+/** The same with facts of the whole function. */
+function cleanWhole(func: Func, whole: Whole): void {
+  clean(func);
+  for (let round = 0; round < 3 && propagate(func, whole); round++) clean(func);
+}
+
 /** What is not known to be constant by now is none. */
 function settleConstantP(func: Func): boolean {
   let changed = false;
@@ -48,6 +65,11 @@ function settleConstantP(func: Func): boolean {
   if (changed) sweep(func);
   return changed;
 }
+
+const callsOneOf = (func: Func, callees: ReadonlySet<Func>): boolean =>
+  func.blocks.some((block) =>
+    block.insts.some((inst) => inst.callee?.kind === 'function' && callees.has(inst.callee.func)),
+  );
 
 /** Optimises a module in place and leaves it in a form that `codegen` takes. */
 export function optimize(module: Module, options: PassOptions, complain: Complain): Kept {
@@ -75,14 +97,26 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
       clean(func);
       check(func, 'clean');
     }
+    findEffects(func);
   }
   const kept = reachable(module);
+  const whole = new Whole();
   if (options.probeReads === true)
     for (const func of kept.functions)
       if (insertProbeReads(func)) {
         check(func, 'probe reads');
         clean(func);
       }
+  for (const func of kept.functions) cleanWhole(func, whole);
+  for (let round = 0; round < 3; round++) {
+    const changed = lookAround(module, kept.functions, whole);
+    if (changed.size === 0) break;
+    for (const func of kept.functions) {
+      if (!changed.has(func) && !callsOneOf(func, changed)) continue;
+      cleanWhole(func, whole);
+      findEffects(func);
+    }
+  }
   for (const func of kept.functions) {
     for (let round = 0; round < 4 && threadBranches(func); round++) {
       check(func, 'thread');
@@ -97,6 +131,8 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
       clean(func);
       check(func, 'clean');
     }
+    cleanWhole(func, whole);
+    check(func, 'propagate');
     if (hoistInvariants(func)) check(func, 'hoist');
     if (rotateLoops(func)) {
       check(func, 'rotate');
@@ -105,13 +141,13 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
   }
   for (const func of kept.functions) {
     settleConstantP(func);
-    clean(func);
+    cleanWhole(func, whole);
     expandMemory(func, complain);
     check(func, 'expand');
     promote(func);
     check(func, 'promote');
     clean(func);
-    eliminateDeadStores(func);
+    if (eliminateDeadStores(func, reversePostorder(func))) clean(func);
     check(func, 'dead stores');
     lowerSwitches(func);
     check(func, 'switch');

@@ -33,8 +33,9 @@ export function possibleBits(value: Value, depth = 0): bigint {
       return product > all ? all : product;
     }
     case 'lshr': {
+      // By a number that is not known: the kernel's verifier gives up on the result.
       const by = value.args[1]!;
-      return isConst(by) ? arg(0) >> by.value : upTo(arg(0));
+      return isConst(by) ? arg(0) >> by.value : all;
     }
     case 'shl': {
       const by = value.args[1]!;

@@ -36,6 +36,7 @@ export function legalize(func: Func, cpu: number): void {
   const width = new Map<Value, IrType>();
   const originalType = (value: Value): IrType => width.get(value) ?? value.type;
   const inserted = new Map<Inst | Block, Inst[]>();
+  const insertedBefore = new Map<Inst, Inst[]>();
   const extended = new Map<Value, { z?: Value; s?: Value }>();
   const behind = (value: Inst | undefined, block: Block, inst: Inst): void => {
     inst.block = block;
@@ -105,6 +106,30 @@ export function legalize(func: Func, cpu: number): void {
     return known.z;
   };
 
+  /** From below a word to 64 bits at once. */
+  const signExtendWide = (inst: Inst, from: Value, bits: number): void => {
+    if (cpu >= 4 && from.kind === 'inst' && from.op === 'load' && [...from.users].every(isWideSext)) {
+      from.flags |= FLAG.SIGNED;
+      from.type = inst.type;
+      width.delete(from);
+    }
+    if (from.type === inst.type) {
+      inst.op = 'opaque';
+      inst.size = -1;
+      return;
+    }
+    const wide = new Inst('zext', inst.type, [from]);
+    const by = constant(inst.type, BigInt(bitsOf(inst.type) - bits));
+    const up = new Inst('shl', inst.type, [wide, by]);
+    for (const made of [wide, up]) {
+      made.loc = inst.loc;
+      made.block = inst.block;
+    }
+    insertedBefore.set(inst, [wide, up]);
+    inst.op = 'ashr';
+    setArgs(inst, [up, by]);
+  };
+
   for (const block of func.blocks) {
     for (const inst of block.insts) {
       const { op } = inst;
@@ -116,6 +141,10 @@ export function legalize(func: Func, cpu: number): void {
           if (fromType === 'i1') break;
           if (!isNarrow(fromType)) {
             if (isConst(from)) break;
+            break;
+          }
+          if (op === 'sext' && inst.type !== word && from.kind !== 'const' && from.kind !== 'undef') {
+            signExtendWide(inst, from, bitsOf(fromType));
             break;
           }
           const value = extend(from, op === 'sext');
@@ -172,6 +201,7 @@ export function legalize(func: Func, cpu: number): void {
         rebuilt.push(...(atStart ?? []));
         started = true;
       }
+      rebuilt.push(...(insertedBefore.get(inst) ?? []));
       rebuilt.push(inst);
       const behindIt = inst.op === 'phi' ? undefined : inserted.get(inst);
       if (behindIt !== undefined) rebuilt.push(...behindIt);
@@ -188,6 +218,8 @@ export function legalize(func: Func, cpu: number): void {
   }
   sweep(func);
 }
+
+const isWideSext = (user: Inst): boolean => user.op === 'sext' && user.type === 'i64';
 
 function loadIsOnlySigned(load: Inst): boolean {
   for (const user of load.users) if (user.op !== 'sext') return false;

@@ -1,5 +1,5 @@
 /** Compiles one program with clang and with our compiler and runs both on equal packets in the embedded kernel. */
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,8 +43,27 @@ export function compileWithOurs(text: string, cpu: Cpu, check = true): Uint8Arra
   throw new Error(`does not compile:\n${lines.join('\n')}`);
 }
 
+/** A clang that works beside us: the object of a source, or the reason why there is none. */
+export function startClang(text: string, cpu: Cpu): Promise<Uint8Array> {
+  const directory = mkdtempSync(join(tmpdir(), 'tsbpf-differential-'));
+  const source = join(directory, 'program.c');
+  const object = join(directory, 'program.o');
+  writeFileSync(source, text);
+  return new Promise((resolve, reject) => {
+    const flags = ['-O2', '-g', '-w', '-target', 'bpf', `-mcpu=v${cpu}`, '-c', source, '-o', object];
+    execFile('clang-19', flags, (error) => {
+      if (error === null) resolve(readFileSync(object));
+      else reject(error);
+      rmSync(directory, { recursive: true, force: true });
+    });
+  });
+}
+
 export type Observation =
-  | { readonly runs: readonly string[]; readonly insns: number }
+  | {
+      readonly runs: readonly string[];
+      readonly insns: number;
+    }
   | { readonly refused: string };
 
 /**
@@ -52,31 +71,51 @@ export type Observation =
  * kernel, or in the one given, which stays open.
  */
 export function observe(object: Uint8Array, seed: number, runs = 4, given?: Kernel): Observation {
+  return observeAll(object, new Map([['prog', seed]]), runs, given).get('prog')!;
+}
+
+/** The same of the programs of a unit, by their names; each starts with `out` empty. */
+export function observeAll(
+  object: Uint8Array,
+  seeds: ReadonlyMap<string, number>,
+  runs = 4,
+  given?: Kernel,
+): Map<string, Observation> {
   const kernel = given ?? new EmbeddedKernel();
   let opened: BpfObject | undefined;
+  const result = new Map<string, Observation>();
   try {
     opened = BpfObject.open(object, { name: 'program' });
-    try {
-      opened.load(kernel);
-    } catch (error) {
+    opened.load(kernel, { strict: false });
+    for (const { program, error } of opened.failures) {
       const { log, message } = error as { log?: string; message: string };
-      return { refused: log ?? message };
+      result.set(program.name, { refused: log ?? message });
     }
-    const [program] = opened.programs;
     const bss = opened.maps.find((map) => map.name.endsWith('.bss'))!;
-    const results: string[] = [];
-    const random = new Random(seed ^ 0x5eed);
-    for (let i = 0; i < runs; i++) {
-      const packet = Uint8Array.from({ length: 64 }, () =>
-        i === 0 ? 0 : random.chance(30) ? random.pick([0, 1, 0x7f, 0x80, 0xff]) : random.below(256),
-      );
-      const { retval } = program!.testRun({ dataIn: packet });
-      const out = bss.getBytes(new Uint8Array(4))!;
-      results.push(`${retval} ${toHex(out)}`);
+    const key = new Uint8Array(4);
+    const empty = new Uint8Array(bss.definition.valueSize);
+    for (const program of opened.programs) {
+      if (result.has(program.name)) continue;
+      const seed = seeds.get(program.name)!;
+      bss.set(key, empty);
+      const results: string[] = [];
+      const random = new Random(seed ^ 0x5eed);
+      for (let i = 0; i < runs; i++) {
+        const packet = Uint8Array.from({ length: 64 }, () =>
+          i === 0 ? 0 : random.chance(30) ? random.pick([0, 1, 0x7f, 0x80, 0xff]) : random.below(256),
+        );
+        const { retval } = program.testRun({ dataIn: packet });
+        // `out` stands first; what follows are tables of zeros.
+        results.push(`${retval} ${toHex(bss.getBytes(key)!.subarray(0, OUT_BYTES))}`);
+      }
+      const { insns } = opened.spec.programs.find((one) => one.name === program.name)!;
+      result.set(program.name, { runs: results, insns: insns.length });
     }
-    return { runs: results, insns: opened.spec.programs.reduce((sum, one) => sum + one.insns.length, 0) };
+    return result;
   } finally {
     opened?.close();
     if (given === undefined) kernel.shutdown();
   }
 }
+
+const OUT_BYTES = 128;
