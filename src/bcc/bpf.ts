@@ -95,6 +95,7 @@ export class BPF {
   readonly #symbols: Symbols;
   readonly #shared: SharedTables;
   readonly #probeLimit: number;
+  readonly #closers: (() => void)[] = [];
 
   /** Compiles, makes the maps, loads and attaches what says where it belongs. Errors: BccCompileError, those of the kernel. */
   constructor(options: BpfOptions) {
@@ -117,6 +118,9 @@ export class BPF {
       eventType: (table) => events.get(table),
       programFd: (name) => this.function(name).fd,
       addPoller: (poller) => this.#output.add(poller),
+      onClose: (action) => {
+        this.#closers.push(action);
+      },
       write: this.#write,
     };
     try {
@@ -537,6 +541,7 @@ export class BPF {
     this.#output.close();
     this.#attachments.clear();
     this.#functions.close();
+    for (const action of this.#closers.splice(0)) action();
     this.#tables.clear();
     this.#shared.close();
     this.#maps.close();

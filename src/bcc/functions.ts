@@ -81,7 +81,12 @@ export class Functions {
       attachTo: extra === '' ? undefined : extra,
     };
     const object = new BpfObject({ ...this.#spec, programs: [spec] });
-    for (const map of this.#maps.maps) object.mapSettings(map.name).reuse(map);
+    for (const map of this.#maps.maps) {
+      // A table of others has their kind and size.
+      const { type, maxEntries, flags, mapExtra } = this.#maps.mapSettings(map.name).current;
+      const settings = object.mapSettings(map.name).setType(type).setMaxEntries(maxEntries);
+      settings.setFlags(flags).setMapExtra(mapExtra).reuse(map);
+    }
     object.load(this.#kernel, this.#load);
     const program = object.findProgram(name);
     const loaded = { name, fd: program.fd, program };

@@ -1,5 +1,7 @@
 /** Histograms as BCC prints them: powers of two and plain slots, 40 stars wide (20 where numbers need the room). */
 
+import type { BtfValue } from '../btf/index.ts';
+
 const WIDTH = 40;
 /** From here on the numbers of a histogram of powers of two are printed wide. */
 const WIDE_FROM = 33;
@@ -71,4 +73,30 @@ export function linearHistogram(values: readonly number[], options: HistogramOpt
     );
   }
   return lines.map((line) => `${line}\n`).join('');
+}
+
+/** A histogram as data. */
+export interface JsonHistogram {
+  /** What is counted apart, for tables whose keys have a bucket in front of the slot. */
+  readonly bucket?: BtfValue;
+  readonly valueType: string;
+  readonly data: readonly Interval[];
+}
+
+/** Both ends belong to it. */
+export interface Interval {
+  readonly start: number | bigint;
+  readonly end: number | bigint;
+  readonly count: number;
+}
+
+/** The intervals of a histogram of powers of two, up to the last one with something in it. */
+export function log2Intervals(values: readonly number[]): Interval[] {
+  const { last } = extent(values);
+  const number = (value: bigint) => (value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value);
+  return values.slice(1, last + 1).map((count, at) => ({
+    start: at === 0 ? 0 : number(1n << BigInt(at)),
+    end: number((1n << BigInt(at + 1)) - 1n),
+    count,
+  }));
 }

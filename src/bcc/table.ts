@@ -6,7 +6,13 @@ import { type Btf, type BtfValue, formatValue } from '../btf/index.ts';
 import type { Kernel } from '../contracts/kernel.ts';
 import { BpfMap, type MapInput, PerfBufferReader, RingBufferReader } from '../libbpf/index.ts';
 import { BpfError } from '../util/errors.ts';
-import { type HistogramOptions, linearHistogram, log2Histogram } from './histogram.ts';
+import {
+  type HistogramOptions,
+  type JsonHistogram,
+  linearHistogram,
+  log2Histogram,
+  log2Intervals,
+} from './histogram.ts';
 
 /** What a table's events and its owner have to do with each other. */
 export interface TableOwner {
@@ -17,6 +23,8 @@ export interface TableOwner {
   /** Descriptor of a loaded function, for program arrays. */
   programFd(name: string): number;
   addPoller(poller: Poller): void;
+  /** What is to be done when the program ends. */
+  onClose(action: () => void): void;
   write(text: string): void;
 }
 
@@ -58,6 +66,8 @@ export interface TableHistogramOptions extends HistogramOptions {
 const LOG2_SLOTS = 65;
 const LINEAR_SLOTS = 1025;
 const STACK_WORD = 8;
+/** Maps whose entries are always there. */
+const FIXED: ReadonlySet<string> = new Set(['array', 'percpu_array']);
 
 export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
   readonly map: BpfMap;
@@ -96,12 +106,12 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
   has(key: MapInput): boolean {
     return this.map.has(key);
   }
-  /** Program arrays take the name of a function that was loaded, too. */
-  set(key: MapInput, value: MapInput | SlotProgram): this {
+  /** Program arrays take a function or the name of one that was loaded, maps of maps a table. */
+  set(key: MapInput, value: MapInput | SlotProgram | Table): this {
     this.map.set(key, this.#slotValue(value));
     return this;
   }
-  update(key: MapInput, value: MapInput | SlotProgram): this {
+  update(key: MapInput, value: MapInput | SlotProgram | Table): this {
     return this.set(key, value);
   }
   /** False where there was none. */
@@ -124,8 +134,22 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
   [Symbol.iterator](): Generator<[BtfValue, BtfValue | BtfValue[]]> {
     return this.map.entries();
   }
+  /** Arrays keep their entries: they become 0. */
   clear(): void {
     this.map.clear();
+  }
+  /** An entry of an array becomes 0, others go. */
+  clearItem(key: MapInput): void {
+    if (FIXED.has(this.kind)) this.set(key, new Uint8Array(this.map.storedSize));
+    else this.map.delete(key);
+  }
+  /** The key behind `key`, the first one without; undefined at the end. */
+  next(key?: MapInput): BtfValue | undefined {
+    const bytes = this.#owner.kernel.mapGetNextKey({
+      mapFd: this.map.fd,
+      key: key === undefined ? null : this.map.encodeKey(key),
+    });
+    return bytes === null ? undefined : this.map.decodeKey(bytes);
   }
   /** Every value becomes 0; the keys stay. */
   zero(): void {
@@ -144,6 +168,7 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
   itemsLookupAndDeleteBatch(): [BtfValue, BtfValue | BtfValue[]][] {
     return this.#batches((attr) => this.#owner.kernel.mapLookupAndDeleteBatch(attr));
   }
+  /** How many were written. */
   itemsUpdateBatch(entries: Iterable<readonly [MapInput, MapInput]>): number {
     const keys: Uint8Array[] = [];
     const values: Uint8Array[] = [];
@@ -153,8 +178,10 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
     }
     return this.#owner.kernel.mapUpdateBatch({ mapFd: this.map.fd, keys, values });
   }
-  itemsDeleteBatch(keys: Iterable<MapInput>): number {
-    const encoded = [...keys].map((key) => this.map.encodeKey(key));
+  /** Without keys: all of them. */
+  itemsDeleteBatch(keys?: Iterable<MapInput>): number {
+    const encoded = [...(keys ?? this.map.keyBytes())].map((key) => this.map.encodeKey(key));
+    if (encoded.length === 0) return 0;
     return this.#owner.kernel.mapDeleteBatch({ mapFd: this.map.fd, keys: encoded });
   }
 
@@ -184,6 +211,18 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
     return values === undefined ? undefined : values.reduce((a, b) => a + b, 0) / values.length;
   }
 
+  /** BPF_PERF_ARRAY: a counter on each CPU (PERF_TYPE_*, PERF_COUNT_*), which programs read with `perf_read`. */
+  openPerfEvent(type: number, config: number | bigint, pid = -1): void {
+    if (this.kind !== 'perf_event_array') throw this.#cannot('holds no perf events');
+    const { kernel } = this.#owner;
+    const cpus = Math.min(kernel.features().possibleCpus, this.maxEntries);
+    for (let cpu = 0; cpu < cpus; cpu++) {
+      const fd = kernel.perfEventOpen({ kind: 'sampling', type, config: BigInt(config), cpu, pid });
+      this.#owner.onClose(() => kernel.close(fd));
+      this.map.set(cpu, fd);
+    }
+  }
+
   // Histograms ----------------------------------------------------------------------------------------------------
 
   /** The histogram of powers of two, as text. */
@@ -192,6 +231,17 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
   }
   linearHist(options: TableHistogramOptions = {}): string {
     return this.#histogram(LINEAR_SLOTS, linearHistogram, options);
+  }
+  /** What the histogram of powers of two has, as data: BCC's `print_json_hist` prints it. */
+  jsonHist(options: TableHistogramOptions = {}): JsonHistogram[] {
+    return this.#sections(LOG2_SLOTS, options).map(({ bucket, values }) => ({
+      ...(bucket === undefined ? {} : { bucket }),
+      valueType: options.valueType ?? 'value',
+      data: log2Intervals(values),
+    }));
+  }
+  printJsonHist(valueType = 'value', options: TableHistogramOptions = {}): void {
+    this.#owner.write(`${JSON.stringify(this.jsonHist({ ...options, valueType }), withBigint)}\n`);
   }
   printLog2Hist(valueType = 'value', options: TableHistogramOptions = {}): void {
     this.#owner.write(this.log2Hist({ ...options, valueType }));
@@ -307,7 +357,8 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
     return new BpfError('EOPNOTSUPP', `table '${this.name}' (${this.kind}) ${why}`);
   }
 
-  #slotValue(value: MapInput | SlotProgram): MapInput {
+  #slotValue(value: MapInput | SlotProgram | Table): MapInput {
+    if (isTable(value)) return value.map.fd;
     if (this.kind === 'prog_array') {
       if (typeof value === 'string') return this.#owner.programFd(value);
       if (isProgram(value)) return value.fd;
@@ -363,6 +414,20 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
     print: (values: readonly number[], options: HistogramOptions) => string,
     options: TableHistogramOptions,
   ): string {
+    const sections = this.#sections(slots, options);
+    const header = options.sectionHeader ?? 'Bucket ptr';
+    const show = options.sectionPrint ?? ((bucket: BtfValue) => String(bucket));
+    return sections
+      .map(({ bucket, values }) =>
+        bucket === undefined
+          ? print(values, options)
+          : `\n${header} = ${show(bucket)}\n${print(values, options)}`,
+      )
+      .join('');
+  }
+
+  /** Counts by slot; where keys have a bucket in front of the slot, those of each. */
+  #sections(slots: number, options: TableHistogramOptions): Section[] {
     const plain: number[] = new Array(slots).fill(0);
     const sections = new Map<string, { readonly bucket: BtfValue; readonly values: number[] }>();
     for (const [key, value] of this.map.entries()) {
@@ -375,7 +440,7 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
       // A struct as key: what is counted apart, then the slot.
       const [first, second] = Object.values(key as Record<string, BtfValue>);
       const bucket = options.bucket === undefined ? first! : options.bucket(first!);
-      const name = JSON.stringify(bucket, (_, part) => (typeof part === 'bigint' ? `${part}n` : part));
+      const name = JSON.stringify(bucket, withBigint);
       let section = sections.get(name);
       if (section === undefined) {
         section = { bucket, values: new Array(slots).fill(0) };
@@ -384,18 +449,26 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
       const slot = Number(second);
       if (slot >= 0 && slot < slots) section.values[slot]! += count;
     }
-    if (sections.size === 0) return print(plain, options);
-    let order = [...sections.values()];
-    if (options.bucketSort !== undefined) {
-      const sorted = options.bucketSort(order.map(({ bucket }) => bucket));
-      order = sorted.flatMap((bucket) => order.filter((one) => one.bucket === bucket));
-    }
-    const header = options.sectionHeader ?? 'Bucket ptr';
-    const show = options.sectionPrint ?? ((bucket: BtfValue) => String(bucket));
-    return order
-      .map(({ bucket, values }) => `\n${header} = ${show(bucket)}\n${print(values, options)}`)
-      .join('');
+    if (sections.size === 0) return [{ bucket: undefined, values: plain }];
+    const order = [...sections.values()];
+    if (options.bucketSort === undefined) return order;
+    const sorted = options.bucketSort(order.map(({ bucket }) => bucket));
+    return sorted.flatMap((bucket) => order.filter((one) => one.bucket === bucket));
   }
+}
+
+interface Section {
+  readonly bucket: BtfValue | undefined;
+  readonly values: readonly number[];
+}
+
+/** Numbers beyond 2^53 as text. */
+function withBigint(_name: string, part: unknown): unknown {
+  return typeof part === 'bigint' ? `${part}n` : part;
+}
+
+function isTable(value: unknown): value is Table {
+  return value instanceof Table;
 }
 
 function isProgram(value: MapInput | SlotProgram): value is SlotProgram {

@@ -1,4 +1,5 @@
 /** Programs and events that several tests of the BCC front end use. */
+import type { EventStacks } from '../../src/contracts.ts';
 import type { EmbeddedKernel } from '../../src/kernel/index.ts';
 import { utf8 } from '../../src/util/index.ts';
 
@@ -25,6 +26,23 @@ TRACEPOINT_PROBE(syscalls, sys_enter_execve)
   return 0;
 }
 `;
+
+/** A function of the kernel is entered with these arguments: how many programs ran. */
+export function fireProbe(
+  kernel: EmbeddedKernel,
+  symbol: string,
+  args: readonly bigint[],
+  more: { readonly stacks?: EventStacks } = {},
+): number {
+  return kernel.simulator.fire({
+    kind: 'kprobe',
+    symbol,
+    args: args.map((value) => ({ kind: 'value', value })),
+    process: { pid: 10, uid: 0, comm: 'init' },
+    time: 1n,
+    ...more,
+  });
+}
 
 export function fireExec(kernel: EmbeddedKernel, pid: number, comm: string, file: string): number {
   return kernel.simulator.fire({
