@@ -3,6 +3,7 @@
 export * from './addresses.ts';
 export * from './dns.ts';
 export * from './flame-graph.ts';
+export * from './fs-latency.ts';
 export * from './output.ts';
 export type { Recording } from './recording.ts';
 export { Session } from './session.ts';

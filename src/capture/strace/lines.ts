@@ -4,7 +4,14 @@ import { ERRNO } from '../../util/errno.ts';
 import { closingBracket, own } from './text.ts';
 
 export type StraceLine =
-  | { readonly kind: 'call'; readonly name: string; readonly args: string; readonly ret: bigint | null }
+  | {
+      readonly kind: 'call';
+      readonly name: string;
+      readonly args: string;
+      readonly ret: bigint | null;
+      /** Nanoseconds that the call took (-T); 0 where the recording does not tell. */
+      readonly duration: bigint;
+    }
   | { readonly kind: 'unfinished'; readonly name: string; readonly args: string }
   | { readonly kind: 'resumed'; readonly name: string; readonly args: string; readonly ret: bigint | null }
   /** `status`: as wait(2) has it. */
@@ -88,7 +95,9 @@ function parseWhat(text: string): StraceLine | string {
     return { kind: 'unfinished', name, args: trimmed.slice(open + 1, -UNFINISHED.length).trimEnd() };
   const close = closingBracket(text, open);
   if (close < 0) return `the arguments of ${name} do not end`;
-  return { kind: 'call', name, args: text.slice(open + 1, close), ret: parseResult(text.slice(close + 1)) };
+  const tail = text.slice(close + 1);
+  const args = text.slice(open + 1, close);
+  return { kind: 'call', name, args, ret: parseResult(tail), duration: parseDuration(tail) };
 }
 
 /** `+++ exited with 3 +++`, `+++ killed by SIGSEGV (core dumped) +++` */
@@ -105,6 +114,13 @@ function parseEnd(text: string): StraceLine {
 function endOfArguments(tail: string): number {
   const end = closingBracket(`(${tail}`, 0);
   return end < 0 ? -1 : end - 1;
+}
+
+/** ` = 3 <0.000123>` */
+function parseDuration(text: string): bigint {
+  const time = /<(\d{1,9})\.(\d{1,9})>\s*$/.exec(text);
+  if (time === null) return 0n;
+  return BigInt(time[1]!) * 1_000_000_000n + BigInt(time[2]!.padEnd(9, '0'));
 }
 
 /** ` = 3`, ` = -1 ENOENT (…)`, ` = 0x7f…`, ` = ?`. As the kernel returns it: errors are negative. Null: never returned. */

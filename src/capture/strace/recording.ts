@@ -136,6 +136,8 @@ class Replayer {
   readonly #gids = new Map<number, number>();
   readonly #first: bigint;
   #time = START;
+  /** There are events that stand before earlier ones. */
+  #late = false;
   /** Of recordings with the time of the day: midnights passed, and the latest time. */
   #days = 0n;
   #last = 0n;
@@ -150,6 +152,8 @@ class Replayer {
   run(skipped: SkippedLine[], skippedCount: number): StraceRecording {
     this.#join();
     for (const record of this.#records) this.#replay(record);
+    // Other processes went on while a call took its time.
+    if (this.#late) this.#events.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
     return { events: this.#events, skipped, skippedCount, epoch: this.#first - START };
   }
 
@@ -197,7 +201,7 @@ class Replayer {
     switch (what.kind) {
       case 'call':
         this.#enter(pid, what.name, what.args);
-        this.#exit(pid, what.name, what.args, what.ret);
+        this.#exit(pid, what.name, what.args, what.ret, what.duration);
         break;
       case 'unfinished': {
         const rest = this.#resumedBy.get(record)?.what;
@@ -284,21 +288,24 @@ class Replayer {
     });
   }
 
-  #exit(pid: number, name: string, text: string, ret: bigint | null): void {
+  /** `duration`: the line tells of the call's start, and how long it took. */
+  #exit(pid: number, name: string, text: string, ret: bigint | null, duration = 0n): void {
     const nr = SYSCALLS[name];
     if (nr === undefined || ret === null) return;
     const actor = this.#actor(pid);
-    if (ret >= 0n) this.#applyEffects(actor, name, text, ret);
-    this.#events.push({ kind: 'syscall_exit', name, nr, ret, process: actor.spec, time: this.#time });
+    const time = this.#time + duration;
+    if (duration > 0n) this.#late = true;
+    if (ret >= 0n) this.#applyEffects(actor, name, text, ret, time);
+    this.#events.push({ kind: 'syscall_exit', name, nr, ret, process: actor.spec, time });
   }
 
   /** What a call that succeeded changes about its process. */
-  #applyEffects(actor: Actor, name: string, text: string, ret: bigint): void {
+  #applyEffects(actor: Actor, name: string, text: string, ret: bigint, time: bigint): void {
     if (EXECS.has(name)) {
       const path = readArguments(name, text).find((arg) => arg.kind === 'memory');
       const filename = textOf(path);
       const comm = filename.split('/').at(-1) || filename;
-      this.#events.push({ kind: 'exec', process: actor.spec, comm, filename, time: this.#time });
+      this.#events.push({ kind: 'exec', process: actor.spec, comm, filename, time });
       actor.spec = { ...actor.spec, comm };
     } else if (FORKS.has(name)) this.#actor(Number(ret));
     else if (SETS_UID.has(name)) actor.spec = withId(actor.spec, 'uid', readArguments(name, text));
