@@ -1,6 +1,6 @@
 /** The seam between rewrite and the kernel functions (kfuncs) of the embedded kernel. */
 import type { CallableFunction } from './engine.ts';
-import type { SpecialField } from './maps.ts';
+import type { BpfMap, SpecialField } from './maps.ts';
 
 /** What the verifier has proven about one call. */
 export interface KfuncSite {
@@ -17,6 +17,11 @@ export interface KfuncSite {
 export interface KfuncTable {
   /** Undefined: this kernel has no such function. */
   resolve(name: string, site: KfuncSite): CallableFunction | undefined;
+  /** It works on nothing but what it is given: any CPU's thread may call it. */
+  ownsNothing(name: string): boolean;
   /** Frees what the special fields of the value at `at` own: elements of lists and trees, objects that kptrs point to. */
   freeOwned(at: number, fields: readonly SpecialField[]): void;
+  /** Offsets of the values of a key (one for each CPU) where values of the map may own something; else none. */
+  owningValues(map: BpfMap, key: Uint8Array): readonly number[];
+  ownsObjects(map: BpfMap): boolean;
 }

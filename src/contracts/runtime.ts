@@ -32,6 +32,18 @@ export interface Clock {
   jiffies(): bigint;
 }
 
+/** Callbacks that run later, each at a field of a map's value. Results are 0 or -errno. */
+export interface AsyncCalls {
+  /** `realtime`: the clock of absolute times. */
+  init(kind: 'timer' | 'workqueue' | 'task_work', field: number, map: number, realtime: boolean): number;
+  setCallback(field: number, callback: number): number;
+  /** In `time` nanoseconds, or at that time. */
+  start(field: number, time: bigint, absolute: boolean): number;
+  /** 1: it was going to run. */
+  cancel(field: number): number;
+  pending(field: number): boolean;
+}
+
 export interface HelperEnv {
   readonly memory: GuestMemory;
   readonly clock: Clock;
@@ -58,6 +70,10 @@ export interface HelperEnv {
   ringWakeup(map: BpfMap, flags: number): void;
   /** Moves the edges of the packet behind a modelled context (xdp_adjust_head & co.): 0 or -errno. */
   readonly packets: PacketOps;
+  /** Absent: helpers whose callbacks run later are not there. */
+  readonly async?: AsyncCalls;
+  /** A value is overwritten or deleted: what it owns goes. */
+  valueGoes?(map: BpfMap, value: number): void;
   /** Name of the kernel symbol at an address for %ps, `name+0x1/0x10` for %pS and %pB; undefined where there is none. */
   symbolName?(address: bigint, kind: 's' | 'S' | 'B'): string | undefined;
   /** The call stack of what runs, innermost address first, in the kernel or in user space; undefined where it is not known. */

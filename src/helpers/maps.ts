@@ -5,7 +5,8 @@
 import type { BpfMap } from '../contracts/maps.ts';
 import type { EmbeddedMap, ProgramOps } from '../maps/index.ts';
 import { ERRNO } from '../util/index.ts';
-import type { HelperFamily, MapSpecificHelper } from './types.ts';
+import { deleteOwning, ownsObjects, updateOwning } from './owned.ts';
+import type { HelperContext, HelperFamily, HelperFn, MapSpecificHelper } from './types.ts';
 
 /** A helper that is one operation of the map; `missing`: its result on a map without the operation. */
 function operation(name: keyof ProgramOps, missing: number): MapSpecificHelper {
@@ -20,13 +21,29 @@ function operation(name: keyof ProgramOps, missing: number): MapSpecificHelper {
 
 const UNSUPPORTED = -ERRNO.ENOTSUPP;
 
+/** As `operation`, but what values own goes with them. */
+function owning(
+  name: 'update' | 'delete',
+  release: (ctx: HelperContext, map: BpfMap) => HelperFn,
+): MapSpecificHelper {
+  return {
+    make: (ctx) => (address, a, b, c, d) => {
+      const map = ctx.env.mapByAddress(address);
+      if (map === undefined) return UNSUPPORTED;
+      if (ownsObjects(map)) return release(ctx, map)(address, a!, b!, c!, d!);
+      return ctx.opsOf(map)?.[name]?.(address, a, b, c, d) ?? UNSUPPORTED;
+    },
+    forMap: (ctx, map) => (ownsObjects(map) ? release(ctx, map) : ctx.opsOf(map)?.[name]),
+  };
+}
+
 /** Offsets of u32 that hold the keys of array walks, one a nesting level: a callback may walk another map. */
 const WALK_DEPTH = 8;
 
 export const MAP_HELPERS: HelperFamily = {
   bpf_map_lookup_elem: operation('lookup', 0),
-  bpf_map_update_elem: operation('update', UNSUPPORTED),
-  bpf_map_delete_elem: operation('delete', UNSUPPORTED),
+  bpf_map_update_elem: owning('update', updateOwning),
+  bpf_map_delete_elem: owning('delete', deleteOwning),
   bpf_map_push_elem: operation('push', UNSUPPORTED),
   bpf_map_pop_elem: operation('pop', UNSUPPORTED),
   bpf_map_peek_elem: operation('peek', UNSUPPORTED),

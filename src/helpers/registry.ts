@@ -7,6 +7,7 @@ import { type MapsModule, type ProgramOps, programOps } from '../maps/index.ts';
 import { RUN_STATE, STACKS } from '../memory/index.ts';
 import { helperParams, helperResult } from '../spec/abi.ts';
 import type { HelperRow } from '../spec/types.ts';
+import { ASYNC_HELPERS } from './async.ts';
 import { CLASSIC_FUNCTIONS } from './classic.ts';
 import { CONTROL_HELPERS } from './control.ts';
 import { DYNPTR_HELPERS } from './dynptr.ts';
@@ -34,6 +35,7 @@ const FAMILIES: readonly HelperFamily[] = [
   STACK_HELPERS,
   DYNPTR_HELPERS,
   KPTR_HELPERS,
+  ASYNC_HELPERS,
   XDP_HELPERS,
   SKB_HELPERS,
   CLASSIC_FUNCTIONS,

@@ -13,17 +13,20 @@ export class KernelClock implements Clock {
   #source: (() => bigint) | undefined;
   /** Real time minus monotonic time. */
   #epoch: bigint;
+  readonly #shift: number;
 
-  constructor() {
-    this.#epoch = BigInt(Math.round(performance.timeOrigin * 1000)) * 1000n;
+  /** `shift`: milliseconds that this thread started after the one whose clock it is to agree with. */
+  constructor(shift = 0) {
+    this.#shift = shift;
+    this.#epoch = BigInt(Math.round((performance.timeOrigin - this.#shift) * 1000)) * 1000n;
   }
 
   monotonic(): bigint {
-    return this.#source?.() ?? this.#fixed ?? BigInt(Math.round(performance.now() * 1e6));
+    return this.#source?.() ?? this.#fixed ?? BigInt(Math.round((performance.now() + this.#shift) * 1e6));
   }
   monotonicNumber(): number {
     return this.#fixed === undefined && this.#source === undefined
-      ? Math.round(performance.now() * 1e6)
+      ? Math.round((performance.now() + this.#shift) * 1e6)
       : Number.NaN;
   }
   boottime(): bigint {
@@ -39,9 +42,23 @@ export class KernelClock implements Clock {
     return 4_294_892_296n + this.monotonic() / HZ_NS;
   }
 
+  /** Told before the clock is moved: timers run on the way. */
+  beforeAdvance: ((to: bigint) => void) | undefined;
+
   /** Stops the clock at a time of the monotonic clock; never moves it back. */
   advanceTo(nanoseconds: bigint): void {
+    this.beforeAdvance?.(nanoseconds);
+    this.stepTo(nanoseconds);
+  }
+
+  /** As `advanceTo`, and nobody is told. */
+  stepTo(nanoseconds: bigint): void {
     if (this.#fixed === undefined || nanoseconds > this.#fixed) this.#fixed = nanoseconds;
+  }
+
+  /** Whether it moves by itself. */
+  get runs(): boolean {
+    return this.#fixed === undefined && this.#source === undefined;
   }
 
   /** The monotonic time is what `source` says, until it is taken away. */

@@ -29,6 +29,10 @@ export abstract class KernelObject {
   /** References that user space holds: descriptors and pins. Programs and other maps are not counted. */
   #users = 0;
 
+  get users(): number {
+    return this.#users;
+  }
+
   addUser(): void {
     this.#users++;
   }

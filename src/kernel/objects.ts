@@ -42,18 +42,28 @@ export interface ProgArrayOwner {
   readonly engine: string;
 }
 
+/** The machine, to a map. */
+export interface MapOwner {
+  /** No descriptor and no pin stands for it any longer. */
+  userGone(map: MapObject): void;
+  /** The last reference has gone. */
+  removeMap(map: MapObject): void;
+  /** Calls `free` when no program can be looking at the map any more. Absent: at once. */
+  afterGrace?(free: () => void): void;
+}
+
 export class MapObject extends KernelObject {
   readonly what = 'bpf-map';
   readonly parts: MapParts;
   frozen = false;
   owner: ProgArrayOwner | undefined;
-  readonly #onDestroy: (map: MapObject) => void;
+  readonly #owner: MapOwner;
 
-  /** Takes over the references in `parts`. `onDestroy` forgets the id. */
-  constructor(parts: MapParts, onDestroy: (map: MapObject) => void) {
+  /** Takes over the references in `parts`. */
+  constructor(parts: MapParts, owner: MapOwner) {
     super();
     this.parts = parts;
-    this.#onDestroy = onDestroy;
+    this.#owner = owner;
   }
 
   get map(): EmbeddedMap {
@@ -70,11 +80,14 @@ export class MapObject extends KernelObject {
     // Perf events go with the descriptor that they came through, as far as the map was not made to keep them.
     const lets = type.holds === 'prog' || (type.holds === 'perf_event' && !(flags & BPF_F_PRESERVE_ELEMS));
     if (lets) this.map.releaseObjects();
+    this.#owner.userGone(this);
   }
 
   protected destroy(): void {
-    this.#onDestroy(this);
-    this.parts.map.free();
+    this.#owner.removeMap(this);
+    const free = () => this.parts.map.free();
+    if (this.#owner.afterGrace === undefined) free();
+    else this.#owner.afterGrace(free);
     this.parts.btf?.object.put();
   }
 }
@@ -185,6 +198,11 @@ export class ProgObject extends KernelObject {
 
   get type(): ProgTypeRow {
     return this.parts.type;
+  }
+
+  /** The type whose rules it follows: of one that replaces functions, that of its target. */
+  get runsAs(): ProgTypeRow {
+    return this.parts.replaces?.type ?? this.parts.type;
   }
 
   protected destroy(): void {

@@ -21,7 +21,7 @@ export function runProgram(
   const stats = machine.keepsStats;
   const outer = machine.running;
   const outerCookie = machine.cookie;
-  const outerBudget = machine.memory.i32[BUDGET]!;
+  const outerBudget = machine.memory.i32[BUDGET + (machine.memory.cpuDelta >>> 2)]!;
   const level = machine.level++;
   machine.running = program;
   machine.cookie = cookie;
@@ -35,7 +35,7 @@ export function runProgram(
     machine.level = level;
     machine.running = outer;
     machine.cookie = outerCookie;
-    machine.memory.i32[BUDGET] = outerBudget;
+    machine.memory.i32[BUDGET + (machine.memory.cpuDelta >>> 2)] = outerBudget;
     reclaim(machine);
     if (stats) {
       program.runCount++;
@@ -45,13 +45,15 @@ export function runProgram(
 }
 
 /**
- * Gives back what faulted runs had reserved, and code that has been replaced. Runs further out may hold reservations in the same maps, so it waits until none is in
+ * Gives back what faulted runs had reserved, and code that has been replaced; runs what was put off until no program runs. Runs further out may hold reservations in the same maps, so it waits until none is in
  * progress.
  */
 export function reclaim(machine: Machine): void {
   if (machine.level > 0) return;
   for (const executable of machine.retired.splice(0)) executable.release();
-  if (machine.faulted.size === 0) return;
+  machine.async.runDue();
+  // On other CPUs there may be reservations in the same maps.
+  if (machine.faulted.size === 0 || machine.cpus?.busy) return;
   for (const program of machine.faulted) for (const map of program.maps) map.map.abandonReservations?.();
   machine.faulted.clear();
 }
@@ -60,6 +62,7 @@ export function reclaim(machine: Machine): void {
 export function oops(machine: Machine, program: ProgObject, error: unknown): void {
   if (!(error instanceof ProgramFault)) throw error;
   program.fault = error;
+  dropLock(machine);
   machine.faulted.add(program);
   for (const link of machine.links.values()) if (link.program === program) link.release();
   const source = sourceOf(program, error.insn);
@@ -73,6 +76,16 @@ export function oops(machine: Machine, program: ProgObject, error: unknown): voi
   };
   machine.oopses.push(report);
   machine.onOops(report);
+}
+
+/** The spin lock that the ended run held: other CPUs wait for it. */
+function dropLock({ memory }: Machine): void {
+  if (!memory.shared) return;
+  const held = (RUN_STATE.heldLock + memory.cpuDelta) >>> 2;
+  const lock = memory.u32[held]!;
+  if (lock === 0) return;
+  memory.u32[held] = 0;
+  Atomics.store(memory.u32, lock >>> 2, 0);
 }
 
 /** The line that an instruction was compiled from: that of the last record at or before it. */

@@ -1,15 +1,18 @@
 /**
  * BTF of the embedded kernel, where it is given none of a Linux: the kernel objects that it models with the members that programs read
- * (`spec/generated/kernel-types`), the arguments of raw tracepoints, and the functions that programs may call. The built-in
+ * (`spec/generated/kernel-types`), the arguments of raw tracepoints and of functions
+ * that programs are attached to, and the functions that programs may call. The built-in
  * vmlinux.h is made from it, and CO-RE relocates programs onto it; layouts are natural alignment of the members in order.
  */
 import { type Btf, BtfBuilder, type BtfMember, type BtfParam } from '../../btf/index.ts';
 import {
   KERNEL_ENUMS,
+  KERNEL_FUNCTIONS,
   KERNEL_OBJECTS,
   KERNEL_TRACEPOINTS,
   KERNEL_TYPEDEFS,
   type KernelMember,
+  KFUNC_CALLBACKS,
   KFUNC_PROTOTYPES,
   KFUNC_STRUCTS,
 } from '../../spec/index.ts';
@@ -40,7 +43,7 @@ class Declarations {
   /** Bytes and alignment by id; what is not there are modifiers, typedefs and pointers. */
   readonly #shapes = new Map<number, { readonly size: number; readonly align: number }>();
 
-  /** Id of `const struct x *`, `u32`, `fn`; 0 for void. */
+  /** Id of `const struct x *`, `u32`, `less_fn`; 0 for void. */
   type(text: string): number {
     const known = this.#ids.get(text);
     if (known !== undefined) return known;
@@ -54,7 +57,8 @@ class Declarations {
     const { builder } = this;
     if (text.endsWith('*')) return builder.add({ kind: 'ptr', type: this.type(text.slice(0, -1).trim()) });
     if (text.startsWith('const ')) return builder.add({ kind: 'const', type: this.type(text.slice(6)) });
-    if (text === 'fn') return builder.add({ kind: 'func_proto', returnType: 0, params: [] });
+    const callback = KFUNC_CALLBACKS[text];
+    if (callback !== undefined) return this.#prototype(callback).id;
     if (text.startsWith('struct ')) return this.#struct(text, text.slice(7));
     if (text.startsWith('union ')) return builder.add({ kind: 'fwd', name: text.slice(6), of: 'union' });
     if (text.startsWith('enum ')) return this.#enum(text.slice(5));
@@ -165,15 +169,25 @@ class Declarations {
   }
 
   /** `int *name(struct x *a, u64 b)`: the type ends with the last space or star before a name. */
-  func(text: string): void {
+  #prototype(text: string): { id: number; name: string } {
     const [, result, name, params] = /^(.*?[ *])(\w+)\((.*)\)$/.exec(text)!;
-    const proto = this.builder.add({
+    const id = this.builder.add({
       kind: 'func_proto',
       returnType: this.type(result!.trim()),
       params: this.#params(params === '' ? [] : params!.split(', ')),
     });
-    const id = this.builder.add({ kind: 'func', name: name!, type: proto, linkage: 'static' });
-    this.builder.add({ kind: 'decl_tag', name: 'bpf_kfunc', type: id, componentIndex: -1, attribute: false });
+    return { id, name: name! };
+  }
+
+  func(text: string): number {
+    const { id: type, name } = this.#prototype(text);
+    return this.builder.add({ kind: 'func', name, type, linkage: 'static' });
+  }
+
+  /** A function that programs may call. */
+  kfunc(text: string): void {
+    const type = this.func(text);
+    this.builder.add({ kind: 'decl_tag', name: 'bpf_kfunc', type, componentIndex: -1, attribute: false });
   }
 
   /** As Linux tells them: a pointer to a function whose first argument programs do not see. */
@@ -197,7 +211,8 @@ export function ownKernelBtf(): Btf {
     for (const name of Object.keys(KERNEL_OBJECTS)) declarations.type(`struct ${name}`);
     for (const name of Object.keys(KERNEL_TYPEDEFS)) declarations.type(name);
     for (const [name, params] of Object.entries(KERNEL_TRACEPOINTS)) declarations.tracepoint(name, params);
-    for (const prototype of KFUNC_PROTOTYPES) declarations.func(prototype);
+    for (const prototype of Object.values(KERNEL_FUNCTIONS)) declarations.func(prototype);
+    for (const prototype of KFUNC_PROTOTYPES) declarations.kfunc(prototype);
     made = declarations.builder.build();
   }
   return made;

@@ -2,7 +2,9 @@
 import type { CallableFunction } from '../../contracts/engine.ts';
 import type { KfuncSite, KfuncTable } from '../../contracts/kfuncs.ts';
 import { kfuncsByName } from '../../spec/index.ts';
+import { ownsObjects, valuesOf } from '../owned.ts';
 import type { HelperContext, HelperFn } from '../types.ts';
+import { ASYNC_KFUNCS } from './async.ts';
 import { CPUMASK_KFUNCS } from './cpumask.ts';
 import { DYNPTR_KFUNCS } from './dynptr.ts';
 import { EXCEPTION_KFUNCS } from './exceptions.ts';
@@ -24,6 +26,15 @@ export const KFUNC_IMPLEMENTATIONS: KfuncFamily = {
   ...DYNPTR_KFUNCS,
   ...STRING_KFUNCS,
   ...CPUMASK_KFUNCS,
+  ...EXCEPTION_KFUNCS,
+  ...ASYNC_KFUNCS,
+};
+
+/** They neither make nor give back anything. */
+const OWN_NOTHING: KfuncFamily = {
+  ...SECTION_KFUNCS,
+  ...DYNPTR_KFUNCS,
+  ...STRING_KFUNCS,
   ...EXCEPTION_KFUNCS,
 };
 
@@ -47,6 +58,14 @@ export function createKfuncs(ctx: HelperContext): KfuncTable {
       }
       return { name, params, result, fn };
     },
+    ownsNothing: (name) => Object.hasOwn(OWN_NOTHING, name),
     freeOwned: (at, fields) => freeFields(ctx, at, fields),
+    owningValues: (map, key) => {
+      if (!ownsObjects(map)) return [];
+      const at = ctx.module.scratch(key.length + 8);
+      ctx.memory.write(at, key);
+      return valuesOf(ctx, map, at);
+    },
+    ownsObjects,
   };
 }

@@ -10,6 +10,7 @@ import type { MapObject } from '../objects.ts';
 import {
   checkKey,
   checkLookupFlags,
+  deleteElem,
   describe,
   found,
   mapDeleteElem,
@@ -45,7 +46,7 @@ export function mapLookupBatch(machine: Machine, attr: MapBatchAttr, remove = fa
     }
     key = found(object.map.nextKey(key), object, 'walk');
   }
-  if (remove) for (const taken of keys) object.map.delete(taken);
+  if (remove) for (const taken of keys) deleteElem(machine, object, taken);
   return { keys, values, outBatch: key };
 }
 

@@ -75,7 +75,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   });
   const parts: MapParts = { map, btf, mapExtra: params.mapExtra };
   btf?.object.get();
-  const object = new MapObject(parts, (gone) => machine.removeMap(gone));
+  const object = new MapObject(parts, machine);
   machine.addMap(object);
   return machine.fds.install(object, { read: !(flags & BPF_F_WRONLY), write: !(flags & BPF_F_RDONLY) });
 }
@@ -102,13 +102,22 @@ export function mapUpdateElem(machine: Machine, attr: MapUpdateAttr): void {
   const object = writable(machine, attr.mapFd);
   checkKey(object, attr.key);
   checkValue(object, attr.value);
-  check(object.map.update(attr.key, attr.value, checkLock(object, attr.flags ?? 0)), object, 'update');
+  const flags = checkLock(object, attr.flags ?? 0);
+  const before = machine.kfuncs.owningValues(object.map, attr.key);
+  check(object.map.update(attr.key, attr.value, flags), object, 'update');
+  for (const value of before) machine.valueGoes(object.map, value);
 }
 
 export function mapDeleteElem(machine: Machine, attr: MapElemAttr): void {
   const object = writable(machine, attr.mapFd);
   checkKey(object, attr.key);
-  check(object.map.delete(attr.key), object, 'delete from');
+  check(deleteElem(machine, object, attr.key), object, 'delete from');
+}
+
+/** With what the element owns. */
+export function deleteElem(machine: Machine, { map, frozen }: MapObject, key: Uint8Array): number {
+  if (!frozen) for (const value of machine.kfuncs.owningValues(map, key)) machine.valueGoes(map, value);
+  return map.delete(key);
 }
 
 export function mapGetNextKey(
@@ -126,6 +135,7 @@ export function mapLookupAndDeleteElem(machine: Machine, attr: MapElemAttr): Uin
     throw new BpfError('EPERM', `descriptor ${attr.mapFd} is write-only`);
   checkKey(object, attr.key);
   const flags = checkLookupFlags(object, attr.flags ?? 0);
+  for (const value of machine.kfuncs.owningValues(object.map, attr.key)) machine.valueGoes(object.map, value);
   return found(object.map.lookupAndDelete(attr.key, flags), object, 'take from');
 }
 

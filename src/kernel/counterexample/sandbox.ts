@@ -186,7 +186,7 @@ export class Sandbox {
       },
       { memory: machine.memory, module: machine.mapsModule, resolver: mapResolver(machine), possibleCpus: 1 },
     );
-    machine.addMap(new MapObject({ map, btf: undefined, mapExtra: 0n }, (gone) => machine.removeMap(gone)));
+    machine.addMap(new MapObject({ map, btf: undefined, mapExtra: 0n }, machine));
     return map;
   }
 

@@ -7,7 +7,7 @@ import { OTHER_KFUNCS } from './other.ts';
 import type { KfuncHook, KfuncRow } from './row.ts';
 import { SCHED_EXT_KFUNCS } from './sched-ext.ts';
 
-export { KFUNC_PROTOTYPES, KFUNC_STRUCTS } from './prototypes.ts';
+export { KFUNC_CALLBACKS, KFUNC_PROTOTYPES, KFUNC_STRUCTS } from './prototypes.ts';
 export type { KfuncEffects, KfuncFlag, KfuncHook, KfuncRow } from './row.ts';
 export { kfuncSince } from './since.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Prototypes of kernel functions that the embedded kernel has, as its own BTF tells them to loaders; those of Linux 6.18. `fn` stands
- * for a function of the program. Suffixes of names are for the verifier (Documentation/bpf/kfuncs.rst).
+ * Prototypes of kernel functions that the embedded kernel has, as its own BTF tells them to loaders; those of Linux 6.18. Functions of the
+ * program are named in KFUNC_CALLBACKS. Suffixes of names are for the verifier (Documentation/bpf/kfuncs.rst).
  */
 export const KFUNC_PROTOTYPES: readonly string[] = [
   'int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end)',
@@ -32,12 +32,17 @@ export const KFUNC_PROTOTYPES: readonly string[] = [
   'struct bpf_list_node *bpf_list_pop_back(struct bpf_list_head *head)',
   'struct bpf_list_node *bpf_list_front(struct bpf_list_head *head)',
   'struct bpf_list_node *bpf_list_back(struct bpf_list_head *head)',
-  'int bpf_rbtree_add_impl(struct bpf_rb_root *root, struct bpf_rb_node *node, fn *less, void *meta__ign, u64 off)',
+  'int bpf_rbtree_add_impl(struct bpf_rb_root *root, struct bpf_rb_node *node, less_fn *less, void *meta__ign, u64 off)',
   'struct bpf_rb_node *bpf_rbtree_remove(struct bpf_rb_root *root, struct bpf_rb_node *node)',
   'struct bpf_rb_node *bpf_rbtree_first(struct bpf_rb_root *root)',
   'struct bpf_rb_node *bpf_rbtree_root(struct bpf_rb_root *root)',
   'struct bpf_rb_node *bpf_rbtree_left(struct bpf_rb_root *root, struct bpf_rb_node *node)',
   'struct bpf_rb_node *bpf_rbtree_right(struct bpf_rb_root *root, struct bpf_rb_node *node)',
+  'int bpf_wq_init(struct bpf_wq *wq, void *p__map, unsigned int flags)',
+  'int bpf_wq_set_callback_impl(struct bpf_wq *wq, element_fn *callback_fn, unsigned int flags, void *aux__prog)',
+  'int bpf_wq_start(struct bpf_wq *wq, unsigned int flags)',
+  'int bpf_task_work_schedule_signal_impl(struct task_struct *task, struct bpf_task_work *tw, void *map__map, task_work_fn *callback, void *aux__prog)',
+  'int bpf_task_work_schedule_resume_impl(struct task_struct *task, struct bpf_task_work *tw, void *map__map, task_work_fn *callback, void *aux__prog)',
   'int bpf_dynptr_from_skb(struct __sk_buff *s, u64 flags, struct bpf_dynptr *ptr__uninit)',
   'int bpf_dynptr_from_xdp(struct xdp_md *x, u64 flags, struct bpf_dynptr *ptr__uninit)',
   'void *bpf_dynptr_slice(const struct bpf_dynptr *p, u32 offset, void *buffer__opt, u32 buffer__szk)',
@@ -89,6 +94,13 @@ export const KFUNC_PROTOTYPES: readonly string[] = [
   'void bpf_throw(u64 cookie)',
 ];
 
+/** What functions of the program that they are given look like. */
+export const KFUNC_CALLBACKS: Readonly<Record<string, string>> = {
+  less_fn: 'bool less(struct bpf_rb_node *a, const struct bpf_rb_node *b)',
+  task_work_fn: 'int callback(struct bpf_map *map, void *key, void *value)',
+  element_fn: 'int callback_fn(void *map, int *key, void *value)',
+};
+
 /** Structs that they name: members with their types and, in brackets, their number. */
 export const KFUNC_STRUCTS: Readonly<Record<string, readonly string[]>> = {
   bpf_iter_num: ['u64 __opaque[1]'],
@@ -99,6 +111,8 @@ export const KFUNC_STRUCTS: Readonly<Record<string, readonly string[]>> = {
   bpf_rb_root: ['u64 __opaque[2]'],
   bpf_rb_node: ['u64 __opaque[4]'],
   bpf_res_spin_lock: ['u32 val'],
+  bpf_task_work: ['u64 __opaque'],
+  bpf_wq: ['u64 __opaque[2]'],
   bpf_map: [],
   cpumask: ['u64 bits[128]'],
   bpf_cpumask: ['struct cpumask cpumask', 'u64 usage'],
