@@ -4,6 +4,7 @@
  */
 
 import { ownKernelBtf } from '../compiler/headers/own-types.ts';
+import type { CpuOptions, KernelCpus } from '../contracts/cpus.ts';
 import type {
   Fd,
   Kernel,
@@ -14,6 +15,7 @@ import type {
   MapBatchResult,
   MapCreateAttr,
   MapElemAttr,
+  MappedMemory,
   MapUpdateAttr,
   ObjectInfo,
   ObjectKind,
@@ -38,10 +40,12 @@ import * as batches from './commands/map-batch.ts';
 import * as objects from './commands/objects.ts';
 import { progLoad } from './commands/prog-load.ts';
 import { prepareRun, progTestRun } from './commands/test-run.ts';
+import { Cpus, MAX_CPUS } from './cpus/cpus.ts';
 import { holds } from './credentials.ts';
 import { PerfEventObject } from './events.ts';
 import { KernelObject } from './fd-table.ts';
 import { type EmbeddedKernelOptions, Machine } from './machine.ts';
+import { mapMemory } from './mapped-memory.ts';
 import { MapObject } from './objects.ts';
 import { missingCommands, requireNothing } from './release.ts';
 import { mapRingBuffer } from './rings.ts';
@@ -57,12 +61,17 @@ import {
 
 export class EmbeddedKernel implements Kernel {
   readonly simulator: Simulator;
+  /** Null where the kernel has one CPU. */
+  readonly cpus: KernelCpus | null;
   readonly #machine: Machine;
 
   constructor(options: EmbeddedKernelOptions = {}) {
     this.#machine = new Machine(options);
     this.#machine.async.onFault = (program, error) => oops(this.#machine, program, error);
     this.simulator = new MachineSimulator(this.#machine);
+    if (options.cpus !== undefined && options.cpus.count > 1)
+      this.#machine.cpus = new Cpus(this.#machine, checkedCpus(options.cpus), options);
+    this.cpus = this.#machine.cpus ?? null;
     for (const [method, needed] of missingCommands(this.#machine.release)) {
       Object.defineProperty(this, method, { value: () => requireNothing(this.#machine.release, needed) });
     }
@@ -250,6 +259,9 @@ export class EmbeddedKernel implements Kernel {
     if (object === undefined) throw new BpfError('EBADF', `descriptor ${fd} is not open`);
     throw new BpfError('EINVAL', `descriptor ${fd} is a ${object.what} that has no ring to map`);
   }
+  mapMemory(mapFd: Fd): MappedMemory {
+    return mapMemory(this.#machine, mapFd);
+  }
   socketAttach(attr: { socketFd: Fd | null; progFd: Fd }): Fd {
     return links.socketAttach(this.#machine, attr);
   }
@@ -291,12 +303,18 @@ export class EmbeddedKernel implements Kernel {
     this.#machine.observe(observer);
   }
   shutdown(): void {
+    this.#machine.cpus?.close();
     this.#machine.async.dropAll();
     this.#machine.fds.closeAll();
     this.#machine.bpffs.unmountAll();
     this.#machine.processes.clear();
     this.#machine.tracePipe.close();
   }
+}
+
+function checkedCpus(cpus: CpuOptions): CpuOptions {
+  if (Number.isInteger(cpus.count) && cpus.count <= MAX_CPUS) return cpus;
+  throw new BpfError('EINVAL', `${cpus.count} CPUs: give 1 to ${MAX_CPUS}`);
 }
 
 const LINKABLE = new Set(['kprobe', 'tracepoint']);

@@ -21,8 +21,12 @@ export class ProgramEntries implements EntryTable {
     if (this.#programs[entry] === undefined) throw new InternalError(`program entry ${entry} released twice`);
     this.#programs[entry] = undefined;
     this.wasm.set(entry, null);
-    this.#free.push(entry);
+    if (this.retire === undefined) this.#free.push(entry);
+    else this.retire(entry, () => this.#free.push(entry));
   }
+
+  /** Says when the number of a program that has gone may stand for another one; absent: at once. */
+  retire: ((entry: number, reuse: () => void) => void) | undefined;
 
   program(entry: number): PreparedProgram | undefined {
     return this.#programs[entry];

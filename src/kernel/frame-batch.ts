@@ -89,7 +89,10 @@ class KernelFrameBatch implements FrameBatch {
     }
     const first = this.#first ?? 0n;
     machine.clock.follow(
-      () => this.#request.start + this.#stamp(machine.memory.u32[RUN_STATE.frame >>> 2]!) - first,
+      () =>
+        this.#request.start +
+        this.#stamp(machine.memory.u32[(RUN_STATE.frame + machine.memory.cpuDelta) >>> 2]!) -
+        first,
     );
     const stats = machine.keepsStats;
     const began = stats ? performance.now() : 0;
@@ -111,7 +114,7 @@ class KernelFrameBatch implements FrameBatch {
       this.#collect();
       oops(machine, this.#program, error);
       // A program that faults drops.
-      at = machine.memory.u32[RUN_STATE.frame >>> 2]!;
+      at = machine.memory.u32[(RUN_STATE.frame + machine.memory.cpuDelta) >>> 2]!;
       at += RECORD_HEADER + machine.memory.view.getUint32(at + CAPTURED_LENGTH, true);
       this.#add(XDP_ACTION.XDP_ABORTED, 1);
     } finally {

@@ -234,6 +234,12 @@ export class Machine {
     this.async.dropMap(map);
   }
 
+  /** Calls `free` when no program can hold what it was given before. */
+  afterGrace(free: () => void): void {
+    if (this.cpus === undefined) free();
+    else this.cpus.afterGrace(free);
+  }
+
   removeMap(map: MapObject): void {
     this.#freeOwned(map);
     this.maps.remove(map.id);

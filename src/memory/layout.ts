@@ -27,6 +27,11 @@ export const RUN_STATE = {
   heldLock: 0x1_0028,
   /** u32: odd while this CPU runs programs; changes at every point at which it holds nothing that a program was given. */
   activity: 0x1_002c,
+  /** i32 and u32: what CPU 0's thread has answered, and 1 once it has. */
+  answer: 0x1_0030,
+  answered: 0x1_0034,
+  /** u32: lines printed on this CPU that are on their way to CPU 0's thread. */
+  printing: 0x1_0038,
 } as const;
 
 /** What all CPUs of a shared memory have together; u32 each. */

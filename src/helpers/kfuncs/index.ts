@@ -4,6 +4,7 @@ import type { KfuncSite, KfuncTable } from '../../contracts/kfuncs.ts';
 import { kfuncsByName } from '../../spec/index.ts';
 import { ownsObjects, valuesOf } from '../owned.ts';
 import type { HelperContext, HelperFn } from '../types.ts';
+import { ARENA_KFUNCS } from './arena.ts';
 import { ASYNC_KFUNCS } from './async.ts';
 import { CPUMASK_KFUNCS } from './cpumask.ts';
 import { DYNPTR_KFUNCS } from './dynptr.ts';
@@ -27,6 +28,7 @@ export const KFUNC_IMPLEMENTATIONS: KfuncFamily = {
   ...STRING_KFUNCS,
   ...CPUMASK_KFUNCS,
   ...EXCEPTION_KFUNCS,
+  ...ARENA_KFUNCS,
   ...ASYNC_KFUNCS,
 };
 

@@ -180,7 +180,9 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   for (const map of maps.values()) map.get();
   btf?.get();
   announce(runnable);
-  return machine.fds.install(new ProgObject(parts, [...maps.values()], machine.programs, taken(target)));
+  const object = new ProgObject(parts, [...maps.values()], machine.programs, taken(target));
+  machine.cpus?.publish(object);
+  return machine.fds.install(object);
 }
 /** Whose capabilities count: those of the caller, with the token that is named. */
 function credentialsOf(machine: Machine, attr: ProgLoadAttr): Credentials {

@@ -75,7 +75,7 @@ export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRu
   if (cpu !== undefined) machine.cpu = cpu;
   const level = machine.level++;
   const outer = machine.running;
-  const outerBudget = machine.memory.i32[RUN_STATE.budget >>> 2]!;
+  const outerBudget = machine.memory.i32[(RUN_STATE.budget + machine.memory.cpuDelta) >>> 2]!;
   machine.running = program;
   try {
     const start = performance.now();
@@ -94,7 +94,7 @@ export function progTestRun(machine: Machine, attr: ProgTestRunAttr): ProgTestRu
     machine.level = level;
     machine.cpu = outerCpu;
     machine.running = outer;
-    machine.memory.i32[RUN_STATE.budget >>> 2] = outerBudget;
+    machine.memory.i32[(RUN_STATE.budget + machine.memory.cpuDelta) >>> 2] = outerBudget;
     reclaim(machine);
     context.release();
   }
@@ -152,7 +152,7 @@ class KernelPreparedRun implements PreparedRun {
     if (program.fault !== undefined) throw faultedBefore(program);
     const outerCpu = machine.cpu;
     const outer = machine.running;
-    const outerBudget = machine.memory.i32[RUN_STATE.budget >>> 2]!;
+    const outerBudget = machine.memory.i32[(RUN_STATE.budget + machine.memory.cpuDelta) >>> 2]!;
     if (this.#cpu !== undefined) machine.cpu = this.#cpu;
     const level = machine.level++;
     machine.running = program;
@@ -169,7 +169,7 @@ class KernelPreparedRun implements PreparedRun {
       machine.level = level;
       machine.cpu = outerCpu;
       machine.running = outer;
-      machine.memory.i32[RUN_STATE.budget >>> 2] = outerBudget;
+      machine.memory.i32[(RUN_STATE.budget + machine.memory.cpuDelta) >>> 2] = outerBudget;
     }
   }
 

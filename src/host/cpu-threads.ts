@@ -1,0 +1,22 @@
+/** Threads of Node as CPUs of the embedded kernel. */
+import { Worker } from 'node:worker_threads';
+import type { CpuThread, CpuThreadEvents, StartCpuThread } from '../contracts/cpus.ts';
+
+/**
+ * Makes threads for `EmbeddedKernel({ cpus: { count, start } })`. `entry`: the file that they run, default that of this package
+ * (`host/cpu-worker`); give it where a bundler has put it elsewhere.
+ */
+export function nodeCpuThreads(entry = new URL('./cpu-worker.js', import.meta.url)): StartCpuThread {
+  return ({ onMessage, onError }: CpuThreadEvents): CpuThread => {
+    const worker = new Worker(entry, { name: 'tsbpf CPU' });
+    worker.on('message', onMessage);
+    worker.on('error', onError);
+    worker.on('messageerror', onError);
+    worker.on('exit', (code) => onError(new Error(`it ended with code ${code}`)));
+    return {
+      post: (message) => worker.postMessage(message),
+      busy: (waited) => (waited ? worker.ref() : worker.unref()),
+      terminate: () => void worker.terminate(),
+    };
+  };
+}

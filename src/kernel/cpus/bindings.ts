@@ -1,0 +1,124 @@
+/**
+ * The entry table of a thread that is another CPU. Numbers are those of the kernel; what stands behind one is made when it is first
+ * run or tail-called here (jit/stubs).
+ */
+import type { PreparedProgram } from '../../contracts/engine.ts';
+import { createStubs, type EntryStub } from '../../jit/index.ts';
+import { progTypeById } from '../../spec/index.ts';
+import { BpfError, InternalError, ProgramFault } from '../../util/errors.ts';
+import { ProgramEntries } from '../engine-tables.ts';
+import type { Machine } from '../machine.ts';
+import { ProgObject, type ProgramParts } from '../objects.ts';
+import type { ProgramDirectory } from './directory.ts';
+import { executableOf, type ProgramImage } from './image.ts';
+
+const STUBS = 64;
+
+export class Bindings extends ProgramEntries {
+  readonly #directory: ProgramDirectory;
+  readonly #programs = new Map<number, { image: ProgramImage; program: ProgObject }>();
+  readonly #stubs: EntryStub[] = [];
+  #machine: Machine | undefined;
+  /** The number that the program which is being prepared has in the kernel. */
+  #next = 0;
+
+  constructor(directory: ProgramDirectory) {
+    super();
+    this.#directory = directory;
+  }
+
+  start(machine: Machine): void {
+    this.#machine = machine;
+    this.#cover(this.wasm.length - 1);
+  }
+
+  override reserve(program: PreparedProgram): number {
+    if (this.#next === 0) return super.reserve(program);
+    const entry = this.#next;
+    this.#cover(entry);
+    return entry;
+  }
+
+  override release(entry: number): void {
+    this.wasm.set(entry, this.#stubs[entry]!);
+  }
+
+  /** The program behind a number. Throws BpfError: ENOENT where there is none, ENOTSUPP where it cannot run here. */
+  programAt(entry: number): ProgObject {
+    const known = this.#programs.get(entry);
+    if (known !== undefined) return known.program;
+    const image = this.#directory.read(entry);
+    if (image === undefined) throw new BpfError('ENOENT', `there is no program with number ${entry}`);
+    const program = this.#make(image);
+    this.#programs.set(entry, { image, program });
+    return program;
+  }
+
+  idOf(program: ProgObject): number {
+    for (const known of this.#programs.values()) if (known.program === program) return known.image.id;
+    throw new InternalError('a program without an image');
+  }
+
+  forget(entry: number): void {
+    this.#programs.get(entry)?.program.put();
+    this.#programs.delete(entry);
+  }
+
+  #make(image: ProgramImage): ProgObject {
+    const machine = this.#machine!;
+    const executable = executableOf(image, machine);
+    const outer = this.#next;
+    this.#next = image.entry;
+    let prepared: PreparedProgram;
+    try {
+      prepared = machine.engines[image.engine].prepare(executable, machine.engineEnv);
+    } finally {
+      this.#next = outer;
+    }
+    const type = progTypeById(image.typeId)!;
+    // What only commands look at is not there: threads have no commands.
+    const parts = {
+      type,
+      expectedAttachType: image.expectedAttachType,
+      name: image.executable.name,
+      program: executable,
+      executable: prepared,
+      jited: image.engine === 'jit',
+      entryArguments: -1,
+      functions: [],
+      lines: image.lines,
+      maxCtxOffset: image.maxCtxOffset,
+      movesPacket: image.movesPacket,
+      btf: undefined,
+      replaces: undefined,
+      tracesTracing: false,
+    } as unknown as ProgramParts;
+    return new ProgObject(parts, [], machine.programs);
+  }
+
+  /** All slots up to `entry` hold something that may be called. */
+  #cover(entry: number): void {
+    while (this.#stubs.length <= entry) {
+      const first = this.#stubs.length;
+      if (this.wasm.length < first + STUBS) this.wasm.grow(first + STUBS - this.wasm.length);
+      this.#stubs.push(...createStubs(this.wasm, (at) => this.#bind(at), first, STUBS));
+      for (let at = Math.max(first, 1); at < first + STUBS; at++)
+        if (this.wasm.get(at) === null) this.wasm.set(at, this.#stubs[at]!);
+    }
+  }
+
+  /** A tail call has come to a number that nothing was made for. */
+  #bind(entry: number): void {
+    try {
+      this.programAt(entry);
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error;
+      throw new ProgramFault(`the program that it tail-calls is not there: ${error.message}`, {
+        program: this.#machine?.running?.parts.name ?? '',
+        insn: -1,
+        cause: error,
+        reason: 'access',
+      });
+    }
+  }
+}

@@ -1,0 +1,388 @@
+/**
+ * The CPUs of a kernel, seen from its own thread, which is CPU 0: starts a thread for each other one, sends it what it is to run, and does
+ * for its programs what only this thread can do.
+ *
+ * Memory that a program may still look at is not given back: what `afterGrace` is told to free waits until every CPU that ran then has
+ * come to a point where it holds nothing.
+ */
+import type { CpuFrames, CpuOptions, CpuThread, FrameCounts } from '../../contracts/cpus.ts';
+import type { ProgTestRunAttr, ProgTestRunResult } from '../../contracts/kernel.ts';
+import { MAP_HEADER, mapsCode } from '../../maps/index.ts';
+import { CPU_AREA, RUN_STATE } from '../../memory/index.ts';
+import type { ErrnoName } from '../../util/errno.ts';
+import { BpfError, ProgramFault } from '../../util/errors.ts';
+import { ERRNO } from '../../util/index.ts';
+import type { EmbeddedKernelOptions, Machine } from '../machine.ts';
+import { ProgObject } from '../objects.ts';
+import { perfOutput } from '../perf-output.ts';
+import { oops, reclaim } from '../run.ts';
+import { ProgramDirectory } from './directory.ts';
+import type { CpuSet } from './hooks.ts';
+import { imageOf } from './image.ts';
+import { runJob } from './jobs.ts';
+import type { ErrorImage, FramesResult, FromThread, Job, JobResults, Welcome } from './protocol.ts';
+
+/** More threads than this would only wait for one another. */
+export const MAX_CPUS = 32;
+
+interface Pending {
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: Error) => void;
+  readonly program: ProgObject;
+}
+
+interface Seat {
+  readonly cpu: number;
+  readonly delta: number;
+  thread: CpuThread | undefined;
+  readonly pending: Map<number, Pending>;
+  readonly ready: Promise<void>;
+  readonly started: () => void;
+  readonly failed: (error: Error) => void;
+  /** Why it runs nothing any more. */
+  error: Error | undefined;
+}
+
+interface Deferred {
+  readonly free: () => void;
+  /** CPUs that ran then, with what their activity was. */
+  readonly seen: Map<Seat, number>;
+}
+
+export class Cpus implements CpuSet {
+  readonly count: number;
+  readonly #machine: Machine;
+  readonly #directory: ProgramDirectory;
+  readonly #seats: Seat[] = [];
+  #deferred: Deferred[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #nextJob = 1;
+  #waitingForIdle: (() => void)[] = [];
+  #closed = false;
+
+  constructor(machine: Machine, cpus: CpuOptions, options: EmbeddedKernelOptions) {
+    this.count = cpus.count;
+    this.#machine = machine;
+    this.#directory = new ProgramDirectory(machine.memory);
+    machine.entries.retire = (entry, reuse) => this.#forget(entry, reuse);
+    for (let cpu = 1; cpu < cpus.count; cpu++) this.#seats.push(this.#seat(cpu));
+    for (const seat of this.#seats) {
+      seat.thread = cpus.start({
+        onMessage: (message) => this.#hear(seat, message as FromThread),
+        onError: (error) => this.#lose(seat, error),
+      });
+      const welcome: Welcome = {
+        kind: 'welcome',
+        cpu: seat.cpu,
+        memory: machine.memory.wasm,
+        cpuDelta: seat.delta,
+        mapsCode: mapsCode(true),
+        directory: this.#directory.address,
+        possibleCpus: machine.possibleCpus,
+        budget: options.budget,
+        release: machine.release.name,
+        randomSeed: machine.random(),
+        timeOrigin: performance.timeOrigin,
+      };
+      seat.thread.post(welcome);
+    }
+  }
+
+  #seat(cpu: number): Seat {
+    const area = this.#machine.memory.allocate(CPU_AREA.size, `run state and stacks of CPU ${cpu}`, 4096);
+    let started = (): void => {};
+    let failed = (_: Error): void => {};
+    const ready = new Promise<void>((resolve, reject) => {
+      started = resolve;
+      failed = reject;
+    });
+    // Who does not ask learns it from the first run.
+    ready.catch(() => {});
+    return {
+      cpu,
+      delta: area - CPU_AREA.start,
+      thread: undefined,
+      pending: new Map(),
+      ready,
+      started,
+      failed,
+      error: undefined,
+    };
+  }
+
+  async ready(): Promise<void> {
+    await Promise.all(this.#seats.map(({ ready }) => ready));
+  }
+
+  publish(program: ProgObject): void {
+    this.#directory.publish(program.parts.executable.entry, imageOf(program));
+  }
+
+  testRun(cpu: number, attr: ProgTestRunAttr): Promise<ProgTestRunResult> {
+    const { progFd, ...rest } = attr;
+    return this.#submit(cpu, progFd, (entry) => ({ kind: 'test_run', entry, attr: rest }));
+  }
+
+  frames(request: { ifindex: number; size: number; tick?: number }): CpuFrames | null {
+    const machine = this.#machine;
+    const device = machine.devices.byIndex(request.ifindex);
+    const [attachment, ...others] = device === undefined ? [] : machine.points.at(device.xdpPoint);
+    if (attachment === undefined || others.length > 0 || machine.points.at('socket').length > 0) return null;
+    const { program } = attachment;
+    const { executable, movesPacket } = program.parts;
+    if (movesPacket || executable.runFrames === undefined || program.fault !== undefined) return null;
+    const at = machine.memory.allocate(request.size, 'frames');
+    return {
+      bytes: machine.memory.u8.subarray(at, at + request.size),
+      run: async (cpu, times = 1): Promise<FrameCounts> => {
+        const job: Job = {
+          kind: 'frames',
+          entry: executable.entry,
+          ifindex: request.ifindex,
+          tick: request.tick ?? 1000,
+          at,
+          end: at + request.size,
+          times,
+        };
+        const { actions, frames } = await this.#run<'frames'>(cpu, program, job);
+        return { frames, actions: new Map(actions) };
+      },
+      free: () => this.afterGrace(() => machine.memory.free(at)),
+    };
+  }
+
+  get busy(): boolean {
+    return this.#seats.some(({ pending }) => pending.size > 0);
+  }
+
+  idle(): Promise<void> {
+    if (!this.busy) return Promise.resolve();
+    return new Promise((resolve) => this.#waitingForIdle.push(resolve));
+  }
+
+  async #submit(cpu: number, fd: number, make: (entry: number) => Job): Promise<ProgTestRunResult> {
+    const program = this.#machine.fds.expect(fd, ProgObject, 'program');
+    return this.#run<'test_run'>(cpu, program, make(program.parts.executable.entry));
+  }
+
+  #run<K extends Job['kind']>(cpu: number, program: ProgObject, job: Job): Promise<JobResults[K]> {
+    if (!Number.isInteger(cpu) || cpu < 0 || cpu >= this.count)
+      throw new BpfError('ENXIO', `there is no CPU ${cpu}`, {
+        hint: `there are CPUs 0 to ${this.count - 1}`,
+      });
+    if (this.#closed) throw new BpfError('ENODEV', 'the kernel has been shut down');
+    if (program.fault !== undefined)
+      throw new BpfError('EFAULT', `the program faulted before: ${program.fault.message}`);
+    if (cpu === 0) return Promise.resolve(runJob(this.#machine, program, job) as JobResults[K]);
+    const seat = this.#seats[cpu - 1]!;
+    if (seat.error !== undefined) throw lost(seat);
+    const id = this.#nextJob++;
+    const jitEnabled = this.#machine.sysctls.get('net.core.bpf_jit_enable');
+    return new Promise((resolve, reject) => {
+      // The program stays until it has run, and with it its maps.
+      seat.pending.set(id, { resolve, reject, program: program.get() as ProgObject });
+      seat.thread!.busy?.(true);
+      seat.thread!.post({ kind: 'job', id, job, jitEnabled });
+    });
+  }
+
+  #hear(seat: Seat, message: FromThread): void {
+    const { memory } = this.#machine;
+    switch (message.kind) {
+      case 'ready':
+        seat.started();
+        if (seat.pending.size === 0) seat.thread!.busy?.(false);
+        break;
+      case 'done':
+        this.#finish(seat, message.id, message.result, message.error);
+        break;
+      case 'oops':
+        this.#oops(message);
+        break;
+      case 'trace': {
+        this.#machine.tracePipe.write(message.line);
+        const printing = (RUN_STATE.printing + seat.delta) >>> 2;
+        Atomics.sub(memory.i32, printing, 1);
+        Atomics.notify(memory.i32, printing);
+        break;
+      }
+      case 'wake': {
+        Atomics.store(memory.u32, (message.map + MAP_HEADER.HDR_WAKING) >>> 2, 0);
+        const map = this.#machine.mapByAddress(message.map);
+        if (map !== undefined) this.#machine.ringWaiters.get(map.id)?.wake();
+        break;
+      }
+      case 'perf_output':
+        this.#answer(seat, this.#perfOutput(seat, message.args));
+        break;
+      case 'forgotten':
+        this.#forgotten(seat, message.entry);
+    }
+  }
+
+  #finish(seat: Seat, id: number, result: unknown, error: ErrorImage | undefined): void {
+    const pending = seat.pending.get(id);
+    if (pending === undefined) return;
+    seat.pending.delete(id);
+    if (seat.pending.size === 0) seat.thread!.busy?.(false);
+    this.#count(pending.program, result);
+    pending.program.put();
+    if (error === undefined) pending.resolve(result as never);
+    else pending.reject(errorOf(error, seat.cpu));
+    this.#settle();
+  }
+
+  #count(program: ProgObject, result: unknown): void {
+    if (this.#machine.keepsStats && typeof result === 'object' && result !== null && 'frames' in result)
+      program.runCount += (result as FramesResult).frames;
+  }
+
+  /** Something has ended: memory may be free now, and nobody may be running. */
+  #settle(): void {
+    this.#collect();
+    if (this.busy) return;
+    reclaim(this.#machine);
+    for (const resolve of this.#waitingForIdle.splice(0)) resolve();
+  }
+
+  #oops({ progId, message, insn }: Extract<FromThread, { kind: 'oops' }>): void {
+    const program = this.#machine.programs.find(progId);
+    if (program === undefined || program.fault !== undefined) return;
+    const prefix = /^program '[^']*' \(id \d+\) was stopped and detached: /;
+    const text = message.replace(prefix, '').split('\n  at ')[0]!;
+    oops(this.#machine, program, new ProgramFault(text, { program: program.parts.name, insn }));
+  }
+
+  #perfOutput(
+    seat: Seat,
+    [address, start, length, flagsLow, flagsHigh, data, size]: readonly number[],
+  ): number {
+    const machine = this.#machine;
+    const map = machine.mapByAddress(address!);
+    if (map === undefined) return -ERRNO.EINVAL;
+    const { memory, perfEvents, packets } = machine;
+    const ops = { ...packets.ops, data: () => ({ start: start!, length: length! }) };
+    const env = { memory, perfEvents, cpu: seat.cpu, packets: { ops } };
+    return perfOutput(env, map.map, {
+      ctx: 0,
+      flagsLow: flagsLow!,
+      flagsHigh: flagsHigh!,
+      data: data!,
+      size: size!,
+    });
+  }
+
+  #answer(seat: Seat, value: number): void {
+    const { i32 } = this.#machine.memory;
+    i32[(RUN_STATE.answer + seat.delta) >>> 2] = value;
+    const answered = (RUN_STATE.answered + seat.delta) >>> 2;
+    Atomics.store(i32, answered, 1);
+    Atomics.notify(i32, answered);
+  }
+
+  #lose(seat: Seat, error: Error): void {
+    if (this.#closed || seat.error !== undefined) return;
+    seat.error = error;
+    seat.failed(lost(seat));
+    for (const { reject, program } of seat.pending.values()) {
+      program.put();
+      reject(lost(seat));
+    }
+    seat.pending.clear();
+    for (const entry of [...this.#forgetting.keys()]) this.#forgotten(seat, entry);
+    this.#settle();
+  }
+
+  // What may go when nobody can be looking at it.
+
+  #activity(seat: Seat): number {
+    return Atomics.load(this.#machine.memory.u32, (RUN_STATE.activity + seat.delta) >>> 2);
+  }
+
+  afterGrace(free: () => void): void {
+    const seen = new Map<Seat, number>();
+    for (const seat of this.#seats) {
+      if (seat.pending.size === 0 || seat.error !== undefined) continue;
+      seen.set(seat, this.#activity(seat));
+    }
+    if (seen.size === 0) {
+      free();
+      return;
+    }
+    this.#deferred.push({ free, seen });
+    this.#watch();
+  }
+
+  /** A CPU has passed when its activity has changed since, or it runs nothing. */
+  #collect(): void {
+    const due: Deferred[] = [];
+    this.#deferred = this.#deferred.filter((one) => {
+      for (const [seat, activity] of one.seen)
+        if (seat.pending.size === 0 || this.#activity(seat) !== activity) one.seen.delete(seat);
+      if (one.seen.size === 0) due.push(one);
+      return one.seen.size > 0;
+    });
+    for (const { free } of due) free();
+  }
+
+  #watch(): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#collect();
+      if (this.#deferred.length > 0 && !this.#closed) this.#watch();
+    }, 10);
+    (this.#timer as { unref?: () => void }).unref?.();
+  }
+
+  // Numbers of programs that have gone.
+
+  readonly #forgetting = new Map<number, { readonly seats: Set<Seat>; readonly reuse: () => void }>();
+
+  #forget(entry: number, reuse: () => void): void {
+    this.afterGrace(() => {
+      this.#directory.withdraw(entry);
+      const seats = new Set(this.#seats.filter(({ error }) => error === undefined));
+      if (seats.size === 0 || this.#closed) {
+        reuse();
+        return;
+      }
+      this.#forgetting.set(entry, { seats, reuse });
+      for (const seat of seats) seat.thread!.post({ kind: 'forget', entry });
+    });
+  }
+
+  #forgotten(seat: Seat, entry: number): void {
+    const waiting = this.#forgetting.get(entry);
+    if (waiting === undefined) return;
+    waiting.seats.delete(seat);
+    if (waiting.seats.size > 0) return;
+    this.#forgetting.delete(entry);
+    waiting.reuse();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    for (const seat of this.#seats) {
+      seat.thread?.terminate();
+      for (const { reject } of seat.pending.values())
+        reject(new BpfError('ENODEV', 'the kernel has been shut down'));
+      seat.pending.clear();
+    }
+    for (const resolve of this.#waitingForIdle.splice(0)) resolve();
+    for (const { free } of this.#deferred.splice(0)) free();
+  }
+}
+
+function lost({ cpu, error }: Seat): BpfError {
+  return new BpfError('EIO', `the thread of CPU ${cpu} has ended: ${error?.message ?? 'unknown'}`, {
+    cause: error,
+  });
+}
+
+function errorOf({ code, message, hint }: ErrorImage, cpu: number): Error {
+  if (code === undefined) return new Error(`on CPU ${cpu}: ${message}`);
+  return new BpfError(code as ErrnoName, message, hint === undefined ? {} : { hint });
+}

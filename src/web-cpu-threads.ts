@@ -1,0 +1,24 @@
+/** Web workers as CPUs of the embedded kernel. */
+import type { StartCpuThread } from './contracts/cpus.ts';
+
+/** What is used of a web worker. */
+export interface WebWorker {
+  postMessage(message: unknown): void;
+  terminate(): void;
+  onmessage: ((event: { data: never }) => void) | null;
+  onerror: ((event: never) => void) | null;
+}
+
+/**
+ * Makes threads for `EmbeddedKernel({ cpus: { count, start } })` out of workers that run `tsbpf/cpu-worker`. The page must be cross-origin
+ * isolated (headers Cross-Origin-Opener-Policy: same-origin, Cross-Origin-Embedder-Policy: require-corp).
+ */
+export function webCpuThreads(makeWorker: () => WebWorker): StartCpuThread {
+  return ({ onMessage, onError }) => {
+    const worker = makeWorker();
+    worker.onmessage = ({ data }) => onMessage(data);
+    worker.onerror = (event) =>
+      onError(new Error(String((event as { message?: string }).message ?? 'the worker failed')));
+    return { post: (message) => worker.postMessage(message), terminate: () => worker.terminate() };
+  };
+}
