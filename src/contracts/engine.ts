@@ -123,6 +123,37 @@ export interface FrameRun {
   readonly counts: number;
 }
 
+/** Compiled code of one function. */
+export interface JitedFunction {
+  readonly name: string;
+  /** Number of the function in its module. */
+  readonly index: number;
+  /** Types of parameters and results, and of locals: `(param i64 i32) (result i64)`. */
+  readonly signature: string;
+  readonly locals: string;
+  readonly insns: readonly JitedInsn[];
+}
+
+export interface JitedInsn {
+  /** Offset in the function's body. */
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  readonly depth: number;
+  readonly operation: string;
+  readonly operands: readonly string[];
+  /** Instructions whose code starts here: indexes in the program as loaded, and text after rewriting. */
+  readonly stands?: readonly { readonly index: number; readonly text: string }[];
+  /** The C line that begins here. */
+  readonly source?: SourceLine;
+}
+
+export interface SourceLine {
+  readonly text: string;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
 export interface PreparedProgram {
   readonly engine: 'interpreter' | 'jit';
   /** Index in the entry table, for tail calls. */
@@ -138,6 +169,9 @@ export interface PreparedProgram {
   runFrames?(run: FrameRun, level?: number): number;
   /** What the engine made of it, for `prog dump jited`: WAT-like text; empty for the interpreter. */
   dump(): string;
+  /** The same by function and instruction, and as bytes (a WebAssembly module); absent: the engine makes no code. */
+  listing?(): JitedFunction[];
+  code?(): Uint8Array;
   /** Size of the compiled code in bytes; 0 for the interpreter. */
   readonly codeSize: number;
   /** Its code was there already: the same program was compiled before. */

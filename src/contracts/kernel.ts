@@ -7,6 +7,7 @@
  */
 
 import type { Annotations } from './annotations.ts';
+import type { JitedFunction } from './engine.ts';
 import type { KernelEvent } from './events.ts';
 import type { InterleaveAttr, InterleaveResult } from './interleave.ts';
 import type { ProgramObserver } from './observe.ts';
@@ -222,6 +223,8 @@ export interface ProgInfo {
   readonly attachBtfId: number;
   /** Text of the compiled code where the kernel can give one (embedded: WebAssembly). */
   readonly jitedDump: string;
+  /** The same by function and instruction, with C lines; `jitedInsns` is a WebAssembly module then (embedded). */
+  readonly jitedListing?: readonly JitedFunction[];
   /** The code was there from an earlier load of the same program (embedded). */
   readonly jitCached?: boolean;
   // Of Linux only.
@@ -413,6 +416,17 @@ export interface FrameBatch {
   close(): void;
 }
 
+/** A map as user space sees it through mmap(2). Offsets beyond it, and pages that may not be touched, are EFAULT. */
+export interface MappedMemory {
+  /** Where it lies in user space: what addresses in an arena are relative to. */
+  readonly address: bigint;
+  readonly size: number;
+  /** A copy. Touching a page of an arena that is not there makes it, unless the map has BPF_F_SEGV_ON_FAULT. */
+  read(offset: number, length: number): Uint8Array;
+  write(offset: number, bytes: Uint8Array): void;
+  unmap(): void;
+}
+
 /** Drives an embedded kernel: what hardware and processes do to a real one. */
 export interface Simulator {
   /** A new interface, or the one of that name: its ifindex. */
@@ -438,6 +452,8 @@ export interface Simulator {
   interleave(attr: InterleaveAttr): InterleaveResult;
   /** How many programs ran because of the event. */
   fire(event: KernelEvent): number;
+  /** What the programs of an LSM hook say: 0, or the first other value, usually -errno; programs after it are not asked. */
+  ask(event: Extract<KernelEvent, { kind: 'lsm' }>): number;
   /** Stops the monotonic clock at a time (nanoseconds); from then on only this moves it. `realtime`: epoch of time 0. */
   setTime(monotonic: bigint, realtime?: bigint): void;
   /** Lines of trace_pipe so far, taken out. */
@@ -610,6 +626,8 @@ export interface Kernel {
   mkdir(pathname: string): void;
   perfEventOpen(attr: PerfEventAttr): Fd;
   mapRing(fd: Fd): RingMapping;
+  /** Values of an array with BPF_F_MMAPABLE, or an arena, which has its address from then on. */
+  mapMemory?(mapFd: Fd): MappedMemory;
   /** SO_ATTACH_BPF; `socketFd` null asks the kernel for a packet socket of its own (embedded: all received packets). */
   socketAttach(attr: { readonly socketFd: Fd | null; readonly progFd: Fd }): Fd;
   /** The next bytes of a descriptor that is read (an iterator), at most `size`; empty at the end. */

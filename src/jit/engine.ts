@@ -11,6 +11,7 @@ import type {
   EntryTable,
   ExecutableProgram,
   FrameRun,
+  JitedFunction,
   PreparedProgram,
   PrepareOptions,
 } from '../contracts/engine.ts';
@@ -20,7 +21,7 @@ import { type CachedCode, type CodeCache, codeKey, sharedCodeCache } from './cac
 import { type FaultSource, type FaultSources, faultOf, isTrap } from './faults.ts';
 import { callbacksOf, compileModule, IDLE_FRAME } from './module.ts';
 import { createFrameLoop, type FrameLoop } from './packet-loop.ts';
-import { dumpModule } from './text.ts';
+import { dumpModule, listModule } from './text.ts';
 
 interface Exports {
   readonly entry: () => void;
@@ -170,6 +171,14 @@ class JitProgram implements PreparedProgram {
     } catch (error) {
       throw this.#fault(error);
     }
+  }
+
+  listing(): JitedFunction[] {
+    return listModule(this.#source.program, this.#source.compiled);
+  }
+
+  code(): Uint8Array {
+    return this.#source.compiled.bytes;
   }
 
   dump(): string {

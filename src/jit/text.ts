@@ -1,8 +1,8 @@
-/** What the JIT made, as text: each part under the BPF instruction that it stands for. */
+/** What the JIT made, as a listing and as text: each part under the BPF instruction that it stands for. */
 import { formatInsn } from '../asm/disasm.ts';
-import type { CallTarget, ExecutableProgram } from '../contracts/engine.ts';
+import type { CallTarget, ExecutableProgram, JitedFunction, JitedInsn } from '../contracts/engine.ts';
 import type { CompiledSubprog, TranslatedModule } from './module.ts';
-import { printCode, typeText } from './wasm/index.ts';
+import { readCode, typeText } from './wasm/index.ts';
 
 function targetText(program: ExecutableProgram, target: CallTarget): string {
   switch (target.kind) {
@@ -22,28 +22,54 @@ export function insnText(program: ExecutableProgram, index: number): string {
   return target === undefined ? text : `${text} ; ${targetText(program, target)}`;
 }
 
-export function dumpModule(program: ExecutableProgram, compiled: TranslatedModule): string {
-  const head = `(module $${program.name} ;; ${compiled.bytes.length} bytes`;
-  return [head, ...compiled.functions.map((f) => dumpFunction(program, compiled, f)), ')'].join('\n');
+export function listModule(program: ExecutableProgram, compiled: TranslatedModule): JitedFunction[] {
+  return compiled.functions.map((f) => listFunction(program, compiled, f));
 }
 
-function dumpFunction(program: ExecutableProgram, compiled: TranslatedModule, f: CompiledSubprog): string {
-  const comments = new Map<number, string>();
+function listFunction(
+  program: ExecutableProgram,
+  compiled: TranslatedModule,
+  f: CompiledSubprog,
+): JitedFunction {
+  // An instruction without code of its own shares the place of the next one.
+  const stands = new Map<number, { index: number; text: string }[]>();
   f.marks.offsets.forEach((offset, i) => {
     const insn = f.marks.insns[i]!;
-    const text = `${program.origin[insn] ?? insn}: ${insnText(program, insn)}`;
-    // An instruction without code of its own shares the place of the next one.
-    const before = comments.get(offset);
-    comments.set(offset, before === undefined ? text : `${before} | ${text}`);
+    const one = { index: program.origin[insn] ?? insn, text: insnText(program, insn) };
+    const before = stands.get(offset);
+    if (before === undefined) stands.set(offset, [one]);
+    else before.push(one);
   });
-  const params = f.type.params.map((type) => ` (param ${typeText(type)})`).join('');
-  const locals = f.locals
-    .map((group) => `\n    (local${` ${typeText(group.type)}`.repeat(group.count)})`)
-    .join('');
-  const body = printCode(f.code, {
-    indent: '    ',
-    comment: (offset) => comments.get(offset),
-    functionName: compiled.functionName,
+  const insns = Array.from(readCode(f.code, compiled.functionName), (insn): JitedInsn => {
+    const here = stands.get(insn.offset);
+    return here === undefined ? insn : { ...insn, stands: here };
   });
-  return `  (func $${f.name}${params} (result i64)${locals}\n${body}\n  )`;
+  const types = (list: readonly number[]) => list.map(typeText).join(' ');
+  const params = f.type.params.length === 0 ? '' : `(param ${types(f.type.params)}) `;
+  const locals = f.locals.flatMap(({ type, count }) => new Array<number>(count).fill(type));
+  return {
+    name: f.name,
+    index: f.index,
+    signature: `${params}(result ${types(f.type.results)})`,
+    locals: locals.length === 0 ? '' : `(local ${types(locals)})`,
+    insns,
+  };
+}
+
+export function dumpModule(program: ExecutableProgram, compiled: TranslatedModule): string {
+  const lines = [`(module $${program.name} ;; ${compiled.bytes.length} bytes`];
+  for (const { name, signature, locals, insns } of listModule(program, compiled)) {
+    lines.push(`  (func $${name} ${signature}`);
+    if (locals !== '') lines.push(`    ${locals}`);
+    for (const { depth, operation, operands, stands } of insns) {
+      // Deep nests are not indented without end.
+      const indent = '  '.repeat(2 + Math.min(depth, 40));
+      if (stands !== undefined)
+        lines.push(`${indent};; ${stands.map(({ index, text }) => `${index}: ${text}`).join(' | ')}`);
+      lines.push(`${indent}${[operation, ...operands].join(' ')}`);
+    }
+    lines.push('  )');
+  }
+  lines.push(')');
+  return lines.join('\n');
 }

@@ -1,6 +1,6 @@
 /** The encoder: numbers of every length, and modules that the host takes. */
 import { describe, expect, it } from 'vitest';
-import { CodeWriter, ModuleBuilder, OP, printCode, TYPE } from '../../src/jit/wasm/index.ts';
+import { CodeWriter, ModuleBuilder, OP, readCode, TYPE } from '../../src/jit/wasm/index.ts';
 import { U64_EDGES } from '../engines/support.ts';
 
 function evaluate(
@@ -17,6 +17,11 @@ function evaluate(
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>));
   return (exports.f as () => number | bigint)();
 }
+
+const printCode = (code: Uint8Array): string =>
+  Array.from(readCode(code), ({ depth, operation, operands }) =>
+    ['  '.repeat(depth) + operation, ...operands].join(' '),
+  ).join('\n');
 
 describe('constants', () => {
   const numbers = [...U64_EDGES];

@@ -1,16 +1,8 @@
 /**
- * Function bodies as text, close to WAT: one instruction a line, indented by scope, with comments where the caller has
- * marks. It reads the encoded bytes by the table of the writer, so that it shows what the engine was given.
+ * Function bodies as instructions with their operands as WAT writes them. It reads the encoded bytes by the table of the
+ * writer, so that it shows what the engine was given.
  */
 import { OP, TYPE, typeText, wasmOp } from './opcodes.ts';
-
-export interface PrintOptions {
-  /** Comment in front of the instruction at this offset of the body. */
-  readonly comment?: (offset: number) => string | undefined;
-  readonly functionName?: (index: number) => string;
-  /** Indentation of the outermost level. */
-  readonly indent?: string;
-}
 
 class Reader {
   at = 0;
@@ -57,62 +49,74 @@ function numberText(value: bigint): string {
   return value > -65536n && value < 65536n ? `${value}` : `0x${BigInt.asUintN(64, value).toString(16)}`;
 }
 
-export function printCode(code: Uint8Array, options: PrintOptions = {}): string {
+export interface WasmInsn {
+  /** Offset in the body, and bytes. */
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  /** Scopes around it. */
+  readonly depth: number;
+  readonly operation: string;
+  readonly operands: readonly string[];
+}
+
+/** The instructions of a body in order. */
+export function* readCode(
+  code: Uint8Array,
+  functionName: (index: number) => string = String,
+): Generator<WasmInsn> {
   const reader = new Reader(code);
-  const lines: string[] = [];
-  const base = options.indent ?? '';
   let depth = 0;
   while (!reader.done) {
-    const comment = options.comment?.(reader.at);
+    const offset = reader.at;
     const first = reader.byte();
     const opcode = first === 0xfe ? (first << 8) | reader.byte() : first;
     const row = wasmOp(opcode);
     if (opcode === OP.end || opcode === OP.else) depth = Math.max(0, depth - 1);
-    // Deep nests are not indented without end.
-    const indent = base + '  '.repeat(Math.min(depth, 40));
-    if (comment !== undefined) lines.push(`${indent};; ${comment}`);
-    lines.push(`${indent}${row?.text ?? `0x${opcode.toString(16)}`}${immediates(reader, row?.imm, options)}`);
+    const operands = immediates(reader, row?.imm, functionName);
+    const operation = row?.text ?? `0x${opcode.toString(16)}`;
+    yield { offset, bytes: code.subarray(offset, reader.at), depth, operation, operands };
     if (opcode === OP.block || opcode === OP.loop || opcode === OP.if || opcode === OP.else) depth++;
   }
-  return lines.join('\n');
 }
 
-function immediates(reader: Reader, kind: string | undefined, options: PrintOptions): string {
+function immediates(
+  reader: Reader,
+  kind: string | undefined,
+  functionName: (index: number) => string,
+): string[] {
   switch (kind) {
     case 'blocktype': {
       const type = reader.byte();
-      return type === TYPE.empty ? '' : ` (result ${typeText(type)})`;
+      return type === TYPE.empty ? [] : [`(result ${typeText(type)})`];
     }
     case 'label':
     case 'local':
     case 'global':
-      return ` ${reader.u32()}`;
+      return [`${reader.u32()}`];
     case 'labels': {
       const labels = [];
-      for (let left = reader.u32() + 1; left > 0; left--) labels.push(reader.u32());
-      return ` ${labels.join(' ')}`;
+      for (let left = reader.u32() + 1; left > 0; left--) labels.push(`${reader.u32()}`);
+      return labels;
     }
-    case 'func': {
-      const index = reader.u32();
-      return ` $${options.functionName?.(index) ?? index}`;
-    }
+    case 'func':
+      return [`$${functionName(reader.u32())}`];
     case 'indirect': {
       const type = reader.u32();
-      return ` ${reader.u32()} (type ${type})`;
+      return [`${reader.u32()}`, `(type ${type})`];
     }
     case 'mem': {
       const align = reader.u32();
       const offset = reader.u32();
-      return `${offset === 0 ? '' : ` offset=${offset}`}${align === 0 ? '' : ` align=${1 << align}`}`;
+      return [...(offset === 0 ? [] : [`offset=${offset}`]), ...(align === 0 ? [] : [`align=${1 << align}`])];
     }
     case 'memory':
     case 'zero':
       reader.byte();
-      return '';
+      return [];
     case 'i32':
     case 'i64':
-      return ` ${numberText(reader.signed())}`;
+      return [numberText(reader.signed())];
     default:
-      return '';
+      return [];
   }
 }

@@ -10,6 +10,7 @@ import type { Machine } from '../machine.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
 import { checkBtfKinds } from '../release.ts';
 import { credentialsWith, TOKEN_FLAG, TokenObject } from '../token.ts';
+import { jitedListing } from './jited.ts';
 
 /** BTF_MAX_SIZE */
 const MAX_BTF_BYTES = 16 << 20;
@@ -135,7 +136,16 @@ function progInfo(program: ProgObject, code: boolean): ObjectInfo {
     recursionMisses: BigInt(program.recursionMisses),
     verifiedInsns: parts.stats.insnsProcessed,
     attachBtfId: parts.attachBtfId,
-    jitedDump: jited && code ? parts.executable.dump() : '',
+    // Made when somebody looks.
+    get jitedDump() {
+      return jited && code ? parts.executable.dump() : '';
+    },
+    get jitedListing() {
+      return jited && code ? jitedListing(parts) : [];
+    },
+    get jitedInsns() {
+      return jited && code ? (parts.executable.code?.() ?? new Uint8Array()) : new Uint8Array();
+    },
     ...(parts.executable.cached === undefined ? {} : { jitCached: parts.executable.cached }),
   };
 }
