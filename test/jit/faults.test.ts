@@ -130,9 +130,8 @@ it('dump shows the code under each instruction', () => {
   });
   expect(program.codeSize).toBeGreaterThan(50);
   expect(program.dump()).toBe(`(module $shown ;; ${program.codeSize} bytes
-  (func $shown (param i64) (param i32) (result i64)
-    (local i32 i32)
-    (local i64)
+  (func $shown (param i64 i32) (result i64)
+    (local i32 i32 i64)
     local.get 1
     i32.const 8
     i32.sub
