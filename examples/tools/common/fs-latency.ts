@@ -104,6 +104,23 @@ TRACEPOINT_PROBE(syscalls, sys_enter_close)
   names.delete(&place);
   return 0;
 }
+
+TRACEPOINT_PROBE(syscalls, sys_enter_dup2)
+{
+  struct place_t place = {};
+  struct name_t *known;
+
+  place.pid = bpf_get_current_pid_tgid() >> 32;
+  place.fd = args->oldfd;
+  known = names.lookup(&place);
+  if (known) {
+    struct name_t name = *known;
+
+    place.fd = args->newfd;
+    names.update(&place, &name);
+  }
+  return 0;
+}
 #else
 static struct file *file_of(int fd)
 {

@@ -19,7 +19,7 @@ export interface FrameName {
 }
 
 export interface RecordedPacket {
-  /** Nanoseconds since the epoch. */
+  /** Monotonic nanoseconds. */
   readonly time: bigint;
   /** An Ethernet frame. */
   readonly data: Uint8Array;
@@ -58,6 +58,8 @@ const NOTHING = {
 const STRACE_TRACEPOINTS =
   /^(?:syscalls\/sys_(?:enter|exit)_\w+|raw_syscalls\/sys_(?:enter|exit)|sched\/sched_process_(?:fork|exec|exit))$/;
 const PCAP_MAGICS = new Set([0xa1b2c3d4, 0xd4c3b2a1, 0xa1b23c4d, 0x4d3cb2a1, 0x0a0d0d0a]);
+/** Monotonic time of a capture's first packet. */
+const START = 1_000_000_000n;
 /** PERF_TYPE_SOFTWARE, PERF_COUNT_SW_DUMMY: perf's own book-keeping. */
 const isDummy = ({ type, config }: { readonly type: number; readonly config: bigint }): boolean =>
   type === 1 && config === 9n;
@@ -117,16 +119,21 @@ function fromStrace(path: string, text: string): Recording {
 function fromCapture(bytes: Uint8Array): Recording {
   const packets: RecordedPacket[] = [];
   let others = 0;
+  let epoch: bigint | undefined;
   for (const packet of readPackets(bytes)) {
     const data = asEthernet(packet);
     if (data === null || data === undefined) others++;
-    else packets.push({ time: packet.timestampNs, data });
+    else {
+      epoch ??= packet.timestampNs - START;
+      const time = packet.timestampNs - epoch;
+      packets.push({ time: time < 0n ? 0n : time, data });
+    }
   }
   return {
     ...NOTHING,
     kind: 'packet capture',
     packets,
-    epoch: 0n,
+    epoch: epoch ?? null,
     notes: others === 0 ? [] : [`${others} packets of other link layers were left out`],
   };
 }
