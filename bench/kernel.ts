@@ -127,7 +127,7 @@ function run(
 ): Table[] {
   const kernels = { kernel: host, jit: embedded(1), interpreter: embedded(0) };
   const wanted = (name: string) => options.only === undefined || name.includes(options.only);
-  const programs = PROGRAMS.filter(({ name }) => wanted(name));
+  const programs = PROGRAMS.filter(({ name, group }) => wanted(name) || options.only === group);
   const user = KERNELS.flatMap((side) => [
     ...mapSubjects(kernels[side], side),
     ...ringSubjects(kernels[side], side),
@@ -158,7 +158,7 @@ function run(
 
 const command = new Command('bench:kernel')
   .description("the embedded kernel beside this machine's Linux (root)")
-  .option('--only <text>', 'what has the text in its name')
+  .option('--only <text>', 'what has the text in its name, or the group of that name')
   .option('--rounds <n>', 'samples of each', '7')
   .option('--sample <ms>', 'length of a sample in milliseconds', '20')
   .option('--json', 'one record a row')

@@ -25,7 +25,9 @@ import { Forms } from './forms.ts';
 import { KNOWN, Known, KnownStates } from './known.ts';
 import { emitLoad, emitStore } from './memory.ts';
 import type { ModuleContext } from './module-context.ts';
+import { findRotations, NO_ROTATIONS, type Rotations } from './rotates.ts';
 import { promotedWebs } from './slots.ts';
+import { emitStoreRun } from './store-runs.ts';
 import { type Layout, type Scope, structure } from './structure.ts';
 import { blockWrites, writeMask } from './usage.ts';
 import { CodeWriter, type LocalGroup, OP, TYPE } from './wasm/index.ts';
@@ -59,6 +61,8 @@ class FunctionCompiler {
   readonly #w: CodeWriter;
   readonly #known = new Known();
   readonly #marks: Marks = { offsets: [], insns: [] };
+  /** Of the block that code is made for. */
+  #rotations: Rotations = NO_ROTATIONS;
   /** i32 local by which dispatch nodes choose. */
   #selector = -1;
   /** Open scopes: position to which a branch to them leads. */
@@ -308,6 +312,7 @@ class FunctionCompiler {
     const { insns } = this.#module.program;
     const block = this.#blocks[node]!;
     this.#f.enterBlock(node);
+    this.#rotations = findRotations(insns, block);
     let last = block.start;
     for (let i = block.start; i < block.end; ) {
       const insn = insns[i]!;
@@ -324,31 +329,36 @@ class FunctionCompiler {
         i = after;
         continue;
       }
-      i = this.#emitInsn(i, after, after < block.end ? after : -1);
+      i = this.#emitInsn(i, after, block.end);
     }
     return last;
   }
 
   /** Emits the instruction at `i`; gives the next one to emit. */
-  #emitInsn(i: number, after: number, following: number): number {
+  #emitInsn(i: number, after: number, end: number): number {
     const { insns, probeLoads } = this.#module.program;
     const insn = insns[i]!;
     const f = this.#f;
     switch (insnClass(insn.code)) {
       case CLASS.ALU:
       case CLASS.ALU64:
-        return i + emitAlu(f, insn, following < 0 ? undefined : insns[following], i);
+        this.#keepForRotation(i);
+        if (this.#emitRotation(i)) return after;
+        // Two shifts may be emitted as one, but not where the value between them is kept.
+        return (
+          i + emitAlu(f, insn, after < end && !this.#rotations.keep.has(after) ? insns[after] : undefined, i)
+        );
       case CLASS.LDX:
         emitLoad(f, insn, probeLoads.has(i), i);
         return after;
       case CLASS.ST:
-        if (insnMode(insn.code) === MODE.MEM) emitStore(f, insn);
-        else if (insnMode(insn.code) !== MODE.NOSPEC) this.#unknown(i);
+        if (insnMode(insn.code) === MODE.MEM) return this.#emitStores(i, after, end);
+        if (insnMode(insn.code) !== MODE.NOSPEC) this.#unknown(i);
         else if (insn.imm === BUDGET_CHECK_IMM && this.#module.program.budgeted) f.spendBudget();
         return after;
       case CLASS.STX:
-        if (insnMode(insn.code) === MODE.MEM) emitStore(f, insn);
-        else if (insnMode(insn.code) === MODE.ATOMIC) emitAtomic(f, insn, i);
+        if (insnMode(insn.code) === MODE.MEM) return this.#emitStores(i, after, end);
+        if (insnMode(insn.code) === MODE.ATOMIC) emitAtomic(f, insn, i);
         else this.#unknown(i);
         return after;
       default:
@@ -356,6 +366,47 @@ class FunctionCompiler {
         this.#emitImmediate(i);
         return after;
     }
+  }
+
+  #emitStores(i: number, after: number, end: number): number {
+    const { insns } = this.#module.program;
+    const next = emitStoreRun(this.#f, insns, i, end);
+    if (next !== i) return next;
+    emitStore(this.#f, insns[i]!);
+    return after;
+  }
+
+  #keepForRotation(i: number): void {
+    const kept = this.#rotations.keep.get(i);
+    if (kept === undefined) return;
+    const { dst } = this.#module.program.insns[i]!;
+    if (kept.wide) this.#f.get(dst);
+    else this.#f.getLow(dst);
+    this.#w.set(this.#keptLocal(kept.kept, kept.wide));
+  }
+
+  #keptLocal(kept: number, wide: boolean): number {
+    return this.#f.scratch(`kept${wide ? 64 : 32}.${kept}`, wide ? TYPE.i64 : TYPE.i32);
+  }
+
+  /** Emits the instruction as a rotation, where it is one whose operand's upper half was kept. */
+  #emitRotation(i: number): boolean {
+    const rotation = this.#rotations.at.get(i);
+    const f = this.#f;
+    if (rotation === undefined || (rotation.wide && f.definesNarrow())) return false;
+    const { dst } = this.#module.program.insns[i]!;
+    this.#w.get(this.#keptLocal(rotation.kept, rotation.wide));
+    if (rotation.wide) {
+      this.#w.i64(rotation.by);
+      this.#w.op(OP.i64Rotl);
+      f.set(dst);
+    } else {
+      this.#w.i32(rotation.by);
+      this.#w.op(OP.i32Rotl);
+      f.setLow(dst);
+    }
+    this.#known.forget(dst);
+    return true;
   }
 
   #emitImmediate(i: number): void {

@@ -18,6 +18,7 @@ export type Immediate =
   | 'memory'
   | 'i32'
   | 'i64'
+  | 'lane'
   | 'zero';
 
 export interface WasmOp {
@@ -134,6 +135,23 @@ const TABLE = {
   i64Extend16S: [0xc3, 'i64.extend16_s', 'none'],
   i64Extend32S: [0xc4, 'i64.extend32_s', 'none'],
 
+  // Vectors: the opcode behind the prefix has one byte or two.
+  v128Load: [0xfd00, 'v128.load', 'mem'],
+  v128Store: [0xfd0b, 'v128.store', 'mem'],
+  i32x4Splat: [0xfd11, 'i32x4.splat', 'none'],
+  i64x2Splat: [0xfd12, 'i64x2.splat', 'none'],
+  i32x4ExtractLane: [0xfd1b, 'i32x4.extract_lane', 'lane'],
+  i32x4ReplaceLane: [0xfd1c, 'i32x4.replace_lane', 'lane'],
+  v128And: [0xfd4e, 'v128.and', 'none'],
+  v128Or: [0xfd50, 'v128.or', 'none'],
+  v128Xor: [0xfd51, 'v128.xor', 'none'],
+  i32x4Shl: [0xfdab01, 'i32x4.shl', 'none'],
+  i32x4ShrS: [0xfdac01, 'i32x4.shr_s', 'none'],
+  i32x4ShrU: [0xfdad01, 'i32x4.shr_u', 'none'],
+  i32x4Add: [0xfdae01, 'i32x4.add', 'none'],
+  i32x4Sub: [0xfdb101, 'i32x4.sub', 'none'],
+  i32x4Mul: [0xfdb501, 'i32x4.mul', 'none'],
+
   // Threads proposal: used only where the memory is shared.
   atomicFence: [0xfe03, 'atomic.fence', 'zero'],
   i32AtomicLoad: [0xfe10, 'i32.atomic.load', 'mem'],
@@ -176,10 +194,13 @@ export function wasmOp(code: number): WasmOp | undefined {
 }
 
 /** Value types and the empty block type (section 5.3). */
-export const TYPE = { i32: 0x7f, i64: 0x7e, funcref: 0x70, func: 0x60, empty: 0x40 } as const;
+export const TYPE = { i32: 0x7f, i64: 0x7e, v128: 0x7b, funcref: 0x70, func: 0x60, empty: 0x40 } as const;
 
-export type ValueType = typeof TYPE.i32 | typeof TYPE.i64;
+export type ValueType = typeof TYPE.i32 | typeof TYPE.i64 | typeof TYPE.v128;
 
 export function typeText(type: number): string {
-  return type === TYPE.i32 ? 'i32' : type === TYPE.i64 ? 'i64' : `0x${type.toString(16)}`;
+  const named = Object.entries({ i32: TYPE.i32, i64: TYPE.i64, v128: TYPE.v128 }).find(
+    ([, code]) => code === type,
+  );
+  return named?.[0] ?? `0x${type.toString(16)}`;
 }

@@ -69,7 +69,8 @@ export function* readCode(
   while (!reader.done) {
     const offset = reader.at;
     const first = reader.byte();
-    const opcode = first === 0xfe ? (first << 8) | reader.byte() : first;
+    let opcode = first >= 0xfd ? (first << 8) | reader.byte() : first;
+    if (first === 0xfd && (opcode & 0x80) !== 0) opcode = (opcode << 8) | reader.byte();
     const row = wasmOp(opcode);
     if (opcode === OP.end || opcode === OP.else) depth = Math.max(0, depth - 1);
     const operands = immediates(reader, row?.imm, functionName);
@@ -109,6 +110,8 @@ function immediates(
       const offset = reader.u32();
       return [...(offset === 0 ? [] : [`offset=${offset}`]), ...(align === 0 ? [] : [`align=${1 << align}`])];
     }
+    case 'lane':
+      return [`${reader.byte()}`];
     case 'memory':
     case 'zero':
       reader.byte();

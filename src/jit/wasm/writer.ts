@@ -124,7 +124,8 @@ export class CodeWriter extends ByteWriter {
       return;
     }
     if (code === OP.i64ExtendI32U || code === OP.i64ExtendI32S) this.#extended = this.length + 1;
-    if (code > 0xff) this.byte(code >> 8);
+    if (code > 0xffff) this.byte(code >> 16);
+    if (code > 0xff) this.byte((code >> 8) & 0xff);
     this.byte(code & 0xff);
   }
 
@@ -190,6 +191,12 @@ export class CodeWriter extends ByteWriter {
       this.index(OP.globalGet, global);
       this.op(OP.i64Xor);
     } else this.s64(low, high);
+  }
+
+  /** An instruction on one lane of a vector. */
+  lane(code: number, lane: number): void {
+    this.op(code);
+    this.byte(lane);
   }
 
   /** A load or store. `align` is the exponent of the promised alignment; atomics need their natural one. */
