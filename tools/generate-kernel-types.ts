@@ -58,6 +58,12 @@ const STRUCTS: Readonly<Record<string, string>> = {
   block_device: 'bd_start_sect bd_nr_sectors bd_dev',
   bio: 'bi_bdev bi_opf bi_iter',
   bvec_iter: '*',
+  filename: 'name uptr',
+  open_how: '*',
+  sockaddr: '*',
+  sockaddr_in: '*',
+  sockaddr_in6: '*',
+  vm_area_struct: 'vm_start vm_end vm_flags vm_file',
   kernel_siginfo: 'si_signo si_errno si_code',
   pt_regs: '*',
   trace_entry: '*',
@@ -90,6 +96,21 @@ sys_enter sys_exit sched_process_fork sched_process_exec sched_process_exit sche
 sched_wakeup_new sched_waking signal_generate signal_deliver task_newtask task_rename inet_sock_set_state tcp_retransmit_skb
 tcp_send_reset tcp_receive_reset tcp_destroy_sock kfree_skb consume_skb netif_receive_skb net_dev_queue net_dev_xmit
 block_rq_insert block_rq_issue block_rq_complete block_bio_queue block_bio_complete cgroup_attach_task
+`
+  .trim()
+  .split(/\s+/);
+
+/** Functions that programs are often attached to, and hooks of the security module (`bpf_lsm_…`). */
+const FUNCTIONS = `
+do_unlinkat do_rmdir do_sys_openat2 do_filp_open vfs_open vfs_read vfs_write vfs_fsync vfs_unlink vfs_create vfs_mkdir vfs_rename
+vfs_statx filp_close tcp_connect tcp_v4_connect tcp_v6_connect tcp_close tcp_set_state tcp_sendmsg tcp_recvmsg tcp_rcv_established
+inet_csk_accept inet_listen udp_sendmsg udp_recvmsg ip_queue_xmit __netif_receive_skb dev_queue_xmit kfree_skb_reason
+wake_up_new_task do_exit begin_new_exec oom_kill_process blk_mq_start_request mark_page_accessed ksys_read ksys_write
+bpf_lsm_file_open bpf_lsm_file_permission bpf_lsm_file_ioctl bpf_lsm_file_mprotect bpf_lsm_mmap_file bpf_lsm_bprm_check_security
+bpf_lsm_bprm_committed_creds bpf_lsm_task_alloc bpf_lsm_task_kill bpf_lsm_task_setnice bpf_lsm_cred_prepare bpf_lsm_socket_create
+bpf_lsm_socket_connect bpf_lsm_socket_bind bpf_lsm_socket_listen bpf_lsm_socket_sendmsg bpf_lsm_inode_create bpf_lsm_inode_unlink
+bpf_lsm_inode_mkdir bpf_lsm_inode_rename bpf_lsm_inode_permission bpf_lsm_path_unlink bpf_lsm_path_mkdir bpf_lsm_path_rename
+bpf_lsm_ptrace_access_check bpf_lsm_capable bpf_lsm_bpf bpf_lsm_sb_mount bpf_lsm_kernel_read_file
 `
   .trim()
   .split(/\s+/);
@@ -241,6 +262,19 @@ for (const name of TRACEPOINTS) {
   ]);
 }
 
+const functions: [string, string][] = [];
+for (const name of FUNCTIONS) {
+  const id = btf.find(name, 'func');
+  const func = id === undefined ? undefined : btf.type(id);
+  const proto = func?.kind === 'func' ? resolved(func.type) : undefined;
+  if (proto?.kind !== 'func_proto') {
+    console.error(`not in this BTF: function ${name}`);
+    continue;
+  }
+  const params = proto.params.map((param, i) => declared(text(param.type, false), param.name || `arg${i}`));
+  functions.push([name, `${declared(text(proto.returnType, false), name)}(${params.join(', ')})`]);
+}
+
 type Value = string | readonly Member[];
 
 function quote(value: Value | Member): string {
@@ -270,7 +304,8 @@ export type KernelMember =
 ${record('KERNEL_OBJECTS', 'Members that are kept, in order, as C declares them.', 'readonly KernelMember[]', structs)}
 ${record('KERNEL_TYPEDEFS', 'What a name stands for; a list: the members of a struct without a name.', 'string | readonly KernelMember[]', typedefs)}
 ${record('KERNEL_ENUMS', 'Enumerators with their values.', 'readonly string[]', enums)}
-${record('KERNEL_TRACEPOINTS', 'Arguments of raw tracepoints.', 'readonly string[]', tracepoints)}`,
+${record('KERNEL_TRACEPOINTS', 'Arguments of raw tracepoints.', 'readonly string[]', tracepoints)}
+${record('KERNEL_FUNCTIONS', 'Prototypes of functions that programs are attached to.', 'string', functions)}`,
 );
 console.log(
   `${structs.size} structs, ${typedefs.size} typedefs, ${enums.size} enums, ${tracepoints.length} tracepoints`,

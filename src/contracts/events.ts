@@ -89,7 +89,7 @@ type EventBody =
       readonly time: bigint;
       readonly cpu?: number;
     }
-  /** Entry of a kernel function with its register arguments, or its return. */
+  /** Entry of a kernel function with its arguments, or its return: for kprobes and fentry programs. */
   | {
       readonly kind: 'kprobe';
       readonly symbol: string;
@@ -102,6 +102,17 @@ type EventBody =
       readonly kind: 'kretprobe';
       readonly symbol: string;
       readonly ret: bigint;
+      /** All arguments, for fexit programs; what is left out they see as zero. */
+      readonly args?: readonly KernelArg[];
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    }
+  /** The security module is asked (`file_open`): programs of the hook say whether it may be. */
+  | {
+      readonly kind: 'lsm';
+      readonly hook: string;
+      readonly args: readonly KernelArg[];
       readonly process: ProcessSpec;
       readonly time: bigint;
       readonly cpu?: number;

@@ -81,6 +81,8 @@ export interface KernelObjects {
   place(arg: KernelArg): bigint;
   /** The same for what an event has on every Linux: 0 where the kernel's types do not have the struct. */
   placeKnown(arg: KernelArg): bigint;
+  /** Number of a kernel function's parameters; undefined where the kernel's types do not have it. */
+  parameters(symbol: string): number | undefined;
   /** The objects of the event are gone. */
   release(): void;
 }

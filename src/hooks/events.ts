@@ -115,6 +115,15 @@ export class EventContexts {
     return this.words(this.#placed);
   }
 
+  /** The same with the function's result behind the last of its parameters. */
+  argumentsAndResult(symbol: string, args: readonly KernelArg[], result: bigint): number {
+    this.#placed ??= args.map((arg) => this.#objects.place(arg));
+    const words = [...this.#placed];
+    const count = this.#objects.parameters(symbol) ?? words.length;
+    while (words.length < count) words.push(0n);
+    return this.words([...words.slice(0, count), result]);
+  }
+
   /** For what Linux itself hands over with an event: objects that the kernel's types may not have are NULL. */
   known(args: readonly KernelArg[]): number {
     this.#placed ??= args.map((arg) => this.#objects.placeKnown(arg));
@@ -271,8 +280,22 @@ const ROWS: { readonly [K in KernelEvent['kind']]: readonly Row<EventOf<K>>[] } 
       point: (name) => `kprobe:${name}`,
       context: (c, event, user) => c.functionRegisters(c.placed(event.args, user)),
     },
+    { point: (name) => `fentry:${name}`, context: (c, event, user) => c.words(c.placed(event.args, user)) },
   ],
-  kretprobe: [{ point: (name) => `kretprobe:${name}`, context: (c, event) => c.returned(event.ret) }],
+  kretprobe: [
+    { point: (name) => `kretprobe:${name}`, context: (c, event) => c.returned(event.ret) },
+    {
+      point: (name) => `fexit:${name}`,
+      context: (c, event) => c.argumentsAndResult(event.symbol, event.args ?? [], event.ret),
+    },
+  ],
+  lsm: [
+    {
+      point: (name) => `lsm:${name}`,
+      // The programs see what the hook would return without them: 0.
+      context: (c, event) => c.argumentsAndResult(`bpf_lsm_${event.hook}`, event.args, 0n),
+    },
+  ],
   perf_sample: [{ point: (name) => `perf_event:${name}`, context: (c, event) => c.sample(event) }],
   fork: [
     {
@@ -353,6 +376,8 @@ function nameOf(event: KernelEvent): string {
     case 'kprobe':
     case 'kretprobe':
       return event.symbol;
+    case 'lsm':
+      return event.hook;
     case 'perf_sample':
       return `${event.type}:${event.config}`;
     default:

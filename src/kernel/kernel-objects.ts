@@ -48,6 +48,14 @@ export class EventObjects implements KernelObjects {
     return missing ? 0n : this.place(arg);
   }
 
+  parameters(symbol: string): number | undefined {
+    const types = this.#types();
+    const id = types.find(symbol, 'func');
+    const func = id === undefined ? undefined : types.type(id);
+    const proto = func?.kind === 'func' ? types.resolved(func.type) : undefined;
+    return proto?.kind === 'func_proto' ? proto.params.length : undefined;
+  }
+
   release(): void {
     if (this.#blocks.length === 0) return;
     for (const block of this.#blocks) this.#memory.free(block);

@@ -119,6 +119,24 @@ export class RawTracepointLink extends LinkObject {
   }
 }
 
+/** fentry, fexit, LSM: a program at a function of the kernel itself. */
+export class KernelFunctionLink extends LinkObject {
+  info(): LinkInfo {
+    const { expectedAttachType, attachBtfId } = this.program.parts;
+    return {
+      type: BPF_LINK_TYPE.BPF_LINK_TYPE_TRACING,
+      id: this.id,
+      progId: this.program.id,
+      details: {
+        attachType: expectedAttachType,
+        targetObjId: 0,
+        targetBtfId: attachBtfId,
+        cookie: this.attachment.cookie,
+      },
+    };
+  }
+}
+
 /** A program on a network interface; one at a time, replaceable in place. */
 export class XdpLink extends LinkObject {
   readonly #ifindex: number;

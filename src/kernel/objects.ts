@@ -150,6 +150,8 @@ export interface ProgramParts {
   /** Lines of the program as loaded, in order of instructions. */
   readonly lines: readonly LineInfo[];
   readonly attachBtfId: number;
+  /** It was loaded for a function of another program. */
+  readonly forProgram: boolean;
   /** Of a program that replaces functions: type and attach type of those that it may be attached to. */
   readonly replaces: Pick<ProgramParts, 'type' | 'expectedAttachType'> | undefined;
   /** It traces a tracing program. */

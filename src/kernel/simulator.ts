@@ -81,29 +81,34 @@ export class MachineSimulator implements Simulator {
   }
 
   fire(event: KernelEvent): number {
+    let ran = 0;
+    this.#run(event, () => {
+      ran++;
+      return true;
+    });
+    return ran;
+  }
+
+  ask(event: Extract<KernelEvent, { kind: 'lsm' }>): number {
+    let verdict = 0;
+    this.#run(event, (result) => {
+      verdict = result | 0;
+      return verdict === 0;
+    });
+    return verdict;
+  }
+
+  /** Runs the programs that the event hits, until `after` (told what one has returned) does not want any more. */
+  #run(event: KernelEvent, after: (result: number) => boolean): void {
     const machine = this.#machine;
     const process = this.#enter(event);
-    if (machine.points.size === 0) {
-      this.#leave(event);
-      return 0;
-    }
-    let ran = 0;
     const before = { current: machine.current, cpu: machine.cpu, stacks: machine.stacks };
     machine.current = process;
     machine.stacks = event.stacks;
     machine.cpu =
       'cpu' in event && event.cpu !== undefined && event.cpu < machine.possibleCpus ? event.cpu : 0;
     try {
-      const points = this.#contexts.points(event);
-      for (let i = 0; i < points.length; i++) {
-        for (const attachment of machine.points.at(points[i])) {
-          if (attachment.pid !== undefined && attachment.pid !== process.tgid) continue;
-          if (attachment.cpu !== undefined && attachment.cpu !== machine.cpu) continue;
-          // Laid out anew for each program: the one before may have written to it.
-          const context = this.#contexts.context(event, i, process);
-          if (runProgram(machine, attachment.program, context, attachment.cookie) !== null) ran++;
-        }
-      }
+      if (machine.points.size > 0) this.#runAll(event, process, after);
     } finally {
       machine.current = before.current;
       machine.cpu = before.cpu;
@@ -111,7 +116,21 @@ export class MachineSimulator implements Simulator {
       this.#objects.release();
     }
     this.#leave(event);
-    return ran;
+  }
+
+  #runAll(event: KernelEvent, process: Process, after: (result: number) => boolean): void {
+    const machine = this.#machine;
+    const points = this.#contexts.points(event);
+    for (let i = 0; i < points.length; i++) {
+      for (const attachment of machine.points.at(points[i])) {
+        if (attachment.pid !== undefined && attachment.pid !== process.tgid) continue;
+        if (attachment.cpu !== undefined && attachment.cpu !== machine.cpu) continue;
+        // Laid out anew for each program: the one before may have written to it.
+        const context = this.#contexts.context(event, i, process);
+        const result = runProgram(machine, attachment.program, context, attachment.cookie);
+        if (result !== null && !after(result)) return;
+      }
+    }
   }
 
   #leave(event: KernelEvent): void {

@@ -72,6 +72,8 @@ export function isSpilledScalar64(slot: Slot): boolean {
 export interface RetvalRange {
   readonly min: number;
   readonly max: number;
+  /** Only the low 32 bits count, as signed (return_32bit): `return -EPERM` of an int function leaves the upper half zero. */
+  readonly narrow?: true;
 }
 
 export class Frame {

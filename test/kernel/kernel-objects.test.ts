@@ -126,6 +126,55 @@ SEC("tp_btf/sched_switch") int BPF_PROG(switched, bool preempt, struct task_stru
       expect(lines).toEqual(['worker 30 of 20, user 1000', 'true is /bin/true', 'worker to true']);
     });
 
+    it('functions are entered and left', () => {
+      const lines = printed(
+        `SEC("fentry/do_unlinkat") int BPF_PROG(enter, int dfd, struct filename *name) {
+	char text[16];
+	bpf_probe_read_kernel_str(text, sizeof(text), name->name);
+	bpf_printk("unlink %s", text);
+	return 0;
+}
+SEC("fexit/do_unlinkat") int BPF_PROG(leave, int dfd, struct filename *name, long ret) {
+	bpf_printk("%d: %ld", dfd, ret);
+	return 0;
+}
+SEC("kprobe/do_unlinkat") int BPF_KPROBE(probe, int dfd, struct filename *name) {
+	bpf_printk("probe %d", dfd);
+	return 0;
+}`,
+        ({ simulator }) => {
+          const name = { kind: 'object', struct: 'filename', members: { name: '/tmp/x' } } as const;
+          const dfd = { kind: 'value', value: -100n } as const;
+          const of = { symbol: 'do_unlinkat', process };
+          simulator.fire({ kind: 'kprobe', ...of, args: [dfd, name], time: 1n });
+          simulator.fire({ kind: 'kretprobe', ...of, args: [-100n], ret: -2n, time: 2n });
+        },
+      );
+      expect(lines).toEqual(['probe -100', 'unlink /tmp/x', '-100: -2']);
+    });
+
+    it('hooks of the security module are asked in turn', () => {
+      const verdicts: number[] = [];
+      const lines = printed(
+        `SEC("lsm/file_open") int BPF_PROG(first, struct file *file, int ret) {
+	if (ret) return ret;
+	return file->f_flags == 2 ? -1 : 0;
+}
+SEC("lsm/file_open") int BPF_PROG(second, struct file *file, int ret) {
+	bpf_printk("flags %d", file->f_flags);
+	return 0;
+}`,
+        ({ simulator }) => {
+          for (const f_flags of [1, 2]) {
+            const args = [{ kind: 'object', struct: 'file', members: { f_flags } }] as const;
+            verdicts.push(simulator.ask({ kind: 'lsm', hook: 'file_open', args, process, time: 1n }));
+          }
+        },
+      );
+      expect(verdicts).toEqual([0, -1]);
+      expect(lines).toEqual(['flags 1']);
+    });
+
     it('what the types do not have is said, and nothing of an event stays in memory', () => {
       const source = `SEC("raw_tp/x") int x(struct bpf_raw_tracepoint_args *ctx) { return 0; }`;
       printed(source, (_, raw) => {

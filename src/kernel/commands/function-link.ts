@@ -7,7 +7,7 @@ import type { Fd, LinkCreateAttr } from '../../contracts/kernel.ts';
 import { attachTypeByName } from '../../spec/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import { findTarget } from '../../verifier/index.ts';
-import { type LinkObject, RawTracepointLink } from '../links.ts';
+import { KernelFunctionLink, type LinkObject, RawTracepointLink } from '../links.ts';
 import type { Machine } from '../machine.ts';
 import { ProgObject, type ProgramTarget } from '../objects.ts';
 import { TracingLink } from '../tracing-link.ts';
@@ -29,6 +29,28 @@ function attachToTracepoint(machine: Machine, program: ProgObject, cookie = 0n):
   if (name === undefined) throw new BpfError('EINVAL', 'the program was loaded for no tracepoint');
   const attachment = { program, cookie };
   const link = new RawTracepointLink(name, attachment, machine.points, machine.links);
+  program.get();
+  return link;
+}
+
+/** Attach points of events by attach type, for functions of the kernel itself and hooks of the security module. */
+const KERNEL_POINTS: ReadonlyMap<number, string> = new Map(
+  (
+    [
+      ['TRACE_FENTRY', 'fentry'],
+      ['TRACE_FEXIT', 'fexit'],
+      ['LSM_MAC', 'lsm'],
+    ] as const
+  ).map(([name, point]) => [attachTypeByName(name)!.id, point]),
+);
+const HOOK_TYPE = /^bpf_lsm_/;
+
+function attachToKernel(machine: Machine, program: ProgObject, kind: string, cookie = 0n): LinkObject {
+  const types = machine.kernelBtf ?? ownKernelBtf();
+  const { attachBtfId } = program.parts;
+  const name = types.name(attachBtfId).replace(kind === 'lsm' ? HOOK_TYPE : '', '');
+  const attachment = { program, cookie };
+  const link = new KernelFunctionLink(`${kind}:${name}`, attachment, machine.points, machine.links);
   program.get();
   return link;
 }
@@ -58,6 +80,9 @@ export function attachToFunction(
   const { parts, target: saved } = program;
   const replaces = parts.type.replacesFunctions === true;
   if (parts.expectedAttachType === RAW_TRACEPOINT) return attachToTracepoint(machine, program, bpfCookie);
+  const kind = KERNEL_POINTS.get(parts.expectedAttachType);
+  if (kind !== undefined && !parts.forProgram && !targetFd)
+    return attachToKernel(machine, program, kind, bpfCookie);
   if (!replaces && !AROUND_FUNCTIONS.has(parts.expectedAttachType))
     throw new BpfError('EINVAL', `the embedded kernel has nothing to attach a ${parts.type.name} program to`);
   if (!targetFd !== !targetBtfId)

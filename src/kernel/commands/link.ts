@@ -27,6 +27,7 @@ const LINKERS: Readonly<
   perf_event: linkPerfEvent,
   ext: linkToFunction,
   tracing: linkToFunction,
+  lsm: linkToFunction,
 };
 
 /** The type of program that each kind of perf event takes; those that are not here take none. */

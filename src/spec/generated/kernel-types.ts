@@ -240,6 +240,28 @@ export const KERNEL_OBJECTS: Readonly<Record<string, readonly KernelMember[]>> =
     'unsigned int bi_idx',
     'unsigned int bi_bvec_done',
   ],
+  filename: ['const char *name', 'const char *uptr'],
+  open_how: ['__u64 flags', '__u64 mode', '__u64 resolve'],
+  sockaddr: ['sa_family_t sa_family', { union: ['char sa_data_min[14]', 'char sa_data[0]'], name: '' }],
+  sockaddr_in: [
+    '__kernel_sa_family_t sin_family',
+    '__be16 sin_port',
+    'struct in_addr sin_addr',
+    'unsigned char __pad[8]',
+  ],
+  in_addr: ['__be32 s_addr'],
+  sockaddr_in6: [
+    'short unsigned int sin6_family',
+    '__be16 sin6_port',
+    '__be32 sin6_flowinfo',
+    'struct in6_addr sin6_addr',
+    '__u32 sin6_scope_id',
+  ],
+  vm_area_struct: [
+    { struct: ['long unsigned int vm_start', 'long unsigned int vm_end'], name: '' },
+    'const vm_flags_t vm_flags',
+    'struct file *vm_file',
+  ],
   kernel_siginfo: ['int si_signo', 'int si_errno', 'int si_code'],
   pt_regs: [
     'long unsigned int r15',
@@ -409,6 +431,9 @@ export const KERNEL_TYPEDEFS: Readonly<Record<string, string | readonly KernelMe
   sk_buff_data_t: 'unsigned int',
   blk_opf_t: '__u32',
   sector_t: 'u64',
+  sa_family_t: '__kernel_sa_family_t',
+  __kernel_sa_family_t: 'short unsigned int',
+  vm_flags_t: 'long unsigned int',
   bool: '_Bool',
   u8: '__u8',
   s8: '__s8',
@@ -445,6 +470,7 @@ export const KERNEL_TYPEDEFS: Readonly<Record<string, string | readonly KernelMe
   ktime_t: 's64',
   gfp_t: 'unsigned int',
   blk_status_t: 'u8',
+  fl_owner_t: 'void *',
 };
 
 /** Enumerators with their values. */
@@ -609,6 +635,16 @@ export const KERNEL_ENUMS: Readonly<Record<string, readonly string[]>> = {
     'SKB_DROP_REASON_MAX = 128',
     'SKB_DROP_REASON_SUBSYS_MASK = 4294901760',
   ],
+  kernel_read_file_id: [
+    'READING_UNKNOWN = 0',
+    'READING_FIRMWARE = 1',
+    'READING_MODULE = 2',
+    'READING_KEXEC_IMAGE = 3',
+    'READING_KEXEC_INITRAMFS = 4',
+    'READING_POLICY = 5',
+    'READING_X509_CERTIFICATE = 6',
+    'READING_MAX_ID = 7',
+  ],
 };
 
 /** Arguments of raw tracepoints. */
@@ -649,4 +685,88 @@ export const KERNEL_TRACEPOINTS: Readonly<Record<string, readonly string[]>> = {
   block_bio_queue: ['struct bio *arg0'],
   block_bio_complete: ['struct request_queue *arg0', 'struct bio *arg1'],
   cgroup_attach_task: ['struct cgroup *arg0', 'const char *arg1', 'struct task_struct *arg2', 'bool arg3'],
+};
+
+/** Prototypes of functions that programs are attached to. */
+export const KERNEL_FUNCTIONS: Readonly<Record<string, string>> = {
+  do_unlinkat: 'int do_unlinkat(int dfd, struct filename *name)',
+  do_rmdir: 'int do_rmdir(int dfd, struct filename *name)',
+  do_sys_openat2: 'int do_sys_openat2(int dfd, const char *filename, struct open_how *how)',
+  do_filp_open: 'struct file *do_filp_open(int dfd, struct filename *pathname, const struct open_flags *op)',
+  vfs_open: 'int vfs_open(const struct path *path, struct file *file)',
+  vfs_read: 'ssize_t vfs_read(struct file *file, char *buf, size_t count, loff_t *pos)',
+  vfs_write: 'ssize_t vfs_write(struct file *file, const char *buf, size_t count, loff_t *pos)',
+  vfs_fsync: 'int vfs_fsync(struct file *file, int datasync)',
+  vfs_unlink:
+    'int vfs_unlink(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry, struct inode **delegated_inode)',
+  vfs_create:
+    'int vfs_create(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry, umode_t mode, bool want_excl)',
+  vfs_mkdir:
+    'struct dentry *vfs_mkdir(struct mnt_idmap *idmap, struct inode *dir, struct dentry *dentry, umode_t mode)',
+  vfs_rename: 'int vfs_rename(struct renamedata *rd)',
+  vfs_statx:
+    'int vfs_statx(int dfd, struct filename *filename, int flags, struct kstat *stat, u32 request_mask)',
+  filp_close: 'int filp_close(struct file *filp, fl_owner_t id)',
+  tcp_connect: 'int tcp_connect(struct sock *sk)',
+  tcp_v4_connect: 'int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)',
+  tcp_v6_connect: 'int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)',
+  tcp_close: 'void tcp_close(struct sock *sk, long int timeout)',
+  tcp_set_state: 'void tcp_set_state(struct sock *sk, int state)',
+  tcp_sendmsg: 'int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)',
+  tcp_recvmsg: 'int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags)',
+  tcp_rcv_established: 'void tcp_rcv_established(struct sock *sk, struct sk_buff *skb)',
+  inet_csk_accept: 'struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)',
+  inet_listen: 'int inet_listen(struct socket *sock, int backlog)',
+  udp_sendmsg: 'int udp_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)',
+  udp_recvmsg: 'int udp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags)',
+  ip_queue_xmit: 'int ip_queue_xmit(struct sock *sk, struct sk_buff *skb, struct flowi *fl)',
+  __netif_receive_skb: 'int __netif_receive_skb(struct sk_buff *skb)',
+  dev_queue_xmit: 'int dev_queue_xmit(struct sk_buff *skb)',
+  wake_up_new_task: 'void wake_up_new_task(struct task_struct *p)',
+  do_exit: 'void do_exit(long int code)',
+  begin_new_exec: 'int begin_new_exec(struct linux_binprm *bprm)',
+  oom_kill_process: 'void oom_kill_process(struct oom_control *oc, const char *message)',
+  blk_mq_start_request: 'void blk_mq_start_request(struct request *rq)',
+  mark_page_accessed: 'void mark_page_accessed(struct page *page)',
+  ksys_read: 'ssize_t ksys_read(unsigned int fd, char *buf, size_t count)',
+  ksys_write: 'ssize_t ksys_write(unsigned int fd, const char *buf, size_t count)',
+  bpf_lsm_file_open: 'int bpf_lsm_file_open(struct file *file)',
+  bpf_lsm_file_permission: 'int bpf_lsm_file_permission(struct file *file, int mask)',
+  bpf_lsm_file_ioctl: 'int bpf_lsm_file_ioctl(struct file *file, unsigned int cmd, long unsigned int arg)',
+  bpf_lsm_file_mprotect:
+    'int bpf_lsm_file_mprotect(struct vm_area_struct *vma, long unsigned int reqprot, long unsigned int prot)',
+  bpf_lsm_mmap_file:
+    'int bpf_lsm_mmap_file(struct file *file, long unsigned int reqprot, long unsigned int prot, long unsigned int flags)',
+  bpf_lsm_bprm_check_security: 'int bpf_lsm_bprm_check_security(struct linux_binprm *bprm)',
+  bpf_lsm_bprm_committed_creds: 'void bpf_lsm_bprm_committed_creds(const struct linux_binprm *bprm)',
+  bpf_lsm_task_alloc: 'int bpf_lsm_task_alloc(struct task_struct *task, u64 clone_flags)',
+  bpf_lsm_task_kill:
+    'int bpf_lsm_task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)',
+  bpf_lsm_task_setnice: 'int bpf_lsm_task_setnice(struct task_struct *p, int nice)',
+  bpf_lsm_cred_prepare: 'int bpf_lsm_cred_prepare(struct cred *new, const struct cred *old, gfp_t gfp)',
+  bpf_lsm_socket_create: 'int bpf_lsm_socket_create(int family, int type, int protocol, int kern)',
+  bpf_lsm_socket_connect:
+    'int bpf_lsm_socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)',
+  bpf_lsm_socket_bind: 'int bpf_lsm_socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)',
+  bpf_lsm_socket_listen: 'int bpf_lsm_socket_listen(struct socket *sock, int backlog)',
+  bpf_lsm_socket_sendmsg: 'int bpf_lsm_socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)',
+  bpf_lsm_inode_create: 'int bpf_lsm_inode_create(struct inode *dir, struct dentry *dentry, umode_t mode)',
+  bpf_lsm_inode_unlink: 'int bpf_lsm_inode_unlink(struct inode *dir, struct dentry *dentry)',
+  bpf_lsm_inode_mkdir: 'int bpf_lsm_inode_mkdir(struct inode *dir, struct dentry *dentry, umode_t mode)',
+  bpf_lsm_inode_rename:
+    'int bpf_lsm_inode_rename(struct inode *old_dir, struct dentry *old_dentry, struct inode *new_dir, struct dentry *new_dentry)',
+  bpf_lsm_inode_permission: 'int bpf_lsm_inode_permission(struct inode *inode, int mask)',
+  bpf_lsm_path_unlink: 'int bpf_lsm_path_unlink(const struct path *dir, struct dentry *dentry)',
+  bpf_lsm_path_mkdir: 'int bpf_lsm_path_mkdir(const struct path *dir, struct dentry *dentry, umode_t mode)',
+  bpf_lsm_path_rename:
+    'int bpf_lsm_path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry, unsigned int flags)',
+  bpf_lsm_ptrace_access_check:
+    'int bpf_lsm_ptrace_access_check(struct task_struct *child, unsigned int mode)',
+  bpf_lsm_capable:
+    'int bpf_lsm_capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)',
+  bpf_lsm_bpf: 'int bpf_lsm_bpf(int cmd, union bpf_attr *attr, unsigned int size, bool kernel)',
+  bpf_lsm_sb_mount:
+    'int bpf_lsm_sb_mount(const char *dev_name, const struct path *path, const char *type, long unsigned int flags, void *data)',
+  bpf_lsm_kernel_read_file:
+    'int bpf_lsm_kernel_read_file(struct file *file, enum kernel_read_file_id id, bool contents)',
 };
