@@ -4,6 +4,7 @@
  */
 import { type DisassembledInsn, decodeProgram, disassembleInsns } from '../asm/index.ts';
 import type { Btf } from '../btf/index.ts';
+import type { SourceLine } from '../contracts/engine.ts';
 import type { ProgInfo } from '../contracts/kernel.ts';
 import type { KernelSymbols } from '../libbpf/index.ts';
 
@@ -14,12 +15,7 @@ export interface XlatedInsn {
   readonly bytes: Uint8Array;
   /** Of the function that starts here: `int main(struct xdp_md * ctx)`. */
   readonly proto?: string;
-  readonly source?: {
-    readonly text: string;
-    readonly file: string;
-    readonly line: number;
-    readonly column: number;
-  };
+  readonly source?: SourceLine;
 }
 
 const INSN_SIZE = 8;
@@ -56,6 +52,23 @@ export function listXlated(info: ProgInfo, btf: Btf | undefined, symbols?: Kerne
       ...(source === undefined || source.text === '' ? {} : { source }),
     };
   });
+}
+
+/** Of the functions of a program, in order; those that are left after rewriting. */
+export function functionPrototypes(info: ProgInfo, btf: Btf | undefined): string[] {
+  if (btf === undefined) return [];
+  const view = viewOf(info.funcInfo);
+  const found: string[] = [];
+  for (let at = 0; at + FUNC_RECORD <= info.funcInfo.length; at += FUNC_RECORD)
+    found.push(prototype(btf, view.getUint32(at + 4, true)));
+  return found;
+}
+
+/** The C line of line record `record`; undefined where there is none. */
+export function sourceAtRecord(info: ProgInfo, btf: Btf, record: number): SourceLine | undefined {
+  if ((record + 1) * LINE_RECORD > info.lineInfo.length) return undefined;
+  const source = sourceAt(btf, viewOf(info.lineInfo), record * LINE_RECORD);
+  return source.text === '' ? undefined : source;
 }
 
 function calledFunction(symbols: KernelSymbols): (distance: number) => string | undefined {
@@ -122,7 +135,7 @@ function records(bytes: Uint8Array, size: number): Map<number, number> {
   return found;
 }
 
-function sourceAt(btf: Btf, view: DataView, at: number): XlatedInsn['source'] {
+function sourceAt(btf: Btf, view: DataView, at: number): SourceLine {
   const place = view.getUint32(at + 12, true);
   return {
     text: btf.string(view.getUint32(at + 8, true)).trimStart(),

@@ -128,6 +128,8 @@ export interface JitedFunction {
   readonly name: string;
   /** Number of the function in its module. */
   readonly index: number;
+  /** Bytes of its body before the first instruction. */
+  readonly head: number;
   /** Types of parameters and results, and of locals: `(param i64 i32) (result i64)`. */
   readonly signature: string;
   readonly locals: string;

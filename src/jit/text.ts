@@ -2,7 +2,7 @@
 import { formatInsn } from '../asm/disasm.ts';
 import type { CallTarget, ExecutableProgram, JitedFunction, JitedInsn } from '../contracts/engine.ts';
 import type { CompiledSubprog, TranslatedModule } from './module.ts';
-import { readCode, typeText } from './wasm/index.ts';
+import { type LocalGroup, readCode, typeText, ulebSize } from './wasm/index.ts';
 
 function targetText(program: ExecutableProgram, target: CallTarget): string {
   switch (target.kind) {
@@ -50,10 +50,17 @@ function listFunction(
   return {
     name: f.name,
     index: f.index,
+    head: localsSize(f.locals),
     signature: `${params}(result ${types(f.type.results)})`,
     locals: locals.length === 0 ? '' : `(local ${types(locals)})`,
     insns,
   };
+}
+
+/** Bytes of the declaration of locals. */
+function localsSize(groups: readonly LocalGroup[]): number {
+  const present = groups.filter(({ count }) => count > 0);
+  return present.reduce((size, { count }) => size + ulebSize(count) + 1, ulebSize(present.length));
 }
 
 export function dumpModule(program: ExecutableProgram, compiled: TranslatedModule): string {

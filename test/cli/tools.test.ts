@@ -146,10 +146,68 @@ describe('prog', () => {
     expect(raw.stdout).toMatch(/^; .* \[file:\S+xdp_filter.bpf.c line_num:\d+ line_col:\d+\]$/m);
     expect(raw.stdout).toMatch(/^ {3}0: \(b4\) w0 = 1\n {7}b4 00 00 00 01 00 00 00$/m);
     expect(xlated.stdout).toMatch(/\(18\) r1 = map\[id:\d+\]/);
-    const jited = await cli(['prog', 'dump', 'jited', example('xdp_filter')]);
-    expect(jited.stdout).toMatch(/^\(module \$xdp_filter/);
     const interpreted = await cli(['prog', 'dump', 'jited', example('xdp_filter'), '--engine', 'interp']);
     expect(interpreted).toMatchObject({ exit: 2, stderr: expect.stringMatching(/is interpreted/) });
+  });
+
+  it('dump jited: WebAssembly below C lines and instructions', async () => {
+    const dump = ['prog', 'dump', 'jited', example('xdp_filter')];
+    const { stdout } = await cli(dump);
+    expect(stdout).toMatch(
+      /^int xdp_filter\(struct xdp_md \* ctx\):\nfunc \(param i64 i32\) \(result i64\)\n/,
+    );
+    expect(stdout).toMatch(/^; void \*data = .*\n {2};; 1: r8 = \*\(u64 \*\)\(r1 \+0\)\n/m);
+    expect(stdout).toMatch(/^ {2,}[0-9a-f]+:\t *i64\.load/m);
+    const [f] = await json<{ proto: string; insns: Record<string, unknown>[] }[]>(...dump, 'linum', '-j');
+    expect(f!.proto).toBe('int xdp_filter(struct xdp_md * ctx)');
+    expect(f!.insns.find(({ src }) => String(src).startsWith('void *data ='))).toMatchObject({
+      bpf: ['1: r8 = *(u64 *)(r1 +0)'],
+      line_num: expect.any(Number),
+      operation: expect.any(String),
+    });
+    const module = temporary('code.wasm');
+    await cli([...dump, 'file', module]);
+    expect(WebAssembly.validate(readFileSync(module))).toBe(true);
+    // Each instruction is that of the module.
+    const { stdout: bytes } = await cli([...dump, 'opcodes']);
+    const body = bytes.split('\n').flatMap((line) => /^ +\t([0-9a-f ]+)$/.exec(line)?.[1] ?? []);
+    expect(readFileSync(module).toString('hex')).toContain(body.join('').replaceAll(' ', ''));
+  });
+
+  it('dump jited --native: machine code below C lines', async () => {
+    const { stdout } = await cli(['prog', 'dump', 'jited', example('xdp_filter'), '--native']);
+    expect(stdout).toMatch(/^int xdp_filter\(struct xdp_md \* ctx\):\n {3}0:\t/);
+    expect(stdout).toMatch(/^; void \*data = /m);
+    expect(await cli(['prog', 'dump', 'xlated', example('xdp_filter'), '--native'])).toMatchObject({
+      exit: 2,
+    });
+  });
+
+  it('dump xlated visual: blocks and edges', async () => {
+    const { stdout } = await cli(['prog', 'dump', 'xlated', example('xdp_filter'), 'visual']);
+    expect(stdout).toMatch(/^digraph "DOT graph for eBPF program" \{\n/);
+    expect(stdout).toMatch(/"fn_0_bb_entry":s -> "fn_0_bb_0":n \[/);
+    // Every edge joins blocks that are there, and every block is reached.
+    const blocks = [...stdout.matchAll(/(fn_\d+_bb_\w+) \[shape/g)].map(([, name]) => name);
+    const edges = [...stdout.matchAll(/"(fn_\d+_bb_\w+)":s -> "(fn_\d+_bb_\w+)":n/g)];
+    for (const [, from, to] of edges) expect(blocks).toEqual(expect.arrayContaining([from, to]));
+    const reached = new Set(edges.map(([, , to]) => to));
+    expect(blocks.filter((name) => !reached.has(name))).toEqual(['fn_0_bb_entry']);
+  });
+
+  it('sysctls of the embedded kernel', async () => {
+    const show = ['prog', 'show', example('xdp_filter'), '-j'];
+    const [plain] = await json<{ bytes_xlated: number; bytes_jited: number }[]>(...show);
+    const [hardened] = await json<(typeof plain)[]>(...show, '--sysctl', 'net.core.bpf_jit_harden=2');
+    expect(hardened!.bytes_xlated).toBeGreaterThan(plain!.bytes_xlated);
+    expect(hardened!.bytes_jited).toBeGreaterThan(plain!.bytes_jited);
+    const [interpreted] = await json<object[]>(...show, '--sysctl', 'net.core.bpf_jit_enable=0');
+    expect(interpreted).toMatchObject({ jited: false });
+    expect(await cli([...show, '--sysctl', 'net.core.none=1'])).toMatchObject({
+      exit: 1,
+      stderr: expect.stringMatching(/there is no sysctl net.core.none .*\nhint: known: .*bpf_jit_harden/),
+    });
+    expect((await cli([...show, '--sysctl', 'x'])).exit).toBe(2);
   });
 
   it.each(['jit', 'interp'])('run, %s', async (engine) => {

@@ -4,6 +4,9 @@
  */
 import { uptime } from 'node:os';
 import type { Command } from 'commander';
+import { decodeProgram } from '../../asm/index.ts';
+import type { Btf } from '../../btf/index.ts';
+import type { ProgInfo } from '../../contracts/kernel.ts';
 import { KernelSymbols } from '../../libbpf/index.ts';
 import { progTypeById } from '../../spec/index.ts';
 import {
@@ -22,10 +25,20 @@ import {
 import { EXIT, UsageError } from '../errors.ts';
 import { writeFile } from '../files.ts';
 import { hexdump } from '../hexdump.ts';
+import {
+  type CodeFunction,
+  engineFunction,
+  hostFunctions,
+  jitedJson,
+  jitedLines,
+  wasmFunctions,
+} from '../jited.ts';
 import { toJson } from '../json.ts';
+import { disassembleMachineCode, engineMachineCode } from '../native.ts';
 import type { Output } from '../output.ts';
 import { parseTarget, type TargetRequest, type ToolProgram, typesOf, withPrograms } from '../targets.ts';
 import { listXlated, type XlatedOptions, xlatedJson, xlatedLines } from '../xlated.ts';
+import { xlatedGraph } from '../xlated-graph.ts';
 
 export interface ToolOptions extends TargetRequest {
   readonly json?: boolean;
@@ -106,19 +119,28 @@ const list: Action<[string[], ToolOptions]> = ({ env, out }, words, options) =>
     return EXIT.ok;
   });
 
-interface DumpOptions extends ToolOptions, XlatedOptions {}
+interface DumpOptions extends ToolOptions, XlatedOptions {
+  readonly visual?: boolean;
+  readonly native?: boolean;
+  readonly file?: string;
+}
 
 /** bpftool's way to write the options of a dump: words behind the program. */
-const DUMP_WORDS: readonly string[] = ['opcodes', 'linum'];
+const DUMP_WORDS: readonly string[] = ['opcodes', 'linum', 'visual'];
 
 const dump: Action<[string, string[], DumpOptions]> = ({ env, out }, what, words, options) => {
   const show = DUMPS[what];
   if (show === undefined)
     throw new UsageError(`there is no dump '${what}'`, `the dumps are ${Object.keys(DUMPS).join(' and ')}`);
   const target = [...words];
-  const asked: Record<string, boolean> = {};
+  const asked: { -readonly [word in keyof DumpOptions]?: DumpOptions[word] } = {};
   // The first word is the object, or says how the program is chosen.
-  while (target.length > 1 && DUMP_WORDS.includes(target.at(-1)!)) asked[target.pop()!] = true;
+  for (;;) {
+    if (target.length > 1 && DUMP_WORDS.includes(target.at(-1)!))
+      Object.assign(asked, { [target.pop()!]: true });
+    else if (target.length > 2 && target.at(-2) === 'file') asked.file = target.splice(-2)[1]!;
+    else break;
+  }
   return withPrograms(env, out, parseTarget('prog', target), options, (programs) => {
     only(programs, (program) => show(out, program, { ...options, ...asked }));
     return EXIT.ok;
@@ -127,11 +149,26 @@ const dump: Action<[string, string[], DumpOptions]> = ({ env, out }, what, words
 
 type Dump = (out: Output, program: ToolProgram, options: DumpOptions) => void;
 
+const programTypes = (program: ToolProgram, info: ProgInfo): Btf | undefined =>
+  info.btfId === 0 ? undefined : typesOf(program.kernel, info.btfId);
+
 const dumpXlated: Dump = (out, program, options) => {
   const info = program.info();
-  const btf = info.btfId === 0 ? undefined : typesOf(program.kernel, info.btfId);
+  if (options.native) throw new UsageError('--native is for compiled code', 'dump jited');
+  if (options.file !== undefined) {
+    writeFile(options.file, info.xlatedInsns);
+    return;
+  }
   const symbols = program.kernel.files?.read('/proc/kallsyms');
-  const insns = listXlated(info, btf, symbols ? KernelSymbols.parse(symbols) : undefined);
+  const insns = listXlated(
+    info,
+    programTypes(program, info),
+    symbols ? KernelSymbols.parse(symbols) : undefined,
+  );
+  if (options.visual) {
+    for (const line of xlatedGraph(insns, decodeProgram(info.xlatedInsns))) out.line(line);
+    return;
+  }
   if (options.json || options.pretty) {
     printJson(
       out,
@@ -144,15 +181,48 @@ const dumpXlated: Dump = (out, program, options) => {
 };
 
 const dumpJited: Dump = (out, program, options) => {
-  const { jited, jitedDump, jitedProgLen, jitedInsns, name } = program.info();
-  if (!jited)
-    throw new UsageError(`'${name}' is interpreted: there is no compiled code`, 'leave out --engine interp');
-  // Linux gives machine code, which is not disassembled here.
-  const code = jitedDump === '' ? { insns: jitedInsns ?? new Uint8Array() } : { text: jitedDump };
-  if (options.json || options.pretty) printJson(out, { name, bytes: jitedProgLen, ...code }, options);
-  else if (code.insns !== undefined) out.write(hexdump(code.insns));
-  else out.write(jitedDump.endsWith('\n') ? jitedDump : `${jitedDump}\n`);
+  const info = program.info();
+  if (options.visual) throw new UsageError('visual shows instructions after rewriting', 'dump xlated');
+  if (!info.jited) {
+    throw new UsageError(
+      `'${info.name}' is interpreted: there is no compiled code`,
+      'leave out --engine interp',
+    );
+  }
+  const code = info.jitedInsns ?? new Uint8Array();
+  if (options.file !== undefined) {
+    writeFile(options.file, code);
+    return;
+  }
+  const functions = jitedFunctions(program, info, options.native === true);
+  if (functions === null) {
+    // Nothing here can read the code of this machine.
+    if (options.json || options.pretty)
+      printJson(out, { name: info.name, bytes: info.jitedProgLen, insns: code }, options);
+    else out.write(hexdump(code));
+    out.note('there is no objdump (binutils) to disassemble it');
+  } else if (options.json || options.pretty) printJson(out, jitedJson(functions, options), options);
+  else for (const line of jitedLines(functions, options)) out.line(line);
 };
+
+/** Null where machine code cannot be disassembled. */
+function jitedFunctions(program: ToolProgram, info: ProgInfo, native: boolean): CodeFunction[] | null {
+  const btf = programTypes(program, info);
+  const listing = info.jitedListing;
+  if (listing === undefined) {
+    let failed = false;
+    const functions = hostFunctions(info, btf, (code, address) => {
+      const insns = disassembleMachineCode(code, address);
+      failed ||= insns === null;
+      return insns ?? [];
+    });
+    return failed ? null : functions;
+  }
+  const functions = wasmFunctions(info, btf);
+  if (!native) return functions;
+  const machine = engineMachineCode(info.jitedInsns ?? new Uint8Array());
+  return listing.map((f, i) => engineFunction(f, functions[i]?.proto, machine.get(f.name) ?? []));
+}
 
 const DUMPS: Readonly<Record<string, Dump>> = { xlated: dumpXlated, jited: dumpJited };
 
@@ -221,8 +291,11 @@ export const PROG: CommandRow = {
         .description('instructions after rewriting (xlated), or what the JIT has made (jited)')
         .argument('<what>', 'xlated or jited')
         .argument('<program...>', TARGET)
-        .option('--opcodes', 'xlated: with the bytes of each instruction')
-        .option('--linum', 'xlated: with file, line and column of the C lines'),
+        .option('--opcodes', 'with the bytes of each instruction')
+        .option('--linum', 'with file, line and column of the C lines')
+        .option('--visual', 'xlated: control flow as a graph for Graphviz')
+        .option('--native', 'jited: the machine code that the JavaScript engine makes of the WebAssembly')
+        .option('--file <file>', 'writes the bytes to a file'),
     ).action(run(dump));
     common(
       prog
@@ -238,7 +311,9 @@ export const PROG: CommandRow = {
       ['tsbpf prog show prog.bpf.o -p', 'what the kernel says of each program'],
       ['tsbpf prog show --kernel host', 'all programs of this machine'],
       ['tsbpf prog dump xlated id 42 --kernel host', 'the instructions of one of them'],
-      ['tsbpf prog dump jited prog.bpf.o --program NAME', 'the WebAssembly that runs'],
+      ['tsbpf prog dump jited prog.bpf.o --program NAME', 'the WebAssembly that runs, with C lines'],
+      ['tsbpf prog dump jited prog.bpf.o --native', 'what V8 makes of it'],
+      ['tsbpf prog dump xlated prog.bpf.o visual | dot -Tsvg', 'its control flow as a picture'],
       ['tsbpf prog run prog.bpf.o --data @packet.bin --repeat 1000000', 'return value and time of a run'],
     ]);
   },

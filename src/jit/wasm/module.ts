@@ -256,7 +256,8 @@ function section(out: ByteWriter, id: number, count: number, write: (w: ByteWrit
   out.bytes(w.finish());
 }
 
-function ulebSize(value: number): number {
+/** Bytes of a number as unsigned LEB128. */
+export function ulebSize(value: number): number {
   let size = 1;
   for (let rest = value >>> 7; rest > 0; rest >>>= 7) size++;
   return size;
