@@ -16,6 +16,7 @@ export * from './prog-groups.ts';
 export * from './prog-types.ts';
 export * from './releases/index.ts';
 export * from './sections.ts';
+export * from './struct-ops.ts';
 export * from './tracepoint-formats.ts';
 export type * from './types.ts';
 export * from './writable-fields.ts';

@@ -4,7 +4,9 @@
  */
 import type { Btf, BtfType } from '../btf/index.ts';
 import type { TargetProgram } from '../contracts/verify.ts';
-import { mayBeMadeToFail, onAttachList } from '../spec/index.ts';
+import { mayBeMadeToFail, onAttachList, structOpsRow } from '../spec/index.ts';
+import type { ErrnoName } from '../util/errno.ts';
+import { refcountedArguments } from './attach-target.ts';
 import type { Env } from './env.ts';
 import { attachTypeName } from './helper-table.ts';
 import { F_SLEEPABLE } from './limits.ts';
@@ -222,37 +224,47 @@ function checkTarget(env: Env): void {
   else checkDenied(env, name, attachType);
 }
 
-/** Member of a struct of functions: there must be one at the index, and it must be a function. */
+/** Member of a struct of functions: there must be one at the index, a function, that programs may stand in for. */
 function checkMember(env: Env): void {
   const { kernelBtf: btf, attachBtfId: id = 0, expectedAttachType: index } = env.request;
   if (btf === undefined) return;
-  const refuse = (text: string, name = 'the member'): never =>
-    env.fail('EINVAL', text, {
+  const refuse = (errno: ErrnoName, text: string, name = 'the member'): never =>
+    env.fail(errno, text, {
       kind: 'attach_target',
       detail: 'kind',
       function: name,
     });
   if (!env.request.gplCompatible)
     env.fail('EINVAL', 'struct ops programs must have a GPL compatible license', { kind: 'licence' });
-  if (id <= 0 || id >= btf.typeCount)
-    env.fail('EINVAL', `attach_btf_id ${id >>> 0} is not a supported struct`, {
-      kind: 'attach_target',
-      detail: id === 0 ? 'none' : 'unknown',
-    });
-  const struct = btf.type(id);
-  if (struct.kind !== 'struct') {
-    refuse(`attach_btf_id ${id} is not a supported struct`);
+  if (id === 0) env.refuse('ENOTSUPP', { kind: 'attach_target', detail: 'none' });
+  const struct = id > 0 && id < btf.typeCount ? btf.type(id) : null;
+  // Whatever may be implemented is wrapped in a struct of this name.
+  if (struct?.kind !== 'struct' || btf.find(`bpf_struct_ops_${struct.name}`, 'struct') === undefined) {
+    refuse('ENOTSUPP', `attach_btf_id ${id >>> 0} is not a supported struct`);
     return;
   }
+  const { name } = struct;
   const member = struct.members[index];
   if (member === undefined) {
-    refuse(`attach to invalid member idx ${index >>> 0} of struct ${struct.name}`, struct.name);
+    refuse('EINVAL', `attach to invalid member idx ${index >>> 0} of struct ${name}`, name);
     return;
   }
   const pointer = btf.resolved(member.type);
   const proto = pointer.kind === 'ptr' && pointer.type !== 0 ? btf.resolved(pointer.type) : null;
   if (proto?.kind !== 'func_proto')
-    refuse(`attach to invalid member ${member.name}(@idx ${index}) of struct ${struct.name}`, member.name);
+    refuse('EINVAL', `attach to invalid member ${member.name}(@idx ${index}) of struct ${name}`, member.name);
+  const row = structOpsRow(name);
+  const text = `attach to unsupported member ${member.name} of struct ${name}`;
+  if (row?.unsupported?.includes(member.name)) refuse('ENOTSUPP', text, member.name);
+  const asleep = (env.request.flags & F_SLEEPABLE) !== 0;
+  if (asleep && row?.sleepable !== undefined && !row.sleepable.includes(member.name))
+    refuse('EINVAL', text, member.name);
+  if (refcountedArguments(env).length > 0 && env.subprogs.some(({ hasTailCall }) => hasTailCall)) {
+    env.fail('EINVAL', 'program with __ref argument cannot tail call', {
+      kind: 'function_not_allowed',
+      function: 'bpf_tail_call',
+    });
+  }
 }
 
 /** Called once, before the program is explored. */

@@ -8,6 +8,7 @@ import { onAttachList } from '../spec/index.ts';
 import type { ProgTypeRow } from '../spec/types.ts';
 import type { Env } from './env.ts';
 import { attachTypeName } from './helper-table.ts';
+import type { RetvalRange } from './state.ts';
 
 export interface AttachTarget {
   readonly btf: Btf;
@@ -66,6 +67,14 @@ export function attachTarget(env: Env): AttachTarget | null {
   return type.kind === 'func_proto' ? { btf: kernelBtf, proto: type, name, skip } : null;
 }
 
+const REFCOUNTED = '__ref';
+
+/** Indexes of the arguments that come with a reference: their stub says so in their names. */
+export function refcountedArguments(env: Env): number[] {
+  const params = attachTarget(env)?.stub?.params ?? [];
+  return params.flatMap(({ name }, i) => (name.endsWith(REFCOUNTED) && name !== REFCOUNTED ? [i] : []));
+}
+
 /** Programs behind functions without a result need not have one. Those for control groups have one, which says nothing. */
 export function returnsVoid(env: Env): boolean {
   const { name } = env.request.progType;
@@ -82,11 +91,11 @@ export function isVoidCgroupHook(env: Env): boolean {
   );
 }
 
-const BOOL = { min: 0, max: 1 } as const;
-const ERROR = { min: -4095, max: 0 } as const;
+const BOOL: RetvalRange = { min: 0, max: 1, narrow: true };
+const ERROR: RetvalRange = { min: -4095, max: 0, narrow: true };
 
 /** What a hook of the LSM returns; null: nothing, or anything. */
-export function lsmReturnRange(env: Env): { readonly min: number; readonly max: number } | null {
+export function lsmReturnRange(env: Env): RetvalRange | null {
   if (env.replaces || !env.release.has('lsm_return_values')) return null;
   const target = attachTarget(env);
   if (target?.proto.returnType === 0) return null;
@@ -103,12 +112,4 @@ export function argumentsTrusted(env: Env): boolean {
   if (attachType === 'LSM_CGROUP' && !env.release.has('trusted_arguments_of_cgroups')) return false;
   const target = attachTarget(env);
   return target !== null && !onAttachList('lsmUntrusted', target.name, env.release.name);
-}
-
-/** Name of the struct_ops that the program is a member of. */
-export function structOpsName(env: Env): string | undefined {
-  const { kernelBtf, attachBtfId, progType } = env.request;
-  if (env.replaces || progType.name !== 'struct_ops' || kernelBtf === undefined || attachBtfId === undefined)
-    return undefined;
-  return attachBtfId > 0 && attachBtfId < kernelBtf.typeCount ? kernelBtf.name(attachBtfId) : undefined;
 }

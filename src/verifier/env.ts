@@ -177,6 +177,8 @@ export class Env {
   readonly symbols = new Map<number, Reg>();
   /** Subprogram that runs when the program throws; 0 for none of its own. */
   exceptionCallback = 0;
+  /** References that came with arguments of the program, by index of the argument. */
+  readonly argumentRefs = new Map<number, number>();
   /** Some path throws. */
   seenException = false;
   /** Unprivileged: masks of pointer arithmetic were computed, scalars must match exactly. */

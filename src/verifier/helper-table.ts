@@ -10,6 +10,7 @@ import {
 } from '../spec/index.ts';
 import type { Capability, HelperRow } from '../spec/types.ts';
 import type { Env } from './env.ts';
+import { structOpsHelper } from './struct-ops.ts';
 
 /** One past the highest helper id of the target kernel; ids beyond have no name in its log. */
 const HELPER_ID_LIMIT = 212;
@@ -79,6 +80,7 @@ export function helperPrototype(env: Env, id: number): HelperRow | null {
     row !== undefined &&
     !env.request.progType.replacesFunctions &&
     helperAllowed(row, env.progTypeName, attachTypeName(env)) &&
+    structOpsHelper(env, row) &&
     hasCapability(env, row.capability) &&
     env.release.helperNeeds(row, env.progTypeName, attachTypeName(env)) === undefined
   ) {

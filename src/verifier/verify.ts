@@ -16,6 +16,7 @@ import type {
 } from '../contracts/verify.ts';
 import { InternalError } from '../util/errors.ts';
 import { checkAttachTarget } from './attach-check.ts';
+import { refcountedArguments } from './attach-target.ts';
 import { checkFuncInfo, checkFuncInfoEarly, checkLineInfo, prepareArgs } from './btf-check.ts';
 import { checkCfg, computePostorder, computeScc } from './cfg.ts';
 import { checkSubprogs, findSubprogs, isKfuncCall, resolveImmediates } from './check-structure.ts';
@@ -28,6 +29,7 @@ import { COMPLEXITY_LIMIT_INSNS, F_SLEEPABLE, MAX_INSNS, MAX_INSNS_CAPABLE } fro
 import { computeLiveRegisters } from './live-registers.ts';
 import { LiveStack } from './live-stack.ts';
 import { LOG_STATS } from './log.ts';
+import { acquireReference } from './references.ts';
 import { Refusal } from './refusal.ts';
 import {
   MAYBE_NULL,
@@ -109,6 +111,10 @@ function checkFunction(env: Env, index: number): void {
     args.forEach((arg, i) => {
       frame.regs[i + 1] = argReg(env, arg);
     });
+  }
+  if (index === 0) {
+    env.argumentRefs.clear();
+    for (const argument of refcountedArguments(env)) env.argumentRefs.set(argument, acquireReference(env, 0));
   }
   env.liveStack.resetCurrent();
   exploreAll(env, new Explored(env));

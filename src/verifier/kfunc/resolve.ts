@@ -6,9 +6,9 @@ import { CALL, CLASS, JMP_OP } from '../../asm/opcodes.ts';
 import type { Btf, BtfFuncProto } from '../../btf/index.ts';
 import type { Insn } from '../../contracts/insn.ts';
 import { kfuncFor, kfuncSince } from '../../spec/index.ts';
-import { structOpsName } from '../attach-target.ts';
 import type { Env } from '../env.ts';
 import { attachTypeName } from '../helper-table.ts';
+import { structOpsMember } from '../struct-ops.ts';
 import type { Kfunc } from './types.ts';
 
 /** MAX_KFUNC_DESCS */
@@ -76,7 +76,7 @@ export function addKfunc(env: Env, insn: Insn): void {
   }
   const name = btf.name(insn.imm);
   const attachType = attachTypeName(env);
-  const structOps = structOpsName(env);
+  const structOps = structOpsMember(env)?.struct;
   const since = kfuncSince(name);
   const lacking = since !== undefined && !env.release.isSince(since);
   // A kernel of that age has not registered it, whatever the types that are given say.

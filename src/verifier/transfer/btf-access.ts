@@ -5,7 +5,6 @@
  */
 import type { Btf, BtfMember } from '../../btf/index.ts';
 import { WRITABLE_FIELDS } from '../../spec/index.ts';
-import { structOpsName } from '../attach-target.ts';
 import { formatVarOff, isZero } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import { kernelStruct, kernelStructById } from '../kernel-types.ts';
@@ -28,6 +27,7 @@ import {
   typeName,
   UNKNOWN_REG,
 } from '../registers.ts';
+import { structOpsMember } from '../struct-ops.ts';
 import { fieldName, inRcuSection } from './map-value.ts';
 
 export interface Walked {
@@ -252,7 +252,7 @@ function checkKernelWrite(env: Env, n: number, struct: StructRef, off: number, s
   } as const;
   const refuse = (text: string): never => env.fail('EACCES', text, { kind: 'read_only', ...common });
   const { btf } = struct;
-  const structOps = structOpsName(env);
+  const structOps = structOpsMember(env)?.struct;
   const row = WRITABLE_FIELDS.find(
     ({ progTypes, structOps: only, structs }) =>
       progTypes.includes(env.progTypeName) &&
@@ -262,14 +262,17 @@ function checkKernelWrite(env: Env, n: number, struct: StructRef, off: number, s
   if (row === undefined || btf === undefined) refuse('only read is supported');
   const name = row!.structs[0]!;
   const { id } = kernelStruct(env, name);
-  for (const path of row!.fields) {
+  const { fields, ranges = [], whole, silent } = row!;
+  if (whole) return;
+  for (const path of [...fields, ...ranges]) {
     const field = btf!.findPath(id, path);
     const start = field === undefined ? -1 : field.bitOffset >> 3;
     const end = field === undefined ? -1 : start + btf!.sizeOf(field.type);
-    if (off < start || off >= end) continue;
+    if (ranges.includes(path) ? off < start || off >= end : off !== start || start < 0) continue;
     if (off + size <= end) return;
     refuse(`write access at off ${off} with size ${size} beyond the member of ${name} ended at ${end}`);
   }
+  if (silent) env.refuse('EACCES', { kind: 'read_only', ...common });
   refuse(`no write support to ${name} at off ${off}`);
 }
 

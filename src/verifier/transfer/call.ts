@@ -4,7 +4,7 @@
  * prepare_func_exit, check_return_code.
  */
 import type { Insn } from '../../contracts/insn.ts';
-import { isVoidCgroupHook, lsmReturnRange, returnsVoid } from '../attach-target.ts';
+import { attachTarget, isVoidCgroupHook, lsmReturnRange, returnsVoid } from '../attach-target.ts';
 import { markPrecise } from '../backtrack.ts';
 import type { Env } from '../env.ts';
 import type { Explored } from '../explored.ts';
@@ -16,6 +16,7 @@ import type { RetvalRange } from '../state.ts';
 import { checkSubprogArgs } from '../subprog-args.ts';
 import { enterFrame } from './callback.ts';
 import { clearPacketPointers } from './packet.ts';
+import { checkUnmodified } from './pointer-checks.ts';
 
 function callGlobal(env: Env, index: number): void {
   const subprog = env.subprogs[index]!;
@@ -94,7 +95,9 @@ function failRange(env: Env, n: number, range: RetvalRange, when: string, note =
 }
 
 function within(range: RetvalRange, reg: Reg): boolean {
-  return BigInt(range.min) <= reg.v.smin && reg.v.smax <= BigInt(range.max);
+  const { v } = reg;
+  if (range.narrow) return range.min <= v.s32min && v.s32max <= range.max;
+  return BigInt(range.min) <= v.smin && v.smax <= BigInt(range.max);
 }
 
 /** Back to the caller; `env.insn` becomes the instruction to go on with. */
@@ -154,11 +157,33 @@ export function checkThrownCode(env: Env): void {
   checkReturnCode(env, 1);
 }
 
+/** Type id of the struct that a member of a struct of functions gives a pointer to; null: it gives none. */
+function returnedPointer(env: Env): number | null {
+  if (env.progTypeName !== 'struct_ops') return null;
+  const target = attachTarget(env);
+  const type =
+    target === null || target.proto.returnType === 0 ? null : target.btf.resolved(target.proto.returnType);
+  return type?.kind === 'ptr' ? type.type : null;
+}
+
+/** An object that the program owns, as it got it: the kernel takes it over. */
+function returnsReference(env: Env, n: number, pointee: number): boolean {
+  const reg = env.reg(n);
+  const { btf } = attachTarget(env)!;
+  const { struct } = reg;
+  if (reg.refObjId === 0 || struct === null || struct.btf !== btf || pointee === 0) return false;
+  if (btf.resolve(pointee) !== struct.id) return false;
+  checkUnmodified(env, reg, n, false);
+  return true;
+}
+
 function checkReturnCode(env: Env, n: number): void {
   const frame = env.cur.frames[0]!;
   const handler = frame.subprog !== 0 && frame.subprog === env.exceptionCallback;
   const isSubprog = frame.subprog !== 0 && !handler;
   if (!isSubprog && !frame.inAsyncCallback && returnsVoid(env)) return;
+  const returned = isSubprog || frame.inAsyncCallback ? null : returnedPointer(env);
+  if (returned !== null && !handler && returnsReference(env, n, returned)) return;
   const r0 = env.readReg(n);
   if (env.isLeak(r0))
     env.fail('EACCES', `R${n} leaks addr as return value`, {
@@ -185,7 +210,7 @@ function checkReturnCode(env: Env, n: number): void {
     }
     return;
   } else {
-    range = wantedRange(env);
+    range = returned === null ? wantedRange(env) : { min: 0, max: 0 };
   }
   if (range === null) return;
   if (r0.type !== SCALAR)

@@ -22,6 +22,7 @@ import {
   scalarReg,
   UNKNOWN_REG,
 } from '../registers.ts';
+import { structOpsMember } from '../struct-ops.ts';
 import { ERROR_TRACEPOINT_ARGS, ITER_ARGS, NULLABLE_TRACEPOINT_ARGS } from './ctx-args.ts';
 
 /** Attach types whose return value is behind the last argument. */
@@ -106,7 +107,22 @@ function loadPointer(env: Env, arg: Argument, value: number, off: number): void 
   }
   const flags = pointerFlags(env, arg);
   const id = (flags & MAYBE_NULL) !== 0 ? env.nextId() : 0;
-  env.setReg(value, pointerReg(PTR_TO_BTF_ID | flags, { struct: kernelStructById(env, btf, resolved), id }));
+  const refObjId = env.argumentRefs.get(arg.index) ?? 0;
+  if (refObjId !== 0 && !env.cur.refs.some((ref) => ref.kind === 'ptr' && ref.id === refObjId)) {
+    env.fail('EACCES', `invalid bpf_context access off=${off}. Reference may already be released`, {
+      kind: 'release_unowned',
+      register: 1,
+      offset: off,
+    });
+  }
+  const struct = kernelStructById(env, btf, promoted(env, btf, resolved));
+  env.setReg(value, pointerReg(PTR_TO_BTF_ID | flags, { struct, id, refObjId }));
+}
+
+/** What the struct's operations know of a pointer beyond its type. */
+function promoted(env: Env, btf: Btf, id: number): number {
+  const name = structOpsMember(env)?.row?.promoted?.[btf.name(id)];
+  return (name === undefined ? undefined : btf.find(name, 'struct')) ?? id;
 }
 
 const isSmallInt = (type: BtfType | null): boolean => type?.kind === 'int' && type.size <= 8;
@@ -176,6 +192,14 @@ export function accessBtfArgument(env: Env, off: number, size: number, value: nu
       size,
       detail: 'argument',
     });
+  }
+  const ops = structOpsMember(env);
+  const other = ops?.row?.argumentTypes?.[ops.member.name]?.[index];
+  const otherId = other === undefined ? undefined : btf.find(other, 'struct');
+  if (otherId !== undefined) {
+    const struct = kernelStructById(env, btf, otherId);
+    env.setReg(value, pointerReg(PTR_TO_BTF_ID | PTR_TRUSTED, { struct }));
+    return;
   }
   const id = param.type === 0 ? 0 : btf.resolve(param.type);
   const type = id === 0 ? null : btf.type(id);
