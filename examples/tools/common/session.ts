@@ -135,7 +135,7 @@ export class Session {
 
   /** Throws where the kernel, or the recording, has none of these tracepoints (`category/name`). */
   require(...tracepoints: readonly string[]): void {
-    const missing = tracepoints.filter((name) => !this.has(name));
+    const missing = this.#options.showPrograms ? [] : tracepoints.filter((name) => !this.has(name));
     if (missing.length === 0) return;
     const names = missing.join(', ');
     if (this.recording === undefined)

@@ -105,8 +105,9 @@ export async function runTool<Options extends object>(
   const given = Object.fromEntries(
     command.registeredArguments.map((argument, i) => [argument.name(), command.processedArgs[i]]),
   );
+  const shows = common.ebpf === true;
   const embedded = common.kernel === 'embedded' || (common.kernel === 'auto' && common.input !== undefined);
-  if (embedded && common.input === undefined) {
+  if (embedded && common.input === undefined && !shows) {
     fail(`the embedded kernel needs events: --input FILE, made with: ${tool.record}`);
     return 2;
   }
@@ -139,7 +140,7 @@ async function openSession(
   recording: Recording | undefined,
   env: ToolEnv,
 ): Promise<Session> {
-  const kernel = await openKernelFor(tool, recording);
+  const kernel = await openKernelFor(tool, recording, common.ebpf === true);
   kernel.simulator?.setSysctl('net.core.bpf_jit_enable', common.engine === 'jit' ? 1 : 0);
   return new Session({
     tool: tool.name,
@@ -155,12 +156,13 @@ async function openSession(
   });
 }
 
-async function openKernelFor(tool: Tool<never>, recording: Recording | undefined) {
+/** `shows`: nothing is run, and no kernel is touched. */
+async function openKernelFor(tool: Tool<never>, recording: Recording | undefined, shows: boolean) {
   try {
     const { kernel } = await openKernel(
-      recording === undefined
+      recording === undefined && !shows
         ? { kernel: 'host' }
-        : { kernel: 'embedded', possibleCpus: Math.max(1, recording.cpus), onOops: () => {} },
+        : { kernel: 'embedded', possibleCpus: Math.max(1, recording?.cpus ?? 1), onOops: () => {} },
     );
     return kernel;
   } catch (error) {
