@@ -66,11 +66,11 @@ export class EmbeddedKernel implements Kernel {
   readonly #machine: Machine;
 
   constructor(options: EmbeddedKernelOptions = {}) {
+    const cpus = options.cpus && checkedCpus(options.cpus);
     this.#machine = new Machine(options);
     this.#machine.async.onFault = (program, error) => oops(this.#machine, program, error);
     this.simulator = new MachineSimulator(this.#machine);
-    if (options.cpus !== undefined && options.cpus.count > 1)
-      this.#machine.cpus = new Cpus(this.#machine, checkedCpus(options.cpus), options);
+    if (cpus !== undefined && cpus.count > 1) this.#machine.cpus = new Cpus(this.#machine, cpus, options);
     this.cpus = this.#machine.cpus ?? null;
     for (const [method, needed] of missingCommands(this.#machine.release)) {
       Object.defineProperty(this, method, { value: () => requireNothing(this.#machine.release, needed) });
@@ -313,7 +313,7 @@ export class EmbeddedKernel implements Kernel {
 }
 
 function checkedCpus(cpus: CpuOptions): CpuOptions {
-  if (Number.isInteger(cpus.count) && cpus.count <= MAX_CPUS) return cpus;
+  if (Number.isInteger(cpus.count) && cpus.count >= 1 && cpus.count <= MAX_CPUS) return cpus;
   throw new BpfError('EINVAL', `${cpus.count} CPUs: give 1 to ${MAX_CPUS}`);
 }
 

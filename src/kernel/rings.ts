@@ -55,11 +55,12 @@ export function mapRingBuffer(memory: GuestMemory, areas: RingAreas, waiters: Wa
   return {
     kind: 'ringbuf',
     size: areas.size,
-    producerPosition: () => memory.readU64(areas.producer),
-    consumerPosition: () => memory.readU64(areas.consumer),
-    setConsumerPosition: (position) => memory.writeU64(areas.consumer, position),
+    // Other CPUs may be writing: what a position or a header says is there, is there.
+    producerPosition: () => Atomics.load(memory.u64, areas.producer >>> 3),
+    consumerPosition: () => Atomics.load(memory.u64, areas.consumer >>> 3),
+    setConsumerPosition: (position) => void Atomics.store(memory.u64, areas.consumer >>> 3, position),
     data: () => memory.u8.subarray(areas.data, areas.data + areas.size),
-    header: (offset) => memory.u32[(areas.data + offset) >>> 2],
+    header: (offset) => Atomics.load(memory.u32, (areas.data + offset) >>> 2),
     wait: (timeoutMs, signal) => waiters.wait(timeoutMs, signal),
     unmap: () => {},
   };

@@ -1,0 +1,165 @@
+// What the tests of CPUs run.
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} own SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+} samples SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} ring SEC(".maps");
+
+struct guarded {
+	struct bpf_spin_lock lock;
+	__u32 n;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct guarded);
+} guarded SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 8);
+		__type(key, __u32);
+		__type(value, __u64);
+	});
+} outer SEC(".maps");
+
+struct timed {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct timed);
+} timers SEC(".maps");
+
+__u64 visited, visited_sum;
+
+SEC("xdp") int whoami(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	__u64 *n = bpf_map_lookup_elem(&own, &zero);
+
+	if (n)
+		*n += 1;
+	return bpf_get_smp_processor_id();
+}
+
+SEC("xdp") int print(struct xdp_md *ctx)
+{
+	bpf_printk("on CPU %d", bpf_get_smp_processor_id());
+	return 0;
+}
+
+SEC("xdp") int sample(struct xdp_md *ctx)
+{
+	__u64 value = 0x1234;
+
+	return bpf_perf_event_output(ctx, &samples, BPF_F_CURRENT_CPU, &value, sizeof(value));
+}
+
+SEC("xdp") int send(struct xdp_md *ctx)
+{
+	__u64 value = bpf_get_smp_processor_id();
+
+	return bpf_ringbuf_output(&ring, &value, sizeof(value), 0);
+}
+
+SEC("xdp") int hold(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct guarded *value = bpf_map_lookup_elem(&guarded, &zero);
+	int i;
+
+	if (!value)
+		return 0;
+	bpf_spin_lock(&value->lock);
+	for (i = 0; i < 100000; i++)
+		value->n += i;
+	bpf_spin_unlock(&value->lock);
+	return 1;
+}
+
+SEC("xdp") int take(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct guarded *value = bpf_map_lookup_elem(&guarded, &zero);
+
+	if (!value)
+		return 0;
+	bpf_spin_lock(&value->lock);
+	value->n = 7;
+	bpf_spin_unlock(&value->lock);
+	return 7;
+}
+
+SEC("xdp") int inner(struct xdp_md *ctx)
+{
+	__u32 zero = 0, key = 5;
+	__u64 value = 9, *found;
+	void *map = bpf_map_lookup_elem(&outer, &zero);
+
+	if (!map)
+		return 1;
+	bpf_map_update_elem(map, &key, &value, BPF_ANY);
+	found = bpf_map_lookup_elem(map, &key);
+	return found ? *found : 2;
+}
+
+static long visit(void *map, __u32 *key, __u64 *value, void *ctx)
+{
+	__sync_fetch_and_add(&visited, 1);
+	__sync_fetch_and_add(&visited_sum, *value);
+	return 0;
+}
+
+SEC("xdp") int walk(struct xdp_md *ctx)
+{
+	return bpf_for_each_map_elem(&own, visit, 0, 0);
+}
+
+static int tick(void *map, int *key, struct timed *value)
+{
+	return 0;
+}
+
+SEC("xdp") int timer(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct timed *value = bpf_map_lookup_elem(&timers, &zero);
+
+	if (!value)
+		return 0;
+	bpf_timer_init(&value->timer, &timers, 1);
+	bpf_timer_set_callback(&value->timer, tick);
+	return bpf_timer_start(&value->timer, 1000, 0);
+}
+
+SEC("xdp") int length(struct xdp_md *ctx)
+{
+	return ctx->data_end - ctx->data > 60 ? XDP_PASS : XDP_DROP;
+}
+
+char LICENSE[] SEC("license") = "GPL";

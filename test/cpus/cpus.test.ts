@@ -1,0 +1,219 @@
+/** CPUs as threads: what a run on another CPU sees, what comes back, and what is refused. */
+import { afterEach, describe, expect, it } from 'vitest';
+import { EmbeddedKernel, type EmbeddedKernelOptions } from '../../src/kernel/index.ts';
+import { BpfObject, PerfBufferReader, RingBufferReader } from '../../src/libbpf/index.ts';
+import { compileC, PACKET } from './stress.ts';
+import { cpuThreads } from './threads.ts';
+
+const code = compileC('./cpus.bpf.c');
+const open: EmbeddedKernel[] = [];
+
+function boot(options: Partial<EmbeddedKernelOptions> = {}, programs: readonly string[] = []) {
+  const kernel = new EmbeddedKernel({
+    cpus: { count: 3, start: cpuThreads() },
+    onOops: () => {},
+    ...options,
+  });
+  open.push(kernel);
+  const object = BpfObject.open(code);
+  for (const program of object.programs)
+    program.autoload = programs.length === 0 ? program.name !== 'timer' : programs.includes(program.name);
+  object.load(kernel);
+  const run = (name: string, cpu: number, repeat = 1) =>
+    kernel.cpus!.testRun(cpu, { progFd: object.findProgram(name).fd, dataIn: PACKET, repeat });
+  return { kernel, object, cpus: kernel.cpus!, run };
+}
+
+afterEach(() => {
+  for (const kernel of open.splice(0)) kernel.shutdown();
+});
+
+describe('a run on a CPU', () => {
+  it('has its number, its per-CPU values and a result', async () => {
+    const { kernel, object, cpus, run } = boot();
+    await cpus.ready();
+    const results = await Promise.all([0, 1, 2].map((cpu) => run('whoami', cpu, 1000 * (cpu + 1))));
+    expect(results.map(({ retval }) => retval)).toEqual([0, 1, 2]);
+    expect(object.findMap('own').get(0)).toEqual(
+      [1000n, 2000n, 3000n].map((n) => expect.toSatisfy((v: unknown) => BigInt(v as never) === n)),
+    );
+    // What user space writes, every CPU sees.
+    kernel.mapUpdateElem({
+      mapFd: object.findMap('own').fd,
+      key: new Uint8Array(4),
+      value: new Uint8Array(24),
+    });
+    await run('whoami', 2);
+    expect((object.findMap('own').get(0) as unknown[]).map(Number)).toEqual([0, 0, 1]);
+  });
+
+  it('gives packets back', async () => {
+    const { kernel, object, cpus } = boot();
+    const dataIn = Uint8Array.from({ length: 100 }, (_, i) => i);
+    const result = await cpus.testRun(1, { progFd: object.findProgram('length').fd, dataIn });
+    expect(result.retval).toBe(2);
+    expect(result.dataOut).toEqual(dataIn);
+    expect(result.dataOut.buffer).toBeInstanceOf(ArrayBuffer);
+    expect(kernel.progTestRun({ progFd: object.findProgram('length').fd, dataIn }).retval).toBe(2);
+  });
+
+  it('prints, samples and wakes through the thread of CPU 0', async () => {
+    const { kernel, object, cpus, run } = boot();
+    await cpus.ready();
+    const ring = new RingBufferReader(kernel, object.findMap('ring').fd);
+    await run('print', 2, 3);
+    expect(kernel.simulator.drainTrace().map(({ cpu, message }) => [cpu, message])).toEqual(
+      Array.from({ length: 3 }, () => [2, 'bpf_trace_printk: on CPU 2']),
+    );
+    const mapping = kernel.mapRing(object.findMap('ring').fd);
+    const woken = mapping.wait(60_000);
+    await run('send', 1);
+    expect(await woken).toBe(true);
+    expect(ring.consume().map((record) => record[0])).toEqual([1]);
+    const perf = new PerfBufferReader(kernel, object.findMap('samples').fd);
+    expect((await run('sample', 2, 5)).retval).toBe(0);
+    const seen = perf.consume().map(({ cpu }) => cpu);
+    expect(seen).toEqual([2, 2, 2, 2, 2]);
+    perf.close();
+  });
+
+  it('goes through maps of maps and over all elements', async () => {
+    const { kernel, object, run } = boot();
+    const inner = kernel.mapCreate({ mapType: 1, keySize: 4, valueSize: 8, maxEntries: 8 });
+    expect((await run('inner', 1)).retval).toBe(1);
+    const value = new Uint8Array(4);
+    new DataView(value.buffer).setInt32(0, inner, true);
+    kernel.mapUpdateElem({ mapFd: object.findMap('outer').fd, key: new Uint8Array(4), value });
+    expect((await run('inner', 1)).retval).toBe(9);
+    await run('whoami', 2, 41);
+    expect((await run('walk', 2)).retval).toBe(1);
+    expect(Number(object.globals.visited_sum)).toBe(41);
+  });
+
+  it('of frames counts results', async () => {
+    const { kernel, object, cpus } = boot();
+    const ifindex = kernel.simulator.addInterface('eth0');
+    object.findProgram('length').attach({ interface: ifindex });
+    const sizes = [60, 61, 100, 14, 1500];
+    const frames = cpus.frames({ ifindex, size: sizes.reduce((sum, size) => sum + 16 + size, 0) })!;
+    const view = new DataView(frames.bytes.buffer, frames.bytes.byteOffset, frames.bytes.length);
+    let at = 0;
+    for (const size of sizes) {
+      view.setUint32(at, 1000, true);
+      view.setUint32(at + 8, size, true);
+      view.setUint32(at + 12, size, true);
+      at += 16 + size;
+    }
+    const counts = await Promise.all([0, 1, 2].map((cpu) => frames.run(cpu, 10)));
+    for (const { frames: n, actions } of counts) {
+      expect(n).toBe(50);
+      expect([...actions].sort()).toEqual([
+        [1, 20],
+        [2, 30],
+      ]);
+    }
+    frames.free();
+  });
+});
+
+describe('what goes wrong', () => {
+  it('on a CPU that is not there', async () => {
+    const { run } = boot();
+    await expect(async () => run('whoami', 3)).rejects.toMatchObject({ code: 'ENXIO' });
+  });
+
+  it('a program that needs what only CPU 0 has is refused by what it is', async () => {
+    const { run } = boot({}, ['timer']);
+    await expect(run('timer', 1)).rejects.toMatchObject({
+      code: 'ENOTSUPP',
+      message: expect.stringMatching(/timer cannot run on CPU 1: .*timer/),
+    });
+    expect((await run('timer', 0)).retval).toBe(0);
+  });
+
+  it('an interpreted program too', async () => {
+    const kernel = new EmbeddedKernel({ cpus: { count: 2, start: cpuThreads() } });
+    open.push(kernel);
+    kernel.simulator.setSysctl('net.core.bpf_jit_enable', 0);
+    const object = BpfObject.open(code);
+    for (const program of object.programs) program.autoload = program.name === 'whoami';
+    object.load(kernel);
+    const { fd: progFd } = object.findProgram('whoami');
+    await expect(kernel.cpus!.testRun(1, { progFd, dataIn: PACKET })).rejects.toMatchObject({
+      code: 'ENOTSUPP',
+      message: expect.stringContaining('interpreted'),
+    });
+    expect((await kernel.cpus!.testRun(0, { progFd, dataIn: PACKET })).retval).toBe(0);
+  });
+
+  it('a fault is an oops of the kernel, and gives the lock back', async () => {
+    const oopses: string[] = [];
+    const { kernel, run } = boot({ budget: 5000, onOops: ({ message }) => oopses.push(message) }, [
+      'hold',
+      'take',
+      'whoami',
+    ]);
+    await expect(run('hold', 1)).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    expect(oopses).toEqual([expect.stringMatching(/'hold' \(id \d+\) was stopped and detached: .*budget/)]);
+    expect(kernel.simulator.oopses()).toHaveLength(1);
+    await expect(async () => run('hold', 2)).rejects.toMatchObject({ code: 'EFAULT' });
+    expect((await run('take', 2)).retval).toBe(7);
+    expect((await run('take', 0)).retval).toBe(7);
+    expect((await run('whoami', 1)).retval).toBe(1);
+  });
+
+  it('a thread that does not start', async () => {
+    const kernel = new EmbeddedKernel({
+      cpus: {
+        count: 2,
+        start: ({ onError }) => {
+          queueMicrotask(() => onError(new Error('no threads today')));
+          return { post: () => {}, terminate: () => {} };
+        },
+      },
+    });
+    open.push(kernel);
+    await expect(kernel.cpus!.ready()).rejects.toMatchObject({
+      code: 'EIO',
+      message: 'the thread of CPU 1 has ended: no threads today',
+    });
+  });
+
+  it('counts of CPUs that cannot be', () => {
+    for (const count of [33, 1.5, Number.NaN]) {
+      expect(() => new EmbeddedKernel({ cpus: { count, start: cpuThreads() } })).toThrow(
+        expect.objectContaining({ code: 'EINVAL' }),
+      );
+    }
+    expect(new EmbeddedKernel({ cpus: { count: 1, start: cpuThreads() } }).cpus).toBeNull();
+  });
+});
+
+describe('what programs were given', () => {
+  it('stays until they have run, and comes back', async () => {
+    const { kernel, object, cpus, run } = boot({}, ['inner', 'whoami']);
+    await cpus.ready();
+    const outer = object.findMap('outer').fd;
+    const value = new Uint8Array(4);
+    for (let i = 0; i < 30; i++) {
+      const inner = kernel.mapCreate({ mapType: 1, keySize: 4, valueSize: 8, maxEntries: 8 });
+      new DataView(value.buffer).setInt32(0, inner, true);
+      kernel.mapUpdateElem({ mapFd: outer, key: new Uint8Array(4), value });
+      kernel.close(inner);
+      const running = Promise.all([run('inner', 1, 5000), run('inner', 2, 5000)]);
+      // The map of the round before dies while programs may be in it.
+      expect((await running).map(({ retval }) => retval)).toEqual([9, 9]);
+    }
+    // Numbers of programs that have gone stand for others, on every CPU.
+    for (let i = 0; i < 5; i++) {
+      const again = BpfObject.open(code);
+      for (const program of again.programs) program.autoload = program.name === 'whoami';
+      again.load(kernel);
+      const { fd: progFd } = again.findProgram('whoami');
+      expect((await cpus.testRun(1, { progFd, dataIn: PACKET })).retval).toBe(1);
+      again.close();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await cpus.idle();
+  });
+});
