@@ -208,7 +208,7 @@ class Relocation {
 
   #resolveCore(): void {
     const { spec } = this.#program;
-    const { types, spec: object } = this.#context;
+    const { kernel, types, spec: object } = this.#context;
     const target = spec.coreRelocations.length === 0 ? undefined : types.target;
     const result = resolveCore(object, spec, target, types.coreModules);
     this.#insns = result.insns.map((insn) => ({ ...insn }));
@@ -217,7 +217,7 @@ class Relocation {
       const note = {
         title: '<invalid CO-RE relocation>',
         reason: `failed to resolve CO-RE relocation ${description}`,
-        hint: 'the kernel does not have it: ask bpf_core_field_exists and the like before',
+        hint: `the kernel does not have it: ask bpf_core_field_exists and the like before${kernel.simulator === undefined ? '' : ', or give the embedded kernel the types of a Linux (--btf, kernelBtf)'}`,
       };
       this.#notes.set(insn, note).set(insn + 1, note);
     }
