@@ -217,7 +217,7 @@ class Relocation {
       const note = {
         title: '<invalid CO-RE relocation>',
         reason: `failed to resolve CO-RE relocation ${description}`,
-        hint: `the kernel does not have it: ask bpf_core_field_exists and the like before${kernel.simulator === undefined ? '' : ', or give the embedded kernel the types of a Linux (--btf, kernelBtf)'}`,
+        hint: `the kernel does not have it: ask bpf_core_field_exists and the like before${kernel.simulator === null ? '' : ', or give the embedded kernel the types of a Linux (--btf, kernelBtf)'}`,
       };
       this.#notes.set(insn, note).set(insn + 1, note);
     }
