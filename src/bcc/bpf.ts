@@ -103,8 +103,8 @@ export class BPF {
     this.kernel = kernel;
     this.#write = options.write ?? ((text) => console.log(text.replace(/\n$/, '')));
     this.#probeLimit = options.probeLimit ?? DEFAULT_PROBE_LIMIT;
-    const { object, events, tables, license } = compileBcc(kernel, sourceOf(options));
-    const spec = { ...parseObject(object, { name: 'bcc' }), license };
+    const { object, events, tables } = compileBcc(kernel, sourceOf(options));
+    const spec = parseObject(object, { name: 'bcc' });
     const loadOptions = options.kernelBtf === undefined ? {} : { kernelBtf: options.kernelBtf };
     this.#maps = new BpfObject({ ...spec, programs: [] });
     this.#functions = new Functions(kernel, spec, this.#maps, options.kernelBtf);

@@ -4,6 +4,8 @@ import {
   BCC_HEADER,
   bccHeaders,
   bccPlainTypes,
+  type CompileOptions,
+  type CompileResult,
   compile,
   DiagnosticSink,
   formatDiagnostics,
@@ -42,9 +44,10 @@ export interface BccObject {
   readonly events: ReadonlyMap<string, string>;
   /** Tables that are pinned, lent, borrowed, or hold others. */
   readonly tables: ReadonlyMap<string, TableNote>;
-  /** `#define BPF_LICENSE`, GPL where there is none. */
-  readonly license: string;
 }
+
+/** What compiling asks of a kernel: its types, its files and tracefs where it has them, its CPUs. */
+export type CompileTarget = Pick<Kernel, 'files' | 'kernelBtf' | 'features'>;
 
 /** The source does not compile; `diagnostics` is what a C compiler would print. */
 export class BccCompileError extends BpfError {
@@ -62,44 +65,75 @@ const LICENSE = /^[ \t]*#[ \t]*define[ \t]+BPF_LICENSE[ \t]+(.*\S)/m;
 const DEFAULT_LICENSE = 'GPL';
 const VMLINUX_GUARD = '#define __VMLINUX_H__\n';
 
+/** What only programs for BCC have: its macros, or a method of a table, and no header of libbpf. */
+const TELLTALE =
+  /^[ \t]*(?:BPF_(?:F_)?TABLE\w*|BPF_(?:HASH|ARRAY|HISTOGRAM|PERF_OUTPUT|PERF_ARRAY|RINGBUF_OUTPUT|PERCPU_HASH|PERCPU_ARRAY|LRU_HASH|LPM_TRIE|STACK_TRACE|PROG_ARRAY|QUEUE|STACK)|TRACEPOINT_PROBE|RAW_TRACEPOINT_PROBE|KFUNC_PROBE|KRETFUNC_PROBE|LSM_PROBE)[ \t]*\(/m;
+const LIBBPF = /^[ \t]*#[ \t]*include[ \t]*[<"](?:bpf\/|bpf_helpers)/m;
+
+/** Whether a C source is written for BCC rather than for libbpf. */
+export function isBccSource(text: string): boolean {
+  return TELLTALE.test(text) && !LIBBPF.test(text);
+}
+
 /** Errors: BccCompileError. */
-export function compileBcc(kernel: Kernel, source: BccSource): BccObject {
-  const flags = readCflags([...(source.cflags ?? []), ...impliedFlags(kernel, source)]);
+export function compileBcc(kernel: CompileTarget, source: BccSource): BccObject {
   const tables = new Map<string, TableNote>();
-  const files = filesOf(kernel);
-  const types = source.kernelBtf ?? kernelTypes(kernel);
-  const builtin = headersWithVmlinux(() =>
-    types === undefined ? undefined : typesHeader(types, source, files, flags),
-  );
-  const result = compile({
-    files,
-    main: source.name,
-    text: source.text,
-    options: {
-      ...flags,
-      dialect: 'bcc',
-      builtinHeader: builtin,
-      tracepointFormat: (category, name) => tracepointFormat(kernel, source, category, name),
-      onTable: (name, note) => {
-        tables.set(name, note);
-      },
+  const result = translateBcc(kernel, source, {
+    onTable: (name, note) => {
+      tables.set(name, note);
     },
   });
   const text = formatDiagnostics(result.sources, result.diagnostics);
   if (result.object === null) throw new BccCompileError(source.name, text);
   if (text !== '') source.onDiagnostics?.(text);
-  const license = LICENSE.exec(source.text)?.[1] ?? DEFAULT_LICENSE;
-  return { object: result.object, events: result.events ?? new Map(), tables, license };
+  return { object: result.object, events: result.events ?? new Map(), tables };
+}
+
+/** The compiler's result, diagnostics and all. `options` go before what the source's flags say. */
+export function translateBcc(
+  kernel: CompileTarget,
+  source: BccSource,
+  options: Omit<CompileOptions, 'dialect' | 'builtinHeader' | 'tracepointFormat'> = {},
+): CompileResult {
+  const flags = readCflags([...(source.cflags ?? []), ...impliedFlags(kernel, source)]);
+  const files = filesOf(kernel);
+  const types = source.kernelBtf ?? kernelTypes(kernel);
+  const builtin = headersWithVmlinux(() =>
+    types === undefined ? undefined : typesHeader(types, source, files, flags),
+  );
+  return compile({
+    files,
+    main: source.name,
+    text: licensed(source.text),
+    options: {
+      ...flags,
+      ...options,
+      defines: [...(flags.defines ?? []), ...(options.defines ?? [])],
+      dialect: 'bcc',
+      builtinHeader: builtin,
+      tracepointFormat: (category, name) => tracepointFormat(kernel, source, category, name),
+    },
+  });
+}
+
+/** The program with its licence, behind its last line. */
+function licensed(text: string): string {
+  if (/\bSEC\s*\(\s*"license"/.test(text)) return text;
+  const name = LICENSE.exec(text)?.[1] ?? DEFAULT_LICENSE;
+  const quoted = name.replace(/["\\]/g, '');
+  return `${text}\nchar _license[] __attribute__((section("license"), used)) = "${quoted}";\n`;
 }
 
 /** What BCC tells its programs of the machine. */
-function impliedFlags(kernel: Kernel, source: BccSource): string[] {
-  const flags = [`-D__BCC_CPUS__=${kernel.features().possibleCpus}`];
+function impliedFlags(kernel: CompileTarget, source: BccSource): string[] {
+  const { possibleCpus, arch } = kernel.features();
+  // BCC compiles with the machine as its target: programs look which one that is.
+  const flags = [`-D__BCC_CPUS__=${possibleCpus}`, `-D__${arch}__=1`];
   if (source.usdt === true || USES_USDT.test(source.text)) flags.push('-D__BCC_USDT__=1');
   return flags;
 }
 
-function filesOf(kernel: Kernel): IncludeResolver {
+function filesOf(kernel: CompileTarget): IncludeResolver {
   return {
     read(path) {
       const bytes = kernel.files?.read(path) ?? null;
@@ -108,10 +142,10 @@ function filesOf(kernel: Kernel): IncludeResolver {
   };
 }
 
-const parsed = new WeakMap<Kernel, Btf | null>();
+const parsed = new WeakMap<CompileTarget, Btf | null>();
 
 /** Types that programs can be written with: the embedded kernel's own BTF has no records, unless it was given a Linux's. */
-function kernelTypes(kernel: Kernel): Btf | undefined {
+function kernelTypes(kernel: CompileTarget): Btf | undefined {
   let types = parsed.get(kernel);
   if (types === undefined) {
     const bytes = kernel.kernelBtf();
@@ -130,19 +164,20 @@ function typesHeader(
   flags: ReturnType<typeof readCflags>,
 ): string {
   if (types.find('bpf_attr', 'union') !== undefined)
-    return vmlinuxHeaderFor(types, identifiers(source, files, flags, VMLINUX_GUARD));
+    return typesFor(types, source, files, flags, VMLINUX_GUARD);
   const plain = bccPlainTypes();
-  const names = identifiers(source, files, flags, plain);
-  return plain + vmlinuxHeaderFor(types, names).replaceAll('__VMLINUX_H__', '__BCC_VMLINUX_H');
+  const text = typesFor(types, source, files, flags, plain);
+  return plain + text.replaceAll('__VMLINUX_H__', '__BCC_VMLINUX_H');
 }
 
-/** Everything that the program names, with its headers but the kernel's types. */
-function identifiers(
+/** What the program can mean of the kernel's types, for everything that it and its headers name but do not define. */
+function typesFor(
+  types: Btf,
   source: BccSource,
   files: IncludeResolver,
   flags: ReturnType<typeof readCflags>,
   vmlinux: string,
-): ReadonlySet<string> {
+): string {
   const sink = new DiagnosticSink(new SourceManager(), { errorLimit: 0, noWarnings: true });
   const tokens = new Preprocessor(sink, source.name, source.text, {
     resolver: files,
@@ -153,7 +188,8 @@ function identifiers(
     builtinHeader: bccHeaders(headersWithVmlinux(() => vmlinux)),
   });
   const own = definedTags(tokens);
-  return new Set([...tokens.identifiers()].filter((name) => !own.has(name)));
+  const names = new Set([...tokens.identifiers()].filter((name) => !own.has(name)));
+  return vmlinuxHeaderFor(types, names, own);
 }
 
 /** Records that the program defines itself: those of the kernel of the same name are left out. Reads all tokens. */
@@ -172,7 +208,7 @@ function definedTags(tokens: Preprocessor): Set<string> {
 const RECORD_WORDS: ReadonlySet<string> = new Set(['struct', 'union', 'enum']);
 
 function tracepointFormat(
-  kernel: Kernel,
+  kernel: CompileTarget,
   source: BccSource,
   category: string,
   name: string,

@@ -1,6 +1,14 @@
 /** The BCC front end: programs as C text, tables as objects, on either kernel. */
 export { BPF } from './bpf.ts';
-export { BccCompileError, type BccObject, type BccSource, compileBcc } from './compile.ts';
+export {
+  BccCompileError,
+  type BccObject,
+  type BccSource,
+  type CompileTarget,
+  compileBcc,
+  isBccSource,
+  translateBcc,
+} from './compile.ts';
 export { type HistogramOptions, linearHistogram, log2Histogram } from './histogram.ts';
 export type {
   BpfOptions,

@@ -132,6 +132,7 @@ Flags are those of clang:
   -I -isystem -iquote -idirafter -include -D -U -nostdinc -P
   -W… -Wno-… -Werror -w -ferror-limit=N -fcolor-diagnostics
   --btf FILE               the kernel whose types vmlinux.h has; default: the running one
+  --dialect bcc            the C of the BPF Compiler Collection (docs/bcc.md)
   --cc clang               the clang of this machine does the work
   --write-headers DIR      writes the built-in headers there
 
@@ -151,6 +152,7 @@ export const CC: CommandRow = {
       .action(run(action));
     withExamples(command, [
       ['tsbpf cc -O2 -g -c prog.bpf.c -o prog.bpf.o', 'an object for tsbpf, bpftool and libbpf'],
+      ['tsbpf cc --dialect bcc -c tool.c -o tool.o', 'a program written for BCC'],
       ['tsbpf cc -E prog.bpf.c', 'after the preprocessor'],
       ['tsbpf run prog.bpf.c --pcap in.pcap', 'compile and run in one step'],
     ]);

@@ -37,6 +37,7 @@ import { logAtLevel } from '../verifier-stats.ts';
 
 interface RunOptions extends TargetOptions, KernelOptions, MeasureOptions {
   readonly cflags?: string;
+  readonly dialect?: string;
   readonly pcap?: string;
   readonly write?: string;
   readonly replay?: string;
@@ -68,12 +69,23 @@ const action: Action<[string, string[], RunOptions]> = async ({ env, out }, file
   const view = options.json
     ? new JsonView(out, options, measurement)
     : new TextView(out, options, measurement);
-  const { data, program, set, btf: _btf, kconfig: _kconfig, kernel: _kernel, ...rest } = options;
+  const {
+    data,
+    program,
+    set,
+    dialect,
+    cflags,
+    btf: _btf,
+    kconfig: _kconfig,
+    kernel: _kernel,
+    ...rest
+  } = options;
   const summary = await runSession(
     env,
     out,
     {
       ...rest,
+      ...(cflags === undefined && dialect === undefined ? {} : { cflags: flagsFor(cflags, dialect) }),
       ...choiceOf(kernelFor(options), out),
       ...(scope === undefined ? {} : { scope }),
       ...(measurement === undefined ? {} : { observer: measurement.observer }),
@@ -97,6 +109,10 @@ const action: Action<[string, string[], RunOptions]> = async ({ env, out }, file
   if (summary.packets.failure !== undefined) throw summary.packets.failure;
   return summary.oopses.length > 0 ? EXIT.failed : EXIT.ok;
 };
+
+function flagsFor(cflags = '', dialect?: string): string {
+  return dialect === undefined ? cflags : `${cflags} --dialect=${dialect}`;
+}
 
 /** Whom tracing programs on the host kernel see. */
 function scopeOf(argv: readonly string[], { kernel, all, pid }: RunOptions): ScopeRequest | undefined {
@@ -201,6 +217,7 @@ export const RUN: CommandRow = {
       )
       .argument('<file>', 'object file, as clang -target bpf makes it, or a C file to compile')
       .addOption(cflagsOption())
+      .option('--dialect <bcc|c>', 'what kind of C a C file is; default: as it looks')
       .argument(
         '[command...]',
         '--kernel host: behind --, a command to start and to trace, with its children',

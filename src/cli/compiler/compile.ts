@@ -1,5 +1,6 @@
 /** C sources to objects for the commands: the compiler with the files of this machine, its diagnostics as text. */
 import { readFileSync, statSync } from 'node:fs';
+import { isBccSource } from '../../bcc/index.ts';
 import type { Btf } from '../../btf/index.ts';
 import {
   type CompileResult,
@@ -15,6 +16,7 @@ import {
 } from '../../compiler/index.ts';
 import { CompileFailure } from '../errors.ts';
 import { readBtf } from '../files.ts';
+import { compileDialect } from './dialect.ts';
 import { type CompilerFlags, parseFlags } from './flags.ts';
 
 /** Headers larger than this are no headers. */
@@ -91,7 +93,16 @@ export interface Compiled {
 export function compileSource(path: string, flags: CompilerFlags, color: boolean): Compiled {
   const text = readSource(path);
   const main = path === '-' ? '<stdin>' : path;
-  const result = compile({
+  const result =
+    flags.dialect === 'bcc' && text !== undefined
+      ? compileDialect(main, text, flags, filesOfMachine, kernelTypes(flags.btf))
+      : compilePlain(main, text, flags);
+  const options = { color: flags.color ?? color };
+  return { result, text: formatDiagnostics(result.sources, result.diagnostics, options) };
+}
+
+function compilePlain(main: string, text: string | undefined, flags: CompilerFlags): CompileResult {
+  return compile({
     files: filesOfMachine,
     main,
     ...(text === undefined ? {} : { text }),
@@ -113,8 +124,6 @@ export function compileSource(path: string, flags: CompilerFlags, color: boolean
           }),
     },
   });
-  const options = { color: flags.color ?? color };
-  return { result, text: formatDiagnostics(result.sources, result.diagnostics, options) };
 }
 
 /** Where warnings go. */
@@ -125,7 +134,9 @@ export interface CompilerOutput {
 
 /** What `run` and `verify` compile a C file with: `-O2 -g`, and flags of the command line. */
 export function compileForUse(path: string, extra: readonly string[], out: CompilerOutput): Uint8Array {
-  const flags = parseFlags(['-O2', '-g', ...extra]);
+  let flags = parseFlags(['-O2', '-g', ...extra]);
+  if (flags.dialect === undefined && isBccSource(readSource(path) ?? ''))
+    flags = { ...flags, dialect: 'bcc' };
   const { result, text } = compileSource(path, flags, out.errorColor.isColorSupported);
   if (result.object === null) throw new CompileFailure(path, text);
   out.errorWrite(text);

@@ -31,6 +31,8 @@ export interface CompilerFlags {
   /** None of the built-in headers. */
   readonly noBuiltinHeaders: boolean;
   readonly color: boolean | undefined;
+  /** The C of the BPF Compiler Collection; undefined: where the text looks like it (`run`, `verify`). */
+  readonly dialect: 'bcc' | 'c' | undefined;
   /** Where vmlinux.h comes from; default: this machine's kernel. */
   readonly btf: string | undefined;
   /** Another compiler does the work. */
@@ -67,6 +69,7 @@ const WITH_VALUE = [
     '--cc',
     '--btf',
     '--write-headers',
+    '--dialect',
     '-L',
     '-l',
   ],
@@ -118,6 +121,7 @@ export function parseFlags(argv: readonly string[]): CompilerFlags {
     noBuiltinHeaders: false,
     color: undefined,
     btf: undefined,
+    dialect: undefined,
     compiler: undefined,
     writeHeaders: undefined,
     passed: [],
@@ -145,7 +149,7 @@ export function parseFlags(argv: readonly string[]): CompilerFlags {
     const rest = word.slice(name.length);
     const value = word === name ? argv[++i] : name.startsWith('--') ? rest.replace(/^=/, '') : rest;
     if (value === undefined) throw new UsageError(`${name} needs a value`);
-    const own = name === '--cc' || name === '--btf' || name === '--write-headers';
+    const own = name === '--cc' || name === '--btf' || name === '--write-headers' || name === '--dialect';
     if (!own) flags.passed.push(...(word === name ? [word, value] : [word]));
     withValue(flags, includes, name, value);
   }
@@ -155,7 +159,7 @@ export function parseFlags(argv: readonly string[]): CompilerFlags {
 /** The flag that stands at the front of a word with its value: `-Idir`, `-DX=1`, `-ofile`, `--cc=clang`. */
 function joined(word: string): string | undefined {
   if (/^-[IDUoLl]./.test(word)) return word.slice(0, 2);
-  const long = /^(--(?:cc|btf|write-headers|sysroot|target))=/.exec(word)?.[1];
+  const long = /^(--(?:cc|btf|write-headers|dialect|sysroot|target))=/.exec(word)?.[1];
   return long === '--target' ? undefined : long;
 }
 
@@ -205,6 +209,11 @@ function withValue(
       return;
     case '--btf':
       flags.btf = value;
+      return;
+    case '--dialect':
+      if (value !== 'bcc' && value !== 'c')
+        throw new UsageError(`there is no dialect '${value}'`, 'bcc or c');
+      flags.dialect = value;
       return;
     case '--write-headers':
       flags.writeHeaders = value;

@@ -3,6 +3,7 @@
  * functions behind the tables' methods (`sema/bcc-methods.ts` says which). Where a kernel's types are to be had (`vmlinux.h`), all
  * headers of the kernel's sources are those; otherwise what the UAPI headers have is there.
  */
+import { kernelFunctions } from './bcc-kernel.ts';
 import { protoHeader } from './bcc-proto.ts';
 import { tables } from './bcc-tables.ts';
 import { guarded, macro } from './text.ts';
@@ -47,7 +48,8 @@ export function bccHeaders(
     if (name === BCC_HEADER) return bccHeader();
     if (PROTO_NAMES.has(name)) return protoHeader();
     const known = builtin(name) ?? (KERNEL_DIRECTORIES.test(name) && name.endsWith('.h') ? '' : undefined);
-    return known !== undefined && SOCKET_HEADERS.test(name) ? known + socketNames() : known;
+    if (known === undefined) return undefined;
+    return known + (SOCKET_HEADERS.test(name) ? socketNames() : '') + kernelFunctions(name);
   };
 }
 
@@ -88,6 +90,10 @@ const CONSTANTS: Readonly<Record<string, string>> = {
   HZ: '250',
   NSEC_PER_SEC: '1000000000L',
   NSEC_PER_USEC: '1000L',
+  NSEC_PER_MSEC: '1000000L',
+  USEC_PER_MSEC: '1000L',
+  USEC_PER_SEC: '1000000L',
+  MSEC_PER_SEC: '1000L',
   DISK_NAME_LEN: '32',
   MINORBITS: '20',
   S_IFMT: '00170000',

@@ -44,8 +44,13 @@ export function vmlinuxHeader(btf: Btf | Uint8Array): string {
 /**
  * The part of `vmlinux.h` that a program can mean which has only these identifiers in it: the types of those names, the enums with
  * such members, and what is reached from there through members of such names. Everything else could not be told from its absence.
+ * Records in `without` are the program's own.
  */
-export function vmlinuxHeaderFor(btf: Btf, identifiers: ReadonlySet<string>): string {
+export function vmlinuxHeaderFor(
+  btf: Btf,
+  identifiers: ReadonlySet<string>,
+  without: ReadonlySet<string> = new Set(),
+): string {
   const wanted = new Set<number>();
   const queue: number[] = [];
   const want = (id: number): void => {
@@ -56,7 +61,7 @@ export function vmlinuxHeaderFor(btf: Btf, identifiers: ReadonlySet<string>): st
   for (let id = 1; id < btf.typeCount; id++) if (isNamed(btf.type(id), identifiers)) want(id);
   for (let id = queue.pop(); id !== undefined; id = queue.pop()) follow(btf, id, identifiers, want);
   const roots = [...wanted].filter((id) => DECLARED.has(btf.type(id).kind)).sort((a, b) => a - b);
-  return dumpC(btf, { header: true, roots });
+  return dumpC(btf, { header: true, roots, declared: (name) => without.has(name) });
 }
 
 /** Kinds that are declared by themselves; the others are part of a declaration. */

@@ -513,7 +513,8 @@ class Numbering {
   private loadConstant(base: Value, offset: number, mem: MemType): Value | undefined {
     if (base.kind !== 'global' || !base.readonlyContents || offset < 0) return undefined;
     const size = bytesOf(mem);
-    if (offset + size > base.size) return undefined;
+    // Copies of a fixed length from a shorter text: what lies behind it is nobody's.
+    if (offset + size > base.size && base.literal !== true) return undefined;
     const reloc = base.relocs.find((one) => one.offset < offset + size && offset < one.offset + 8);
     if (reloc !== undefined)
       return reloc.offset === offset && mem === 'ptr' && reloc.addend === 0 ? reloc.target : undefined;

@@ -153,12 +153,24 @@ export const PROBE_PREFIXES: readonly {
 /** Where the section of a program begins that has no such name: its type is said when it is loaded. */
 export const UNTYPED_SECTION = 'bcc/';
 
-/** The section of a program by its name. */
-export function probeSection(name: string): string {
+/** Sections by what a program's context is, where its name says nothing: another type may be asked for when it is loaded. */
+const CONTEXT_SECTIONS: Readonly<Record<string, string>> = {
+  pt_regs: 'kprobe',
+  xdp_md: 'xdp',
+  __sk_buff: 'socket',
+  bpf_raw_tracepoint_args: 'raw_tracepoint',
+  bpf_perf_event_data: 'perf_event',
+  bpf_sock_ops: 'sockops',
+  sk_msg_md: 'sk_msg',
+};
+
+/** The section of a program by its name, or by the struct that its context is. */
+export function probeSection(name: string, context?: string): string {
   for (const { prefix, section, parts } of PROBE_PREFIXES)
     if (name.startsWith(prefix) && name.length > prefix.length) {
       const rest = name.slice(prefix.length);
       return section + (parts === true ? rest.replace('__', '/') : rest);
     }
+  if (context !== undefined && Object.hasOwn(CONTEXT_SECTIONS, context)) return CONTEXT_SECTIONS[context]!;
   return UNTYPED_SECTION + name;
 }

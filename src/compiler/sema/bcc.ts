@@ -230,11 +230,12 @@ export abstract class BccSema extends PacketSema {
 
   protected override dialectFunction(decl: FunctionDecl): void {
     if (!this.bcc) return;
-    if (decl.static || decl.inline) {
+    // Weak ones are of headers (usdt.bpf.h).
+    if (decl.static || decl.inline || decl.attributes.weak === true) {
       if (decl.attributes.noinline !== true) decl.attributes.alwaysInline = true;
       return;
     }
-    decl.attributes.section ??= probeSection(decl.name);
+    decl.attributes.section ??= probeSection(decl.name, contextTag(decl));
     if (decl.attributes.noinline !== true) decl.attributes.alwaysInline = true;
   }
 
@@ -243,6 +244,7 @@ export abstract class BccSema extends PacketSema {
     const step = node.declarator.steps[0];
     if (!this.bcc || step?.kind !== 'function' || step.parameters.length < 2) return node;
     if (node.specifiers.storage === 'static' || node.specifiers.inline) return node;
+    if (node.specifiers.attributes.some(({ name }) => name === 'weak')) return node;
     const [context, ...rest] = step.parameters as [SParameter, ...SParameter[]];
     const { type } = context.specifiers;
     const name = context.declarator.name;
@@ -307,6 +309,14 @@ export abstract class BccSema extends PacketSema {
     record.size = Math.ceil(record.size / 8) * 8;
     return record;
   }
+}
+
+/** The struct that a program's first argument points to. */
+function contextTag(decl: FunctionDecl): string | undefined {
+  const first = decl.parameters[0];
+  const pointer = first === undefined ? undefined : core(first.type);
+  const record = pointer?.kind === 'pointer' ? core(pointer.pointee) : undefined;
+  return record?.kind === 'record' ? (record.tag ?? undefined) : undefined;
 }
 
 function isSharing(text: string): text is 'public' | 'shared' | 'extern' {
