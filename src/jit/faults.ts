@@ -71,9 +71,15 @@ function findPlace(error: Error, own: FaultSource, sources: FaultSources): Place
     if (source === undefined) continue;
     const subprog = source.compiled.functions.find((f) => f.index === Number(match[2]));
     if (subprog === undefined) continue;
-    return { source, subprog, insn: match[3] === undefined ? -1 : insnAt(subprog, Number(match[3])) };
+    const insn = match[3] === undefined ? -1 : insnAt(subprog, Number(match[3]));
+    return { source, subprog: subprogOf(source, insn) ?? subprog, insn };
   }
   return { source: own, subprog: undefined, insn: -1 };
+}
+
+/** The subprogram that an instruction belongs to, which may stand in the code of its caller. */
+function subprogOf({ program, compiled }: FaultSource, insn: number): CompiledSubprog | undefined {
+  return compiled.functions[program.subprogs.findIndex(({ start, end }) => insn >= start && insn < end)];
 }
 
 /** The instruction whose code holds the byte at `offset` of the module. */

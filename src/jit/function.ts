@@ -32,7 +32,7 @@ import { type Layout, type Scope, structure } from './structure.ts';
 import { blockWrites, writeMask } from './usage.ts';
 import { CodeWriter, type LocalGroup, OP, TYPE } from './wasm/index.ts';
 
-/** Where the code of an instruction starts: `offsets[i]` bytes into the body for instruction `insns[i]`. */
+/** Where the code of an instruction starts: `offsets[i]` bytes into the body for instruction `insns[i]` of the program as given. */
 export interface Marks {
   readonly offsets: number[];
   readonly insns: number[];
@@ -317,7 +317,7 @@ class FunctionCompiler {
     for (let i = block.start; i < block.end; ) {
       const insn = insns[i]!;
       this.#marks.offsets.push(this.#w.length);
-      this.#marks.insns.push(i);
+      this.#marks.insns.push(this.#module.source(i));
       if (writeMask(insn) >> 10 !== 0 || insn.src > 10 || insn.dst > 10) {
         throw new BpfError('EINVAL', `jit: instruction ${i} has a register that cannot be used so`);
       }

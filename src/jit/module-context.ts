@@ -3,7 +3,9 @@ import type { CallableFunction, ExecutableProgram } from '../contracts/engine.ts
 import { type Blinding, type CodeWriter, OP } from './wasm/index.ts';
 
 export interface ModuleContext {
+  /** With small functions in place of their calls; `source`: the instruction of the program as given that one of it comes from. */
   readonly program: ExecutableProgram;
+  readonly source: (insn: number) => number;
   /** Wasm function index of each subprogram. */
   readonly functionOf: readonly number[];
   /** Mask of R1..R5 that each subprogram's function takes, in that order, before its frame pointer. */

@@ -13,6 +13,7 @@ import { MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layou
 import { BpfError } from '../util/errors.ts';
 import { type Block, buildBlocks } from './cfg.ts';
 import { type CompiledFunction, compileFunction } from './function.ts';
+import { inlineSmall } from './inline.ts';
 import { type ModuleContext, pushRunState } from './module-context.ts';
 import { parameterMasks } from './usage.ts';
 import { CodeWriter, type FuncType, ModuleBuilder, OP, TYPE, type ValueType } from './wasm/index.ts';
@@ -64,7 +65,8 @@ export function callbacksOf(program: ExecutableProgram): Map<number, readonly ('
   return found;
 }
 
-export function compileModule(program: ExecutableProgram, options: ModuleOptions): CompiledModule {
+export function compileModule(given: ExecutableProgram, options: ModuleOptions): CompiledModule {
+  const { program, source } = inlineSmall(given);
   const builder = new ModuleBuilder();
   builder.name(options.tag);
   builder.importMemory({
@@ -103,6 +105,7 @@ export function compileModule(program: ExecutableProgram, options: ModuleOptions
   const functionOf = types.map((type, i) => builder.addFunction(type, names[i]!));
   const context: ModuleContext = {
     program,
+    source,
     functionOf,
     parametersOf,
     imported,

@@ -322,3 +322,51 @@ describe('halves of registers', () => {
     }
   });
 });
+
+describe('small functions', () => {
+  /** r0 = r1 > r2 ? r1 - r2 : r2 * 3, with exits in the middle. */
+  const distance = [
+    asm.mov64Reg(R0, R1),
+    asm.jumpReg(64, 'jle', R1, R2, 2),
+    asm.alu64Reg('sub', R0, R2),
+    asm.exit(),
+    asm.mov64Reg(R0, R2),
+    asm.alu64Imm('mul', R0, 3),
+    asm.exit(),
+  ];
+  const main = (calls: number): Insn[] => {
+    const insns = [asm.mov64Reg(R6, R1), asm.mov64Imm(R7, 5)];
+    for (let n = 0; n < calls; n++)
+      insns.push(
+        asm.ldx('b', R1, R6, n),
+        asm.mov64Reg(R2, R7),
+        asm.callLocal(0),
+        asm.alu64Reg('add', R7, R0),
+      );
+    return [...insns, asm.jumpImm(64, 'jlt', R7, 100_000, -4 * calls - 1), asm.mov64Reg(R0, R7), asm.exit()];
+  };
+  const withCalls = (insns: readonly Insn[], length: number) => ({
+    subprogStarts: [length],
+    calls: new Map(
+      insns.flatMap((insn, i) => (insn.code === 0x85 ? [[i, { kind: 'subprog', index: 1 } as const]] : [])),
+    ),
+  });
+
+  it('stand in place of their calls', () => {
+    const caller = main(3);
+    const insns = [...caller, ...distance];
+    const options = withCalls(insns, caller.length);
+    both(insns, options);
+    expect(dumpOf(insns, options)).not.toMatch(/\n\s+call \$/);
+  });
+
+  it('are called where they keep registers or have a frame', () => {
+    const caller = main(2);
+    for (const more of [[asm.mov64Imm(R6, 1)], [asm.st('dw', R10, -8, 1), asm.ldx('dw', R0, R10, -8)]]) {
+      const body = [...more, asm.mov64Reg(R0, R1), asm.exit()];
+      const insns = [...caller.map((insn) => insn), ...body];
+      const options = withCalls(insns, caller.length);
+      expect(dumpOf(insns, options)).toMatch(/\n\s+call \$/);
+    }
+  });
+});
