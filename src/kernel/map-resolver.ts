@@ -3,7 +3,7 @@ import type { MapObjectResolver } from '../contracts/maps.ts';
 import { ERRNO } from '../util/errno.ts';
 import { PerfEventObject } from './events.ts';
 import type { Machine } from './machine.ts';
-import { MapObject, ProgObject } from './objects.ts';
+import { MapObject, type ProgArrayOwner, ProgObject } from './objects.ts';
 import { isExtended } from './trampolines.ts';
 
 const resolvers = new WeakMap<Machine, MapObjectResolver>();
@@ -52,10 +52,18 @@ function build(machine: Machine): MapObjectResolver {
   };
 }
 
-/** All programs that share a program array have one type and one engine (kernel: bpf_prog_map_compatible). */
+/** All programs that share a program array run alike: a tail call checks nothing (kernel: bpf_prog_map_compatible). */
 export function ownerAccepts(array: MapObject, program: Pick<ProgObject, 'parts'>): boolean {
-  const { replaces, executable } = program.parts;
-  const type = replaces?.type ?? program.parts.type;
-  array.owner ??= { type, engine: executable.engine };
-  return array.owner.type === type && array.owner.engine === executable.engine;
+  const { replaces, executable, xdpFrags, attachProto } = program.parts;
+  const { type, expectedAttachType } = replaces ?? program.parts;
+  const own: ProgArrayOwner = {
+    type,
+    engine: executable.engine,
+    xdpFrags,
+    expectedAttachType,
+    attachProto: type.needsAttachBtf || replaces !== undefined ? attachProto : '',
+  };
+  array.owner ??= own;
+  const { owner } = array;
+  return (Object.keys(own) as (keyof ProgArrayOwner)[]).every((key) => owner[key] === own[key]);
 }

@@ -40,6 +40,10 @@ export interface MapParts {
 export interface ProgArrayOwner {
   readonly type: ProgTypeRow;
   readonly engine: string;
+  readonly xdpFrags: boolean;
+  readonly expectedAttachType: number;
+  /** See `ProgramParts.attachProto`. */
+  readonly attachProto: string;
 }
 
 /** The machine, to a map. */
@@ -150,6 +154,10 @@ export interface ProgramParts {
   /** Lines of the program as loaded, in order of instructions. */
   readonly lines: readonly LineInfo[];
   readonly attachBtfId: number;
+  /** Tells the prototypes of functions apart that programs attach to: their context is its arguments. Empty: there is none. */
+  readonly attachProto: string;
+  /** BPF_F_XDP_HAS_FRAGS */
+  readonly xdpFrags: boolean;
   /** It was loaded for a function of another program. */
   readonly forProgram: boolean;
   /** Of a program that replaces functions: type and attach type of those that it may be attached to. */

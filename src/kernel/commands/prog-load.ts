@@ -33,7 +33,14 @@ import { jitRequested, prepare } from '../prepare.ts';
 import { requireNothing } from '../release.ts';
 import { programTag } from '../tag.ts';
 import { credentialsWith, TOKEN_FLAG } from '../token.ts';
-import { argumentsOf, describeTarget, functionsOf, type LoadTarget, taken } from './program-target.ts';
+import {
+  argumentsOf,
+  attachProto,
+  describeTarget,
+  functionsOf,
+  type LoadTarget,
+  taken,
+} from './program-target.ts';
 
 /** BPF_MAXINSNS without CAP_BPF, BPF_COMPLEXITY_LIMIT_INSNS with it. */
 const MAX_INSNS_UNPRIVILEGED = 4096;
@@ -162,6 +169,9 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     lineInfo: moveLines(shown, lineInfo, LINE_INFO_SIZE),
     lines: lines ?? [],
     attachBtfId: attr.attachBtfId ?? 0,
+    attachProto: attachProto(machine.kernelBtf, { ...verified.request, progType: type }, target),
+    xdpFrags: ((attr.progFlags ?? 0) & BPF_MACROS.BPF_F_XDP_HAS_FRAGS) !== 0,
+    forProgram: target !== undefined,
     maxCtxOffset: maxCtxOffset(verified),
     movesPacket: movesPacket(program) || verified.subprogs.some(({ changesPacket }) => changesPacket),
     loadTime: machine.clock.boottime(),

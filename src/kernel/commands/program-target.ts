@@ -1,7 +1,7 @@
 /** What PROG_LOAD and LINK_CREATE know of a program whose functions others replace or trace. */
 import type { Btf } from '../../btf/index.ts';
 import type { ExecutableProgram } from '../../contracts/engine.ts';
-import type { SubprogInfo, TargetProgram, VerifiedProgram } from '../../contracts/verify.ts';
+import type { SubprogInfo, TargetProgram, VerifiedProgram, VerifyRequest } from '../../contracts/verify.ts';
 import type { ProgObject, ProgramFunction, ProgramTarget } from '../objects.ts';
 
 /** MAX_BPF_FUNC_REG_ARGS */
@@ -59,4 +59,24 @@ export function functionsOf(
       ...(info.exceptionCallback ? { exceptionCallback: true } : {}),
     };
   });
+}
+
+/**
+ * Names the prototype of the function that a program attaches to; empty where it attaches to none, or to one that is called with anything.
+ * The kernel compares addresses: the same id of the same types.
+ */
+export function attachProto(
+  btf: Btf | undefined,
+  { progType, attachBtfId = 0, expectedAttachType }: VerifyRequest,
+  target: LoadTarget | undefined,
+): string {
+  const types = target === undefined ? btf : target.program.parts.btf?.btf;
+  if (types === undefined || attachBtfId <= 0 || attachBtfId >= types.typeCount) return '';
+  if (target?.program.parts.functions.find(({ typeId }) => typeId === attachBtfId)?.unreliable) return '';
+  const type = types.type(attachBtfId);
+  const where = target === undefined ? 'kernel' : `program ${target.program.id}`;
+  if (type.kind === 'struct')
+    return `${where} ${type.members[expectedAttachType]?.type ?? 0} ${progType.name}`;
+  if (type.kind === 'typedef') return `${where} ${types.resolve(type.type)}`;
+  return type.kind === 'func' ? `${where} ${type.type}` : '';
 }
