@@ -651,6 +651,8 @@ export interface Kernel {
   observe?(observer: ProgramObserver | null): void;
   /** The machine around an embedded kernel, which people drive: packets, events, time. Null on the host. */
   readonly simulator: Simulator | null;
+  /** CPUs that run at the same time; absent or null where there is one, or it is not the caller who says what runs where. */
+  readonly cpus?: KernelCpus | null;
   /** Closes everything that is still open; pins stay where the kernel outlives its user. */
   shutdown(): void;
 }

@@ -1,5 +1,6 @@
 /** The seam of the maps: what verifier, engines, helpers and commands know of a map. */
 import type { Btf } from '../btf/index.ts';
+import type { ArenaPages } from '../memory/arena-pages.ts';
 import type { MapTypeRow } from '../spec/types.ts';
 
 /** Where special fields lie in a map's value, found in its BTF; offsets in bytes. */
@@ -63,6 +64,21 @@ export interface MapLayout {
   readonly perCpu?: { readonly values: number; readonly stride: number; readonly cpuStride: number };
 }
 
+/** Pages that programs and user space share (BPF_MAP_TYPE_ARENA). Addresses are the low halves of those in user space. */
+export interface Arena extends ArenaPages {
+  /** BPF_F_NO_USER_CONV: pointers that programs store stay low halves. */
+  readonly keepsAddresses: boolean;
+  /** mmap(2): gives the arena an address if it has none, and tells it. */
+  map(): bigint;
+  /** Offset in the linear memory of a byte that user space touches, whose page is there then; 0 where that is refused (SIGSEGV). */
+  touch(offset: number): number;
+  /** Address of `count` new pages, at `address` or (null) anywhere; -1 where there are none. */
+  allocatePages(address: number | null, count: number): number;
+  freePages(address: number, count: number): void;
+  /** Keeps pages from being allocated anywhere: 0 or -errno. */
+  reservePages(address: number, count: number): number;
+}
+
 /**
  * A live map: the operations of bpf(2) on it, and its place in memory. All results are 0 or -errno; keys and values are
  * exactly `keySize` and `userValueSize` bytes (the caller has checked).
@@ -89,6 +105,8 @@ export interface BpfMap {
   freeze(): number;
   /** Gives up what a run that ended by a fault had reserved and not committed. No run is in progress. */
   abandonReservations?(): void;
+  /** Arenas only. */
+  readonly arena?: Arena;
   /** Bytes of linear memory that the map occupies. */
   readonly memory: number;
   /** The last reference has gone. */

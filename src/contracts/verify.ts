@@ -114,6 +114,8 @@ export interface InsnFacts {
   readonly kfunc?: string;
   /** Such a call makes, gives back or links an object of the program's own types: its size (0 where not said) and special fields. */
   readonly object?: KfuncSite['object'];
+  /** Access through a pointer into the program's arena. */
+  readonly arena?: true;
   /** Load through a BTF pointer that may fault: it then reads 0. */
   readonly probeMem?: true;
   /** Call or function-pointer load: index of the subprogram. */

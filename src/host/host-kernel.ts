@@ -15,6 +15,7 @@ import type { Native } from './native.ts';
 import * as objects from './objects.ts';
 import { perfEventOpen } from './perf-events.ts';
 import * as programs from './programs.ts';
+import { mapMemory } from './mapped-memory.ts';
 import { mapRing } from './rings.ts';
 import { socketAttach } from './sockets.ts';
 import { readTracePipe } from './trace-pipe.ts';
@@ -166,6 +167,9 @@ export class HostKernel implements K.Kernel {
   }
   perfEventOpen(attr: K.PerfEventAttr): K.Fd {
     return perfEventOpen(this.#host, attr);
+  }
+  mapMemory(fd: K.Fd): K.MappedMemory {
+    return mapMemory(this.#host, fd);
   }
   mapRing(fd: K.Fd): K.RingMapping {
     return mapRing(this.#host, fd);

@@ -33,6 +33,8 @@ import { expanded, usage } from './strict.ts';
 export const SIGNED = 0x100;
 /** Loads that read 0 where they would fault: 0x400 + opcode. */
 export const PROBE = 0x400;
+/** Accesses of the arena: 0x800 + operation. */
+export const ARENA = 0x800;
 /** Numbers of operations that share an opcode byte with another one. */
 export const OP = {
   LD_IMM64_POINTER: 0x118,
@@ -41,6 +43,7 @@ export const OP = {
   ATOMIC32: 0xc3,
   ATOMIC64: 0xdb,
   BUDGET_CHECK: 0xc2,
+  CAST_TO_USER: 0x1bf,
 } as const;
 
 function refuse(program: ExecutableProgram, i: number, what: string): never {
@@ -70,7 +73,7 @@ function aluOp(program: ExecutableProgram, i: number, insn: Insn): number {
   if (op === ALU_OP.MOV && (code & SOURCE.X) !== 0) {
     const wide = insnClass(code) === CLASS.ALU64;
     if (off === 8 || off === 16 || (wide && off === 32)) return wide ? OP.MOVSX64 : OP.MOVSX32;
-    if (wide && off === MOV_OFF.ADDR_SPACE_CAST) refuse(program, i, 'addr_space_cast is not implemented');
+    if (wide && off === MOV_OFF.ADDR_SPACE_CAST && program.arena !== undefined) return OP.CAST_TO_USER;
   }
   return refuse(program, i, `operation 0x${code.toString(16)} with offset ${off}`);
 }
@@ -189,6 +192,7 @@ export function decode(program: ExecutableProgram, strict: boolean, makeCallback
       default:
         op[i] = memoryOp(program, i, insn);
         if (program.probeLoads.has(i) && (op[i]! & 7) === CLASS.LDX) op[i]! |= PROBE;
+        if (program.arena?.accesses.has(i)) op[i]! |= ARENA;
     }
   }
   return decoded;

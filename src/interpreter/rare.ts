@@ -4,20 +4,20 @@
  */
 import { ALU_OP, ATOMIC, CLASS, insnClass, insnOp, MODE, SOURCE } from '../asm/opcodes.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
+import { arenaPlace, arenaRead, arenaWrite } from '../memory/arena-pages.ts';
 import { PAGE, RUN_STATE } from '../memory/layout.ts';
 import { place } from './access.ts';
 import { byteSwap, divideSigned32, divideSigned64, truncate } from './arithmetic.ts';
-import { OP, PROBE, SIGNED } from './decode.ts';
+import { ARENA, OP, PROBE, SIGNED } from './decode.ts';
 import { fault } from './fault.ts';
 import type { Machine } from './machine.ts';
 import type { Decoded } from './program.ts';
 
 const LOAD_BYTES: readonly number[] = [4, 2, 1, 8];
 
-function atomic32(m: Machine, program: Decoded, pc: number): void {
-  const d = program.dst[pc]!;
+/** On the bytes at offset `a`. */
+function atomic32(m: Machine, program: Decoded, pc: number, a: number): void {
   const s = program.src[pc]!;
-  const a = place(m, program, pc, 'atomic access', d, 4);
   const { view } = m.memory;
   const old = view.getInt32(a, true);
   const operand = m.lo[s]!;
@@ -65,10 +65,9 @@ function loaded(m: Machine, r: number, low: number, high: number, address: numbe
   else m.upto[r] = 0;
 }
 
-function atomic64(m: Machine, program: Decoded, pc: number): void {
-  const d = program.dst[pc]!;
+/** On the bytes at offset `a`. */
+function atomic64(m: Machine, program: Decoded, pc: number, a: number): void {
   const s = program.src[pc]!;
-  const a = place(m, program, pc, 'atomic access', d, 8);
   const { view } = m.memory;
   const oldLow = view.getInt32(a, true);
   const oldHigh = view.getInt32(a + 4, true);
@@ -119,18 +118,66 @@ function probeLoad(m: Machine, program: Decoded, pc: number, code: number): void
     m.hi[d] = 0;
     return;
   }
-  const { view } = memory;
-  const signed = (code & 0xe0) === MODE.MEMSX;
+  if (size === 8) {
+    const { view } = memory;
+    loaded(m, d, view.getInt32(a, true), view.getInt32(a + 4, true), a);
+    return;
+  }
+  loadFrom(m, d, a, size, (code & 0xe0) === MODE.MEMSX);
+}
+
+/** addr_space_cast: an address of user space, with the upper half in `imm`; NULL stays NULL. */
+function castToUser(m: Machine, program: Decoded, pc: number): void {
+  const d = program.dst[pc]!;
+  const low = m.lo[program.src[pc]!]!;
+  m.lo[d] = low;
+  m.hi[d] = low === 0 ? 0 : program.imm[pc]!;
+  m.upto[d] = 0;
+}
+
+/** The low half of the base register and the offset name the bytes; pages that are not there read 0 and take nothing. */
+function arenaAccess(m: Machine, program: Decoded, pc: number, op: number): void {
+  const { memory } = m;
+  const { pages } = program.program.arena!;
+  const size = LOAD_BYTES[(op & 0x18) >> 3]!;
+  const loads = (op & 7) === CLASS.LDX;
+  const base = loads ? program.src[pc]! : program.dst[pc]!;
+  const at = (m.lo[base]! >>> 0) + program.off[pc]!;
+  let a = arenaPlace(memory, pages, at, size);
+  if (op === OP.ATOMIC32) {
+    if (a !== 0) atomic32(m, program, pc, a);
+  } else if (op === OP.ATOMIC64) {
+    if (a !== 0) atomic64(m, program, pc, a);
+  } else if (loads) {
+    if (a === 0) {
+      a = RUN_STATE.helperResult;
+      arenaRead(memory, pages, at, size, a);
+    }
+    m.upto[program.dst[pc]!] = 0;
+    loadFrom(m, program.dst[pc]!, a, size, (op & 0xe0) === MODE.MEMSX);
+  } else {
+    const to = a === 0 ? RUN_STATE.helperResult : a;
+    const register = (op & 7) === CLASS.STX;
+    const low = register ? m.lo[program.src[pc]!]! : program.imm[pc]!;
+    const { view } = memory;
+    if (size === 1) view.setInt8(to, low);
+    else if (size === 2) view.setInt16(to, low, true);
+    else if (size === 4) view.setInt32(to, low, true);
+    else store64(view, to, low, register ? m.hi[program.src[pc]!]! : low >> 31);
+    if (a === 0) arenaWrite(memory, pages, at, size, to);
+  }
+}
+
+/** Loads the bytes at offset `a`, which are no address. */
+function loadFrom(m: Machine, d: number, a: number, size: number, signed: boolean): void {
+  const { view } = m.memory;
   let low: number;
   if (size === 1) low = signed ? view.getInt8(a) : view.getUint8(a);
   else if (size === 2) low = signed ? view.getInt16(a, true) : view.getUint16(a, true);
   else low = view.getInt32(a, true);
-  if (size === 8) {
-    loaded(m, d, low, view.getInt32(a + 4, true), a);
-    return;
-  }
   m.lo[d] = low;
-  m.hi[d] = signed ? low >> 31 : 0;
+  if (size === 8) m.hi[d] = view.getInt32(a + 4, true);
+  else m.hi[d] = signed ? low >> 31 : 0;
 }
 
 function signedDivision(m: Machine, program: Decoded, pc: number, code: number): void {
@@ -186,8 +233,12 @@ function spendBudget(m: Machine, program: Decoded, pc: number): void {
 export function rare(m: Machine, program: Decoded, pc: number): void {
   const op = program.op[pc]!;
   if (op === OP.BUDGET_CHECK) spendBudget(m, program, pc);
-  else if (op === OP.ATOMIC32) atomic32(m, program, pc);
-  else if (op === OP.ATOMIC64) atomic64(m, program, pc);
+  else if (op === OP.ATOMIC32)
+    atomic32(m, program, pc, place(m, program, pc, 'atomic access', program.dst[pc]!, 4));
+  else if (op === OP.ATOMIC64)
+    atomic64(m, program, pc, place(m, program, pc, 'atomic access', program.dst[pc]!, 8));
+  else if (op === OP.CAST_TO_USER) castToUser(m, program, pc);
+  else if ((op & ARENA) !== 0) arenaAccess(m, program, pc, op & ~ARENA);
   else if (op === OP.MOVSX32) signExtend(m, program, pc, false);
   else if (op === OP.MOVSX64) signExtend(m, program, pc, true);
   else if ((op & PROBE) !== 0) probeLoad(m, program, pc, op & 0xff);

@@ -169,6 +169,9 @@ export class FunctionContext {
     w.op(OP.end);
   }
 
+  /** Local with the address of the access that is being emitted, where it was worked out already; -1: not so. */
+  place = -1;
+
   get frameLocal(): number {
     return this.#frame;
   }
@@ -286,6 +289,10 @@ export class FunctionContext {
    */
   address(register: number, offset: number): number {
     const { w, known } = this;
+    if (this.place >= 0) {
+      w.get(this.place);
+      return 0;
+    }
     if (known.isFrame(register)) {
       const delta = this.stackDepth + known.frameOffset(register) + offset;
       w.get(this.#frame);

@@ -17,6 +17,7 @@ import type {
 } from '../contracts/engine.ts';
 import { BUDGET_SPENT, MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layout.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
+import { arenaFunctions } from './arena-imports.ts';
 import { type CachedCode, type CodeCache, codeKey, sharedCodeCache } from './cache.ts';
 import { type FaultSource, type FaultSources, faultOf, isTrap } from './faults.ts';
 import { callbacksOf, compileModule, IDLE_FRAME } from './module.ts';
@@ -305,6 +306,7 @@ function instantiate(
     },
     h: Object.fromEntries(callees.map((callee, i) => [`${i}`, callee.fn])),
     t: Object.fromEntries(compiled.callbacks.map((index) => [`${index}`, tokenOf.get(index) ?? 0])),
+    a: arenaFunctions(program, env.memory),
     ...(blinding === undefined ? {} : { b: { key: blindingKey(blinding) } }),
   };
   try {

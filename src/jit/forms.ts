@@ -175,6 +175,8 @@ export class Forms {
         rule.facts = accessBytes(insn.code) < 8 ? ZERO : constantFacts(insn.imm, insn.imm >> 31);
         break;
       case CLASS.STX:
+        // What an atomic operation fetches from an arena's page that is not there is nothing: the register stays.
+        if (this.#program.arena?.accesses.has(i) && insnMode(insn.code) === MODE.ATOMIC) break;
         if (accessBytes(insn.code) < 8) rule.facts = ZERO;
         else if (insnMode(insn.code) !== MODE.ATOMIC) this.#take(rule, -1, this.#srcNode[at]!, ANYTHING);
         break;

@@ -16,6 +16,7 @@ import type { ExecutableSubprog } from '../contracts/engine.ts';
 import { alignUp } from '../util/bytes.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import { emitAlu } from './alu.ts';
+import { emitArenaAccess, emitCast, isCast } from './arena.ts';
 import { emitAtomic } from './atomic.ts';
 import { emitCall } from './call.ts';
 import { type Block, isJumpClass, nextInsn } from './cfg.ts';
@@ -339,6 +340,18 @@ class FunctionCompiler {
     const { insns, probeLoads } = this.#module.program;
     const insn = insns[i]!;
     const f = this.#f;
+    if (this.#module.program.arena?.accesses.has(i)) {
+      emitArenaAccess(f, insn, () => {
+        if (insnMode(insn.code) === MODE.ATOMIC) emitAtomic(f, insn, i);
+        else if (insnClass(insn.code) === CLASS.LDX) emitLoad(f, insn, false, i);
+        else emitStore(f, insn);
+      });
+      return after;
+    }
+    if (isCast(insn)) {
+      emitCast(f, insn);
+      return after;
+    }
     switch (insnClass(insn.code)) {
       case CLASS.ALU:
       case CLASS.ALU64:

@@ -1,5 +1,6 @@
 /** What the functions of one module share: the program, indexes of imported and defined functions, the globals. */
 import type { CallableFunction, ExecutableProgram } from '../contracts/engine.ts';
+import type { ArenaImports } from './arena-imports.ts';
 import { type Blinding, type CodeWriter, OP } from './wasm/index.ts';
 
 export interface ModuleContext {
@@ -21,6 +22,8 @@ export interface ModuleContext {
   readonly tailCalls: boolean;
   /** Deepest nesting of scopes; beyond it control goes through tables, which no engine's limits forbid. */
   readonly maxNesting: number;
+  /** Of a program with an arena. */
+  readonly arena: ArenaImports | undefined;
   /** Constants are blinded. */
   readonly blinding: Blinding | undefined;
   /** The memory is shared with other threads: atomic instructions must be real ones. */

@@ -11,6 +11,7 @@ import type { CallableFunction, CallTarget, ExecutableProgram } from '../contrac
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
 import { MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layout.ts';
 import { BpfError } from '../util/errors.ts';
+import { importArena } from './arena-imports.ts';
 import { type Block, buildBlocks } from './cfg.ts';
 import { type CompiledFunction, compileFunction } from './function.ts';
 import { inlineSmall } from './inline.ts';
@@ -79,6 +80,7 @@ export function compileModule(given: ExecutableProgram, options: ModuleOptions):
   const needsTable = has('tail_call');
   if (needsTable) builder.importTable('env', 'table');
   const imported = importFunctions(builder, program);
+  const arena = importArena(builder, program);
   const cpuDelta = options.memory.shared ? builder.importGlobal('env', 'cpu_delta', TYPE.i32) : -1;
   const callbacks = callbacksOf(program);
   // Tokens differ from load to load: as imports they leave the code the same.
@@ -110,6 +112,7 @@ export function compileModule(given: ExecutableProgram, options: ModuleOptions):
     parametersOf,
     imported,
     tokenGlobal,
+    arena,
     blinding,
     callbackFrame,
     entryType: builder.type(ENTRY_TYPE),

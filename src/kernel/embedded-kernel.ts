@@ -11,6 +11,7 @@ import type {
   KernelFeatures,
   LinkCreateAttr,
   LinkUpdateAttr,
+  MachineFiles,
   MapBatchAttr,
   MapBatchResult,
   MapCreateAttr,
@@ -44,6 +45,7 @@ import { Cpus, MAX_CPUS } from './cpus/cpus.ts';
 import { holds } from './credentials.ts';
 import { PerfEventObject } from './events.ts';
 import { KernelObject } from './fd-table.ts';
+import { GivenFiles } from './given-files.ts';
 import { type EmbeddedKernelOptions, Machine } from './machine.ts';
 import { mapMemory } from './mapped-memory.ts';
 import { MapObject } from './objects.ts';
@@ -61,6 +63,7 @@ import {
 
 export class EmbeddedKernel implements Kernel {
   readonly simulator: Simulator;
+  readonly files?: MachineFiles;
   /** Null where the kernel has one CPU. */
   readonly cpus: KernelCpus | null;
   readonly #machine: Machine;
@@ -70,6 +73,7 @@ export class EmbeddedKernel implements Kernel {
     this.#machine = new Machine(options);
     this.#machine.async.onFault = (program, error) => oops(this.#machine, program, error);
     this.simulator = new MachineSimulator(this.#machine);
+    if (options.files !== undefined) this.files = new GivenFiles(options.files);
     if (cpus !== undefined && cpus.count > 1) this.#machine.cpus = new Cpus(this.#machine, cpus, options);
     this.cpus = this.#machine.cpus ?? null;
     for (const [method, needed] of missingCommands(this.#machine.release)) {

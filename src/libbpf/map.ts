@@ -3,7 +3,7 @@
  * kernels and for every map type; per-CPU maps give one value a CPU.
  */
 import { type Btf, type BtfInput, type BtfValue, encodeValue, formatValue } from '../btf/index.ts';
-import type { Fd, Kernel } from '../contracts/kernel.ts';
+import type { Fd, Kernel, MappedMemory } from '../contracts/kernel.ts';
 import { type MapTypeRow, mapTypeById } from '../spec/index.ts';
 import { BPF_UPDATE_FLAGS } from '../uapi/index.ts';
 import { alignUp } from '../util/bytes.ts';
@@ -32,6 +32,7 @@ export class BpfMap {
   readonly definition: MapDefinition;
   readonly type: MapTypeRow;
   readonly #kernel: Kernel;
+  #memory: MappedMemory | undefined;
 
   constructor(kernel: Kernel, fd: Fd, definition: MapDefinition) {
     this.#kernel = kernel;
@@ -59,6 +60,23 @@ export class BpfMap {
       btfKeyTypeId: info.btfKeyTypeId,
       btfValueTypeId: info.btfValueTypeId,
     });
+  }
+
+  /**
+   * The map in this process's memory (mmap(2)): the values of an array made with BPF_F_MMAPABLE, or an arena, whose pages come as they
+   * are touched. Mapped until the object is closed.
+   */
+  memory(): MappedMemory {
+    const memory = this.#memory ?? this.#kernel.mapMemory?.(this.fd);
+    if (memory === undefined) throw new BpfError('EOPNOTSUPP', `this kernel cannot map '${this.name}'`);
+    this.#memory = memory;
+    return memory;
+  }
+
+  /** Gives up what `memory` gave. */
+  unmap(): void {
+    this.#memory?.unmap();
+    this.#memory = undefined;
   }
 
   /** The value under a key, undefined where there is none. Per-CPU maps: one value a CPU. */

@@ -212,6 +212,7 @@ export class BpfObject {
   close(): void {
     for (const link of this.#links.splice(0)) link.destroy();
     for (const program of this.programs) program.close();
+    for (const made of this.#made) made?.map.unmap();
     for (const fd of this.#owned.splice(0).reverse()) this.#kernel?.close(fd);
     this.#maps = [];
     this.#made = [];

@@ -282,6 +282,11 @@ export abstract class MapBase implements EmbeddedMap {
     return this.#blocks.allocate(size, `${label} of map ${this.#info.id} (${this.#info.name})`, align);
   }
 
+  /** Where user space sees the map (arenas). */
+  protected setUserAddress(address: bigint): void {
+    this.#info.mapExtra = address;
+  }
+
   protected setLayout(layout: Partial<MapLayout>): void {
     Object.assign(this.layout, layout);
   }

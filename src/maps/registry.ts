@@ -2,6 +2,7 @@
 import type { MapCreateParams } from '../contracts/maps.ts';
 import type { MapTypeRow } from '../spec/types.ts';
 import { BpfError } from '../util/index.ts';
+import { ARENA } from './arena.ts';
 import { ARRAY } from './array.ts';
 import { ARRAY_OF_MAPS } from './array-of-maps.ts';
 import { type EmbeddedMap, MapBlocks, type MapContext, type MapTypeImpl, type ProgramOps } from './base.ts';
@@ -44,6 +45,7 @@ const TYPES: Readonly<Record<string, MapTypeImpl>> = {
   devmap: DEVMAP,
   devmap_hash: DEVMAP_HASH,
   cpumap: CPUMAP,
+  arena: ARENA,
 };
 
 /** Names of the map types that `createMap` can make. */

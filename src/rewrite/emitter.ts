@@ -29,6 +29,7 @@ export class Emitter {
   readonly calls: (CallTarget | undefined)[] = [];
   readonly origin: number[] = [];
   readonly probeLoads = new Set<number>();
+  readonly arenaAccesses = new Set<number>();
   /** Original index → index of the first instruction that stands for it. */
   readonly places: Int32Array;
   /** Number of the subprogram → its first instruction, prologue included. */

@@ -6,19 +6,7 @@
  * instruction knows where it came from, and no instruction is left that no path reaches.
  */
 import * as c from '../asm/construct.ts';
-import {
-  ALU_OP,
-  CALL,
-  CLASS,
-  insnClass,
-  insnMode,
-  insnOp,
-  JMP_OP,
-  LD_IMM64,
-  MODE,
-  MOV_OFF,
-  PSEUDO,
-} from '../asm/opcodes.ts';
+import { CALL, CLASS, insnClass, insnMode, insnOp, JMP_OP, LD_IMM64, MODE, PSEUDO } from '../asm/opcodes.ts';
 import type {
   CallableFunction,
   CallTarget,
@@ -27,7 +15,7 @@ import type {
 } from '../contracts/engine.ts';
 import type { Insn } from '../contracts/insn.ts';
 import type { KfuncTable } from '../contracts/kfuncs.ts';
-import type { BpfMap, MapInfo } from '../contracts/maps.ts';
+import type { Arena, BpfMap, MapInfo } from '../contracts/maps.ts';
 import type { HelperTable } from '../contracts/runtime.ts';
 import type { InsnFacts, SubprogInfo, VerifiedProgram } from '../contracts/verify.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
@@ -35,6 +23,7 @@ import { CALLBACK_SHAPES, helperById, helperFor, kfuncsByName } from '../spec/in
 import type { HelperRow } from '../spec/types.ts';
 import { alignUp } from '../util/bytes.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
+import { castAddress, isAddressCast, pagesOf } from './arena.ts';
 import { BUDGET_CHECK, loopStarts } from './budget.ts';
 import { convertContextAccess } from './context.ts';
 import { Emitter, SHOWN_FUNCTION } from './emitter.ts';
@@ -92,6 +81,8 @@ class Rewriter {
   /** Subprograms (numbers before) that throw, or call one that does. */
   readonly #throwing: ReadonlySet<number>;
   #exceptionCode: ExceptionCode | undefined;
+  /** The program's arena; a program has one at most. */
+  readonly #arena: Arena | undefined;
   readonly #callees = new Map<HelperRow, Map<BpfMap | undefined, CallableFunction>>();
 
   constructor(verified: VerifiedProgram, env: RewriteEnv) {
@@ -99,6 +90,8 @@ class Rewriter {
     this.#env = env;
     this.#insns = verified.request.insns;
     this.#out = new Emitter(this.#insns.length);
+    const arena = verified.usedMaps.find(({ type }) => type.directValue && type.oncePerProgram);
+    this.#arena = arena === undefined ? undefined : env.map(arena).arena;
     verified.subprogs.forEach((subprog, i) => {
       this.#startAt.set(subprog.start, i);
       const lives = this.#seen(subprog.start);
@@ -190,6 +183,9 @@ class Rewriter {
         origin: Int32Array.from(out.origin),
         probeLoads: out.probeLoads,
         subprogs,
+        ...(this.#arena === undefined
+          ? {}
+          : { arena: { pages: pagesOf(this.#arena), accesses: out.arenaAccesses } }),
         ...(this.#budgeted ? { budgeted: true } : {}),
       },
       xlated: out.dump(),
@@ -242,9 +238,7 @@ class Rewriter {
         this.#jump(i, insn, facts, frame);
         break;
       default:
-        if (insnOp(insn.code) === ALU_OP.MOV && insn.off === MOV_OFF.ADDR_SPACE_CAST)
-          this.#refuse(i, 'addr_space_cast (arenas) is not implemented by this kernel');
-        this.#out.emit(i, insn);
+        this.#out.emit(i, isAddressCast(insn) ? castAddress(insn, this.#arena!) : insn);
     }
   }
 
@@ -263,6 +257,12 @@ class Rewriter {
       if (valueOffset === undefined) {
         const shown = { pseudo: PSEUDO.MAP_FD, low: id, high: 0 };
         out.immediate(i, insn.dst, map.layout.address, KERNEL_HI_SIGNED, shown);
+        return;
+      }
+      if (map.arena !== undefined) {
+        const address = map.arena.map() + BigInt(valueOffset);
+        const shown = { pseudo: PSEUDO.MAP_VALUE, low: id, high: valueOffset };
+        out.immediate(i, insn.dst, Number(address & 0xffff_ffffn), map.arena.userHigh, shown);
         return;
       }
       const address = map.valueAddress(valueOffset);
@@ -322,6 +322,7 @@ class Rewriter {
     }
     const at = out.emit(i, insn);
     if (facts.probeMem) out.probeLoads.add(at);
+    if (facts.arena) out.arenaAccesses.add(at);
   }
 
   #jump(i: number, insn: Insn, facts: InsnFacts, frame: FrameUse): void {

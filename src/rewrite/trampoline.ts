@@ -104,6 +104,7 @@ function assemble(
   const calls: (CallTarget | undefined)[] = [];
   const origin: number[] = [];
   const probeLoads = new Set<number>();
+  const accesses = new Set<number>();
   const subprogs: ExecutableSubprog[] = [];
   [...before, ...own, ...behind].forEach((piece, i) => {
     const start = insns.length;
@@ -111,6 +112,7 @@ function assemble(
     piece.insns.forEach((insn, k) => {
       const at = subprog === undefined ? -1 : subprog.start + k;
       if (program.probeLoads.has(at)) probeLoads.add(insns.length);
+      if (program.arena?.accesses.has(at)) accesses.add(insns.length);
       insns.push({ ...insn });
       const call = piece.calls[k];
       const renumber = subprog !== undefined && (call?.kind === 'subprog' || call?.kind === 'callback');
@@ -124,7 +126,8 @@ function assemble(
     const local = insnClass(insn.code) === CLASS.JMP && insnOp(insn.code) === JMP_OP.CALL;
     if (local && call?.kind === 'subprog') insn.imm = subprogs[call.index]!.start - at - 1;
   });
-  return { ...program, insns, calls, origin: Int32Array.from(origin), probeLoads, subprogs };
+  const arena = program.arena === undefined ? {} : { arena: { ...program.arena, accesses } };
+  return { ...program, insns, calls, origin: Int32Array.from(origin), probeLoads, subprogs, ...arena };
 }
 
 /** A program whose function 0 takes `args` arguments, to be run with the address of an array of them. */

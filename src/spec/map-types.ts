@@ -518,6 +518,7 @@ const FACTS: readonly MapTypeFacts[] = [
   {
     name: 'arena',
     kernelStruct: 'bpf_arena',
+    mappedAtLoad: true,
     oncePerProgram: true,
     keySize: NONE,
     valueSize: NONE,

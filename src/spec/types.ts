@@ -182,6 +182,8 @@ export interface SizeRule {
 
 export interface MapTypeRow {
   readonly id: number;
+  /** User space maps it before programs that use it are loaded: they know it by its address there. */
+  readonly mappedAtLoad?: true;
   /** bpftool's name: `hash`, `percpu_array`, `array_of_maps`. */
   readonly name: string;
   /** `BPF_MAP_TYPE_HASH` */

@@ -184,7 +184,8 @@ export function fillMaps(
     const mapFd = made.map.fd;
     if (!made.reused) {
       const initial = spec.origin === 'kconfig' ? kconfig(context, spec.valueSize) : spec.initial;
-      if (initial !== undefined) kernel.mapUpdateElem({ mapFd, key, value: initial, flags: 0 });
+      if (mapTypeById(spec.type)?.mappedAtLoad) mapBeforeLoad(made.map, initial);
+      else if (initial !== undefined) kernel.mapUpdateElem({ mapFd, key, value: initial, flags: 0 });
       if (spec.flags & BPF_MAP_FLAGS.BPF_F_RDONLY_PROG && spec.origin !== 'btf' && spec.origin !== 'legacy')
         kernel.mapFreeze({ mapFd });
     }
@@ -196,6 +197,12 @@ export function fillMaps(
       setSlot(kernel, mapFd, slot.index, inner.map.fd);
     }
   });
+}
+
+/** An arena gets its address, and what it holds from the start, through user space. */
+function mapBeforeLoad(map: BpfMap, initial: Uint8Array | undefined): void {
+  const memory = map.memory();
+  if (initial !== undefined) memory.write(0, initial);
 }
 
 /** Virtual externs need no configuration, so it is only read for others. */

@@ -92,6 +92,9 @@ export const KFUNC_PROTOTYPES: readonly string[] = [
   'void bpf_cpumask_copy(struct bpf_cpumask *dst, const struct cpumask *src)',
   'u32 bpf_cpumask_weight(const struct cpumask *cpumask)',
   'void bpf_throw(u64 cookie)',
+  'void *bpf_arena_alloc_pages(void *p__map, void *addr__ign, u32 page_cnt, int node_id, u64 flags)',
+  'void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt)',
+  'int bpf_arena_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt)',
 ];
 
 /** What functions of the program that they are given look like. */

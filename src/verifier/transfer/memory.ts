@@ -192,6 +192,7 @@ function dispatch(env: Env, reg: Reg, off: number, a: Access): void {
   } else if (base === PTR_TO_BUF) {
     accessBuf(env, n, reg, off, a);
   } else if (type === PTR_TO_ARENA) {
+    env.factsOf(env.insn).arena = true;
     if (!a.write && a.value >= 0) env.setReg(a.value, UNKNOWN_REG);
   } else {
     invalidAccess(env, n, reg);
