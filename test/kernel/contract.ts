@@ -2,6 +2,7 @@
  * What every kernel behind the `Kernel` contract does, written once: the embedded kernel and Linux are held to the same cases.
  * Each part gets a function that opens a subject for one case.
  */
+import { isaContract } from './contract-isa.ts';
 import { linkContract } from './contract-links.ts';
 import { mapContract } from './contract-maps.ts';
 import { objectContract } from './contract-objects.ts';
@@ -13,4 +14,5 @@ export function kernelContract(open: OpenSubject): void {
   objectContract(open);
   linkContract(open);
   runContract(open);
+  isaContract(open);
 }
