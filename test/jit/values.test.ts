@@ -345,28 +345,24 @@ describe('small functions', () => {
       );
     return [...insns, asm.jumpImm(64, 'jlt', R7, 100_000, -4 * calls - 1), asm.mov64Reg(R0, R7), asm.exit()];
   };
-  const withCalls = (insns: readonly Insn[], length: number) => ({
-    subprogStarts: [length],
-    calls: new Map(
-      insns.flatMap((insn, i) => (insn.code === 0x85 ? [[i, { kind: 'subprog', index: 1 } as const]] : [])),
-    ),
-  });
+  /** The calls of `caller`, led to what stands behind it. */
+  const linked = (caller: readonly Insn[], body: readonly Insn[]): Insn[] => [
+    ...caller.map((insn, i) => (insn.code === 0x85 ? asm.callLocal(caller.length - i - 1) : insn)),
+    ...body,
+  ];
 
   it('stand in place of their calls', () => {
     const caller = main(3);
-    const insns = [...caller, ...distance];
-    const options = withCalls(insns, caller.length);
-    both(insns, options);
-    expect(dumpOf(insns, options)).not.toMatch(/\n\s+call \$/);
+    const insns = linked(caller, distance);
+    both(insns);
+    expect(dumpOf(insns)).not.toMatch(/\n\s+call \$/);
   });
 
   it('are called where they keep registers or have a frame', () => {
     const caller = main(2);
     for (const more of [[asm.mov64Imm(R6, 1)], [asm.st('dw', R10, -8, 1), asm.ldx('dw', R0, R10, -8)]]) {
       const body = [...more, asm.mov64Reg(R0, R1), asm.exit()];
-      const insns = [...caller.map((insn) => insn), ...body];
-      const options = withCalls(insns, caller.length);
-      expect(dumpOf(insns, options)).toMatch(/\n\s+call \$/);
+      expect(dumpOf(linked(caller, body))).toMatch(/\n\s+call \$/);
     }
   });
 });
