@@ -13,6 +13,7 @@ import { median } from './harness.ts';
 import { createLoadMaps, type LoadMaps, loadProgram } from './load-programs.ts';
 import { benchPacket } from './packet.ts';
 import { measureOverhead, type Overhead } from './run-overhead.ts';
+import { measureTiers, TIER_RUNS, type Tiers } from './tiers.ts';
 
 const XDP = 6;
 const SIZES = [100, 1_000, 10_000, 100_000];
@@ -197,6 +198,14 @@ const OVERHEAD: readonly Column<Overhead>[] = [
   { title: 'PROG_TEST_RUN each', value: ({ command }) => short(command) },
 ];
 
+const TIERS: readonly Column<Tiers>[] = [
+  { title: 'instructions', value: ({ size }) => `${size}` },
+  { title: 'to the first run', value: ({ usual }) => short(usual.first) },
+  { title: 'optimised at once', value: ({ atOnce }) => short(atOnce.first) },
+  { title: `to run ${TIER_RUNS.toLocaleString('en')}`, value: ({ usual }) => short(usual.last) },
+  { title: 'at once', value: ({ atOnce }) => short(atOnce.last) },
+];
+
 function printed<R>(columns: readonly Column<R>[], rows: readonly R[]): string {
   const table = new CliTable({
     head: columns.map(({ title }) => title),
@@ -233,7 +242,14 @@ function growth(rows: readonly Row[]): string[] {
   });
 }
 
-function page(rows: readonly Row[], overhead: readonly Overhead[], cold: number): string {
+interface Beside {
+  readonly overhead: readonly Overhead[];
+  readonly tiers: readonly Tiers[];
+  /** Milliseconds of the first load of the process. */
+  readonly cold: number;
+}
+
+function page(rows: readonly Row[], { overhead, tiers, cold }: Beside): string {
   const [processor] = cpus();
   return [
     '# Load time',
@@ -268,6 +284,12 @@ function page(rows: readonly Row[], overhead: readonly Overhead[], cold: number)
     'replaced when that is done: `optimised after`, most of which is the time until a function has run often enough. So a load waits for no',
     'optimisation, whatever its size, and there is nothing left that a worker of ours could take off the thread: of a load of 100 000',
     'instructions, V8 has the few milliseconds of its column.',
+    '',
+    'A small program is another matter: its first call costs more than optimising it at once. So `openKernel` has programs of up to 150',
+    'instructions optimised when they are loaded, by flags of V8 for the time of one compilation (Node only). Milliseconds from the start',
+    'of a load:',
+    '',
+    markdownTable(TIERS, tiers),
     '',
   ].join('\n');
 }
@@ -305,6 +327,7 @@ const hostKernel = why === null ? await createHostKernel() : undefined;
 const host = hostKernel === undefined ? undefined : { kernel: hostKernel, maps: createLoadMaps(hostKernel) };
 const rows = measureLoads(embedded, host, rounds, sizes);
 const overhead = measureOverhead({ rounds: 9, sampleMs: 10 });
+const tiers = measureTiers(25) ?? [];
 if (options.json) {
   for (const { samples, ...row } of rows) {
     const medians = Object.fromEntries(
@@ -312,12 +335,13 @@ if (options.json) {
     );
     console.log(JSON.stringify({ ...row, options: undefined, ...medians }));
   }
-  for (const row of overhead) console.log(JSON.stringify(row));
+  for (const row of [...overhead, ...tiers]) console.log(JSON.stringify(row));
 } else {
   console.log(`Loads, milliseconds\n${printed(LOADS, rows)}\n\nRuns\n${printed(RUNS, rows)}`);
   for (const text of growth(rows)) console.log(text);
   console.log(`\nA run from JavaScript, nanoseconds\n${printed(OVERHEAD, overhead)}`);
+  console.log(`\nOptimised at once, milliseconds from the start of a load\n${printed(TIERS, tiers)}`);
 }
-if (options.write !== undefined) writeFileSync(options.write, page(rows, overhead, cold));
+if (options.write !== undefined) writeFileSync(options.write, page(rows, { overhead, tiers, cold }));
 hostKernel?.shutdown();
 embedded.kernel.shutdown();

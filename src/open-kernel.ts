@@ -28,19 +28,28 @@ export interface OpenedKernel {
  */
 export async function openKernel(options: OpenKernelOptions = {}): Promise<OpenedKernel> {
   const { kernel: choice = 'embedded', ...embedded } = options;
-  if (choice === 'embedded') return openEmbedded(embedded, 'it is the default');
+  if (choice === 'embedded') return await openEmbedded(embedded, 'it is the default');
   const host = await openHost();
   if (host.kernel !== undefined) {
     const why = choice === 'host' ? 'it was asked for' : 'this process may load programs into it';
     return { kernel: host.kernel, chosen: 'host', why };
   }
   if (choice === 'auto')
-    return openEmbedded(embedded, `the host kernel cannot be used: ${host.error.message}`);
+    return await openEmbedded(embedded, `the host kernel cannot be used: ${host.error.message}`);
   throw host.error;
 }
 
-function openEmbedded(options: EmbeddedKernelOptions, why: string): OpenedKernel {
-  return { kernel: new EmbeddedKernel(options), chosen: 'embedded', why };
+async function openEmbedded(options: EmbeddedKernelOptions, why: string): Promise<OpenedKernel> {
+  const compileModule = options.compileModule ?? (await hostCompiler());
+  const kernel = new EmbeddedKernel(compileModule === undefined ? options : { ...options, compileModule });
+  return { kernel, chosen: 'embedded', why };
+}
+
+/** Only Node lets its compiler be chosen. */
+async function hostCompiler(): Promise<EmbeddedKernelOptions['compileModule']> {
+  if (typeof process === 'undefined' || process.versions?.node === undefined) return undefined;
+  const { smallAtOnce } = await import('./host/v8-compiler.ts');
+  return smallAtOnce();
 }
 
 type HostOpening =

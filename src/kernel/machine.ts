@@ -15,7 +15,7 @@ import type { Credentials } from '../contracts/verify.ts';
 import { createHelpers, createKfuncTable } from '../helpers/index.ts';
 import { PacketContexts } from '../hooks/index.ts';
 import { createInterpreter, watch } from '../interpreter/index.ts';
-import { createJit } from '../jit/index.ts';
+import { type CompileCode, createJit, type JitOptions } from '../jit/index.ts';
 import { createMapsModule, type MapsModule } from '../maps/index.ts';
 import { GuestMemory, type GuestMemoryOptions, RUN_STATE } from '../memory/index.ts';
 import { createPacketLoads, type PacketLoads } from '../rewrite/index.ts';
@@ -62,6 +62,11 @@ export interface EmbeddedKernelOptions {
   readonly release?: string;
   /** Seed of bpf_get_prandom_u32, for runs that must repeat; default: from the clock. */
   readonly randomSeed?: number;
+  /**
+   * Compiles WebAssembly in place of `new WebAssembly.Module`, where the host can choose between its compilers; told how many
+   * instructions the program has.
+   */
+  readonly compileModule?: CompileCode;
   /** Engines in place of the kernel's own: an interpreter that is watched, a JIT with other limits. */
   readonly engines?: Partial<Readonly<Record<'interpreter' | 'jit', Engine>>>;
   /**
@@ -69,6 +74,11 @@ export interface EmbeddedKernelOptions {
    * random ones where strangers choose the keys.
    */
   readonly hashSeed?: () => number;
+  /**
+   * Files of the machine around the kernel, by absolute path: executables that probes are found in, `/proc/PID/maps`, `/proc/kallsyms`,
+   * what is below `/sys/kernel/tracing`. Absent: there are none, and `Kernel.files` is absent, too.
+   */
+  readonly files?: Readonly<Record<string, Uint8Array | string>>;
   /** Called when a program is stopped by a fault; default: one line on the console. */
   readonly onOops?: (oops: Oops) => void;
   /** Gets what was compiled, as text, while net.core.bpf_jit_enable is 2; default: the console. */
@@ -108,6 +118,10 @@ function checkedBudget(budget = 0): number {
 
 /** Fields whose callbacks run later. */
 const LATER_FIELDS: ReadonlySet<string> = new Set(['timer', 'workqueue', 'task_work']);
+
+function jitOptions({ compileModule }: EmbeddedKernelOptions): JitOptions {
+  return compileModule === undefined ? {} : { compile: compileModule };
+}
 
 export class Machine {
   readonly memory: GuestMemory;
@@ -192,7 +206,11 @@ export class Machine {
     this.packetLoads = createPacketLoads(this.memory, this.packets.ops);
     this.mapsModule = createMapsModule(this.memory, seat?.mapsCode);
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
-    this.engines = { interpreter: createInterpreter({ strict: true }), jit: createJit(), ...options.engines };
+    this.engines = {
+      interpreter: createInterpreter({ strict: true }),
+      jit: createJit(jitOptions(options)),
+      ...options.engines,
+    };
     this.async = new AsyncWork(this);
     const env = { ...this.#helperEnv(), ...seat?.env(this) };
     this.helpers = createHelpers(env, this.mapsModule);

@@ -1,0 +1,33 @@
+/**
+ * Which of V8's compilers a module gets. By itself V8 compiles a function when it is first called, with its baseline compiler, and
+ * again once it has run often. For a small program both together take longer than the optimising compiler at once (docs/load-time.md).
+ *
+ * Only flags of this V8 can say so, and they are those of the process: they are set for the time of one synchronous compilation.
+ */
+import process from 'node:process';
+import { setFlagsFromString } from 'node:v8';
+
+/** Instructions up to which a program is optimised at once. */
+const SMALL = 150;
+const AT_ONCE = ['--no-wasm-lazy-compilation', '--no-liftoff'];
+const AS_USUAL = ['--wasm-lazy-compilation', '--liftoff'];
+
+export type CompileModule = (bytes: Uint8Array<ArrayBuffer>, insns: number) => WebAssembly.Module;
+
+/** Undefined where this is no Node, or where somebody has chosen compilers already. */
+export function smallAtOnce(limit = SMALL): CompileModule | undefined {
+  const { bun, deno } = process.versions;
+  const chosen = [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((text) =>
+    /wasm|liftoff/.test(text),
+  );
+  if (bun !== undefined || deno !== undefined || chosen) return undefined;
+  return (bytes, insns) => {
+    if (insns > limit) return new WebAssembly.Module(bytes);
+    for (const flag of AT_ONCE) setFlagsFromString(flag);
+    try {
+      return new WebAssembly.Module(bytes);
+    } finally {
+      for (const flag of AS_USUAL) setFlagsFromString(flag);
+    }
+  };
+}
