@@ -50,7 +50,8 @@ export interface Running {
   interrupt(): void;
 }
 
-export function start(command: string): Running {
+/** `onReady`: called when the tool's programs are attached. */
+export function start(command: string, onReady: () => void = () => {}): Running {
   const [name = '', ...argv] = command.split(' ');
   const tool = TOOLS.get(name);
   if (tool === undefined) throw new Error(`there is no tool ${name}`);
@@ -61,7 +62,7 @@ export function start(command: string): Running {
       printed[which] += text;
     },
   });
-  const env = { stdout: into('stdout'), stderr: into('stderr'), signal: interrupted.signal };
+  const env = { stdout: into('stdout'), stderr: into('stderr'), signal: interrupted.signal, onReady };
   return {
     done: runTool(tool, argv, env).then((code) => ({ code, ...printed })),
     stdout: () => printed.stdout,

@@ -52,6 +52,8 @@ export interface SessionOptions {
   readonly stderr: Sink;
   /** Ends the run: Ctrl-C. */
   readonly signal: AbortSignal;
+  /** Called when programs are attached and events are awaited. */
+  readonly onReady?: () => void;
   /** The recording that the tool wants, as a command. */
   readonly record: string;
   /** Print the programs instead of running them. */
@@ -244,6 +246,7 @@ export class Session {
 
   /** Comes back at the end: of the recording, of the time, of the intervals, or at Ctrl-C. */
   async run(options: RunOptions = {}): Promise<void> {
+    this.#options.onReady?.();
     try {
       const counted =
         this.recording === undefined

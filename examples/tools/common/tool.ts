@@ -24,6 +24,8 @@ export interface ToolEnv {
   readonly stderr: Sink;
   /** Ends the tool as Ctrl-C does. */
   readonly signal: AbortSignal;
+  /** Called when programs are attached and events are awaited. */
+  readonly onReady?: () => void;
 }
 
 interface CommonOptions {
@@ -151,6 +153,7 @@ async function openSession(
     stdout: env.stdout,
     stderr: env.stderr,
     signal: env.signal,
+    ...(env.onReady === undefined ? {} : { onReady: env.onReady }),
     record: tool.record,
     showPrograms: common.ebpf === true,
   });
