@@ -238,8 +238,14 @@ class Rewriter {
         this.#jump(i, insn, facts, frame);
         break;
       default:
-        this.#out.emit(i, isAddressCast(insn) ? castAddress(insn, this.#arena!) : insn);
+        this.#out.emit(i, isAddressCast(insn) ? this.#cast(i, insn) : insn);
     }
+  }
+
+  #cast(i: number, insn: Insn): Insn {
+    if (this.#arena === undefined)
+      this.#refuse(i, 'addr_space_cast in a program without one of the arenas of this kernel');
+    return castAddress(insn, this.#arena);
   }
 
   #refuse(i: number, what: string): never {

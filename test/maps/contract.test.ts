@@ -79,6 +79,7 @@ const CONTRACTS: readonly MapContract[] = [
   // Programs write it: test/helpers/stack.test.ts.
   { type: 'stack_trace', sizes: { valueSize: 80, maxEntries: 8 } },
   { type: 'ringbuf', sizes: { keySize: 0, valueSize: 0, maxEntries: 4096 } },
+  { type: 'arena', sizes: { keySize: 0, valueSize: 0, maxEntries: 4, flags: 1 << 10 } },
 ];
 
 for (const contract of CONTRACTS) mapContract(contract);
