@@ -290,7 +290,8 @@ export class EmbeddedKernel implements Kernel {
       ),
       mapTypes: new Set(
         MAP_TYPES.filter(known)
-          .filter((row) => IMPLEMENTED_MAP_TYPES.includes(row.name))
+          // What implements a struct can be loaded, though nothing here calls it.
+          .filter((row) => IMPLEMENTED_MAP_TYPES.includes(row.name) || row.structOfFunctions)
           .map((row) => row.id),
       ),
       helpers: new Set(

@@ -34,6 +34,8 @@ export interface MapParts {
     | { readonly object: BtfObject; readonly keyTypeId: number; readonly valueTypeId: number }
     | undefined;
   readonly mapExtra: bigint;
+  /** Of struct_ops maps: the type of their value in the kernel's types. */
+  readonly vmlinuxValueTypeId?: number;
 }
 
 /** What all programs of one program array have in common (kernel: bpf_map_owner). */

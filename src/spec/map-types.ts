@@ -436,6 +436,7 @@ const FACTS: readonly MapTypeFacts[] = [
   },
   {
     name: 'struct_ops',
+    structOfFunctions: true,
     notInPrograms: true,
     keySize: FOUR,
     valueSize: {},

@@ -181,6 +181,8 @@ export interface SizeRule {
 }
 
 export interface MapTypeRow {
+  /** Its one value is a struct of functions, typed by the kernel (btf_vmlinux_value_type_id). */
+  readonly structOfFunctions?: true;
   readonly id: number;
   /** User space maps it before programs that use it are loaded: they know it by its address there. */
   readonly mappedAtLoad?: true;

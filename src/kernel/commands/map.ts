@@ -32,7 +32,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     maxEntries: attr.maxEntries,
     flags,
     mapExtra: attr.mapExtra ?? 0n,
-    hasBtf: Boolean(attr.btfKeyTypeId || attr.btfValueTypeId),
+    hasBtf: Boolean(attr.btfKeyTypeId || attr.btfValueTypeId || attr.btfVmlinuxValueTypeId),
   });
   if (refused !== null) throw new BpfError(refused.errno, refused.message);
   const use = { command: BPF_CMD.BPF_MAP_CREATE, mapType: type.id };
@@ -43,6 +43,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   if (type.capability !== undefined && !holds(who, type.capability)) {
     throw new BpfError('EPERM', `making a ${type.name} map needs CAP_${type.capability.toUpperCase()}`);
   }
+  checkStructOps(machine, type, attr);
   const btf = btfOfMap(machine, type, attr);
   const inner = type.holds === 'map' ? innerTemplate(machine, attr) : undefined;
   const id = machine.maps.reserve();
@@ -73,11 +74,33 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     possibleCpus: machine.possibleCpus,
     ...(machine.hashSeed === undefined ? {} : { seed: machine.hashSeed }),
   });
-  const parts: MapParts = { map, btf, mapExtra: params.mapExtra };
+  const parts: MapParts = {
+    map,
+    btf,
+    mapExtra: params.mapExtra,
+    ...(attr.btfVmlinuxValueTypeId ? { vmlinuxValueTypeId: attr.btfVmlinuxValueTypeId } : {}),
+  };
   btf?.object.get();
   const object = new MapObject(parts, machine);
   machine.addMap(object);
   return machine.fds.install(object, { read: !(flags & BPF_F_WRONLY), write: !(flags & BPF_F_RDONLY) });
+}
+
+/** The value is `struct bpf_struct_ops_NAME` of the kernel's types (bpf_struct_ops_map_alloc). */
+function checkStructOps(machine: Machine, type: MapTypeRow, attr: MapCreateAttr): void {
+  const id = attr.btfVmlinuxValueTypeId ?? 0;
+  if (id !== 0 && (!type.structOfFunctions || attr.btfKeyTypeId || attr.btfValueTypeId))
+    throw new BpfError(
+      'EINVAL',
+      'a value of a type of the kernel is for struct_ops maps, and for these alone',
+    );
+  if (!type.structOfFunctions) return;
+  const { kernelBtf } = machine;
+  const value = kernelBtf !== undefined && id > 0 && id < kernelBtf.typeCount ? kernelBtf.type(id) : null;
+  if (value?.kind !== 'struct' || !value.name.startsWith('bpf_struct_ops_'))
+    throw new BpfError('ENOTSUPP', `type ${id} of the kernel is no struct that programs implement`);
+  if (value.size !== attr.valueSize)
+    throw new BpfError('EINVAL', `struct ${value.name} has ${value.size} bytes, not ${attr.valueSize}`);
 }
 
 /** Fields that values of this type of map may have (map_check_btf). */

@@ -103,7 +103,7 @@ function mapInfo(object: MapObject): ObjectInfo {
     btfId: object.parts.btf?.object.id ?? 0,
     btfKeyTypeId: object.parts.btf?.keyTypeId ?? 0,
     btfValueTypeId: object.parts.btf?.valueTypeId ?? 0,
-    btfVmlinuxValueTypeId: 0,
+    btfVmlinuxValueTypeId: object.parts.vmlinuxValueTypeId ?? 0,
     mapExtra: object.parts.mapExtra,
     ifindex: 0,
     memlock: object.map.memory,
