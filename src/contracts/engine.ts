@@ -188,7 +188,18 @@ export interface PrepareOptions {
   readonly blinding?: { readonly low: number; readonly high: number };
 }
 
+/** What an engine keeps of programs that were compiled before. */
+export interface CodeCacheStats {
+  readonly hits: number;
+  readonly misses: number;
+  readonly programs: number;
+  /** Bytes of their code. */
+  readonly bytes: number;
+}
+
 export interface Engine {
   readonly name: 'interpreter' | 'jit';
+  /** Absent: it keeps nothing. */
+  cacheStats?(): CodeCacheStats;
   prepare(program: ExecutableProgram, env: EngineEnv, options?: PrepareOptions): PreparedProgram;
 }

@@ -7,14 +7,14 @@
  */
 
 import type { Annotations } from './annotations.ts';
-import type { JitedFunction } from './engine.ts';
+import type { KernelCpus } from './cpus.ts';
+import type { CodeCacheStats, JitedFunction } from './engine.ts';
 import type { KernelEvent } from './events.ts';
 import type { InterleaveAttr, InterleaveResult } from './interleave.ts';
 import type { ProgramObserver } from './observe.ts';
+import type { Fd, ProgTestRunAttr, ProgTestRunResult } from './test-run.ts';
 
-declare const fdBrand: unique symbol;
-/** A file descriptor of a kernel. Made by the kernel only; closed with `close`. */
-export type Fd = number & { readonly [fdBrand]?: true };
+export type { Fd, ProgTestRunAttr, ProgTestRunResult };
 
 export interface MapCreateAttr {
   readonly mapType: number;
@@ -115,28 +115,6 @@ export interface LoadStages {
   readonly compile?: number;
   /** The compiled code was there from a load before. */
   readonly cached?: boolean;
-}
-
-export interface ProgTestRunAttr {
-  readonly progFd: Fd;
-  readonly dataIn?: Uint8Array;
-  /** Room for the packet as the program left it; default: as much as it takes. */
-  readonly dataSizeOut?: number;
-  readonly ctxIn?: Uint8Array;
-  readonly ctxSizeOut?: number;
-  /** Default 1. */
-  readonly repeat?: number;
-  readonly flags?: number;
-  readonly cpu?: number;
-  readonly batchSize?: number;
-}
-
-export interface ProgTestRunResult {
-  readonly retval: number;
-  /** Mean of one run, nanoseconds. */
-  readonly duration: number;
-  readonly dataOut: Uint8Array;
-  readonly ctxOut: Uint8Array;
 }
 
 /**
@@ -460,6 +438,8 @@ export interface Simulator {
   drainTrace(): TraceLine[];
   setSysctl(name: string, value: number): void;
   sysctl(name: string): number;
+  /** Compiled code that is kept for loads of the same program, by all kernels of the process together; null: none is kept. */
+  codeCache(): CodeCacheStats | null;
   /** Programs that were stopped by a fault so far. */
   oopses(): readonly { readonly program: string; readonly message: string }[];
 }

@@ -7,7 +7,7 @@
  * import by the calls that need them.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
-import type { CallTarget, ExecutableProgram } from '../contracts/engine.ts';
+import type { CallTarget, CodeCacheStats, ExecutableProgram } from '../contracts/engine.ts';
 import type { Insn } from '../contracts/insn.ts';
 import type { BpfMap } from '../contracts/maps.ts';
 import { toHex, utf8 } from '../util/bytes.ts';
@@ -18,14 +18,6 @@ export interface CachedCode {
   readonly compiled: TranslatedModule;
   /** Index of a call of each function to import. */
   readonly importCalls: readonly number[];
-}
-
-export interface CodeCacheStats {
-  readonly hits: number;
-  readonly misses: number;
-  readonly programs: number;
-  /** Bytes of WebAssembly of those programs. */
-  readonly bytes: number;
 }
 
 export interface CodeCacheOptions {

@@ -67,6 +67,7 @@ export function createJit(options: JitOptions = {}): Engine {
   const sourcesOf = new WeakMap<EntryTable, FaultSources>();
   return {
     name: 'jit',
+    cacheStats: () => cache.stats(),
     prepare(program, env, { blinding } = {}) {
       let sources = sourcesOf.get(env.entries);
       if (sources === undefined) {

@@ -1,4 +1,4 @@
 /** The compiling engine: verified programs to WebAssembly. */
-export { CodeCache, type CodeCacheOptions, type CodeCacheStats, sharedCodeCache } from './cache.ts';
+export { CodeCache, type CodeCacheOptions, sharedCodeCache } from './cache.ts';
 export { type CompileCode, createJit, type JitOptions } from './engine.ts';
 export { createStubs, type EntryStub } from './stubs.ts';

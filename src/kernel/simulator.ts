@@ -1,6 +1,7 @@
 /** What happens to the machine from outside: packets on interfaces, events of processes, time (contract `Simulator`). */
 import type { Btf } from '../btf/index.ts';
 import { ownKernelBtf } from '../compiler/headers/own-types.ts';
+import type { CodeCacheStats } from '../contracts/engine.ts';
 import type { KernelEvent } from '../contracts/events.ts';
 import type { InterleaveAttr, InterleaveResult } from '../contracts/interleave.ts';
 import type { FrameBatch, PacketVerdict, Simulator, TraceLine } from '../contracts/kernel.ts';
@@ -153,6 +154,10 @@ export class MachineSimulator implements Simulator {
   sysctl(name: string): number {
     if (!Object.hasOwn(SYSCTLS, name)) throw new BpfError('ENOENT', `there is no sysctl ${name}`);
     return this.#machine.sysctls.get(name as SysctlName);
+  }
+
+  codeCache(): CodeCacheStats | null {
+    return this.#machine.engines.jit.cacheStats?.() ?? null;
   }
 
   oopses(): readonly { program: string; message: string }[] {

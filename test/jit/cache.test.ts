@@ -70,6 +70,7 @@ describe('the cache of compiled code', () => {
       kernel.shutdown();
     }
     expect(cache.stats()).toMatchObject({ hits: 3, misses: 1, programs: 1 });
+    expect(kernelWith(cache).simulator.codeCache()).toEqual(cache.stats());
   });
 
   it('tells maps of the same shape apart', () => {
