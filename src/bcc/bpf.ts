@@ -329,7 +329,7 @@ export class BPF {
     for (const { probe, fnName } of context.enumerateActiveProbes()) {
       const target = `${probe.binPath}:${probe.provider}:${probe.name}`;
       this.#checkLimit(probe.locations.length, `places of ${target}`);
-      this.#attach(`uprobe ${target}`, fnName, 'usdt', 'usdt', {
+      this.#attach(`uprobe ${target}`, fnName, 'uprobe', 'usdt', {
         target,
         ...(context.pid === undefined ? {} : { pid: context.pid }),
       });

@@ -139,6 +139,29 @@ type EventBody =
       /** As wait(2) has it: status << 8, or the signal that ended the process. Default 0. */
       readonly exitCode?: number;
     }
+  /** A place in an executable is reached: uprobes and USDT probes there. `offset` is the place in the file. */
+  | {
+      readonly kind: 'uprobe';
+      readonly path: string;
+      readonly offset: bigint;
+      /** Arguments of the function, in their registers. */
+      readonly args?: readonly SyscallArg[];
+      /** Other registers, and these instead of arguments, by the names of struct pt_regs: `bx`, `bp`, `r12`, `ip`. */
+      readonly registers?: Readonly<Record<string, bigint>>;
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    }
+  /** The function that begins there returns. */
+  | {
+      readonly kind: 'uretprobe';
+      readonly path: string;
+      readonly offset: bigint;
+      readonly ret: bigint;
+      readonly process: ProcessSpec;
+      readonly time: bigint;
+      readonly cpu?: number;
+    }
   /** A sample of a perf event (perf_event_open(2)): what ran, is `stacks`; its innermost address is the instruction pointer. */
   | {
       readonly kind: 'perf_sample';

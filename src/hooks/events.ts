@@ -19,6 +19,13 @@ type EventOf<K extends KernelEvent['kind']> = Extract<KernelEvent, { kind: K }>;
 
 /** Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h). */
 const PT_REGS = {
+  r15: 0,
+  r14: 8,
+  r13: 16,
+  r12: 24,
+  bp: 32,
+  bx: 40,
+  r11: 48,
   r10: 56,
   r9: 64,
   r8: 72,
@@ -28,11 +35,15 @@ const PT_REGS = {
   si: 104,
   di: 112,
   origAx: 120,
+  ip: 128,
+  cs: 136,
+  flags: 144,
   sp: 152,
+  ss: 160,
 } as const;
 const PT_REGS_SIZE = 168;
 /** In struct bpf_perf_event_data: the registers, then these. */
-const PERF_DATA = { ...PT_REGS, ip: 128, cs: 136, samplePeriod: 168, addr: 176 } as const;
+const PERF_DATA = { ...PT_REGS, samplePeriod: 168, addr: 176 } as const;
 const PERF_DATA_SIZE = 184;
 /** Selectors of code: the kernel's and that of programs (__KERNEL_CS, __USER_CS). */
 const KERNEL_CS = 0x10n;
@@ -142,6 +153,19 @@ export class EventContexts {
     this.#registers(this.#syscallRegs, [PT_REGS.ax], [ret]);
     this.#memory.writeU64(this.#syscallRegs + PT_REGS.origAx, BigInt(nr));
     return kernelAddress(this.#syscallRegs);
+  }
+
+  /** Registers of a process: arguments, then what else is known. Errors: EINVAL for a name that is no register's. */
+  userRegisters(event: EventOf<'uprobe'>, args: readonly bigint[]): number {
+    const at = this.functionRegisters(args);
+    for (const [name, value] of Object.entries(event.registers ?? {})) {
+      if (!Object.hasOwn(PT_REGS, name))
+        throw new BpfError('EINVAL', `there is no register '${name}' in struct pt_regs`, {
+          hint: `there are ${Object.keys(PT_REGS).join(', ')}`,
+        });
+      this.#memory.writeU64(at + PT_REGS[name as keyof typeof PT_REGS], value);
+    }
+    return at;
   }
 
   functionRegisters(args: readonly bigint[]): number {
@@ -296,6 +320,13 @@ const ROWS: { readonly [K in KernelEvent['kind']]: readonly Row<EventOf<K>>[] } 
       context: (c, event) => c.argumentsAndResult(`bpf_lsm_${event.hook}`, event.args, 0n),
     },
   ],
+  uprobe: [
+    {
+      point: (name) => `uprobe:${name}`,
+      context: (c, event, user) => c.userRegisters(event, c.placed(event.args ?? [], user)),
+    },
+  ],
+  uretprobe: [{ point: (name) => `uretprobe:${name}`, context: (c, event) => c.returned(event.ret) }],
   perf_sample: [{ point: (name) => `perf_event:${name}`, context: (c, event) => c.sample(event) }],
   fork: [
     {
@@ -364,6 +395,11 @@ function isLeader({ process }: EventOf<'exit'>): boolean {
   return process.tgid === undefined || process.tgid === process.pid;
 }
 
+/** A place in an executable as attach points name it. */
+export function userPlace(path: string, offset: bigint): string {
+  return `${path}+0x${offset.toString(16)}`;
+}
+
 /** What tells the points of one kind of event apart. */
 function nameOf(event: KernelEvent): string {
   switch (event.kind) {
@@ -378,6 +414,9 @@ function nameOf(event: KernelEvent): string {
       return event.symbol;
     case 'lsm':
       return event.hook;
+    case 'uprobe':
+    case 'uretprobe':
+      return userPlace(event.path, event.offset);
     case 'perf_sample':
       return `${event.type}:${event.config}`;
     default:

@@ -9,7 +9,7 @@ import { SKB_HOOK, SkbContexts, type SkbPacket } from './skb.ts';
 import { SYSCALL_HOOK } from './syscall.ts';
 import { XDP_HOOK, XdpContexts, type XdpFrame } from './xdp.ts';
 
-export { EventContexts } from './events.ts';
+export { EventContexts, userPlace } from './events.ts';
 
 const HOOKS: readonly Hook[] = [XDP_HOOK, SKB_HOOK, RAW_TRACEPOINT_HOOK, SYSCALL_HOOK];
 

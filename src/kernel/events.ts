@@ -1,5 +1,6 @@
 /** perf_event_open(2) objects: output rings for programs, and the events that tracing programs are attached through. */
 import type { PerfEventAttr } from '../contracts/kernel.ts';
+import { userPlace } from '../hooks/index.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { BpfError } from '../util/errors.ts';
 import { type IdTable, KernelObject } from './fd-table.ts';
@@ -37,6 +38,8 @@ export class PerfEventObject extends KernelObject {
           );
         }
         return `${attr.retprobe ? 'kretprobe' : 'kprobe'}:${attr.symbol}`;
+      case 'uprobe':
+        return `${attr.retprobe ? 'uretprobe' : 'uprobe'}:${userPlace(attr.path, attr.offset)}`;
       case 'sampling':
         return `perf_event:${attr.type}:${attr.config}`;
       default:

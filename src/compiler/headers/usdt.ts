@@ -17,9 +17,9 @@ enum __bpf_usdt_arg_type { BPF_USDT_ARG_CONST, BPF_USDT_ARG_REG, BPF_USDT_ARG_RE
 struct __bpf_usdt_arg_spec {
 	__u64 val_off;
 	enum __bpf_usdt_arg_type arg_type: 8;
-	__u16 idx_reg_off: 12;
-	__u16 scale_bitshift: 4;
-	__u8 __reserved: 8;
+	__u32 idx_reg_off: 12;
+	__u32 scale_bitshift: 4;
+	__u32 __reserved: 8;
 	short reg_off;
 	_Bool arg_signed;
 	char arg_bitshift;

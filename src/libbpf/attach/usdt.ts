@@ -13,7 +13,7 @@ import { parseProcessMaps } from '../symbols/process-maps.ts';
 import { encodeUsdtSpec, parseUsdtArguments, USDT_SPEC_SIZE } from '../symbols/usdt-arguments.ts';
 import { type UsdtNote, usdtNotes } from '../symbols/usdt-notes.ts';
 import { byTarget, isOlderThan, machineFiles, onPerfEvent, targetOf } from './support.ts';
-import type { Attachable, AttachOptions, AttachRow, ObjectMaps } from './types.ts';
+import type { Attachable, AttachOptions, AttachRow } from './types.ts';
 import { binaryPath, openExecutable, splitBinary } from './uprobe.ts';
 
 /** Programs that were loaded for it (Linux 6.6). */
@@ -44,7 +44,8 @@ class SpecSlots {
   }
 }
 
-const SLOTS = new WeakMap<ObjectMaps, SpecSlots>();
+/** By the map's id: several objects may share one. */
+const SLOTS = new WeakMap<Kernel, Map<number, SpecSlots>>();
 
 interface Manager {
   readonly specs: BpfMap;
@@ -52,7 +53,7 @@ interface Manager {
   readonly slots: SpecSlots;
 }
 
-function managerOf(program: Attachable): Manager {
+function managerOf(kernel: Kernel, program: Attachable): Manager {
   const specs = program.maps?.find(SPECS);
   const ips = program.maps?.find(IP_TO_SPEC);
   if (program.maps === undefined || specs === undefined || ips === undefined)
@@ -62,11 +63,12 @@ function managerOf(program: Attachable): Manager {
   const { valueSize } = specs.definition;
   if (valueSize !== USDT_SPEC_SIZE)
     throw new BpfError('EINVAL', `map '${SPECS}' has values of ${valueSize} bytes, not ${USDT_SPEC_SIZE}`);
-  let slots = SLOTS.get(program.maps);
-  if (slots === undefined) {
-    slots = new SpecSlots();
-    SLOTS.set(program.maps, slots);
-  }
+  const info = kernel.objGetInfoByFd({ bpfFd: specs.fd });
+  const known = SLOTS.get(kernel) ?? new Map<number, SpecSlots>();
+  SLOTS.set(kernel, known);
+  const id = info.kind === 'map' ? info.id : 0;
+  const slots = known.get(id) ?? new SpecSlots();
+  known.set(id, slots);
   return { specs, ips, slots };
 }
 
@@ -76,7 +78,7 @@ export const USDT: AttachRow = {
     const target = targetOf(program, options, 'binary and probe');
     const [binary, probe] = splitBinary(target, 'binary:provider:name');
     const [provider, name] = splitBinary(probe, 'binary:provider:name');
-    const manager = managerOf(program);
+    const manager = managerOf(kernel, program);
     const path = binaryPath(kernel, binary, options.pid);
     const executable = openExecutable(kernel, path);
     const notes = findNotes(executable, provider, name);
