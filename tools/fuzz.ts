@@ -6,6 +6,8 @@
  * (root), whose verdict and results are compared; --shrink makes what disagrees small, --keep makes a regression test of it.
  * Ends with status 1 where anything disagrees.
  */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { Command } from 'commander';
 import { disassemble } from '../src/asm/index.ts';
@@ -49,6 +51,47 @@ function watchdog(): { at(seed: number): void; stop(): void } {
     },
     stop: () => void worker.terminate(),
   };
+}
+
+interface MemorySample {
+  readonly programs: number;
+  /** Megabytes: of the process, and what is alive on JavaScript's heap and beside it. */
+  readonly rss: number;
+  readonly alive: number;
+}
+
+/** Whether memory grows: looks after every `KERNEL_LIFE` programs, when the kernels are new, at what a full collection leaves. */
+class MemoryLog {
+  readonly #samples: MemorySample[] = [];
+  readonly #collect: () => void;
+
+  constructor() {
+    setFlagsFromString('--expose-gc');
+    this.#collect = runInNewContext('gc') as () => void;
+  }
+
+  add(programs: number): void {
+    this.#collect();
+    const { rss, heapUsed, external } = process.memoryUsage();
+    this.#samples.push({ programs, rss: rss / 2 ** 20, alive: (heapUsed + external) / 2 ** 20 });
+  }
+
+  /** `12 MB alive after 1000 programs, …`: ten samples at most, in equal steps. */
+  get text(): string {
+    const step = Math.max(1, Math.ceil(this.#samples.length / 10));
+    const last = this.#samples.length - 1;
+    return this.#samples
+      .filter((_, i) => (last - i) % step === 0)
+      .map(({ programs, rss, alive }) => `${programs}: ${alive.toFixed(1)} alive, ${rss.toFixed(0)} RSS`)
+      .join('; ');
+  }
+
+  /** Megabytes alive more at the end than after a tenth of the way, when all code is loaded. */
+  get growth(): number {
+    const first = this.#samples[Math.ceil(this.#samples.length / 10)] ?? this.#samples[0];
+    const last = this.#samples.at(-1);
+    return first === undefined || last === undefined ? 0 : Math.round((last.alive - first.alive) * 10) / 10;
+  }
 }
 
 interface Options {
@@ -169,6 +212,7 @@ async function run(options: Options): Promise<void> {
   const causes = new Causes();
   const start = performance.now();
   const seconds = () => (performance.now() - start) / 1000;
+  const memory = new MemoryLog();
   let pair = kernels(linux);
   let printed = 0;
   const watch = watchdog();
@@ -205,6 +249,7 @@ async function run(options: Options): Promise<void> {
       pair.interpreter.shutdown();
       pair.jit.shutdown();
       pair = kernels(linux);
+      memory.add(done);
       if (process.stderr.isTTY) process.stderr.write(`\r${done} programs `);
     }
     watch.at(options.seed + done);
@@ -239,6 +284,7 @@ async function run(options: Options): Promise<void> {
           verdictDifferencesPercent: Math.round((verdicts / Math.max(1, done)) * 1e5) / 1e3,
         }),
     seconds: Math.round(seconds() * 10) / 10,
+    memoryGrowthMB: memory.growth,
   };
   if (options.json === true) console.log(JSON.stringify(summary));
   else {
@@ -248,6 +294,7 @@ async function run(options: Options): Promise<void> {
         .map(([name, value]) => `${name} ${value}`)
         .join(', '),
     );
+    if (memory.text !== '') console.log(`memory, MB after programs: ${memory.text}`);
     if (linux !== undefined)
       console.log(
         `verdicts differ on ${verdicts} of ${done} programs (${((100 * verdicts) / Math.max(1, done)).toFixed(3)} %)`,
