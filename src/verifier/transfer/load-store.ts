@@ -175,11 +175,11 @@ function readModifyWrite(env: Env, insn: Insn): void {
     env.checkWritable(loaded);
     env.setUnknown(loaded);
   }
-  const access = { ptr: insn.dst, off: insn.off, size, strict: true };
-  accessMemory(env, { ...access, write: false, value: -1 });
-  if (loaded >= 0) accessMemory(env, { ...access, write: false, value: loaded });
+  const { dst: ptr, off } = insn;
+  accessMemory(env, { ptr, off, size, write: false, value: -1, strict: true });
+  if (loaded >= 0) accessMemory(env, { ptr, off, size, write: false, value: loaded, strict: true });
   if (env.reg(insn.dst).type === PTR_TO_ARENA) savePointerType(env, PTR_TO_ARENA, false);
-  accessMemory(env, { ...access, write: true, value: -1 });
+  accessMemory(env, { ptr, off, size, write: true, value: -1, strict: true });
 }
 
 const READ_MODIFY_WRITE: ReadonlySet<number> = new Set([
