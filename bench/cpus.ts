@@ -109,7 +109,7 @@ const halves = [0, 1].map((first) => {
 
 let packets = 0;
 const run = async (half: 0 | 1, cpu: number, times: number): Promise<void> => {
-  const { frames } = await halves[half].run(cpu, times);
+  const { frames } = await halves[half].run(cpu, { times });
   packets += frames;
 };
 

@@ -3,6 +3,7 @@
 import process from 'node:process';
 import { createInterface, type Interface } from 'node:readline';
 import { type CliSink, runCli } from './cli/index.ts';
+import type { StartCpuThread } from './contracts/cpus.ts';
 import { VERSION } from './version.ts';
 
 /** Those that ask a process to end. */
@@ -27,11 +28,20 @@ async function* promptedLines(typed: Interface): AsyncGenerator<string> {
   }
 }
 
+/** Threads for CPUs: their file stands beside this one's bundle. */
+async function cpuThreads(): Promise<StartCpuThread> {
+  const { nodeCpuThreads } = await import('./host/cpu-threads.ts');
+  return nodeCpuThreads(new URL('./host/cpu-worker.js', import.meta.url));
+}
+
 process.exitCode = await runCli(process.argv.slice(2), {
-  openKernel: async ({ onOops, ...options }) => {
+  openKernel: async ({ onOops, cpus: count, ...options }) => {
     const { openKernel } = await import('./open-kernel.ts');
+    const cpus =
+      count === undefined || options.kernel === 'host' ? {} : { cpus: { count, start: await cpuThreads() } };
     return openKernel({
       ...options,
+      ...cpus,
       ...(onOops === undefined ? {} : { onOops: ({ message }) => onOops(message) }),
     });
   },

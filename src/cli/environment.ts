@@ -8,6 +8,8 @@ export interface CliKernelOptions {
   /** Default `embedded`; what follows is for that one. */
   readonly kernel?: KernelChoice;
   readonly possibleCpus?: number;
+  /** CPUs that run at the same time, each a thread; absent: one. */
+  readonly cpus?: number;
   /** Types of the kernel that programs are verified against. */
   readonly kernelBtf?: Btf;
   /** Release of Linux that it is to be, `6.1`. */

@@ -24,6 +24,8 @@ export interface LoadRequest {
   /** False: programs that are refused are reported, and the others are loaded. */
   readonly strict: boolean;
   readonly cpus?: number;
+  /** The CPUs run at the same time. */
+  readonly threads?: boolean;
   /** Program type for sections that do not say one. */
   readonly type?: string;
   /** BTF of the kernel to relocate and to verify for. */
@@ -64,6 +66,7 @@ export async function openKernel(env: CliEnv, request: Omit<LoadRequest, 'strict
   const opened = await env.openKernel({
     kernel: request.kernel ?? 'embedded',
     possibleCpus: request.cpus ?? DEFAULT_CPUS,
+    ...(request.threads && request.cpus !== undefined ? { cpus: request.cpus } : {}),
     ...(request.onOops === undefined ? {} : { onOops: request.onOops }),
     ...(request.kernelBtf === undefined ? {} : { kernelBtf: request.kernelBtf }),
     ...(request.release === undefined ? {} : { release: request.release }),

@@ -2,7 +2,7 @@
  * The seam between the embedded kernel and threads: how it gets one for each CPU beside its own, and what callers may run there. Threads
  * are made by whoever knows the host (`node:worker_threads`, `Worker`); the kernel only sends and receives messages.
  */
-import type { ProgTestRunAttr, ProgTestRunResult } from './kernel.ts';
+import type { ProgTestRunAttr, ProgTestRunResult } from './test-run.ts';
 
 /** A thread that serves one CPU (its entry file calls `serveCpu`). */
 export interface CpuThread {
@@ -33,12 +33,21 @@ export interface CpuOptions {
   readonly start: StartCpuThread;
 }
 
+export interface FrameRunOptions {
+  /** Default 1. */
+  readonly times?: number;
+  /** Bytes of `CpuFrames.bytes` that hold records; default all. */
+  readonly length?: number;
+  /** Frame n arrives at `start` + its time stamp - `first` (nanoseconds). Absent: from the time of the run on. */
+  readonly time?: { readonly start: bigint; readonly first: bigint };
+}
+
 /** Frames that lie in the kernel's memory, for any of its CPUs. */
 export interface CpuFrames {
-  /** Records of a little-endian pcap file with Ethernet frames, whole ones only. Written to before the first `run`. */
+  /** Records of a little-endian pcap file with Ethernet frames, whole ones only. Nobody may write here while a run is under way. */
   readonly bytes: Uint8Array;
-  /** Runs the interface's XDP program over the frames, `times` times. Rejects with BpfError EFAULT where the program was stopped by a fault. */
-  run(cpu: number, times?: number): Promise<FrameCounts>;
+  /** Runs the interface's XDP program over the frames. */
+  run(cpu: number, options?: FrameRunOptions): Promise<FrameCounts>;
   free(): void;
 }
 
@@ -46,6 +55,8 @@ export interface FrameCounts {
   readonly frames: number;
   /** How often the program gave each result. */
   readonly actions: ReadonlyMap<number, number>;
+  /** The program was stopped by a fault: the frame at which it was counts as XDP_ABORTED, and those behind it were not run. */
+  readonly faulted: boolean;
 }
 
 /** The CPUs of an embedded kernel. CPU 0 is the calling thread: what is run there, is run before the call gives its promise. */

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import { type CliEnv, runCli } from '../../src/cli/index.ts';
 import { type KernelChoice, type OpenedKernel, openKernel } from '../../src/open-kernel.ts';
+import { cpuThreads } from '../cpus/threads.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -31,11 +32,12 @@ export async function cli(argv: readonly string[], circumstances: CliCircumstanc
   let stderr = '';
   const isTTY = circumstances.tty === true;
   const env: CliEnv = {
-    openKernel: ({ onOops, ...options }) => {
+    openKernel: ({ onOops, cpus, ...options }) => {
       if (options.kernel !== 'embedded' && circumstances.host !== undefined)
         return circumstances.host(options.kernel ?? 'embedded');
       return openKernel({
         ...options,
+        ...(cpus === undefined ? {} : { cpus: { count: cpus, start: cpuThreads() } }),
         ...(onOops === undefined ? {} : { onOops: ({ message }) => onOops(message) }),
       });
     },

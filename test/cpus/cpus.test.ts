@@ -104,7 +104,7 @@ describe('a run on a CPU', () => {
       view.setUint32(at + 12, size, true);
       at += 16 + size;
     }
-    const counts = await Promise.all([0, 1, 2].map((cpu) => frames.run(cpu, 10)));
+    const counts = await Promise.all([0, 1, 2].map((cpu) => frames.run(cpu, { times: 10 })));
     for (const { frames: n, actions } of counts) {
       expect(n).toBe(50);
       expect([...actions].sort()).toEqual([

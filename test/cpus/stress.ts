@@ -311,7 +311,8 @@ export class Stress {
     put(3, 0xdb, 0x21, 0);
     put(4, 0xb7, 0x00, 0);
     put(5, 0x95, 0, 0);
-    return { progType: 6, insns, license: 'GPL', progName: `${name}_extra` };
+    // BPF_PROG_TYPE_XDP for BPF_XDP, as the loader has the others.
+    return { progType: 6, expectedAttachType: 37, insns, license: 'GPL', progName: `${name}_extra` };
   }
 
   /** One round of everything. */

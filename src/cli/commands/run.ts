@@ -239,7 +239,7 @@ export const RUN: CommandRow = {
       .option('--duration <seconds>', 'plays the input, or traces, until the time is over', seconds)
       .option(
         '--cpus <n>',
-        'CPUs that per-CPU maps and perf buffers have',
+        'CPUs of the embedded kernel: each is a thread that takes its share of --pcap (up to 32), and has its values in per-CPU maps',
         (text) => parseInteger(text, 1, 256),
         1,
       )

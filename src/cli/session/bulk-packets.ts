@@ -2,12 +2,13 @@
  * A capture file in bulk: where one XDP program alone sees the packets, their bytes are read straight into the kernel's memory and
  * run there, piece by piece. Any other file, and any other set of programs, goes packet by packet (packets.ts).
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { LINKTYPE, MAX_CAPTURE_RECORD, pcapHeader, tooLongRecord } from '../../capture/index.ts';
 import type { FrameBatch } from '../../contracts/kernel.ts';
 import { BpfError } from '../../util/errors.ts';
-import { fileError, withPath } from '../files.ts';
+import { withPath } from '../files.ts';
 import { labelOfAction, type PacketCounts, type PacketFeed, START } from './packets.ts';
+import { LONGEST_FRAME, ParallelFrames } from './parallel-frames.ts';
+import { PositionedFile } from './positioned-file.ts';
 
 const FILE_HEADER = 24;
 /** Where a record says how many bytes were captured. */
@@ -25,15 +26,22 @@ export async function feedInBulk(feed: PacketFeed, path: string, counts: PacketC
     if (header === undefined || !header.littleEndian || header.linkType !== LINKTYPE.ETHERNET) return false;
     const tick = header.nanoseconds ? 1 : 1000;
     const longest = MAX_CAPTURE_RECORD;
+    const { cpus } = feed.kernel;
+    const parallel = cpus ? ParallelFrames.open(cpus, { ifindex: feed.ifindex, tick, start: START }) : null;
+    if (parallel !== null) {
+      try {
+        await feedCpus(feed, file, parallel, counts);
+        addResults(feed, placement, parallel.actions);
+      } finally {
+        await parallel.close();
+      }
+      return true;
+    }
     const batch = machine.receiveFrames({ ifindex: feed.ifindex, tick, start: START, longest });
     if (batch === null) return false;
     try {
       await feedPieces(feed, file, batch, counts);
-      const results = feed.results.get(placement);
-      for (const [action, times] of batch.actions) {
-        const label = labelOfAction(action);
-        results?.set(label, times + (results.get(label) ?? 0));
-      }
+      addResults(feed, placement, batch.actions);
     } finally {
       batch.close();
     }
@@ -60,53 +68,78 @@ async function feedPieces(
     // Stopped, or no frame in as many bytes as the longest one needs.
     if (!sound || pace.stopped || batch.frames === before) break;
   }
-  const rest = batch.rest();
-  if (rest.length === 0 || pace.stopped) return;
+  if (!pace.stopped) sayRest(batch.rest(), batch.frames, { file, counts, pace });
+}
+
+/** Several CPUs take the pieces, each as it gets done with the one before. */
+async function feedCpus(
+  { pace, after }: PacketFeed,
+  file: PositionedFile,
+  frames: ParallelFrames,
+  counts: PacketCounts,
+): Promise<void> {
+  for (;;) {
+    const piece = file.read(await frames.room());
+    if (piece.length === 0) break;
+    const before = frames.frames;
+    const sound = await frames.take(piece.length);
+    counts.packets += frames.frames - before;
+    after();
+    await pace.step(frames.frames - before);
+    if (!sound || pace.stopped) break;
+  }
+  const before = frames.frames;
+  await frames.finish();
+  counts.packets += frames.frames - before;
+  await pace.step(frames.frames - before);
+  if (!pace.stopped && frames.sound)
+    sayRest(frames.rest(), frames.frames, { file, counts, pace, limit: LONGEST_FRAME });
+}
+
+function addResults(
+  feed: PacketFeed,
+  placement: PacketFeed['placements'][number],
+  actions: ReadonlyMap<number, number>,
+): void {
+  const results = feed.results.get(placement);
+  for (const [action, times] of actions) {
+    const label = labelOfAction(action);
+    results?.set(label, times + (results.get(label) ?? 0));
+  }
+}
+
+/** Bytes at the end of a capture that are no whole record. */
+function sayRest(
+  rest: Uint8Array,
+  frames: number,
+  {
+    file,
+    counts,
+    pace,
+    limit,
+  }: { file: PositionedFile; counts: PacketCounts; pace: PacketFeed['pace']; limit?: number },
+): void {
+  if (rest.length === 0) return;
   const offset = file.position - rest.length;
   const view = new DataView(rest.buffer, rest.byteOffset, rest.length);
   const captured = rest.length >= CAPTURED_LENGTH + 4 ? view.getUint32(CAPTURED_LENGTH, true) : 0;
   const failure =
     captured > MAX_CAPTURE_RECORD
-      ? tooLongRecord(batch.frames + 1, offset, captured)
-      : new BpfError('EINVAL', `the capture ends inside the record at offset ${offset}`, {
-          hint: 'all packets before it were read',
-        });
+      ? tooLongRecord(frames + 1, offset, captured)
+      : limit !== undefined && captured > limit
+        ? new BpfError(
+            'E2BIG',
+            `the record at offset ${offset} has ${captured} bytes, which only one CPU takes`,
+            {
+              hint: 'leave out --cpus',
+            },
+          )
+        : new BpfError('EINVAL', `the capture ends inside the record at offset ${offset}`, {
+            hint: 'all packets before it were read',
+          });
   const said = withPath(file.path, failure);
   // What came before counts.
-  if (!(said instanceof BpfError) || batch.frames === 0) throw said;
+  if (!(said instanceof BpfError) || frames === 0) throw said;
   counts.failure = said;
   pace.stopped = true;
-}
-
-/** A file that is read piece by piece, without a stream in between. */
-class PositionedFile {
-  readonly path: string;
-  readonly isRegular: boolean;
-  position = 0;
-  readonly #fd: number;
-
-  constructor(path: string) {
-    this.path = path;
-    try {
-      this.#fd = openSync(path, 'r');
-      this.isRegular = fstatSync(this.#fd).isFile();
-    } catch (error) {
-      throw fileError(path, error, 'read it');
-    }
-  }
-
-  /** The part of `room` that was filled; empty at the end. */
-  read(room: Uint8Array): Uint8Array {
-    try {
-      const length = readSync(this.#fd, room, 0, room.length, this.position);
-      this.position += length;
-      return room.subarray(0, length);
-    } catch (error) {
-      throw fileError(this.path, error, 'read it');
-    }
-  }
-
-  close(): void {
-    closeSync(this.#fd);
-  }
 }

@@ -107,6 +107,7 @@ export async function runSession(
   const oopses: string[] = [];
   const { kernel, chosen } = await openKernel(env, {
     cpus: options.cpus,
+    threads: wantsThreads(options),
     onOops: (message) => oopses.push(message),
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
     ...(options.onChosen === undefined ? {} : { onChosen: options.onChosen }),
@@ -145,6 +146,15 @@ export async function runSession(
   } finally {
     await scope?.close();
   }
+}
+
+/** More threads would only wait for one another: the others are room in per-CPU maps. */
+const MOST_THREADS = 32;
+
+/** Packets are what several CPUs can share; who watches programs, or has them interpreted, sees one. */
+function wantsThreads({ cpus, pcap, write, observer, engine, onAnnotations }: SessionOptions): boolean {
+  const watched = observer !== undefined || onAnnotations !== undefined || engine === 'interp';
+  return pcap !== undefined && write === undefined && !watched && cpus > 1 && cpus <= MOST_THREADS;
 }
 
 /** Programs that would see every process of the machine only do so where that was said. Shuts the kernel down where it was not. */

@@ -191,7 +191,12 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   btf?.get();
   announce(runnable);
   const object = new ProgObject(parts, [...maps.values()], machine.programs, taken(target));
-  machine.cpus?.publish(object);
+  try {
+    machine.cpus?.publish(object);
+  } catch (error) {
+    object.put();
+    throw error;
+  }
   return machine.fds.install(object);
 }
 /** Whose capabilities count: those of the caller, with the token that is named. */

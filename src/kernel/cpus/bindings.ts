@@ -9,10 +9,8 @@ import { BpfError, InternalError, ProgramFault } from '../../util/errors.ts';
 import { ProgramEntries } from '../engine-tables.ts';
 import type { Machine } from '../machine.ts';
 import { ProgObject, type ProgramParts } from '../objects.ts';
-import type { ProgramDirectory } from './directory.ts';
+import { ENTRIES, type ProgramDirectory } from './directory.ts';
 import { executableOf, type ProgramImage } from './image.ts';
-
-const STUBS = 64;
 
 export class Bindings extends ProgramEntries {
   readonly #directory: ProgramDirectory;
@@ -29,14 +27,15 @@ export class Bindings extends ProgramEntries {
 
   start(machine: Machine): void {
     this.#machine = machine;
-    this.#cover(this.wasm.length - 1);
+    // All at once: another thread may put any number into a program array at any time.
+    if (this.wasm.length < ENTRIES) this.wasm.grow(ENTRIES - this.wasm.length);
+    this.#stubs.push(...createStubs(this.wasm, (at) => this.#bind(at), 0, ENTRIES));
+    for (let at = 1; at < ENTRIES; at++) this.wasm.set(at, this.#stubs[at]!);
   }
 
   override reserve(program: PreparedProgram): number {
-    if (this.#next === 0) return super.reserve(program);
-    const entry = this.#next;
-    this.#cover(entry);
-    return entry;
+    if (this.#next === 0) throw new InternalError(`${program.engine} program without an image`);
+    return this.#next;
   }
 
   override release(entry: number): void {
@@ -94,17 +93,6 @@ export class Bindings extends ProgramEntries {
       tracesTracing: false,
     } as unknown as ProgramParts;
     return new ProgObject(parts, [], machine.programs);
-  }
-
-  /** All slots up to `entry` hold something that may be called. */
-  #cover(entry: number): void {
-    while (this.#stubs.length <= entry) {
-      const first = this.#stubs.length;
-      if (this.wasm.length < first + STUBS) this.wasm.grow(first + STUBS - this.wasm.length);
-      this.#stubs.push(...createStubs(this.wasm, (at) => this.#bind(at), first, STUBS));
-      for (let at = Math.max(first, 1); at < first + STUBS; at++)
-        if (this.wasm.get(at) === null) this.wasm.set(at, this.#stubs[at]!);
-    }
   }
 
   /** A tail call has come to a number that nothing was made for. */

@@ -134,18 +134,22 @@ export class Cpus implements CpuSet {
     const at = machine.memory.allocate(request.size, 'frames');
     return {
       bytes: machine.memory.u8.subarray(at, at + request.size),
-      run: async (cpu, times = 1): Promise<FrameCounts> => {
+      run: async (cpu, options = {}): Promise<FrameCounts> => {
+        const { times = 1, length = request.size, time } = options;
+        if (!Number.isInteger(length) || length < 0 || length > request.size)
+          throw new BpfError('EINVAL', `${length} bytes of frames, of ${request.size}`);
         const job: Job = {
           kind: 'frames',
           entry: executable.entry,
           ifindex: request.ifindex,
           tick: request.tick ?? 1000,
           at,
-          end: at + request.size,
+          end: at + length,
           times,
+          ...(time === undefined ? {} : { time }),
         };
-        const { actions, frames } = await this.#run<'frames'>(cpu, program, job);
-        return { frames, actions: new Map(actions) };
+        const { actions, ...counts } = await this.#run<'frames'>(cpu, program, job);
+        return { ...counts, actions: new Map(actions) };
       },
       free: () => this.afterGrace(() => machine.memory.free(at)),
     };

@@ -7,8 +7,8 @@ import { BpfError } from '../../util/errors.ts';
 import { fromUtf8, utf8 } from '../../util/index.ts';
 import { decodeImage, encodeImage, type ProgramImage } from './image.ts';
 
-/** Entries that there may be. The table costs what is used of it. */
-const ENTRIES = 1 << 16;
+/** Numbers of programs that there may be; those of programs that have gone count until no CPU can be on its way to them. */
+export const ENTRIES = 4096;
 const SLOT = 8;
 
 export class ProgramDirectory {
@@ -23,7 +23,8 @@ export class ProgramDirectory {
   }
 
   publish(entry: number, image: ProgramImage): void {
-    if (entry >= ENTRIES) throw new BpfError('ENOSPC', `more than ${ENTRIES} programs were loaded`);
+    if (entry >= ENTRIES)
+      throw new BpfError('ENOSPC', `a kernel with several CPUs has at most ${ENTRIES - 1} programs`);
     const bytes = utf8(encodeImage(image));
     const at = this.#memory.allocate(bytes.length, `image of program ${image.id}`);
     this.#memory.write(at, bytes);

@@ -1,6 +1,7 @@
 /** What a CPU runs when it is asked to, on whichever thread: the same code for CPU 0 and all others. */
 import { RUN_STATE } from '../../memory/index.ts';
 import { MODELLED_XDP, MODELLED_XDP_SIZE } from '../../spec/index.ts';
+import { XDP_ACTION } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import { progTestRun } from '../commands/test-run.ts';
 import type { Machine } from '../machine.ts';
@@ -64,14 +65,17 @@ function runFrames(machine: Machine, program: ProgObject, job: Frames): FramesRe
   const actions = new Map<number, number>();
   const activity = (RUN_STATE.activity + memory.cpuDelta) >>> 2;
   machine.running = program;
+  let faulted = false;
+  if (job.time !== undefined) clock.setEpoch(job.time.first - job.time.start);
   try {
-    for (let pass = 0; pass < job.times && program.fault === undefined; pass++) {
-      const began = clock.monotonic();
-      const first = job.at + RECORD_HEADER <= job.end ? stamp(job.at) : 0n;
+    for (let pass = 0; pass < job.times && !faulted; pass++) {
+      const start = job.time?.start ?? clock.monotonic();
+      const first = job.time?.first ?? (job.at + RECORD_HEADER <= job.end ? stamp(job.at) : 0n);
       // Between two passes nothing is held that a program was given.
       if (pass > 0) Atomics.add(memory.u32, activity, 2);
-      if (!clock.runs) clock.follow(() => began + stamp(memory.u32[frame]!) - first);
-      onePass(machine, program, job, ctx, level, actions);
+      if (job.time !== undefined || !clock.runs)
+        clock.follow(() => start + stamp(memory.u32[frame]!) - first);
+      faulted = !onePass(machine, program, job, ctx, level, actions);
       clock.follow(undefined);
     }
   } finally {
@@ -84,7 +88,7 @@ function runFrames(machine: Machine, program: ProgObject, job: Frames): FramesRe
   let frames = 0;
   for (const times of actions.values()) frames += times;
   if (machine.keepsStats) program.runCount += frames;
-  return { actions: [...actions], frames };
+  return { actions: [...actions], frames, faulted };
 }
 
 function onePass(
@@ -94,7 +98,7 @@ function onePass(
   ctx: number,
   level: number,
   actions: Map<number, number>,
-): void {
+): boolean {
   const { memory } = machine;
   const counts = ctx + MODELLED_XDP_SIZE;
   const collect = (): boolean => {
@@ -114,9 +118,12 @@ function onePass(
       const run = { at, end: job.end, longest: LONGEST, ctx, edges: EDGES, counts };
       at = program.parts.executable.runFrames!(run, level);
     } while (collect());
+    return true;
   } catch (error) {
     collect();
     oops(machine, program, error);
-    throw new BpfError('EFAULT', `the run faulted: ${(error as Error).message}`, { cause: error });
+    // A program that faults drops.
+    actions.set(XDP_ACTION.XDP_ABORTED, (actions.get(XDP_ACTION.XDP_ABORTED) ?? 0) + 1);
+    return false;
   }
 }

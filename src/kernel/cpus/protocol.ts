@@ -29,6 +29,7 @@ export type Job =
       readonly at: number;
       readonly end: number;
       readonly times: number;
+      readonly time?: { readonly start: bigint; readonly first: bigint };
     };
 
 export interface JobResults {
@@ -39,6 +40,7 @@ export interface JobResults {
 export interface FramesResult {
   readonly actions: readonly (readonly [number, number])[];
   readonly frames: number;
+  readonly faulted: boolean;
 }
 
 export type ToThread =
