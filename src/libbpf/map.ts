@@ -186,10 +186,10 @@ export class BpfMap {
     return count;
   }
 
-  /** Removes all entries (array values become 0). */
+  /** Removes all entries that are there at the time of the call (array values become 0). */
   clear(): void {
     if (this.definition.keySize === 0) {
-      while (this.take() !== undefined);
+      for (let i = 0; i < this.definition.maxEntries && this.take() !== undefined; i++);
       return;
     }
     if (this.#zeroable) {
@@ -198,7 +198,8 @@ export class BpfMap {
         this.#kernel.mapUpdateElem({ mapFd: this.fd, key, value: zero, flags: 0 });
       return;
     }
-    for (;;) {
+    // Programs may put entries in all the while: what was there at the time of the call goes, and no more than fits.
+    for (let seen = 0; seen <= this.definition.maxEntries; ) {
       const keys: Uint8Array[] = [];
       for (const key of this.keyBytes()) {
         keys.push(key);
@@ -206,12 +207,13 @@ export class BpfMap {
       }
       let deleted = 0;
       for (const key of keys) if (this.#remove(key)) deleted++;
+      if (keys.length < BATCH) return;
       // Slots of arrays have keys though they are empty.
       if (deleted === 0) {
-        if (keys.length < BATCH) return;
         for (const key of [...this.keyBytes()]) this.#remove(key);
         return;
       }
+      seen += keys.length;
     }
   }
 

@@ -1,6 +1,6 @@
 /** Objects of clang on the embedded kernel: load, maps as typed objects, pins, failures that leave nothing behind. */
 import { readFileSync } from 'node:fs';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { EmbeddedKernel } from '../../src/kernel/index.ts';
 import { BpfMap, BpfObject } from '../../src/libbpf/index.ts';
 import { BpfError } from '../../src/util/index.ts';
@@ -210,6 +210,20 @@ describe('maps as objects', () => {
     queue.push(3);
     queue.clear();
     expect(queue.take()).toBeUndefined();
+  });
+
+  it('that programs fill while they are cleared', () => {
+    const map = make(1);
+    map.set(1, 1);
+    map.set(2, 2);
+    const remove = kernel.mapDeleteElem.bind(kernel);
+    const refill = vi.spyOn(kernel, 'mapDeleteElem').mockImplementation((attr) => {
+      remove(attr);
+      kernel.mapUpdateElem({ ...attr, value: new Uint8Array(map.storedSize) });
+    });
+    map.clear();
+    refill.mockRestore();
+    expect([map.get(1), map.get(2)]).toEqual([0, 0]);
   });
 
   it('that hold programs or maps are cleared', () => {

@@ -292,7 +292,9 @@ export class Session {
       const tick = interval === undefined ? Number.POSITIVE_INFINITY : (ticks + 1) * interval;
       const left = Math.min(tick, end) - since();
       if (left > 0) {
-        if (this.#consume() === 0) await this.#pause(Math.min(left * 1000, LONGEST_WAIT));
+        // However many events there are, Ctrl-C and timers have their turn.
+        if (this.#consume() > 0) await new Promise((resolve) => setImmediate(resolve));
+        else await this.#pause(Math.min(left * 1000, LONGEST_WAIT));
         continue;
       }
       this.#consume();
