@@ -80,6 +80,8 @@ export interface HelperEnv {
   stack?(user: boolean): readonly bigint[] | undefined;
   /** Cookie given when the program that runs was attached (bpf_get_attach_cookie). Absent: the helper is not there. */
   attachCookie?(ctx: number): bigint;
+  /** Arguments of the function that the running program traces, and whether the result stands behind them. Absent: no such helpers. */
+  tracedFunction?(): { readonly args: number; readonly returned: boolean };
   /** Address of the traced function (bpf_get_func_ip). Absent: the helper is not there. */
   functionIp?(ctx: number): bigint;
 }

@@ -21,6 +21,7 @@ import { RINGBUF_HELPERS } from './ringbuf.ts';
 import { SKB_HELPERS } from './skb.ts';
 import { STACK_HELPERS } from './stack.ts';
 import { STRING_HELPERS } from './strings.ts';
+import { TRACED_HELPERS } from './traced.ts';
 import type { HelperContext, HelperFamily, HelperFn } from './types.ts';
 import { XDP_HELPERS } from './xdp.ts';
 
@@ -36,6 +37,7 @@ const FAMILIES: readonly HelperFamily[] = [
   DYNPTR_HELPERS,
   KPTR_HELPERS,
   ASYNC_HELPERS,
+  TRACED_HELPERS,
   XDP_HELPERS,
   SKB_HELPERS,
   CLASSIC_FUNCTIONS,

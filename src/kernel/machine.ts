@@ -116,6 +116,8 @@ function checkedBudget(budget = 0): number {
   return budget;
 }
 
+const UNTRACED = { args: 0, returned: false };
+
 /** Fields whose callbacks run later. */
 const LATER_FIELDS: ReadonlySet<string> = new Set(['timer', 'workqueue', 'task_work']);
 
@@ -338,6 +340,7 @@ export class Machine {
     this.tracePipe.write(this.traceLine(text));
   }
 
+      tracedFunction: () => this.running?.parts.traced ?? UNTRACED,
   /** What a program has printed, as a line of trace_pipe. */
   traceLine(text: string): TraceLine {
     return {

@@ -158,6 +158,8 @@ export interface ProgramParts {
   readonly attachBtfId: number;
   /** Tells the prototypes of functions apart that programs attach to: their context is its arguments. Empty: there is none. */
   readonly attachProto: string;
+  /** The function that it traces: how many arguments, and whether it sees the result. */
+  readonly traced: { readonly args: number; readonly returned: boolean };
   /** BPF_F_XDP_HAS_FRAGS */
   readonly xdpFrags: boolean;
   /** It was loaded for a function of another program. */

@@ -326,6 +326,28 @@ SEC("fexit/e") int after(long *ctx) { long *s = slots(); if (s) { s[0]++; s[1] =
       expect(words(tracing)[0]).toBe(1n);
     });
 
+    it('asks for arguments and the result by number', (context) => {
+      if (older(release, '5.17')) context.skip(`Linux ${release.join('.')} has no such helpers`);
+      const target = targetOf();
+      const text = `${HEADER}${MAPS_OF('out')}
+SEC("fexit/add") int after(long *ctx)
+{
+  long *s = slots();
+  if (!s) return 0;
+  s[0] = bpf_get_func_arg_cnt(ctx);
+  bpf_get_func_arg(ctx, 2, &s[1]);
+  s[2] = bpf_get_func_arg(ctx, 3, &s[3]);
+  bpf_get_func_ret(ctx, &s[4]);
+  return 0;
+}
+SEC("fentry/inner") int loose(long *ctx) { long *s = slots(); if (s) { s[5] = bpf_get_func_arg_cnt(ctx); s[6] = (int)ctx[1]; } return 0; }`;
+      const object = load(text, target);
+      object.findProgram('after').attach();
+      object.findProgram('loose').attach();
+      expect(run(target)).toBe(PLAIN);
+      expect(words(object).slice(0, 6)).toEqual([3n, 4n, -22n, 0n, 71n, 0n]);
+    });
+
     it('is attached once', () => {
       const target = targetOf();
       const program = load(`${HEADER}SEC("fentry/value") int e(void *ctx) { return 0; }`, target).findProgram(

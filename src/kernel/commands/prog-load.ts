@@ -40,6 +40,7 @@ import {
   functionsOf,
   type LoadTarget,
   taken,
+  tracedFunction,
 } from './program-target.ts';
 
 /** BPF_MAXINSNS without CAP_BPF, BPF_COMPLEXITY_LIMIT_INSNS with it. */
@@ -169,7 +170,8 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     lineInfo: moveLines(shown, lineInfo, LINE_INFO_SIZE),
     lines: lines ?? [],
     attachBtfId: attr.attachBtfId ?? 0,
-    attachProto: attachProto(machine.kernelBtf, { ...verified.request, progType: type }, target),
+    attachProto: attachProto(verified.request.kernelBtf, { ...verified.request, progType: type }, target),
+    traced: tracedFunction(verified.request.kernelBtf, verified.request, target),
     xdpFrags: ((attr.progFlags ?? 0) & BPF_MACROS.BPF_F_XDP_HAS_FRAGS) !== 0,
     forProgram: target !== undefined,
     maxCtxOffset: maxCtxOffset(verified),

@@ -2,6 +2,7 @@
 import type { Btf } from '../../btf/index.ts';
 import type { ExecutableProgram } from '../../contracts/engine.ts';
 import type { SubprogInfo, TargetProgram, VerifiedProgram, VerifyRequest } from '../../contracts/verify.ts';
+import { attachTypeByName } from '../../spec/index.ts';
 import type { ProgObject, ProgramFunction, ProgramTarget } from '../objects.ts';
 
 /** MAX_BPF_FUNC_REG_ARGS */
@@ -79,4 +80,26 @@ export function attachProto(
     return `${where} ${type.members[expectedAttachType]?.type ?? 0} ${progType.name}`;
   if (type.kind === 'typedef') return `${where} ${types.resolve(type.type)}`;
   return type.kind === 'func' ? `${where} ${type.type}` : '';
+}
+
+const BEHIND = new Set(
+  (['TRACE_FEXIT', 'MODIFY_RETURN', 'LSM_MAC'] as const).map((name) => attachTypeByName(name)!.id),
+);
+
+/** Words of the function that a program traces. */
+export function tracedFunction(
+  btf: Btf | undefined,
+  { attachBtfId = 0, expectedAttachType }: VerifyRequest,
+  target: LoadTarget | undefined,
+): { args: number; returned: boolean } {
+  const returned = BEHIND.has(expectedAttachType);
+  const own = target?.program.parts.functions.find(({ typeId }) => typeId === attachBtfId);
+  if (own !== undefined) return { args: own.args, returned };
+  const func =
+    btf !== undefined && attachBtfId > 0 && attachBtfId < btf.typeCount ? btf.type(attachBtfId) : null;
+  const proto = func?.kind === 'func' ? btf!.type(func.type) : null;
+  if (proto?.kind !== 'func_proto') return { args: 0, returned: false };
+  // A struct that is handed over in two registers counts as two.
+  const args = proto.params.reduce((sum, { type }) => sum + Math.max(1, Math.ceil(btf!.sizeOf(type) / 8)), 0);
+  return { args, returned };
 }
