@@ -31,6 +31,7 @@ import { promotedWebs } from './slots.ts';
 import { emitStoreRun } from './store-runs.ts';
 import { type Layout, type Scope, structure } from './structure.ts';
 import { blockWrites, writeMask } from './usage.ts';
+import { emitVectorLoop, planVectorLoop } from './vector-loop.ts';
 import { CodeWriter, type LocalGroup, OP, TYPE } from './wasm/index.ts';
 
 /** Where the code of an instruction starts: `offsets[i]` bytes into the body for instruction `insns[i]` of the program as given. */
@@ -38,6 +39,9 @@ export interface Marks {
   readonly offsets: number[];
   readonly insns: number[];
 }
+
+/** Of an open scope that is no target. */
+const NOWHERE = -1;
 
 export interface CompiledFunction {
   readonly locals: readonly LocalGroup[];
@@ -118,6 +122,7 @@ class FunctionCompiler {
       while (closing.length > 0 && closing[closing.length - 1]!.end === at) this.#close(closing.pop()!);
       for (; next < scopes.length && scopes[next]!.start === at; next++) {
         const scope = scopes[next]!;
+        if (scope.kind === 'loop' && scope.end === at + 1) this.#emitInVectors(at, flow, closing);
         closing.push(scope);
         w.block(scope.kind === 'loop' ? OP.loop : OP.block, TYPE.empty);
         const map = scope.kind === 'loop' ? this.#loopTo : this.#blockTo;
@@ -134,9 +139,39 @@ class FunctionCompiler {
     while (closing.length > 0) this.#close(closing.pop()!);
   }
 
+  /** Puts what can be done in vectors in front of the loop of the block at position `at`, and opens a block around both if need be. */
+  #emitInVectors(at: number, flow: ForwardKnowledge, closing: Scope[]): void {
+    const { order, position, succs } = this.#layout;
+    const node = order[at]!;
+    const block = this.#blocks[node];
+    if (block?.terminator !== 'branch') return;
+    const exit = block.succs[0] === node ? block.succs[1]! : block.succs[0]!;
+    const isPlain = succs[node]![0] === block.succs[0] && succs[node]![1] === block.succs[1];
+    if (!isPlain || exit === node || position[exit] !== at + 1) return;
+    const entry = new Known();
+    flow.before(at, entry);
+    const loop = planVectorLoop(this.#f, block, node, exit, entry);
+    if (loop === undefined) return;
+    flow.enter(at, this.#known);
+    this.#f.enterBlock(node);
+    this.#mark(block.start);
+    if (loop.whole) {
+      this.#w.block(OP.block, TYPE.empty);
+      closing.push({ kind: 'block', start: at, end: at + 1 });
+      // Nobody branches to it by its position.
+      this.#open.push(NOWHERE);
+    }
+    emitVectorLoop(this.#f, loop);
+  }
+
+  #mark(i: number): void {
+    this.#marks.offsets.push(this.#w.length);
+    this.#marks.insns.push(this.#module.source(i));
+  }
+
   #close(scope: Scope): void {
     this.#w.op(OP.end);
-    this.#open.pop();
+    if (this.#open.pop() === NOWHERE) return;
     if (scope.kind === 'loop') this.#loopTo.delete(scope.start);
     else this.#blockTo.delete(scope.end);
   }
@@ -317,8 +352,7 @@ class FunctionCompiler {
     let last = block.start;
     for (let i = block.start; i < block.end; ) {
       const insn = insns[i]!;
-      this.#marks.offsets.push(this.#w.length);
-      this.#marks.insns.push(this.#module.source(i));
+      this.#mark(i);
       if (writeMask(insn) >> 10 !== 0 || insn.src > 10 || insn.dst > 10) {
         throw new BpfError('EINVAL', `jit: instruction ${i} has a register that cannot be used so`);
       }
@@ -485,13 +519,18 @@ class ForwardKnowledge {
     }
   }
 
-  enter(at: number, known: Known): void {
+  /** What is known where a position is entered from in front of it; of a loop: where it is entered first. */
+  before(at: number, known: Known): void {
     const preds = this.#preds[at]!;
     if (preds.length === 0) known.reset();
     else {
       this.#exits.load(preds[0]!, known);
       for (let i = 1; i < preds.length; i++) this.#exits.meet(preds[i]!, known);
     }
+  }
+
+  enter(at: number, known: Known): void {
+    this.before(at, known);
     const writes = this.#loopWrites.get(at);
     if (writes !== undefined) known.forgetAll(writes);
   }
