@@ -12,7 +12,7 @@ import { TEXT_HELPERS } from './helpers/text.ts';
 import { TRACING_HELPERS } from './helpers/tracing.ts';
 import { XDP_HELPERS } from './helpers/xdp.ts';
 import { expandProgTypes } from './prog-groups.ts';
-import type { HelperRow } from './types.ts';
+import type { HelperRow, HelperVariant } from './types.ts';
 
 /** All rows, by ascending id. */
 export const HELPERS: readonly HelperRow[] = [
@@ -73,6 +73,18 @@ export function helperAllowed(row: HelperRow, progType: string, attachType?: str
 export function helperFor(row: HelperRow, progType: string): HelperRow {
   const variant = row.variants?.find(({ allowed }) => typesOf(allowed).has(progType));
   if (variant === undefined) return row;
+  let found = rowsOfVariants.get(variant);
+  if (found === undefined) {
+    found = rowOfVariant(row, variant);
+    rowsOfVariants.set(variant, found);
+  }
+  return found;
+}
+
+/** One row for each, so that it is the same one wherever it is asked for. */
+const rowsOfVariants = new WeakMap<HelperVariant, HelperRow>();
+
+function rowOfVariant(row: HelperRow, variant: HelperVariant): HelperRow {
   const { gplOnly: rowGpl, pktAccess: rowPkt, variants: _, ...rest } = row;
   const { args, ret, gplOnly = rowGpl, pktAccess = rowPkt } = variant;
   return {
