@@ -46,14 +46,25 @@ export interface ProgramImage {
 /** Special fields that any thread may work on; of all others one thread has the books. */
 const FIELDS_OF_ALL: ReadonlySet<string> = new Set(['spin_lock']);
 
+/** What is told of a program that only CPU 0 runs. */
+const NO_PROGRAM: ExecutableProgram = {
+  name: '',
+  insns: [],
+  calls: [],
+  origin: new Int32Array(),
+  probeLoads: new Set(),
+  subprogs: [],
+};
+
 export function imageOf(program: ProgObject): ProgramImage {
   const { parts } = program;
-  const { calls, ...executable } = parts.program;
+  const refusal = refusalOf(program);
+  const { calls, ...executable } =
+    refusal === undefined ? parts.program : { ...NO_PROGRAM, name: parts.program.name };
   const listed: (readonly [number, CallImage])[] = [];
   calls.forEach((call, at) => {
     if (call !== undefined) listed.push([at, callImage(call)]);
   });
-  const refusal = refusalOf(program);
   return {
     id: program.id,
     entry: parts.executable.entry,
@@ -72,6 +83,7 @@ export function imageOf(program: ProgObject): ProgramImage {
 function refusalOf({ parts, maps, hooks }: ProgObject): string | undefined {
   if (parts.executable.engine !== 'jit')
     return 'it is interpreted (net.core.bpf_jit_enable, or more than the JIT takes)';
+  if (parts.program.arena !== undefined) return 'it uses an arena';
   if (hooks.size > 0) return 'other programs are attached to its functions';
   if (parts.entryArguments >= 0) return `${parts.type.name} programs run where their target runs`;
   for (const { map } of maps) {
