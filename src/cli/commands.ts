@@ -14,6 +14,7 @@ export const COMMANDS: readonly LazyCommand[] = [
   { name: 'run', load: async () => (await import('./commands/run.ts')).RUN },
   { name: 'debug', load: async () => (await import('./commands/debug.ts')).DEBUG },
   { name: 'verify', load: async () => (await import('./commands/verify.ts')).VERIFY },
+  { name: 'races', load: async () => (await import('./commands/races.ts')).RACES },
   { name: 'cc', load: async () => (await import('./commands/cc.ts')).CC },
   { name: 'diff', load: async () => (await import('./commands/diff.ts')).DIFF },
   { name: 'disasm', load: async () => (await import('./commands/disasm.ts')).DISASM },

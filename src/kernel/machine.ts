@@ -301,6 +301,15 @@ export class Machine {
     return queue;
   }
 
+  /** What the next random bits come from. */
+  get randomState(): number {
+    return this.#random;
+  }
+
+  set randomState(state: number) {
+    this.#random = state | 0;
+  }
+
   /** 32 random bits (splitmix32), the same sequence for the same seed. */
   random(): number {
     this.#random = (this.#random + 0x9e37_79b9) | 0;
@@ -331,6 +340,7 @@ export class Machine {
       },
       attachCookie: () => this.cookie,
       async: this.async,
+      tracedFunction: () => this.running?.parts.traced ?? UNTRACED,
       valueGoes: (map, value) => this.valueGoes(map, value),
       stack: (user) => (user ? this.stacks?.user : this.stacks?.kernel),
     };
@@ -340,7 +350,6 @@ export class Machine {
     this.tracePipe.write(this.traceLine(text));
   }
 
-      tracedFunction: () => this.running?.parts.traced ?? UNTRACED,
   /** What a program has printed, as a line of trace_pipe. */
   traceLine(text: string): TraceLine {
     return {

@@ -27,6 +27,8 @@ const NS_PER_INSTRUCTION = 4n;
 /** Words of the run state, which each CPU has for itself; the limit of a budget, which is among them, never changes. */
 const STATE_WORDS = 32;
 const STATE = RUN_STATE.helperResult >>> 2;
+/** What bpf_get_prandom_u32 starts from: a schedule repeats without its seed. */
+const RANDOM_STATE = 1;
 const EMPTY = new Uint8Array();
 /** Bytes that R1 points to, where a program type has no test run and no context is given. */
 const PLAIN_CONTEXT = 256;
@@ -155,6 +157,8 @@ class Interleaving {
     const outer = memory.i32.slice(STATE, STATE + STATE_WORDS);
     const outerCpu = machine.cpu;
     const began = machine.clock.monotonic();
+    const random = machine.randomState;
+    machine.randomState = RANDOM_STATE;
     machine.clock.follow(() => began + BigInt(this.#instructions) * NS_PER_INSTRUCTION);
     for (const cpu of this.#cpus) cpu.state.set(outer);
     // Programs that helpers run meanwhile nest.
@@ -180,6 +184,7 @@ class Interleaving {
       machine.clock.follow(undefined);
       memory.i32.set(outer, STATE);
       machine.cpu = outerCpu;
+      machine.randomState = random;
       for (const cpu of this.#cpus) {
         cpu.context?.release();
         memory.free(cpu.stack);
