@@ -178,9 +178,11 @@ describe.skipIf(why !== undefined)('tools on the host', () => {
       const begun = await around(`tcpconnect -P ${port}`, connect, (all) => all.length >= 1);
       expect(begun.events).toMatchObject([{ pid: process.pid, destination: '127.0.0.1', port }]);
       const ended = await around(`tcplife -D ${port}`, connect, (all) => all.length >= 1);
-      expect(ended.events).toMatchObject([
-        { remote: { address: '127.0.0.1', port }, sent: 20_001, received: 6, pid: process.pid },
-      ]);
+      expect(ended.events).toMatchObject([{ remote: { address: '127.0.0.1', port }, pid: process.pid }]);
+      // TCP counts its SYN and FIN as a byte each.
+      const [{ sent, received } = {}] = ended.events as { sent?: number; received?: number }[];
+      expect([20_001, 20_002]).toContain(sent);
+      expect([6, 7]).toContain(received);
     } finally {
       server.close();
     }
@@ -292,7 +294,9 @@ describe.skipIf(why !== undefined)('tools on the host', () => {
       for (const stack of stacks) expect(stack).toMatchObject({ pid: child.pid, comm: 'dd' });
       expect(stacks.reduce((sum, { count }) => sum + Number(count), 0)).toBeGreaterThan(20);
       const names = stacks.flatMap(({ kernel, user }) => [...(kernel as string[]), ...(user as string[])]);
-      expect(names).toEqual(expect.arrayContaining(['vfs_read', 'do_syscall_64', 'read']));
+      expect(names).toEqual(expect.arrayContaining(['vfs_read', 'do_syscall_64']));
+      // The C library has several names for it.
+      expect(names.some((name) => /^(?:__|__libc_)?read$/.test(name))).toBe(true);
       expect(readFileSync(svg, 'utf8')).toMatch(/<title>vfs_read /);
     } finally {
       child.kill();
