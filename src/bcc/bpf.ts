@@ -20,6 +20,8 @@ import { attachTypeByName } from '../spec/index.ts';
 import { BpfError, VerifierError } from '../util/errors.ts';
 import { Attachments } from './attachments.ts';
 import { compileBcc } from './compile.ts';
+import { Constants } from './constants.ts';
+import { Features } from './features.ts';
 import { Functions } from './functions.ts';
 import { fixSyscallFunction, kernelFunctions, syscallFunction, tracepoints } from './names.ts';
 import {
@@ -50,40 +52,7 @@ const BY_NAME: ReadonlySet<AttachKind> = new Set([
 const DEFAULT_PROBE_LIMIT = 1000;
 const SYSCALL_KINDS: ReadonlySet<string> = new Set(['kprobe', 'kretprobe']);
 
-export class BPF {
-  // Types of programs for `loadFunc`.
-  static readonly SOCKET_FILTER = 'socket_filter';
-  static readonly KPROBE = 'kprobe';
-  static readonly SCHED_CLS = 'sched_cls';
-  static readonly SCHED_ACT = 'sched_act';
-  static readonly TRACEPOINT = 'tracepoint';
-  static readonly XDP = 'xdp';
-  static readonly PERF_EVENT = 'perf_event';
-  static readonly CGROUP_SKB = 'cgroup_skb';
-  static readonly CGROUP_SOCK = 'cgroup_sock';
-  static readonly LWT_IN = 'lwt_in';
-  static readonly LWT_OUT = 'lwt_out';
-  static readonly LWT_XMIT = 'lwt_xmit';
-  static readonly SOCK_OPS = 'sock_ops';
-  static readonly SK_SKB = 'sk_skb';
-  static readonly CGROUP_DEVICE = 'cgroup_device';
-  static readonly SK_MSG = 'sk_msg';
-  static readonly RAW_TRACEPOINT = 'raw_tracepoint';
-  static readonly CGROUP_SOCK_ADDR = 'cgroup_sock_addr';
-  static readonly TRACING = 'tracing';
-  static readonly LSM = 'lsm';
-  // Verdicts of XDP.
-  static readonly XDP_ABORTED = 0;
-  static readonly XDP_DROP = 1;
-  static readonly XDP_PASS = 2;
-  static readonly XDP_TX = 3;
-  static readonly XDP_REDIRECT = 4;
-  // Flags of `attachXdp`.
-  static readonly XDP_FLAGS_UPDATE_IF_NOEXIST = 1;
-  static readonly XDP_FLAGS_SKB_MODE = 2;
-  static readonly XDP_FLAGS_DRV_MODE = 4;
-  static readonly XDP_FLAGS_HW_MODE = 8;
-
+export class BPF extends Constants {
   readonly kernel: Kernel;
   readonly #maps: BpfObject;
   readonly #owner: TableOwner;
@@ -93,12 +62,14 @@ export class BPF {
   readonly #attachments = new Attachments();
   readonly #output = new Output();
   readonly #symbols: Symbols;
+  readonly #features: Features;
   readonly #shared: SharedTables;
   readonly #probeLimit: number;
   readonly #closers: (() => void)[] = [];
 
   /** Compiles, makes the maps, loads and attaches what says where it belongs. Errors: BccCompileError, those of the kernel. */
   constructor(options: BpfOptions) {
+    super();
     const { kernel } = options;
     this.kernel = kernel;
     this.#write = options.write ?? ((text) => console.log(text.replace(/\n$/, '')));
@@ -109,6 +80,7 @@ export class BPF {
     this.#maps = new BpfObject({ ...spec, programs: [] });
     this.#functions = new Functions(kernel, spec, this.#maps, options.kernelBtf);
     this.#symbols = new Symbols(kernel);
+    this.#features = new Features(kernel, options.kernelBtf);
     this.#shared = new SharedTables(kernel, spec, tables);
     this.#shared.adopt(this.#maps);
     this.#maps.load(kernel, loadOptions);
@@ -314,6 +286,14 @@ export class BPF {
   /** Functions of a program or library that match. */
   getUserFunctions(name: string, pattern: RegExp): string[] {
     return this.#symbols.functions(name, pattern, undefined).map((one) => one.name);
+  }
+  /** Where they are in the file. */
+  getUserAddresses(name: string, pattern: RegExp): bigint[] {
+    return this.getUserFunctionsAndAddresses(name, pattern).map(({ offset }) => BigInt(offset));
+  }
+  /** Path of a program by its name, null where there is none. */
+  findExe(name: string): string | null {
+    return this.kernel.files?.resolveExecutable(name) ?? null;
   }
   getUserFunctionsAndAddresses(name: string, pattern: RegExp): FunctionSymbol[] {
     return this.#symbols.functions(name, pattern, undefined);
@@ -532,6 +512,41 @@ export class BPF {
   }
   getTracepoints(pattern: RegExp): string[] {
     return tracepoints(this.kernel, pattern);
+  }
+
+  // What the kernel has ---------------------------------------------------------------------------------------------
+
+  /** fentry and fexit. */
+  supportKfunc(): boolean {
+    return this.#features.has('tracing');
+  }
+  supportFmodRet(): boolean {
+    return this.#features.has('tracing');
+  }
+  supportLsm(): boolean {
+    return this.#features.has('lsm');
+  }
+  supportRawTracepoint(): boolean {
+    return this.#features.has('raw_tracepoint');
+  }
+  supportRawTracepointInModule(): boolean {
+    return this.#features.has('raw_tracepoint');
+  }
+  /** Undefined where the kernel has no such struct. */
+  kernelStructHasField(struct: string, field: string): boolean | undefined {
+    return this.#features.structHasField(struct, field);
+  }
+  kernelEnumHasVal(name: string, value: string): boolean | undefined {
+    return this.#features.enumHasValue(name, value);
+  }
+  tracepointExists(category: string, event: string): boolean {
+    return this.#features.hasTracepoint(category, event);
+  }
+  /** Nanoseconds since boot, as bpf_ktime_get_ns gives them, on this machine. */
+  static monotonicTime(): bigint {
+    // Node counts from the machine's start, browsers from the page's.
+    const { process } = globalThis as { process?: { hrtime?: { bigint(): bigint } } };
+    return process?.hrtime?.bigint() ?? BigInt(Math.round(performance.now() * 1e6));
   }
 
   // ---------------------------------------------------------------------------------------------------------------

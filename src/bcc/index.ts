@@ -9,6 +9,7 @@ export {
   isBccSource,
   translateBcc,
 } from './compile.ts';
+export { PerfHWConfig, PerfSWConfig, PerfType } from './constants.ts';
 export { type HistogramOptions, linearHistogram, log2Histogram } from './histogram.ts';
 export type {
   BpfOptions,

@@ -1,8 +1,7 @@
 /** BCC's probes of user programs on the kernel of the machine, and in the guest: a process of the test's own is probed, and nobody else. */
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BPF, USDT } from '../../src/bcc/index.ts';
+import { BPF, PerfSWConfig, PerfType, USDT } from '../../src/bcc/index.ts';
 import type { HostKernel } from '../../src/host/index.ts';
-import { PERF_SW_IDS, PERF_TYPE } from '../../src/uapi/index.ts';
 import { buildVictim, Victim } from './attach-support.ts';
 import { openHost, skipReason } from './host-support.ts';
 
@@ -121,8 +120,8 @@ function probes(kernel: HostKernel, { path, remove }: NonNullable<ReturnType<typ
   it('samples a busy process', async () => {
     const bpf = open();
     bpf.attachPerfEvent({
-      evType: PERF_TYPE.PERF_TYPE_SOFTWARE,
-      evConfig: PERF_SW_IDS.PERF_COUNT_SW_CPU_CLOCK,
+      evType: PerfType.SOFTWARE,
+      evConfig: PerfSWConfig.CPU_CLOCK,
       fnName: 'on_sample',
       sampleFreq: 500,
       pid: victim.pid,
@@ -131,6 +130,6 @@ function probes(kernel: HostKernel, { path, remove }: NonNullable<ReturnType<typ
     for (let tries = 0; tries < 200 && Number(bpf.get('calls').get(2) ?? 0) < 10; tries++)
       await new Promise((done) => setTimeout(done, 20));
     expect(Number(bpf.get('calls').get(2))).toBeGreaterThanOrEqual(10);
-    bpf.detachPerfEvent(PERF_TYPE.PERF_TYPE_SOFTWARE, PERF_SW_IDS.PERF_COUNT_SW_CPU_CLOCK);
+    bpf.detachPerfEvent(PerfType.SOFTWARE, PerfSWConfig.CPU_CLOCK);
   });
 }

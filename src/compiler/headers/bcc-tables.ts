@@ -60,6 +60,7 @@ export function tables(): string {
       '__BCC_TABLE(_t ":" _path, _K, _V, _name, _size, _flags, "")',
     ) +
     withDefaults('BPF_TABLE_PINNED', 6, ['0'], '__BCC_PINNED') +
+    macro('BPF_XDP_REDIRECT_MAP(_t, _V, _name, _size)', 'BPF_TABLE(_t, int, _V, _name, _size)') +
     macro(
       'BPF_ARRAY_OF_MAPS(_name, _inner, _size)',
       'BPF_TABLE("array_of_maps$" _inner, int, int, _name, _size)',

@@ -68,6 +68,15 @@ function programs(): string {
     ['LSM_PROBE', 'lsm__'],
   ] as const)
     text += macro(`${name}(event, args...)`, `int BPF_PROG(${prefix}##event, ##args)`);
+  // The loader finds the module by the function.
+  for (const [name, prefix, section] of [
+    ['MODULE_KFUNC_PROBE', 'kfunc__', 'fentry/'],
+    ['MODULE_KRETFUNC_PROBE', 'kretfunc__', 'fexit/'],
+  ] as const)
+    text += macro(
+      `${name}(module, event, args...)`,
+      `SEC("${section}" #event) int BPF_PROG(${prefix}##module##__##event, ##args)`,
+    );
   return text;
 }
 
@@ -156,6 +165,11 @@ function general(): string {
     ['GENMASK(h, l)', '(((~0UL) << (l)) & (~0UL >> (63 - (h))))'],
     ['offsetof(type, member)', '__builtin_offsetof(type, member)'],
     ['bpf_num_cpus()', '__BCC_CPUS__'],
+    ['CUR_CPU_IDENTIFIER', 'BPF_F_CURRENT_CPU'],
+    ['BPF_MAX_STACK_DEPTH', '127'],
+    ['BPF_ANNOTATE_KV_PAIR(name, key, value)', ''],
+    ['BPF_ANNOTATE_KV_PAIR_QUEUESTACK(name, value)', ''],
+    ['PT_REGS_SYSCALL_CTX(ctx)', '((struct pt_regs *)PT_REGS_PARM1(ctx))'],
     ['roundup_pow_of_two(n)', '((n) <= 1 ? 1UL : 1UL << (64 - __builtin_clzl((unsigned long)(n) - 1)))'],
     ['cursor_advance(_cursor, _len)', '({ void *_tmp = _cursor; _cursor += _len; _tmp; })'],
     ['MASK(n)', '((n) < 64 ? (1ull << (n)) - 1 : (u64)-1LL)'],
