@@ -244,10 +244,7 @@ export const SECTIONS: readonly Section[] = [
       ),
       ...same('XDP_FLAGS_DRV_MODE XDP_FLAGS_HW_MODE'),
       { bcc: 'XDP_FLAGS_REPLACE', note: 'BCC does not support it either' },
-      {
-        bcc: 'PerfType, PerfHWConfig, PerfSWConfig',
-        note: '`PERF_TYPE`, `PERF_HW_ID`, `PERF_SW_IDS` of `tsbpf/spec`',
-      },
+      ...same('PerfType PerfHWConfig PerfSWConfig', 'module'),
       { bcc: 'BPFAttachType', note: '`attachFunc` takes the kernel’s names: `CGROUP_INET_EGRESS`' },
     ],
   },
