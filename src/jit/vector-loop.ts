@@ -47,7 +47,14 @@ interface Vector {
   readonly kind: 'vector';
   readonly at: number;
 }
-type Value = Linear | Vector;
+/** What a register that is carried from round to round holds where the round begins; `with`: put together with a vector since. */
+interface Carried {
+  readonly kind: 'carried';
+  readonly variable: number;
+  readonly op: number;
+  readonly with: number;
+}
+type Value = Linear | Vector | Carried;
 
 type Operation =
   | { readonly kind: 'load' | 'load_one'; readonly place: Linear }
@@ -64,8 +71,9 @@ interface Induction {
 }
 
 interface Collector {
-  readonly def: number;
   readonly op: number;
+  /** Registers that hold the result behind the loop, by their last definition. */
+  readonly to: ReadonlyMap<number, number>;
 }
 
 interface Access {
@@ -184,7 +192,10 @@ class Planner {
   readonly #operations: Operation[] = [];
   readonly #accesses: Access[] = [];
   readonly #inductions = new Map<number, Induction>();
-  readonly #collectors = new Map<number, Collector>();
+  readonly #collected = new Map<number, { value: Carried; op: number; to: Map<number, number> }>();
+  /** Carried registers that were put together with something: once is all they may be. */
+  readonly #used = new Set<number>();
+  readonly #lastDef = new Map<number, number>();
   readonly #values: (Value | undefined)[] = new Array(VARIABLES).fill(undefined);
   #written = 0;
 
@@ -202,11 +213,16 @@ class Planner {
     const last = this.#scan();
     const live = webs.liveIn[this.#node]!;
     for (let v = 0; v < VARIABLES; v++) {
-      if (((this.#written >>> v) & 1) === 0 || this.#inductions.has(v) || this.#collectors.has(v)) continue;
-      // Carried from round to round, or wanted behind the loop: what the last lane holds would be needed.
-      if ((live >>> v) & 1 || (webs.liveIn[this.#exit]! >>> v) & 1) give();
+      if ((this.#written >>> v) & (live >>> v) & 1 && !this.#inductions.has(v))
+        this.#values[v] = { kind: 'carried', variable: v, op: -1, with: -1 };
     }
     for (let i = this.#block.start; i < last; i = nextInsn(this.#insns, i)) this.#insn(i);
+    for (let v = 0; v < VARIABLES; v++) {
+      if (((this.#written >>> v) & 1) === 0 || this.#inductions.has(v)) continue;
+      // Carried from round to round, or wanted behind the loop: other than what is collected the last lane would be needed.
+      const isCarried = ((live >>> v) & 1) === 1;
+      if (isCarried || (webs.liveIn[this.#exit]! >>> v) & 1) this.#collect(v, isCarried);
+    }
     if (this.#operations.every(({ kind }) => kind !== 'store' && kind !== 'collect')) give();
     const count = this.#count(last);
     if (count < FEWEST_ROUNDS) give();
@@ -217,21 +233,34 @@ class Planner {
       whole,
       operations: this.#operations,
       inductions: this.#inductions,
-      collectors: this.#collectors,
+      collectors: this.#collected,
       checks: this.#checks(span),
       span,
     };
   }
 
-  /** Finds what steps and what collects; gives the jump at the end. */
+  /** The variable is what was collected, from round to round or as a copy of that. */
+  #collect(variable: number, isCarried: boolean): void {
+    const found = this.#values[variable];
+    const value = found?.kind === 'carried' && found.op >= 0 ? found : give();
+    if (isCarried && value.variable !== variable) give();
+    const known = this.#collected.get(value.variable);
+    if (known !== undefined && known.value !== value) give();
+    if (known === undefined) {
+      const { op, with: vector } = value;
+      this.#operations.push({ kind: 'collect', op, variable: value.variable, value: vector });
+      this.#collected.set(value.variable, { value, op, to: new Map() });
+    }
+    this.#collected.get(value.variable)!.to.set(variable, this.#lastDef.get(variable)!);
+  }
+
+  /** Finds what steps; gives the jump at the end. */
   #scan(): number {
     const { webs } = this.#f;
     const defs = new Map<number, number[]>();
-    const reads = new Int32Array(VARIABLES);
     let last = this.#block.start;
     for (let i = this.#block.start; i < this.#block.end; i = nextInsn(this.#insns, i)) {
       last = i;
-      for (let mask = webs.reads(i); mask !== 0; mask &= mask - 1) reads[31 - Math.clz32(mask & -mask)]!++;
       const written = webs.writes(i);
       if (written < 0) continue;
       this.#written |= 1 << written;
@@ -240,19 +269,13 @@ class Planner {
       else list.push(i);
     }
     for (const [variable, list] of defs) {
-      if (((webs.liveIn[this.#node]! >>> variable) & 1) === 0) continue;
-      const insn = this.#insns[list[0]!]!;
-      const cls = insnClass(insn.code);
-      if (list.length !== 1 || (cls !== CLASS.ALU && cls !== CLASS.ALU64) || insn.dst !== variable) give();
-      const op = insnOp(insn.code);
-      const def = list[0]!;
-      if (op === ALU_OP.ADD && insnSource(insn.code) === SOURCE.K)
-        this.#inductions.set(variable, { step: insn.imm, def, wide: cls === CLASS.ALU64 });
-      else if (COLLECTS[op] !== undefined && insnSource(insn.code) === SOURCE.X && insn.src !== variable) {
-        const isLow = cls === CLASS.ALU || this.#f.forms.form(def - webs.start) === FORM.low;
-        if (!isLow || reads[variable] !== 1) give();
-        this.#collectors.set(variable, { def, op });
-      } else give();
+      const def = list[list.length - 1]!;
+      this.#lastDef.set(variable, def);
+      const { code, imm } = this.#insns[def]!;
+      const cls = insnClass(code);
+      const adds = (cls === CLASS.ALU || cls === CLASS.ALU64) && insnOp(code) === ALU_OP.ADD;
+      if (list.length === 1 && adds && insnSource(code) === SOURCE.K && variable < 10)
+        this.#inductions.set(variable, { step: imm, def, wide: cls === CLASS.ALU64 });
     }
     return last;
   }
@@ -276,6 +299,7 @@ class Planner {
   }
 
   #vector(value: Value): number {
+    if (value.kind === 'carried') return give();
     return value.kind === 'vector' ? value.at : this.#push({ kind: 'number', value }).at;
   }
 
@@ -295,7 +319,7 @@ class Planner {
         break;
       case CLASS.ALU:
       case CLASS.ALU64:
-        this.#alu(insn);
+        this.#alu(i, insn);
         break;
       case CLASS.LDX:
         this.#load(insn);
@@ -335,18 +359,12 @@ class Planner {
     this.#operations.push({ kind: 'store', place, value });
   }
 
-  #alu(insn: Insn): void {
+  #alu(i: number, insn: Insn): void {
     const op = insnOp(insn.code);
     const immediate = insnSource(insn.code) === SOURCE.K;
     const wide = insnClass(insn.code) === CLASS.ALU64;
     const { dst } = insn;
     if (insn.off !== 0) give();
-    const collector = this.#collectors.get(dst);
-    if (collector !== undefined) {
-      const value = this.#vector(this.#value(insn.src));
-      this.#operations.push({ kind: 'collect', op: collector.op, variable: dst, value });
-      return;
-    }
     if (op === ALU_OP.MOV) {
       this.#values[dst] = immediate ? number(insn.imm) : this.#value(insn.src);
       return;
@@ -366,12 +384,33 @@ class Planner {
       return;
     }
     const b = immediate ? number(insn.imm) : this.#value(insn.src);
+    if (a.kind === 'carried' || b.kind === 'carried') {
+      const isLow = !wide || this.#f.forms.form(i - this.#f.webs.start) === FORM.low;
+      if (!isLow || COLLECTS[op] === undefined) give();
+      this.#values[dst] =
+        a.kind === 'carried' ? this.#together(op, a, b) : this.#together(op, b as Carried, a);
+      return;
+    }
     if ((op === ALU_OP.ADD || op === ALU_OP.SUB) && a.kind === 'linear' && b.kind === 'linear') {
       this.#values[dst] = combined(a, b, op === ALU_OP.ADD ? 1 : -1);
       return;
     }
     const lanes = LANE_OPS[op] ?? give();
     this.#values[dst] = this.#push({ kind: 'binary', op: lanes, a: this.#vector(a), b: this.#vector(b) });
+  }
+
+  /** What is carried, put together with one more value. */
+  #together(op: number, carried: Carried, value: Value): Carried {
+    const vector = this.#vector(value);
+    if (carried.op < 0) {
+      if (this.#used.has(carried.variable)) give();
+      this.#used.add(carried.variable);
+      return { ...carried, op, with: vector };
+    }
+    // (x + a) + b is x + (a + b); the value before must not be wanted as well, which only the register that holds it can tell.
+    if (carried.op !== op || this.#values.filter((one) => one === carried).length > 1) give();
+    const both = this.#push({ kind: 'binary', op: LANE_OPS[op]!, a: carried.with, b: vector });
+    return { ...carried, with: both.at };
   }
 
   /** How often the loop is run, once entered. */
@@ -515,15 +554,20 @@ export function emitVectorLoop(f: FunctionContext, loop: VectorLoop): void {
   w.tee(counter);
   w.index(OP.brIf, 0);
   w.op(OP.end);
-  for (const [variable, { op, def }] of loop.collectors) {
-    f.at = def;
+  for (const [variable, { op, to }] of loop.collectors) {
     f.getLow(variable);
     for (let lane = 0; lane < LANES; lane++) {
       w.get(collected(variable));
       w.lane(OP.i32x4ExtractLane, lane);
       w.op(COLLECTS[op]!.one);
     }
-    f.setLow(variable);
+    const sum = f.scratch('vector.sum', TYPE.i32);
+    w.set(sum);
+    for (const [register, def] of to) {
+      f.at = def;
+      w.get(sum);
+      f.setLow(register);
+    }
   }
   if (loop.whole) w.index(OP.br, loop.checks.length > 0 ? 1 : 0);
   if (loop.checks.length > 0) w.op(OP.end);

@@ -74,6 +74,22 @@ describe('loops over elements', () => {
         const body = [...at(R2), asm.ldx('w', R3, R2, 0), asm.alu32Reg(op, R0, R3)];
         const insns = [asm.mov32Imm(R0, op === 'and' ? -1 : 3), ...loop(body, 4 * count), asm.exit()];
         expect(inVectors(both(insns, `${op} ${count}`))).toBe(true);
+        // By way of another register, which is wanted behind the loop, and of two values at once.
+        const copied = [
+          ...at(R2),
+          asm.ldx('w', R3, R2, 0),
+          asm.ldx('w', R5, R2, 64),
+          asm.alu32Reg(op, R3, R7),
+          asm.alu32Reg(op, R3, R5),
+          asm.mov32Reg(R7, R3),
+        ];
+        const both2 = [
+          asm.mov32Imm(R7, 9),
+          ...loop(copied, 4 * count),
+          asm.mov64Reg(R0, R3),
+          asm.alu64Reg('add', R0, R7),
+        ];
+        expect(inVectors(both([...both2, asm.exit()], `copied ${op} ${count}`))).toBe(true);
       }
     }
   });
@@ -220,7 +236,13 @@ it('random loops', () => {
     }
     for (let n = 1 + (next() % 2); n > 0; n--)
       body.push(asm.stx('w', R2, pick(temporaries), 4 * (next() % 60)));
-    if (next() % 2 === 0) body.push(asm.alu32Reg(pick(['add', 'xor', 'or', 'and'] as const), R0, R3));
+    const op = pick(['add', 'xor', 'or', 'and'] as const);
+    const collects = next() % 4;
+    if (collects < 2) body.push(asm.alu32Reg(op, R0, R3));
+    else if (collects === 2) {
+      body.push(asm.mov32Reg(R8, R0), asm.alu32Reg(op, R8, R5), asm.mov64Reg(R0, R8));
+      if (next() % 3 === 0) body.push(asm.alu32Reg(op, R8, R3));
+    }
     if (next() % 3 === 0) body.push(asm.ldx('w', R5, R10, -8));
     const insns = [
       asm.mov64Imm(R0, next() | 0),
