@@ -161,7 +161,8 @@ function expandCopy(inst: Inst, complain: Complain): Inst[] | undefined {
 }
 
 /** Expands copies and fills. Those of variable size are reported. */
-export function expandMemory(func: Func, complain: Complain): void {
+export function expandMemory(func: Func, complain: Complain): boolean {
+  if (!func.blocks.some((block) => block.insts.some((inst) => MEMORY_OPS.has(inst.op)))) return false;
   for (const block of func.blocks)
     for (const inst of block.insts)
       if (inst.op === 'libcall') {
@@ -190,7 +191,10 @@ export function expandMemory(func: Func, complain: Complain): void {
     block.insts = rebuilt;
   }
   expandCompares(func, complain);
+  return true;
 }
+
+const MEMORY_OPS: ReadonlySet<string> = new Set(['libcall', 'memcpy', 'memmove', 'memset', 'memcmp']);
 
 /** memcmp of constant size: piece by piece; only equality is asked for in wide pieces. */
 function expandCompares(func: Func, complain: Complain): void {

@@ -9,6 +9,7 @@ import {
   verifyFunc,
 } from '../ir/index.ts';
 import { removeUnreachable, simplifyCfg } from './cfg.ts';
+import { Cleaner } from './clean.ts';
 import { eliminateDeadCode } from './dce.ts';
 import { dropUnwanted } from './demanded.ts';
 import { type Complain, expandMemory, lowerSwitches } from './expand.ts';
@@ -17,7 +18,7 @@ import { numberValues } from './gvn.ts';
 import { bottomUp, inlineInto, Uses } from './inline.ts';
 import { findEffects, lookAround, Whole } from './interprocedural.ts';
 import { legalize } from './legalize.ts';
-import { hoistInvariants, rotateLoops, unrollOne } from './loops.ts';
+import { hoistInvariants, rotateLoops, unrollLoops } from './loops.ts';
 import { insertProbeReads } from './probe-reads.ts';
 import { promote } from './promote.ts';
 import { propagate } from './propagate.ts';
@@ -33,23 +34,6 @@ export interface PassOptions {
   readonly probeReads?: boolean;
   /** Check the IR after each pass: for tests. */
   readonly check?: boolean;
-}
-
-function clean(func: Func): void {
-  for (let round = 0; round < 4; round++) {
-    let changed = simplifyCfg(func);
-    changed = fold(func) || changed;
-    changed = dropUnwanted(func) || changed;
-    changed = numberValues(func) || changed;
-    changed = eliminateDeadCode(func) || changed;
-    if (!changed) return;
-  }
-}
-
-/** The same with facts of the whole function. */
-function cleanWhole(func: Func, whole: Whole): void {
-  clean(func);
-  for (let round = 0; round < 3 && propagate(func, whole); round++) clean(func);
 }
 
 /** What is not known to be constant by now is none. */
@@ -76,99 +60,103 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
   const check = (func: Func, after: string): void => {
     if (options.check === true) verifyFunc(func, after);
   };
-  const uses = new Uses(module);
-  const order = bottomUp(module);
-  for (const func of order) {
-    removeUnreachable(func);
-    check(func, 'lower');
+  const whole = new Whole();
+  const cleaner = new Cleaner(whole);
+  const clean = (func: Func): void => cleaner.clean(func);
+  /** Behind a pass that changed a function. */
+  const cleanAfter = (func: Func, pass: string): void => {
+    check(func, pass);
+    cleaner.touch(func);
     simplifyCfg(func);
-    check(func, 'cfg');
     promote(func);
     check(func, 'promote');
     clean(func);
     check(func, 'clean');
+  };
+  const uses = new Uses(module);
+  const needed = new Set(reachable(module).functions);
+  for (const func of bottomUp(module)) {
+    if (!needed.has(func)) continue;
+    removeUnreachable(func);
+    cleanAfter(func, 'lower');
     // Inlined code may hold calls that are to be inlined: of functions behind a recursion.
-    for (let round = 0; round < 4 && inlineInto(func, uses, complain); round++) {
-      check(func, 'inline');
-      simplifyCfg(func);
-      check(func, 'cfg');
-      promote(func);
-      check(func, 'promote');
-      clean(func);
-      check(func, 'clean');
-    }
+    for (let round = 0; round < 4 && inlineInto(func, uses, complain); round++) cleanAfter(func, 'inline');
     findEffects(func);
   }
   const kept = reachable(module);
-  const whole = new Whole();
   if (options.probeReads === true)
-    for (const func of kept.functions)
-      if (insertProbeReads(func)) {
-        check(func, 'probe reads');
-        clean(func);
-      }
-  for (const func of kept.functions) cleanWhole(func, whole);
+    for (const func of kept.functions) if (insertProbeReads(func)) cleanAfter(func, 'probe reads');
+  for (const func of kept.functions) cleaner.cleanWhole(func);
   for (let round = 0; round < 3; round++) {
     const changed = lookAround(module, kept.functions, whole);
     if (changed.size === 0) break;
     for (const func of kept.functions) {
       if (!changed.has(func) && !callsOneOf(func, changed)) continue;
-      cleanWhole(func, whole);
+      cleaner.touch(func);
+      cleaner.cleanWhole(func);
       findEffects(func);
     }
   }
   for (const func of kept.functions) {
-    for (let round = 0; round < 4 && threadBranches(func); round++) {
-      check(func, 'thread');
-      clean(func);
-      check(func, 'clean');
-    }
-    for (let round = 0; round < 64 && unrollOne(func); round++) {
-      check(func, 'unroll');
-      simplifyCfg(func);
-      promote(func);
-      check(func, 'promote');
-      clean(func);
-      check(func, 'clean');
-    }
-    cleanWhole(func, whole);
+    for (let round = 0; round < 4 && threadBranches(func); round++) cleanAfter(func, 'thread');
+    for (let round = 0; round < 64 && unrollLoops(func); round++) cleanAfter(func, 'unroll');
+    cleaner.cleanWhole(func);
     check(func, 'propagate');
-    if (hoistInvariants(func)) check(func, 'hoist');
+    if (hoistInvariants(func)) {
+      check(func, 'hoist');
+      cleaner.touch(func);
+    }
     if (rotateLoops(func)) {
       check(func, 'rotate');
+      cleaner.touch(func);
       clean(func);
     }
   }
   for (const func of kept.functions) {
-    settleConstantP(func);
-    cleanWhole(func, whole);
-    expandMemory(func, complain);
-    check(func, 'expand');
-    promote(func);
+    if (settleConstantP(func)) cleaner.touch(func);
+    cleaner.cleanWhole(func);
+    if (expandMemory(func, complain)) {
+      check(func, 'expand');
+      cleaner.touch(func);
+    }
+    if (promote(func)) cleaner.touch(func);
     check(func, 'promote');
     clean(func);
-    if (eliminateDeadStores(func, reversePostorder(func))) clean(func);
+    if (eliminateDeadStores(func, reversePostorder(func))) {
+      cleaner.touch(func);
+      clean(func);
+    }
     check(func, 'dead stores');
     lowerSwitches(func);
     check(func, 'switch');
-    simplifyCfg(func);
-    fold(func);
-    check(func, 'fold');
-    legalize(func, options.cpu);
-    check(func, 'legalize');
-    for (let round = 0; round < 3; round++) {
-      const changed = fold(func);
-      if (!dropUnwanted(func) && !changed) break;
-    }
-    check(func, 'unwanted');
-    numberValues(func);
-    simplifyCfg(func);
-    eliminateDeadCode(func);
-    check(func, 'late fold');
-    legalize(func, options.cpu);
-    check(func, 'late');
+    makeLegal(func, options.cpu, whole, check);
   }
   return reachable(module);
+}
+
+/** Into the machine's types, and what folds only then. */
+function makeLegal(func: Func, cpu: number, whole: Whole, check: (func: Func, after: string) => void): void {
+  simplifyCfg(func);
+  fold(func);
+  check(func, 'fold');
+  legalize(func, cpu);
+  check(func, 'legalize');
+  for (let round = 0; round < 3; round++) {
+    const changed = fold(func);
+    if (!dropUnwanted(func) && !changed) break;
+  }
+  check(func, 'unwanted');
+  numberValues(func);
+  if (propagate(func, whole)) {
+    fold(func);
+    dropUnwanted(func);
+    numberValues(func);
+  }
+  simplifyCfg(func);
+  eliminateDeadCode(func);
+  check(func, 'late fold');
+  legalize(func, cpu);
+  check(func, 'late');
 }
 
 export type { Complain } from './expand.ts';

@@ -22,6 +22,7 @@ import {
 } from '../ir/index.ts';
 import { possibleBits } from './known-bits.ts';
 
+const WRAPPING_OPS: ReadonlySet<string> = new Set(['add', 'sub', 'mul', 'and', 'or', 'xor']);
 const SIGNED_OPS: ReadonlySet<string> = new Set(['sdiv', 'srem', 'ashr']);
 const UNSIGNED_OPS: ReadonlySet<string> = new Set(['udiv', 'urem', 'lshr']);
 
@@ -50,6 +51,11 @@ export function legalize(func: Func, cpu: number): void {
     if (value.kind === 'undef' && isNarrow(value.type)) return { kind: 'undef', type: word };
     return value;
   };
+  /** The same where nobody looks above the old width: the form that fits an instruction. */
+  const widenFreely = (value: Value): Value =>
+    value.kind === 'const' && isNarrow(value.type) && value.value > 0x7fff_ffffn
+      ? constant(word, signedValue(value))
+      : widen(value);
   for (const param of func.params) {
     if (!isNarrow(param.type)) continue;
     width.set(param, param.type);
@@ -60,7 +66,12 @@ export function legalize(func: Func, cpu: number): void {
       if (!isNarrow(inst.type)) continue;
       width.set(inst, inst.type);
     }
-  for (const inst of width.keys()) if (inst.kind === 'inst') inst.type = word;
+  // Above its old width a value is anything: what was said of overflows holds no more.
+  for (const inst of width.keys())
+    if (inst.kind === 'inst') {
+      inst.type = word;
+      inst.flags &= ~(FLAG.NSW | FLAG.NUW);
+    }
 
   const extend = (value: Value, signed: boolean): Value => {
     const type = originalType(value);
@@ -184,8 +195,9 @@ export function legalize(func: Func, cpu: number): void {
               setArg(inst, i, widen(arg));
             });
           } else {
+            const wraps = width.has(inst) && WRAPPING_OPS.has(op);
             inst.args.forEach((arg, i) => {
-              setArg(inst, i, widen(arg));
+              setArg(inst, i, wraps ? widenFreely(arg) : widen(arg));
             });
           }
       }

@@ -260,30 +260,44 @@ function hintOf(loop: Loop): number {
   return 0;
 }
 
-/** Unrolls one inner loop, if there is one to unroll. The caller cleans up and comes back. */
-export function unrollOne(func: Func): boolean {
+/** Unrolls inner loops, as far as none of them stands in another. The caller cleans up and comes back; false where there was none. */
+export function unrollLoops(func: Func): boolean {
+  const around = new Set<Block>();
+  let changed = false;
+  while (unrollOne(func, around)) changed = true;
+  return changed;
+}
+
+/** Unrolls one inner loop that is not in `around`; puts the headers of the loops around it there. */
+function unrollOne(func: Func, around: Set<Block>): boolean {
   const dom = new Dominators(func);
   const loops = findLoops(dom);
   for (const loop of [...loops].reverse()) {
-    if (!isInner(loop, loops)) continue;
+    if (around.has(loop.header) || !isInner(loop, loops)) continue;
     const hint = hintOf(loop);
     if (hint === -1 || truthLeaves(loop)) continue;
-    const cost = costOf(loop);
-    const trips = tripCount(loop, dom);
-    if (trips !== undefined) {
-      const limit = hint === 0 ? SMALL : LARGE;
-      const wanted = hint <= 0 || hint >= trips;
-      if (wanted && (trips + 1) * cost <= limit + cost) {
-        copyLoop(func, loop, trips + 1, true);
-        return true;
-      }
-    }
-    if (hint > 1 && hint * cost <= LARGE) {
-      copyLoop(func, loop, hint - 1, false);
-      return true;
-    }
+    const count = copiesFor(loop, dom, hint);
+    if (count === undefined) continue;
+    for (let outer = loop.parent; outer !== undefined; outer = outer.parent) around.add(outer.header);
+    copyLoop(func, loop, count.copies, count.closed);
+    return true;
   }
   return false;
+}
+
+function copiesFor(
+  loop: Loop,
+  dom: Dominators,
+  hint: number,
+): { copies: number; closed: boolean } | undefined {
+  const cost = costOf(loop);
+  const trips = tripCount(loop, dom);
+  if (trips !== undefined) {
+    const limit = hint === 0 ? SMALL : LARGE;
+    const wanted = hint <= 0 || hint >= trips;
+    if (wanted && (trips + 1) * cost <= limit + cost) return { copies: trips + 1, closed: true };
+  }
+  return hint > 1 && hint * cost <= LARGE ? { copies: hint - 1, closed: false } : undefined;
 }
 
 /** The block before the header that leads nowhere else; made where there is none. */
@@ -447,8 +461,9 @@ export function hoistInvariants(func: Func): boolean {
           (BINARY_OPS.has(inst.op) && inst.type !== 'i1') ||
           inst.op === 'bswap' ||
           inst.op === 'sext' ||
+          ((inst.op === 'zext' || inst.op === 'trunc') && inst.args[0]!.type !== 'i1') ||
           inst.op === 'core';
-        if (isWork && moved.length < 4 && inst.args.every(isInvariant)) moved.push(inst);
+        if (isWork && moved.length < 16 && inst.args.every(isInvariant)) moved.push(inst);
       }
     }
     if (moved.length === 0) continue;

@@ -71,8 +71,11 @@ class Propagation {
   /** Facts of a value in a block; undefined: not computed yet. */
   private at(value: Value, block: Block): Facts | undefined {
     let facts: Facts | undefined;
-    if (value.kind === 'param') facts = this.whole.params.get(value) ?? ofLeaf(value);
-    else if (value.kind !== 'inst') facts = ofLeaf(value);
+    if (value.kind === 'param') {
+      // Legal parameters are wider than what was said of them.
+      facts = this.whole.params.get(value);
+      if (facts?.bits !== bitsOf(value.type)) facts = ofLeaf(value);
+    } else if (value.kind !== 'inst') facts = ofLeaf(value);
     else if (!isNumber(value)) facts = unknown(bitsOf(value.type));
     else facts = this.known.get(value);
     if (facts === undefined) return undefined;
@@ -410,9 +413,28 @@ class Propagation {
         inst.flags |= FLAG.NNEG;
         return true;
       case 'ashr':
-        if (!isNonNegative(of(a!))) return false;
+      case 'lshr': {
+        // Forth and back over bits that hold nothing.
+        if (
+          a!.kind === 'inst' &&
+          a!.op === 'shl' &&
+          isConst(b) &&
+          isConst(a!.args[1]) &&
+          a!.args[1].value === b.value
+        ) {
+          const inner = of(a!.args[0]!);
+          const room = BigInt(inner.bits) - b.value;
+          const fits =
+            inst.op === 'lshr'
+              ? inner.umax >> room === 0n
+              : inner.smin >= -(1n << (room - 1n)) && inner.smax < 1n << (room - 1n);
+          if (room > 0n && fits && !(inner.soft && this.reachesPointer(inst)))
+            return this.become(inst, a!.args[0]!);
+        }
+        if (inst.op === 'lshr' || !isNonNegative(of(a!))) return false;
         inst.op = 'lshr';
         return true;
+      }
       case 'sdiv':
       case 'srem':
         if (!isNonNegative(of(a!)) || !isNonNegative(of(b!))) return false;
