@@ -332,3 +332,42 @@ it('CRLF changes nothing', () => {
   expect(parseStrace(original.replaceAll('\n', '\r\n'))).toEqual(parseStrace(original));
   expect(parseStrace(original).skippedCount).toBe(0);
 });
+
+describe('time in calls (-T)', () => {
+  it('puts the end of a call behind what others did meanwhile', () => {
+    const { events } = parse(
+      '10 1700000000.000100 openat(AT_FDCWD, "/x", O_RDONLY) = 3</etc/x> <0.000250>',
+      '11 1700000000.000200 getpid() = 11 <0.000010>',
+      '10 1700000000.000400 execve("/bin/y", ["y"], 0x1 /* 2 vars */) = 0 <0.001>',
+    );
+    expect(
+      events.map((event) => [event.kind, event.process.pid, Number(event.time - events[0]!.time)]),
+    ).toEqual([
+      ['syscall_enter', 10, 0],
+      ['syscall_enter', 11, 100_000],
+      ['syscall_exit', 11, 110_000],
+      ['syscall_exit', 10, 250_000],
+      ['syscall_enter', 10, 300_000],
+      ['exec', 10, 1_300_000],
+      ['syscall_exit', 10, 1_300_000],
+    ]);
+  });
+});
+
+describe('the end of processes', () => {
+  it('has the status that wait(2) gives', () => {
+    const { events } = parse(
+      '5 +++ exited with 3 +++',
+      '6 +++ killed by SIGTERM +++',
+      '7 +++ killed by SIGSEGV (core dumped) +++',
+      '8 +++ superseded by execve in pid 9 +++',
+    );
+    expect(
+      events.map((event) => (event.kind === 'exit' ? [event.process.pid, event.exitCode] : event.kind)),
+    ).toEqual([
+      [5, 3 << 8],
+      [6, 15],
+      [7, 11 | 0x80],
+    ]);
+  });
+});

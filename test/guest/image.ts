@@ -227,6 +227,14 @@ export function compilePrograms(work: string): Programs {
   return { objects, missing: null };
 }
 
+/** A program of progs that runs in the guest as it is; undefined where this machine cannot link it. */
+function compileStatic(work: string, name: string): string | undefined {
+  const output = join(work, name);
+  const source = join(here, 'progs', `${name}.c`);
+  const { status } = spawnSync('gcc', ['-O1', '-static', '-o', output, source], { stdio: 'ignore' });
+  return status === 0 ? output : undefined;
+}
+
 /** In the bundle every module would be the bundle: they keep their places, below the directory of the suite. */
 const ownPlaces: Plugin = {
   name: 'own-places',
@@ -317,7 +325,7 @@ export async function bundleSuites(
 }
 
 /** What the host suites read, at its place. */
-const EXAMPLES = ['examples/objects', 'examples/inputs', 'test/host/objects'];
+const EXAMPLES = ['examples/objects', 'examples/inputs', 'examples/tools/progs', 'test/host/objects'];
 
 /** The archive of today's sources. */
 export async function suiteImage(
@@ -326,6 +334,7 @@ export async function suiteImage(
   const programs = compilePrograms(work);
   const path = join(work, 'suite.cpio');
   const victim = compileVictim(work);
+  const token = compileStatic(work, 'token');
   await writeCpio(path, [
     ...(await bundle()),
     ...EXAMPLES.flatMap((directory) =>
@@ -337,6 +346,16 @@ export async function suiteImage(
     ...(victim === undefined
       ? []
       : [{ path: `${APP}/test/host/objects/victim`, kind: 'file', from: { file: victim } } as const]),
+    ...(token === undefined
+      ? []
+      : [
+          {
+            path: `${APP}/test/guest/progs/token`,
+            kind: 'file',
+            from: { file: token },
+            executable: true,
+          } as const,
+        ]),
     ...[...programs.objects].map(
       ([name, object]): Entry => ({
         path: `${APP}/test/guest/progs/${name}.bpf.o`,

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type Outcome, objects, type Running, run, start } from '../tools/support.ts';
+import { around, type Json, objects, run } from '../tools/support.ts';
 import { openHost, skipReason } from './host-support.ts';
 
 const host = await openHost();
@@ -27,40 +27,9 @@ if (typeof host !== 'string') host.shutdown();
 const folder = mkdtempSync(join(tmpdir(), 'tsbpf-tools-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-type Json = Record<string, unknown>;
 interface Bucket {
   readonly low: number;
   readonly count: number;
-}
-
-async function until(what: string, running: Running, done: () => boolean): Promise<void> {
-  for (let left = 600; !done(); left--) {
-    if (left === 0) throw new Error(`no ${what}: ${running.stdout()} ${running.stderr()}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/**
- * Runs a tool with --json around `act`, until `seen` (of its objects) is true, then Ctrl-C. Tools that only print at their end are given
- * nothing to see.
- */
-async function around(
-  command: string,
-  act: () => void | Promise<void>,
-  seen?: (events: readonly Json[]) => boolean,
-): Promise<{ readonly events: Json[]; readonly outcome: Outcome }> {
-  let attached = (): void => {};
-  const ready = new Promise<void>((resolve) => {
-    attached = resolve;
-  });
-  const running = start(`${command} --kernel host --json`, attached);
-  await Promise.race([ready, running.done]);
-  await act();
-  if (seen !== undefined) await until('such event', running, () => seen(objects(running.stdout())));
-  running.interrupt();
-  const outcome = await running.done;
-  expect(outcome).toMatchObject({ code: 0, stderr: '' });
-  return { events: objects(outcome.stdout), outcome };
 }
 
 const total = (event: Json | undefined): number =>

@@ -79,3 +79,35 @@ export const objects = (text: string): Record<string, unknown>[] =>
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+export type Json = Record<string, unknown>;
+async function until(what: string, running: Running, done: () => boolean): Promise<void> {
+  for (let left = 2400; !done(); left--) {
+    if (left === 0) throw new Error(`no ${what}: ${running.stdout()} ${running.stderr()}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/**
+ * Runs a tool with --json around `act`, until `seen` (of its objects) is true, then Ctrl-C. Tools that only print at their end are given
+ * nothing to see.
+ */
+export async function around(
+  command: string,
+  act: () => void | Promise<void>,
+  seen?: (events: readonly Json[]) => boolean,
+): Promise<{ readonly events: Json[]; readonly outcome: Outcome }> {
+  let attached = (): void => {};
+  const ready = new Promise<void>((resolve) => {
+    attached = resolve;
+  });
+  const running = start(`${command} --kernel host --json`, attached);
+  await Promise.race([ready, running.done]);
+  await act();
+  if (seen !== undefined) await until('such event', running, () => seen(objects(running.stdout())));
+  running.interrupt();
+  const outcome = await running.done;
+  if (outcome.code !== 0 || outcome.stderr !== '')
+    throw new Error(`${command} ended with ${outcome.code}: ${outcome.stderr}`);
+  return { events: objects(outcome.stdout), outcome };
+}

@@ -8,4 +8,6 @@ import './netkit.test.ts';
 import './objects.test.ts';
 import './cli.test.ts';
 import './functions.test.ts';
+import './token.test.ts';
+import './tools.test.ts';
 import './versions.test.ts';
