@@ -84,7 +84,7 @@ const action: Action<[string, string[], RacesOptions]> = async ({ env, out }, fi
     onOops: (message) => out.errorLine(message),
   });
   kernel.simulator?.setTime(START, EPOCH);
-  const object = openSourceOrObject(file, out, options.cflags);
+  const object = await openSourceOrObject(file, out, options.cflags);
   const loaded = loadInto(kernel, chosen, object, {
     ...readTarget(options),
     strict: true,

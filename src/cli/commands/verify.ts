@@ -58,7 +58,7 @@ const action: Action<[string, VerifyOptions]> = async (context, file, options) =
   const { env, out } = context;
   if (options.release !== undefined)
     return verifyReleases(context, file, { ...options, release: options.release });
-  const object = openSourceOrObject(file, out, options.cflags);
+  const object = await openSourceOrObject(file, out, options.cflags);
   const names = new Set((options.program ?? []).map((name) => object.findProgram(name).name));
   // Programs that are only loaded when asked for are verified too.
   for (const program of object.programs) program.autoload = names.size === 0 || names.has(program.name);

@@ -2,11 +2,19 @@
 import { basename } from 'node:path';
 import { BpfObject } from '../../libbpf/index.ts';
 import { inFile, openObject } from '../files.ts';
-import { type CompilerOutput, compileForUse } from './compile.ts';
+import type { CompilerOutput } from './compile.ts';
 
-/** An object file, or a `.c` file; `cflags` are for the latter. @throws CompileFailure with the diagnostics. */
-export function openSourceOrObject(path: string, out: CompilerOutput, cflags: string | undefined): BpfObject {
+/**
+ * An object file, or a `.c` file, for which the compiler is loaded; `cflags` are for the latter. @throws CompileFailure with the
+ * diagnostics.
+ */
+export async function openSourceOrObject(
+  path: string,
+  out: CompilerOutput,
+  cflags: string | undefined,
+): Promise<BpfObject> {
   if (!path.endsWith('.c')) return openObject(path);
+  const { compileForUse } = await import('./compile.ts');
   const bytes = compileForUse(path, splitFlags(cflags ?? ''), out);
   return inFile(path, () => BpfObject.open(bytes, { name: `${basename(path, '.c')}.o` }));
 }

@@ -98,7 +98,7 @@ export async function runSession(
   options: SessionOptions,
   listener: SessionListener,
 ): Promise<SessionSummary | undefined> {
-  const object = openSourceOrObject(options.file, out, options.cflags);
+  const object = await openSourceOrObject(options.file, out, options.cflags);
   const held = tailCalled(object, options.set);
   choosePrograms(object, options.program, held);
   const decoder = new RecordDecoder(object.spec.btf, options.type);
