@@ -79,6 +79,15 @@ export interface BtfInt {
   readonly bits: number;
 }
 
+/** An integer of whole bytes, as compilers describe C's. */
+export function btfInt(
+  name: string,
+  size: number,
+  { signed = false, bool = false }: { readonly signed?: boolean; readonly bool?: boolean } = {},
+): BtfInt {
+  return { kind: 'int', name, size, signed, char: false, bool, bitOffset: 0, bits: size * 8 };
+}
+
 export interface BtfPtr {
   readonly kind: 'ptr';
   readonly type: number;

@@ -3,7 +3,7 @@
  * open, externs need a layout, and what the kernel does not take (`.ksyms` with functions) is rewritten. Type ids
  * do not change.
  */
-import { type Btf, BtfBuilder, type BtfDatasec, type BtfSecVar } from '../btf/index.ts';
+import { type Btf, BtfBuilder, type BtfDatasec, type BtfSecVar, btfInt } from '../btf/index.ts';
 import type { ObjectContext } from './context.ts';
 import type { ObjectFunction } from './functions.ts';
 import type { KconfigSpec } from './types.ts';
@@ -85,16 +85,7 @@ function rewriteKsyms(btf: Btf, builder: BtfBuilder, datasecId: number): void {
     }
   }
   if (intId === 0) {
-    intId = builder.add({
-      kind: 'int',
-      name: 'int',
-      size: 4,
-      signed: true,
-      char: false,
-      bool: false,
-      bitOffset: 0,
-      bits: 32,
-    });
+    intId = builder.add(btfInt('int', 4, { signed: true }));
   }
   let dummy = 0;
   const vars = datasec.vars.map((item, i): BtfSecVar => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Btf, BtfBuilder, checkBtf, dumpC, formatValue, parseBtf } from '../../src/btf/index.ts';
+import { type Btf, BtfBuilder, btfInt, checkBtf, dumpC, formatValue, parseBtf } from '../../src/btf/index.ts';
 import { BpfError } from '../../src/util/index.ts';
 
 const INT = { kind: 'int', bitOffset: 0, char: false, bool: false } as const;
@@ -170,16 +170,7 @@ describe('what the kernel takes', () => {
     checkBtf(builder.build());
   };
   const func = (b: BtfBuilder, name: string, param: string): number => {
-    const int = b.add({
-      kind: 'int',
-      name: 'int',
-      size: 4,
-      signed: true,
-      char: false,
-      bool: false,
-      bitOffset: 0,
-      bits: 32,
-    });
+    const int = b.add(btfInt('int', 4, { signed: true }));
     const type = b.add({ kind: 'func_proto', returnType: int, params: [{ name: param, type: int }] });
     return b.add({ kind: 'func', name, type, linkage: 'static' });
   };

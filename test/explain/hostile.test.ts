@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { Insn } from '../../src/contracts/insn.ts';
 import type { VerifyRequest } from '../../src/contracts/verify.ts';
 import { findInput } from '../../src/kernel/counterexample/index.ts';
-import { Random } from '../../src/kernel/counterexample/input.ts';
 import { progTypeByName } from '../../src/spec/index.ts';
+import { Random } from '../../src/util/random.ts';
 import { explain, verify } from '../../src/verifier/index.ts';
 import { map, ROOT } from '../verifier/support.ts';
 

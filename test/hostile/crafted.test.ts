@@ -1,20 +1,11 @@
 /** Inputs that are valid in every part, and made to cost more than their size: each must end soon with an error or a result. */
 import { describe, expect, it } from 'vitest';
-import { BtfBuilder, checkBtf, dumpC, formatValue, parseBtf } from '../../src/btf/index.ts';
+import { BtfBuilder, btfInt, checkBtf, dumpC, formatValue, parseBtf } from '../../src/btf/index.ts';
 import { ElfWriter, R_BPF, SHF, SHT, STB, STT } from '../../src/elf/index.ts';
 import { parseObject } from '../../src/object/index.ts';
 import { BpfError } from '../../src/util/index.ts';
 
-const INT = {
-  kind: 'int',
-  name: 'int',
-  size: 4,
-  signed: true,
-  char: false,
-  bool: false,
-  bitOffset: 0,
-  bits: 32,
-} as const;
+const INT = btfInt('int', 4, { signed: true });
 
 /** Runs it: BpfError or a result; what does not end runs into the test's time limit. */
 function ends(action: () => void): void {

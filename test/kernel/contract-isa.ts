@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeProgram } from '../../src/asm/index.ts';
-import { BtfBuilder } from '../../src/btf/index.ts';
+import { BtfBuilder, btfInt } from '../../src/btf/index.ts';
 import type { Fd } from '../../src/contracts/kernel.ts';
 import {
   load,
@@ -45,16 +45,7 @@ export function isaContract(open: OpenSubject): void {
   function loadWithFunctions(b: ProgramBuilder, starts: readonly number[]): Fd {
     const { kernel } = subject;
     const types = new BtfBuilder();
-    const int = types.add({
-      kind: 'int',
-      name: 'int',
-      size: 4,
-      signed: true,
-      char: false,
-      bool: false,
-      bitOffset: 0,
-      bits: 32,
-    });
+    const int = types.add(btfInt('int', 4, { signed: true }));
     const pointer = types.add({ kind: 'ptr', type: 0 });
     const params = [{ name: 'ctx', type: pointer }];
     const proto = types.add({ kind: 'func_proto', returnType: int, params });

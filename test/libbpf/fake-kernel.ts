@@ -83,6 +83,10 @@ export class FakeKernel {
   mapDeleteElem(attr: unknown): void {
     this.calls.push({ method: 'mapDeleteElem', attr });
   }
+  /** Only maps are asked for: each is itself. */
+  objGetInfoByFd({ bpfFd }: { bpfFd: Fd }): { kind: 'map'; id: number } {
+    return { kind: 'map', id: bpfFd };
+  }
   ifNameToIndex(name: string): number | null {
     return name === 'eth0' ? 3 : null;
   }

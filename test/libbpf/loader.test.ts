@@ -1,7 +1,7 @@
 /** The loader's rules on kernels that are not this machine's: older ones, ones with modules, the embedded one. */
 import { describe, expect, it } from 'vitest';
 import { decodeProgram } from '../../src/asm/index.ts';
-import { type Btf, BtfBuilder, type BtfType, parseBtf } from '../../src/btf/index.ts';
+import { type Btf, BtfBuilder, type BtfType, btfInt, parseBtf } from '../../src/btf/index.ts';
 import type { Kernel, MachineFiles, ProgLoadAttr } from '../../src/contracts/kernel.ts';
 import { EmbeddedKernel } from '../../src/kernel/index.ts';
 import { BpfObject, parseKernelConfig } from '../../src/libbpf/index.ts';
@@ -54,16 +54,7 @@ function kernelBefore(...kinds: readonly string[]): Kernel {
 describe('BTF for older kernels', () => {
   const everything = (): Btf => {
     const builder = new BtfBuilder();
-    const int = builder.add({
-      kind: 'int',
-      name: 'int',
-      size: 4,
-      signed: true,
-      char: false,
-      bool: false,
-      bitOffset: 0,
-      bits: 32,
-    });
+    const int = builder.add(btfInt('int', 4, { signed: true }));
     const tag = builder.add({ kind: 'type_tag', name: 'rcu', type: int, attribute: false });
     builder.add({ kind: 'ptr', type: tag });
     builder.add({ kind: 'float', name: 'double', size: 8 });
@@ -148,16 +139,7 @@ SEC("socket") int f(void *ctx) { big = BIG; return sub(1); }`;
 });
 
 describe.skipIf(reason !== undefined)('modules', () => {
-  const INT: BtfType = {
-    kind: 'int',
-    name: 'int',
-    size: 4,
-    signed: true,
-    char: false,
-    bool: false,
-    bitOffset: 0,
-    bits: 32,
-  };
+  const INT: BtfType = btfInt('int', 4, { signed: true });
   const base = (): BtfBuilder => {
     const builder = new BtfBuilder();
     builder.add(INT);

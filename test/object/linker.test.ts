@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   BtfBuilder,
   type BtfType,
+  btfInt,
   dedupTypes,
   parseBtf,
   parseBtfExt,
@@ -236,16 +237,7 @@ describe('types that say the same', () => {
           ],
         },
         { kind: 'ptr', type: base + 1 },
-        {
-          kind: 'int',
-          name: copy === 2 ? 'long' : 'int',
-          size: 8,
-          signed: true,
-          char: false,
-          bool: false,
-          bitOffset: 0,
-          bits: 64,
-        },
+        btfInt(copy === 2 ? 'long' : 'int', 8, { signed: true }),
       );
     }
     const { types: kept, ids } = dedupTypes(types);

@@ -1,21 +1,12 @@
 /** What programs may attach to: functions, hooks, tracepoints and iterators of a small kernel of our own, by release. */
 import { describe, expect, it } from 'vitest';
-import { BtfBuilder } from '../../src/btf/index.ts';
+import { BtfBuilder, btfInt } from '../../src/btf/index.ts';
 import type { VerifyResult } from '../../src/contracts/verify.ts';
 import { ATTACH_LISTS, attachTypeByName } from '../../src/spec/index.ts';
 import { check } from './support.ts';
 
 const types = new BtfBuilder();
-const int = types.add({
-  kind: 'int',
-  name: 'int',
-  size: 4,
-  signed: true,
-  char: false,
-  bool: false,
-  bitOffset: 0,
-  bits: 32,
-});
+const int = types.add(btfInt('int', 4, { signed: true }));
 const proto = (returnType: number, params: number[]): number =>
   types.add({
     kind: 'func_proto',

@@ -1,6 +1,6 @@
 /** What came with a release: kernel functions, private stacks. */
 import { describe, expect, it } from 'vitest';
-import { BtfBuilder } from '../../src/btf/index.ts';
+import { BtfBuilder, btfInt } from '../../src/btf/index.ts';
 import { attachTypeByName, KFUNCS, kfuncSince, releaseOf } from '../../src/spec/index.ts';
 import { check } from './support.ts';
 
@@ -70,16 +70,7 @@ exit`;
 describe('global functions', () => {
   it('take pointers to memory since 5.12', () => {
     const types = new BtfBuilder();
-    const int = types.add({
-      kind: 'int',
-      name: 'int',
-      size: 4,
-      signed: true,
-      char: false,
-      bool: false,
-      bitOffset: 0,
-      bits: 32,
-    });
+    const int = types.add(btfInt('int', 4, { signed: true }));
     const pointer = types.add({ kind: 'ptr', type: int });
     const main = types.add({ kind: 'func_proto', returnType: int, params: [] });
     const other = types.add({ kind: 'func_proto', returnType: int, params: [{ name: 'p', type: pointer }] });

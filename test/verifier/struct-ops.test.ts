@@ -1,19 +1,10 @@
 /** Members of structs of functions (struct_ops): helpers, fields, references and results, as the operations of each struct say. */
 import { describe, expect, it } from 'vitest';
-import { BtfBuilder, type BtfType } from '../../src/btf/index.ts';
+import { BtfBuilder, type BtfType, btfInt } from '../../src/btf/index.ts';
 import { type Program, verdict } from './support.ts';
 
 const types = new BtfBuilder();
-const int = types.add({
-  kind: 'int',
-  name: 'int',
-  size: 4,
-  signed: true,
-  char: false,
-  bool: false,
-  bitOffset: 0,
-  bits: 32,
-});
+const int = types.add(btfInt('int', 4, { signed: true }));
 const pointer = (type: number): number => types.add({ kind: 'ptr', type });
 const struct = (
   name: string,

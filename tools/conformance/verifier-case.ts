@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { decodeProgram } from '../../src/asm/index.ts';
 import { CALL, CLASS, JMP_OP, LD_IMM64, PSEUDO } from '../../src/asm/opcodes.ts';
-import { type Btf, BtfBuilder, parseBtf } from '../../src/btf/index.ts';
+import { type Btf, BtfBuilder, btfInt, parseBtf } from '../../src/btf/index.ts';
 import type { Insn } from '../../src/contracts/insn.ts';
 import type { MapInfo, SpecialField } from '../../src/contracts/maps.ts';
 import type { Credentials, VerifyRequest, VerifyResult } from '../../src/contracts/verify.ts';
@@ -125,16 +125,7 @@ export function functionRecords(
     if (call || (insn.code === LD_IMM64 && insn.src === PSEUDO.FUNC)) starts.add(i + insn.imm + 1);
   });
   const builder = new BtfBuilder();
-  const int = builder.add({
-    kind: 'int',
-    name: 'int',
-    size: 4,
-    signed: true,
-    char: false,
-    bool: false,
-    bitOffset: 0,
-    bits: 32,
-  });
+  const int = builder.add(btfInt('int', 4, { signed: true }));
   const proto = builder.add({ kind: 'func_proto', returnType: int, params: [] });
   const funcInfo = [...starts]
     .sort((a, b) => a - b)

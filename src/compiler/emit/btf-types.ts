@@ -2,7 +2,7 @@
  * C types as BTF: only what is used. A named struct that is reached through a pointer member of another struct alone becomes a
  * forward declaration, as in clang, so that vmlinux.h does not come along as a whole.
  */
-import { BtfBuilder, type BtfType } from '../../btf/index.ts';
+import { BtfBuilder, type BtfType, btfInt } from '../../btf/index.ts';
 import {
   type CType,
   core,
@@ -120,16 +120,10 @@ export class TypeWriter {
       case 'void':
         return 0;
       case 'integer':
-        return this.add(`int ${type.name}`, {
-          kind: 'int',
-          name: type.name,
-          size: type.size,
-          signed: type.signed && !type.bool,
-          char: false,
-          bool: type.bool,
-          bitOffset: 0,
-          bits: type.size * 8,
-        });
+        return this.add(
+          `int ${type.name}`,
+          btfInt(type.name, type.size, { signed: type.signed && !type.bool, bool: type.bool }),
+        );
       case 'float':
         return this.add(`float ${type.name}`, { kind: 'float', name: type.name, size: type.size });
       case 'va_list':
@@ -223,17 +217,7 @@ export class TypeWriter {
   }
 
   private arrayIndex(): number {
-    if (this.indexType === 0)
-      this.indexType = this.builder.add({
-        kind: 'int',
-        name: '__ARRAY_SIZE_TYPE__',
-        size: 4,
-        signed: false,
-        char: false,
-        bool: false,
-        bitOffset: 0,
-        bits: 32,
-      });
+    if (this.indexType === 0) this.indexType = this.builder.add(btfInt('__ARRAY_SIZE_TYPE__', 4));
     return this.indexType;
   }
 

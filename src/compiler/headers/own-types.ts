@@ -4,7 +4,7 @@
  * that programs are attached to, and the functions that programs may call. The built-in
  * vmlinux.h is made from it, and CO-RE relocates programs onto it; layouts are natural alignment of the members in order.
  */
-import { type Btf, BtfBuilder, type BtfMember, type BtfParam } from '../../btf/index.ts';
+import { type Btf, BtfBuilder, type BtfMember, type BtfParam, btfInt } from '../../btf/index.ts';
 import {
   KERNEL_ENUMS,
   KERNEL_FUNCTIONS,
@@ -69,16 +69,7 @@ class Declarations {
     }
     const int = INTS[text];
     if (int === undefined) throw new InternalError(`a declaration has the unknown type '${text}'`);
-    return builder.add({
-      kind: 'int',
-      name: text,
-      size: int.size,
-      signed: int.signed === true,
-      char: false,
-      bool: int.bool === true,
-      bitOffset: 0,
-      bits: int.size * 8,
-    });
+    return builder.add(btfInt(text, int.size, { signed: int.signed === true, bool: int.bool === true }));
   }
 
   #struct(text: string, name: string): number {

@@ -1,4 +1,5 @@
 /** What a run is given: packet, context, map contents, which calls fail; and how inputs are made from one another. */
+import type { Random } from '../../util/random.ts';
 
 export interface Entry {
   readonly key: Uint8Array;
@@ -12,32 +13,6 @@ export interface Input {
   readonly maps: ReadonlyMap<number, readonly Entry[]>;
   /** Numbers of the calls, from 0, whose result is NULL although it need not be. */
   readonly failing: ReadonlySet<number>;
-}
-
-/** Random numbers that repeat (splitmix32). */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed | 0;
-  }
-
-  /** 32 bits */
-  next(): number {
-    this.#state = (this.#state + 0x9e37_79b9) | 0;
-    let z = this.#state;
-    z = Math.imul(z ^ (z >>> 16), 0x21f0_aaad);
-    z = Math.imul(z ^ (z >>> 15), 0x735a_2d97);
-    return (z ^ (z >>> 15)) >>> 0;
-  }
-
-  below(n: number): number {
-    return n <= 1 ? 0 : this.next() % n;
-  }
-
-  bytes(n: number): Uint8Array {
-    return Uint8Array.from({ length: n }, () => this.next() & 0xff);
-  }
 }
 
 /** An Ethernet frame with an IPv4 header and TCP ports: most parsers come far with it. */

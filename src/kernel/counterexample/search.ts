@@ -3,13 +3,15 @@
  * leaves it shows which comparison it failed, and the next inputs are those that turn it (bytes that equal the operand, the
  * packet's length, a map entry that was looked up and not there). Edge values and seeded random ones do the rest.
  */
+
 import { CLASS, insnClass, insnOp, JMP_OP } from '../../asm/index.ts';
 import type { Insn } from '../../contracts/insn.ts';
 import type { Rejection, VerifyRequest } from '../../contracts/verify.ts';
 import { toHex } from '../../util/bytes.ts';
 import { BpfError } from '../../util/errors.ts';
 import type { Counterexample, SearchOptions, SearchResult } from '../../util/explanation.ts';
-import { type Entry, frame, type Input, LENGTHS, mutateBytes, Random, substitute } from './input.ts';
+import { Random } from '../../util/random.ts';
+import { type Entry, frame, type Input, LENGTHS, mutateBytes, substitute } from './input.ts';
 import { JUDGES } from './oracle.ts';
 import { type Contents, type RunResult, Sandbox } from './sandbox.ts';
 

@@ -1,5 +1,7 @@
 /** Who runs next and for how long: drawn from a seed, or as an earlier run went. */
+
 import { BpfError } from '../../util/errors.ts';
+import { Random } from '../../util/random.ts';
 
 /** CPU and instructions. */
 export type Slice = readonly [cpu: number, instructions: number];
@@ -14,36 +16,18 @@ const LONGEST_DRAWN = 6;
 /** A slice is cut here, so that a mean of 64 stays one. */
 const LONGEST_SLICE = 1 << 20;
 
-/** splitmix32 */
-class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed | 0;
-  }
-
-  /** In [0, 1). */
-  next(): number {
-    this.#state = (this.#state + 0x9e37_79b9) | 0;
-    let z = this.#state;
-    z = Math.imul(z ^ (z >>> 16), 0x21f0_aaad);
-    z = Math.imul(z ^ (z >>> 15), 0x735a_2d97);
-    return ((z ^ (z >>> 15)) >>> 0) / 0x1_0000_0000;
-  }
-}
-
 /**
  * Lengths are geometric. Without a mean the seed draws one too: some interleavings are fine, which finds windows of a few instructions,
  * some coarse, which lets one CPU get far ahead.
  */
 export function seeded(seed: number, mean?: number): Schedule {
   const random = new Random(seed);
-  const length = mean ?? 2 ** (random.next() * LONGEST_DRAWN);
+  const length = mean ?? 2 ** (random.fraction() * LONGEST_DRAWN);
   const stay = Math.log(1 - 1 / Math.max(length, 1 + 1e-9));
   return {
     next(ready) {
-      const cpu = ready[Math.floor(random.next() * ready.length)]!;
-      const drawn = length <= 1 ? 1 : 1 + Math.floor(Math.log(1 - random.next()) / stay);
+      const cpu = ready[Math.floor(random.fraction() * ready.length)]!;
+      const drawn = length <= 1 ? 1 : 1 + Math.floor(Math.log(1 - random.fraction()) / stay);
       return [cpu, Math.min(drawn, LONGEST_SLICE)];
     },
   };

@@ -2,20 +2,11 @@
  * BTF for kernels that do not know all kinds (libbpf: bpf_object__sanitize_btf): what a kernel refuses is found by offering it the
  * smallest BTF with each kind, and is written as something older of the same size. Type ids stay.
  */
-import { type Btf, BtfBuilder, type BtfInt, type BtfType, parseBtf } from '../../btf/index.ts';
+import { type Btf, BtfBuilder, type BtfInt, type BtfType, btfInt, parseBtf } from '../../btf/index.ts';
 import type { Kernel } from '../../contracts/kernel.ts';
 import { BpfError } from '../../util/errors.ts';
 
-const INT: BtfInt = {
-  kind: 'int',
-  name: 'int',
-  size: 4,
-  signed: true,
-  char: false,
-  bool: false,
-  bitOffset: 0,
-  bits: 32,
-};
+const INT: BtfInt = btfInt('int', 4, { signed: true });
 /** In the place of what has no size that matters. */
 const PLACEHOLDER: BtfInt = { ...INT, name: '', size: 1, bits: 8, signed: false };
 const PROTO: BtfType = { kind: 'func_proto', returnType: 0, params: [{ name: 'a', type: 1 }] };

@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { assemble, encodeProgram } from '../../../src/asm/index.ts';
-import { BtfBuilder } from '../../../src/btf/index.ts';
+import { BtfBuilder, btfInt } from '../../../src/btf/index.ts';
 import { builtinHeader, compile } from '../../../src/compiler/index.ts';
 import type { Fd } from '../../../src/contracts/kernel.ts';
 import { EmbeddedKernel } from '../../../src/kernel/index.ts';
@@ -20,16 +20,7 @@ char LICENSE[] SEC("license") = "GPL";
 `;
 
 const types = new BtfBuilder();
-const int = types.add({
-  kind: 'int',
-  name: 'int',
-  size: 4,
-  signed: true,
-  char: false,
-  bool: false,
-  bitOffset: 0,
-  bits: 32,
-});
+const int = types.add(btfInt('int', 4, { signed: true }));
 const hook = (name: string, params: number): number => {
   const proto = types.add({
     kind: 'func_proto',
