@@ -10,6 +10,13 @@ const TOKEN_FLAG = Number(BPF_MAP_FLAGS.BPF_F_TOKEN_FD);
 const insns = encodeProgram(assemble('r0 = 0\nexit'));
 const array = { mapType: BPF_MAP_TYPE.BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1 };
 
+/** BTF with one type. */
+function types(): Uint8Array {
+  const builder = new BtfBuilder();
+  builder.add({ kind: 'func_proto', returnType: 0, params: [] });
+  return builder.bytes();
+}
+
 function errnoOf(deed: () => unknown): string | undefined {
   try {
     deed();
@@ -63,10 +70,10 @@ describe('tokens', () => {
     expect(errnoOf(() => create(BPF_MAP_TYPE.BPF_MAP_TYPE_LPM_TRIE))).toBe('EPERM');
     expect(errnoOf(() => create(BPF_MAP_TYPE.BPF_MAP_TYPE_ARRAY, fd))).toBeUndefined();
     expect(errnoOf(() => create(BPF_MAP_TYPE.BPF_MAP_TYPE_HASH, fd))).toBe('EPERM');
-    const btf = new BtfBuilder().bytes();
-    const types = { btf, btfFlags: TOKEN_FLAG, btfTokenFd: fd };
-    expect(errnoOf(() => kernel.as(CONTAINED, () => kernel.btfLoad(types)))).toBe('EPERM');
-    expect(errnoOf(() => kernel.btfLoad(types))).toBeUndefined();
+    const btf = types();
+    const attr = { btf, btfFlags: TOKEN_FLAG, btfTokenFd: fd };
+    expect(errnoOf(() => kernel.as(CONTAINED, () => kernel.btfLoad(attr)))).toBe('EPERM');
+    expect(errnoOf(() => kernel.btfLoad(attr))).toBeUndefined();
     // Nobody outside gains by it, and the holder no more than it has in its namespace.
     const other = { ...CONTAINED, userNamespace: NAMESPACE + 1 };
     expect(
@@ -143,7 +150,7 @@ describe('tokens', () => {
     expect(errnoOf(() => create(99))).toBe('EBADF');
     expect(errnoOf(() => create(map))).toBe('EINVAL');
     const loadTypes = (btfTokenFd: number): unknown =>
-      kernel.btfLoad({ btf: new BtfBuilder().bytes(), btfFlags: TOKEN_FLAG, btfTokenFd: btfTokenFd as Fd });
+      kernel.btfLoad({ btf: types(), btfFlags: TOKEN_FLAG, btfTokenFd: btfTokenFd as Fd });
     expect(errnoOf(() => loadTypes(99))).toBe('EBADF');
     expect(errnoOf(() => loadTypes(map))).toBe('EINVAL');
   });
@@ -159,9 +166,7 @@ describe('tokens', () => {
 describe('calls of functions of modules', () => {
   it('need BTF of a module in the array of descriptors', () => {
     const kernel = new EmbeddedKernel();
-    const types = new BtfBuilder();
-    types.add({ kind: 'func_proto', returnType: 0, params: [] });
-    const btf = kernel.btfLoad({ btf: types.bytes() });
+    const btf = kernel.btfLoad({ btf: types() });
     const call = assemble('call kernel-function#1\nr0 = 0\nexit');
     call[0]!.off = 1;
     const load = (fdArray?: readonly Fd[]): string => {

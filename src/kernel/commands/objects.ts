@@ -30,6 +30,7 @@ export function btfLoad(
   const bytes = attr.btf.slice();
   const btf = parseBtf(bytes);
   checkBtf(btf);
+  if (btf.typeCount <= 1) throw new BpfError('EINVAL', 'the BTF has no types');
   checkBtfKinds(machine.release, btf);
   return machine.fds.install(new BtfObject(btf, bytes, machine.btfs));
 }
