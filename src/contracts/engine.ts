@@ -82,6 +82,8 @@ export interface EntryTable {
   reserve(program: PreparedProgram): number;
   release(entry: number): void;
   program(entry: number): PreparedProgram | undefined;
+  /** Makes what stands behind a number here, where another thread has loaded it; false: there is nothing to make. */
+  bind?(entry: number): boolean;
 }
 
 /** Callbacks that helpers call back into the running program. */

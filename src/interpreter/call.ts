@@ -97,9 +97,10 @@ export function callFunction(m: Machine, program: Decoded, pc: number, plan: Fun
       }
       break;
     case 'u64': {
-      const { i32 } = m.memory;
-      lo[0] = i32[RUN_STATE.helperResult >>> 2]!;
-      hi[0] = i32[(RUN_STATE.helperResult >>> 2) + 1]!;
+      const { i32, cpuDelta } = m.memory;
+      const result64 = RUN_STATE.helperResult + cpuDelta;
+      lo[0] = i32[result64 >>> 2]!;
+      hi[0] = i32[(result64 >>> 2) + 1]!;
       if (hi[0] === KERNEL_HI_SIGNED) m.adopt(0, lo[0]!);
       break;
     }
@@ -127,12 +128,13 @@ export function tailCallTarget(
   const maxEntries = known?.info.maxEntries ?? u32[(header + MAP_HEADER.maxEntries) >>> 2]!;
   const index = m.lo[3]! >>> 0;
   if (index >= maxEntries) return undefined;
-  const count = u32[RUN_STATE.tailCallCount >>> 2]!;
+  const counter = (RUN_STATE.tailCallCount + m.memory.cpuDelta) >>> 2;
+  const count = u32[counter]!;
   if (count >= MAX_TAIL_CALLS) return undefined;
   const values = known?.layout.values ?? u32[(header + MAP_HEADER.values) >>> 2]!;
   const stride = known?.layout.stride ?? u32[(header + MAP_HEADER.stride) >>> 2]!;
   const target = around.programAt(u32[(values + index * stride) >>> 2]!);
   if (target === undefined) return undefined;
-  u32[RUN_STATE.tailCallCount >>> 2] = count + 1;
+  u32[counter] = count + 1;
   return target;
 }

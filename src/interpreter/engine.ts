@@ -54,6 +54,9 @@ class Processor implements Surroundings {
   }
 
   programAt(entry: number): Decoded | undefined {
+    const known = this.#programs.get(entry);
+    // On another CPU than the one that loaded it a program is made when it is first called.
+    if (known !== undefined || this.env.entries.bind?.(entry) !== true) return known;
     return this.#programs.get(entry);
   }
 
@@ -91,7 +94,7 @@ class Processor implements Surroundings {
     if (machine.busy) throw new InternalError(`two runs at nesting level ${level}`);
     const { memory } = this.env;
     const outer = this.#active;
-    const tailCalls = memory.i32[RUN_STATE.tailCallCount >>> 2]!;
+    const tailCalls = memory.i32[(RUN_STATE.tailCallCount + memory.cpuDelta) >>> 2]!;
     machine.busy = true;
     machine.observer = this.observer;
     this.#active = machine;
@@ -99,8 +102,9 @@ class Processor implements Surroundings {
     const observed = { executable: program.program, level, ctx };
     try {
       for (let i = 0; i < times; i++) {
-        memory.i32[RUN_STATE.tailCallCount >>> 2] = 0;
-        memory.i32[RUN_STATE.budget >>> 2] = memory.i32[RUN_STATE.budgetLimit >>> 2]!;
+        memory.i32[(RUN_STATE.tailCallCount + memory.cpuDelta) >>> 2] = 0;
+        memory.i32[(RUN_STATE.budget + memory.cpuDelta) >>> 2] =
+          memory.i32[(RUN_STATE.budgetLimit + memory.cpuDelta) >>> 2]!;
         machine.fuel = this.limit;
         machine.start(ctx);
         watcher?.onRunBegin?.(observed);
@@ -114,12 +118,13 @@ class Processor implements Surroundings {
       machine.busy = false;
       machine.depth = 0;
       this.#active = outer;
-      memory.i32[RUN_STATE.tailCallCount >>> 2] = tailCalls;
+      memory.i32[(RUN_STATE.tailCallCount + memory.cpuDelta) >>> 2] = tailCalls;
     }
     const low = machine.lo[0]!;
     const { i32 } = memory;
-    i32[RUN_STATE.r0 >>> 2] = low;
-    i32[(RUN_STATE.r0 >>> 2) + 1] = machine.hi[0]!;
+    const r0 = (RUN_STATE.r0 + memory.cpuDelta) >>> 2;
+    i32[r0] = low;
+    i32[r0 + 1] = machine.hi[0]!;
     return low >>> 0;
   }
 

@@ -10,7 +10,7 @@
 import type { InsnEvent } from '../contracts/observe.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
-import { HEAP_START, STACK_BYTES, STACKS } from '../memory/layout.ts';
+import { HEAP_START, MAX_NESTED_RUNS, STACK_BYTES, STACKS } from '../memory/layout.ts';
 import { joinHalves } from '../util/u64.ts';
 import type { Decoded, LoopState } from './program.ts';
 
@@ -19,6 +19,9 @@ export const REGISTERS = 11;
 export const MAX_FRAMES = 8 * 34;
 /** Words that a frame saves: R6 to R9, each with two halves and two bounds. */
 const SAVED = 16;
+
+/** Bytes of the stacks of one CPU. */
+const STACKS_BYTES = MAX_NESTED_RUNS * STACK_BYTES;
 
 export type Observer = (event: InsnEvent, program: Decoded) => void;
 
@@ -82,13 +85,20 @@ export class Machine {
   readonly stackBottom: number;
   readonly stackTop: number;
 
+  /** Lowest byte of this CPU's stacks. */
+  readonly #stacks: number;
   #lastFrom = 0;
   #lastUpto = 0;
   #frees = 0;
 
   /** `stackBottom`: where its stack of STACK_BYTES lies, if not at the place of its level. */
-  constructor(memory: GuestMemory, level: number, stackBottom = STACKS + level * STACK_BYTES) {
+  constructor(
+    memory: GuestMemory,
+    level: number,
+    stackBottom = memory.cpuDelta + STACKS + level * STACK_BYTES,
+  ) {
     this.memory = memory;
+    this.#stacks = memory.cpuDelta + STACKS;
     this.level = level;
     this.stackBottom = stackBottom;
     this.stackTop = this.stackBottom + STACK_BYTES;
@@ -118,6 +128,14 @@ export class Machine {
   adopt(r: number, offset: number): void {
     if (this.#frees !== this.memory.frees) this.forgetFreed();
     if (offset < this.#lastFrom || offset >= this.#lastUpto) {
+      const stack = offset - this.#stacks;
+      if (stack >= 0 && stack < STACKS_BYTES) {
+        // Of this run, or of one further out that this one was called from.
+        const bottom = this.#stacks + Math.floor(stack / STACK_BYTES) * STACK_BYTES;
+        this.from[r] = bottom;
+        this.upto[r] = offset < this.stackTop ? bottom + STACK_BYTES : 0;
+        return;
+      }
       if (offset >= HEAP_START) {
         const block = this.memory.blockAt(offset);
         if (block === undefined) {
@@ -126,12 +144,6 @@ export class Machine {
         }
         this.#lastFrom = block.start;
         this.#lastUpto = block.start + block.size;
-      } else if (offset >= STACKS && offset < this.stackTop) {
-        // Of this run, or of one further out that this one was called from.
-        const bottom = STACKS + Math.floor((offset - STACKS) / STACK_BYTES) * STACK_BYTES;
-        this.from[r] = bottom;
-        this.upto[r] = bottom + STACK_BYTES;
-        return;
       } else {
         this.upto[r] = 0;
         return;
@@ -191,7 +203,7 @@ export class Machine {
   }
 
   #lives(from: number, upto: number): boolean {
-    if (from < HEAP_START) return true;
+    if (from < HEAP_START || (from >= this.#stacks && from < this.#stacks + STACKS_BYTES)) return true;
     const block = this.memory.blockAt(from);
     return block !== undefined && upto <= block.start + block.size;
   }

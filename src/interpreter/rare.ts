@@ -12,11 +12,16 @@ import { ARENA, OP, PROBE, SIGNED } from './decode.ts';
 import { fault } from './fault.ts';
 import type { Machine } from './machine.ts';
 import type { Decoded } from './program.ts';
+import { sharedAtomic32, sharedAtomic64 } from './shared-atomic.ts';
 
 const LOAD_BYTES: readonly number[] = [4, 2, 1, 8];
 
 /** On the bytes at offset `a`. */
 function atomic32(m: Machine, program: Decoded, pc: number, a: number): void {
+  if (m.memory.shared) {
+    sharedAtomic32(m, program, pc, a);
+    return;
+  }
   const s = program.src[pc]!;
   const { view } = m.memory;
   const old = view.getInt32(a, true);
@@ -67,6 +72,10 @@ function loaded(m: Machine, r: number, low: number, high: number, address: numbe
 
 /** On the bytes at offset `a`. */
 function atomic64(m: Machine, program: Decoded, pc: number, a: number): void {
+  if (m.memory.shared) {
+    sharedAtomic64(m, program, pc, a);
+    return;
+  }
   const s = program.src[pc]!;
   const { view } = m.memory;
   const oldLow = view.getInt32(a, true);
@@ -150,13 +159,13 @@ function arenaAccess(m: Machine, program: Decoded, pc: number, op: number): void
     if (a !== 0) atomic64(m, program, pc, a);
   } else if (loads) {
     if (a === 0) {
-      a = RUN_STATE.helperResult;
+      a = memory.cpuDelta + RUN_STATE.helperResult;
       arenaRead(memory, pages, at, size, a);
     }
     m.upto[program.dst[pc]!] = 0;
     loadFrom(m, program.dst[pc]!, a, size, (op & 0xe0) === MODE.MEMSX);
   } else {
-    const to = a === 0 ? RUN_STATE.helperResult : a;
+    const to = a === 0 ? memory.cpuDelta + RUN_STATE.helperResult : a;
     const register = (op & 7) === CLASS.STX;
     const low = register ? m.lo[program.src[pc]!]! : program.imm[pc]!;
     const { view } = memory;
@@ -223,7 +232,7 @@ function negate(m: Machine, program: Decoded, pc: number, code: number): void {
 
 function spendBudget(m: Machine, program: Decoded, pc: number): void {
   const { i32 } = m.memory;
-  const at = RUN_STATE.budget >>> 2;
+  const at = (RUN_STATE.budget + m.memory.cpuDelta) >>> 2;
   i32[at] = i32[at]! - 1;
   if (i32[at]! < 0)
     fault(m, program, pc, 'the run has used up its budget of loop rounds and calls', { reason: 'budget' });

@@ -23,6 +23,8 @@ export class Allocator {
   #starts: number[] = [];
   #end: number;
   #bytesUsed = 0;
+  /** What it has taken over besides. */
+  readonly #added: { start: number; end: number }[] = [];
 
   constructor(start: number, end: number) {
     this.#free = end > start ? [{ start, size: end - start }] : [];
@@ -71,6 +73,9 @@ export class Allocator {
 
   /** Takes over memory that lies apart from what it has: free, unless `label` says what stands there already. */
   add(start: number, size: number, label?: string): void {
+    const last = this.#added.at(-1);
+    if (last !== undefined && last.end === start) last.end = start + size;
+    else this.#added.push({ start, end: start + size });
     if (label === undefined) {
       this.#insertFree(start, size);
       return;
@@ -96,6 +101,11 @@ export class Allocator {
     if (at < 0) return undefined;
     const block = this.#used.get(this.#starts[at])!;
     return offset < block.start + block.size ? block : undefined;
+  }
+
+  /** Whether the byte at `offset` was ever given to it with `add`. */
+  hasAdded(offset: number): boolean {
+    return this.#added.some(({ start, end }) => offset >= start && offset < end);
   }
 
   /** All used blocks, in ascending order. */

@@ -179,9 +179,16 @@ export class GuestMemory {
     return this.#frees;
   }
 
-  /** The allocated block around an offset; undefined for the fixed areas and for free memory. */
+  /**
+   * The allocated block around an offset; undefined for the fixed areas and for free memory. Of memory that another thread has taken
+   * nobody knows the blocks here: all of it is one.
+   */
   blockAt(offset: number): Block | undefined {
-    return this.#heap.blockAt(offset);
+    const block = this.#heap.blockAt(offset);
+    if (block !== undefined || !this.shared) return block;
+    const end = Atomics.load(this.#u32, MACHINE_STATE.fresh >>> 2);
+    if (offset < HEAP_START || offset >= end || this.#heap.hasAdded(offset)) return undefined;
+    return { start: HEAP_START, size: end - HEAP_START, label: 'memory of another CPU' };
   }
 
   /** All allocated blocks, in ascending order; nothing may be allocated or freed meanwhile. */

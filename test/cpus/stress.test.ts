@@ -38,3 +38,13 @@ it('several CPUs at once lose nothing, tear nothing and count exactly', {
     stress.close();
   }
 });
+
+it('interpreted neither', { timeout: 240_000 }, async () => {
+  const stress = new Stress(2, 5, 'interpreter');
+  try {
+    await stress.round(1000);
+    expect(stress.problems).toEqual([]);
+  } finally {
+    stress.close();
+  }
+});

@@ -29,13 +29,14 @@ export class Stress {
   readonly #cpus: number;
   #runs = 0;
 
-  constructor(cpus: number, randomSeed = 1) {
+  constructor(cpus: number, randomSeed = 1, engine: 'jit' | 'interpreter' = 'jit') {
     this.#cpus = cpus;
     this.kernel = new EmbeddedKernel({
       cpus: { count: cpus, start: cpuThreads() },
       randomSeed,
       onOops: ({ message }) => this.problems.push(message),
     });
+    this.kernel.simulator.setSysctl('net.core.bpf_jit_enable', engine === 'jit' ? 1 : 0);
     code ??= compileC('./stress.bpf.c');
     this.object = BpfObject.open(code).load(this.kernel);
   }

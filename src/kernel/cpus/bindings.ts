@@ -58,6 +58,13 @@ export class Bindings extends ProgramEntries {
     throw new InternalError('a program without an image');
   }
 
+  /** For the interpreter, which has no stubs. */
+  bind(entry: number): boolean {
+    if (entry === 0 || this.#programs.has(entry)) return false;
+    this.#bind(entry);
+    return true;
+  }
+
   forget(entry: number): void {
     this.#programs.get(entry)?.program.put();
     this.#programs.delete(entry);

@@ -81,8 +81,6 @@ export function imageOf(program: ProgObject): ProgramImage {
 }
 
 function refusalOf({ parts, maps, hooks }: ProgObject): string | undefined {
-  if (parts.executable.engine !== 'jit')
-    return 'it is interpreted (net.core.bpf_jit_enable, or more than the JIT takes)';
   if (parts.program.arena !== undefined) return 'it uses an arena';
   if (hooks.size > 0) return 'other programs are attached to its functions';
   if (parts.entryArguments >= 0) return `${parts.type.name} programs run where their target runs`;
