@@ -8,7 +8,7 @@ import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 
 /** Instructions up to which a program is optimised at once. */
-const SMALL = 150;
+const SMALL = 100;
 const AT_ONCE = ['--no-wasm-lazy-compilation', '--no-liftoff'];
 const AS_USUAL = ['--wasm-lazy-compilation', '--liftoff'];
 
