@@ -82,8 +82,6 @@ export class BPF extends Constants {
     this.#symbols = new Symbols(kernel);
     this.#features = new Features(kernel, options.kernelBtf);
     this.#shared = new SharedTables(kernel, spec, tables);
-    this.#shared.adopt(this.#maps);
-    this.#maps.load(kernel, loadOptions);
     this.#owner = {
       kernel,
       btf: spec.btf,
@@ -96,6 +94,8 @@ export class BPF extends Constants {
       write: this.#write,
     };
     try {
+      this.#shared.adopt(this.#maps);
+      this.#maps.load(kernel, loadOptions);
       this.#shared.publish(this.#maps);
       if (options.autoAttach !== false) for (const program of spec.programs) this.#attachByName(program);
       for (const context of options.usdtContexts ?? []) this.attachUsdt(context);

@@ -4,6 +4,7 @@ import {
   BCC_HEADER,
   bccHeaders,
   bccPlainTypes,
+  builtinHeader,
   type CompileOptions,
   type CompileResult,
   compile,
@@ -95,12 +96,29 @@ export function translateBcc(
   source: BccSource,
   options: Omit<CompileOptions, 'dialect' | 'builtinHeader' | 'tracepointFormat'> = {},
 ): CompileResult {
+  // A program that includes nothing can do without the kernel's types as a rule, which take longer than all the rest.
+  if (!/^[ \t]*#[ \t]*include/m.test(source.text)) {
+    const result = translateWith(kernel, source, options, () => undefined);
+    if (result.object !== null) return result;
+  }
+  return translateWith(kernel, source, options, () => source.kernelBtf ?? kernelTypes(kernel));
+}
+
+function translateWith(
+  kernel: CompileTarget,
+  source: BccSource,
+  options: Parameters<typeof translateBcc>[2] = {},
+  typesOf: () => Btf | undefined,
+): CompileResult {
   const flags = readCflags([...(source.cflags ?? []), ...impliedFlags(kernel, source)]);
   const files = filesOf(kernel);
-  const types = source.kernelBtf ?? kernelTypes(kernel);
-  const builtin = headersWithVmlinux(() =>
-    types === undefined ? undefined : typesHeader(types, source, files, flags),
-  );
+  let vmlinux: string | undefined;
+  const builtin = (name: string): string | undefined => {
+    if (name !== 'vmlinux.h') return builtinHeader(name);
+    const types = typesOf();
+    if (types !== undefined) vmlinux ??= typesHeader(types, source, files, flags);
+    return vmlinux;
+  };
   return compile({
     files,
     main: source.name,

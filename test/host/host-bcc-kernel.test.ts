@@ -16,9 +16,6 @@ const why = typeof host === 'string' ? skipReason('BCC probes of the kernel', ho
 const LACKING = new Set(['ENOENT', 'EOPNOTSUPP', 'ENOTSUPP', 'EPERM', 'EINVAL', 'ESRCH', 'EBUSY']);
 
 const OURS = `
-#include <uapi/linux/ptrace.h>
-#include <linux/fs.h>
-#include <linux/sched.h>
 static int is_ours(void) { return bpf_get_current_pid_tgid() >> 32 == OWN_PID; }
 BPF_HASH(seen, u32, s64);
 static void note(u32 key, s64 value) { seen.update(&key, &value); }
@@ -47,7 +44,7 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
     } catch (error) {
       if (!(error instanceof BpfError) || error instanceof VerifierError || !LACKING.has(error.code))
         throw error;
-      skipReason(context.task.name, error.message);
+      skipReason('BCC probes of the kernel', error.message);
       context.skip();
       return null;
     }
@@ -70,6 +67,7 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
     const bpf = open(
       context,
       `
+      struct filename;
       int kprobe__do_unlinkat(struct pt_regs *ctx, int dfd, struct filename *name) {
         if (is_ours()) note(1, dfd);
         return 0;
@@ -119,6 +117,7 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
     const bpf = open(
       context,
       `
+      #include <linux/fs.h>
       KFUNC_PROBE(do_unlinkat, int dfd, struct filename *name) {
         if (is_ours()) note(1, name->name[0]);
         return 0;
@@ -195,7 +194,7 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
     } catch (error) {
       if (!(error instanceof BpfError) || error instanceof VerifierError || !LACKING.has(error.code))
         throw error;
-      skipReason(context.task.name, error.message);
+      skipReason('BCC probes of the kernel', error.message);
       return context.skip();
     }
     expect(text).toMatch(new RegExp(`^${process.pid} \\S+\\n$`));
