@@ -247,62 +247,81 @@ export class Forms {
     this.#head.fill(-1);
     this.#next.length = 0;
     this.#item.length = 0;
-    const pending: number[] = [];
-    const need = (node: number) => {
-      if (node < 0) return;
-      const web = webs.find(node);
-      if (this.#demanded[web] !== 0) return;
-      this.#demanded[web] = 1;
-      pending.push(web);
-    };
     webs.walk((i, current) => {
       const insn = insns[i]!;
       const at = i - webs.start;
       const dst = this.#dstNode[at]!;
       const src = this.#srcNode[at]!;
       const { code } = insn;
-      /** The upper half of the result depends on that of the operand. */
-      const passes = (node: number) => {
-        if (node >= 0) this.#link(webs.find(at), webs.find(node));
-      };
       switch (insnClass(code)) {
         case CLASS.ALU:
           if (insnOp(code) === ALU_OP.END && insn.imm === 64) {
-            if (insnSource(code) === SOURCE.X) need(dst);
-            else passes(dst);
+            if (insnSource(code) === SOURCE.X) this.#need(dst);
+            else this.#passes(at, dst);
           }
           break;
         case CLASS.ALU64:
-          this.#wideDemand(insn, dst, src, need, passes);
+          this.#wideDemand(insn, at, dst, src);
           break;
         case CLASS.LDX:
           if (slotOf(webs.slots, insn) >= 0) {
-            if (accessBytes(code) === 8) passes(src);
-          } else if (this.#program.probeLoads.has(i)) need(src);
+            if (accessBytes(code) === 8) this.#passes(at, src);
+          } else if (this.#program.probeLoads.has(i)) this.#need(src);
           break;
         case CLASS.STX:
           if (insnMode(code) === MODE.ATOMIC) {
-            need(src);
-            need(current[0]!);
+            this.#need(src);
+            this.#need(current[0]!);
           } else if (accessBytes(code) === 8) {
-            if (slotOf(webs.slots, insn) >= 0) passes(src);
-            else need(src);
+            if (slotOf(webs.slots, insn) >= 0) this.#passes(at, src);
+            else this.#need(src);
           }
           break;
         case CLASS.JMP:
-          if (insnOp(code) === JMP_OP.EXIT) need(current[0]!);
-          else if (insnOp(code) === JMP_OP.CALL)
-            demandArguments(calls[i], parameters, (r) => need(current[r]!));
+          if (insnOp(code) === JMP_OP.EXIT) this.#need(current[0]!);
+          else if (insnOp(code) === JMP_OP.CALL) this.#demandArguments(calls[i], parameters, current);
           else if (!this.#comparesLow(insn, dst, src)) {
-            need(dst);
-            if (insnSource(code) === SOURCE.X) need(src);
+            this.#need(dst);
+            if (insnSource(code) === SOURCE.X) this.#need(src);
           }
           break;
       }
     });
-    while (pending.length > 0) {
-      const web = pending.pop()!;
-      for (let link = this.#head[web]!; link >= 0; link = this.#next[link]!) need(this.#item[link]!);
+    while (this.#pending.length > 0) {
+      const web = this.#pending.pop()!;
+      for (let link = this.#head[web]!; link >= 0; link = this.#next[link]!) this.#need(this.#item[link]!);
+    }
+  }
+
+  /** Somebody looks at the upper half of the node. */
+  #need(node: number): void {
+    if (node < 0) return;
+    const web = this.#webs.find(node);
+    if (this.#demanded[web] !== 0) return;
+    this.#demanded[web] = 1;
+    this.#pending.push(web);
+  }
+
+  /** The upper half of the result of the instruction at a place depends on that of the operand. */
+  #passes(at: number, node: number): void {
+    if (node >= 0) this.#link(this.#webs.find(at), this.#webs.find(node));
+  }
+
+  #demandArguments(target: CallTarget | undefined, parameters: readonly number[], current: Int32Array): void {
+    switch (target?.kind) {
+      case 'function':
+        for (let i = 0; i < target.callee.params.length; i++) {
+          const isWhole = target.callee.params[i] === 'u64' || target.row?.callbackShape !== undefined;
+          if (isWhole) this.#need(current[i + 1]!);
+        }
+        break;
+      case 'subprog':
+        for (let r = 1; r <= 5; r++)
+          if (((parameters[target.index] ?? ~0) >>> r) & 1) this.#need(current[r]!);
+        break;
+      case 'tail_call':
+        this.#need(current[1]!);
+        break;
     }
   }
 
@@ -319,47 +338,41 @@ export class Forms {
     return this.#comparesLow(this.#program.insns[i]!, this.#dstNode[at]!, this.#srcNode[at]!);
   }
 
-  #wideDemand(
-    insn: Insn,
-    dst: number,
-    src: number,
-    need: (node: number) => void,
-    passes: (node: number) => void,
-  ): void {
+  #wideDemand(insn: Insn, at: number, dst: number, src: number): void {
     const immediate = insnSource(insn.code) === SOURCE.K;
     switch (insnOp(insn.code)) {
       case ALU_OP.MOV:
-        if (!immediate && insn.off === 0) passes(src);
-        else if (!immediate && insn.off === 1) need(src);
+        if (!immediate && insn.off === 0) this.#passes(at, src);
+        else if (!immediate && insn.off === 1) this.#need(src);
         break;
       case ALU_OP.AND:
         if (immediate && insn.imm >= 0) break;
-        passes(dst);
-        if (!immediate) passes(src);
+        this.#passes(at, dst);
+        if (!immediate) this.#passes(at, src);
         break;
       case ALU_OP.ADD:
       case ALU_OP.SUB:
       case ALU_OP.MUL:
       case ALU_OP.OR:
       case ALU_OP.XOR:
-        passes(dst);
-        if (!immediate) passes(src);
+        this.#passes(at, dst);
+        if (!immediate) this.#passes(at, src);
         break;
       case ALU_OP.NEG:
       case ALU_OP.LSH:
-        passes(dst);
+        this.#passes(at, dst);
         break;
       case ALU_OP.RSH:
       case ALU_OP.ARSH:
-        need(dst);
+        this.#need(dst);
         break;
       case ALU_OP.DIV:
       case ALU_OP.MOD:
-        need(dst);
-        if (!immediate) need(src);
+        this.#need(dst);
+        if (!immediate) this.#need(src);
         break;
       case ALU_OP.END:
-        if (insn.imm === 64) need(dst);
+        if (insn.imm === 64) this.#need(dst);
         break;
     }
   }
@@ -384,24 +397,4 @@ function resultFacts(target: CallTarget | undefined): number {
   if (target.row?.callbackShape !== undefined) return 0;
   const { result } = target.callee;
   return result === 'ptr' ? POINTER : result === 'void' ? ZERO | POINTER : 0;
-}
-
-function demandArguments(
-  target: CallTarget | undefined,
-  parameters: readonly number[],
-  need: (register: number) => void,
-): void {
-  switch (target?.kind) {
-    case 'function':
-      target.callee.params.forEach((kind, i) => {
-        if (kind === 'u64' || target.row?.callbackShape !== undefined) need(i + 1);
-      });
-      break;
-    case 'subprog':
-      for (let r = 1; r <= 5; r++) if (((parameters[target.index] ?? ~0) >>> r) & 1) need(r);
-      break;
-    case 'tail_call':
-      need(1);
-      break;
-  }
 }

@@ -39,7 +39,20 @@ interface Shift {
 
 const COMBINES: ReadonlySet<number> = new Set([ALU_OP.OR, ALU_OP.XOR, ALU_OP.ADD]);
 
+/** Whether there is a shift to the left and one to the right: most blocks need no closer look. */
+function hasShifts(insns: readonly Insn[], block: Block): boolean {
+  let left = false;
+  let right = false;
+  for (let i = block.start; i < block.end; i++) {
+    const code = insns[i]!.code | 3;
+    if (code === (CLASS.ALU64 | ALU_OP.LSH)) left = true;
+    else if (code === (CLASS.ALU64 | ALU_OP.RSH)) right = true;
+  }
+  return left && right;
+}
+
 export function findRotations(insns: readonly Insn[], block: Block): Rotations {
+  if (!hasShifts(insns, block)) return NO_ROTATIONS;
   let numbers = 0;
   // Numbers of whole values and of low halves, by register.
   const whole = Array.from({ length: 11 }, () => numbers++);

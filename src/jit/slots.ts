@@ -20,7 +20,7 @@ import {
   SOURCE,
 } from '../asm/opcodes.ts';
 import type { ExecutableProgram, ExecutableSubprog } from '../contracts/engine.ts';
-import type { Block } from './cfg.ts';
+import { type Block, nextInsn } from './cfg.ts';
 import { FIRST_SLOT, isFrameAccess, NO_SLOTS, type SlotMap, VARIABLES, Webs } from './webs.ts';
 
 /** Places in the frame that a web's value may be: not followed yet, one, or more than one. */
@@ -37,18 +37,14 @@ export function promotedWebs(
   parameters: readonly number[],
 ): Webs {
   const make = (slots: SlotMap) => new Webs(program, subprog, blocks, parameters, slots);
+  const { places, frames } = frameAccesses(program, blocks);
+  if (places.size === 0) return make(NO_SLOTS);
+  const touched = new TouchedBytes();
+  if (!frames) return make(candidates(places, touched));
   const registers = make(NO_SLOTS);
-  const slots = candidates(program, registers);
-  if (slots.count === 0) return registers;
-  const webs = make(slots);
-  const unwritten = webs.liveIn[0]! >>> FIRST_SLOT;
-  if (unwritten === 0) return webs;
-  let count = 0;
-  const at = slots.at.map((variable) => {
-    if (variable === 0 || (unwritten >>> (variable - FIRST_SLOT)) & 1) return 0;
-    return FIRST_SLOT + count++;
-  });
-  return count === 0 ? registers : make({ at, count });
+  followPointers(program, registers, touched);
+  const slots = touched.everything ? NO_SLOTS : candidates(places, touched);
+  return slots.count === 0 ? registers : make(slots);
 }
 
 interface Place {
@@ -56,12 +52,17 @@ interface Place {
   uses: number;
 }
 
-function candidates(program: ExecutableProgram, webs: Webs): SlotMap {
+/** What is accessed by R10 and a constant, and whether R10 is named in any other way. */
+function frameAccesses(
+  program: ExecutableProgram,
+  blocks: readonly Block[],
+): { readonly places: ReadonlyMap<number, Place>; readonly frames: boolean } {
   const { insns } = program;
   const places = new Map<number, Place>();
   let frames = false;
-  webs.walk((i) => {
+  const look = (i: number) => {
     const insn = insns[i]!;
+    if (insn.src !== 10 && insn.dst !== 10) return;
     if (isFrameAccess(insn) && !program.probeLoads.has(i)) {
       const place = places.get(insn.off);
       const size = accessBytes(insn.code);
@@ -71,12 +72,13 @@ function candidates(program: ExecutableProgram, webs: Webs): SlotMap {
         if (place.size !== size) place.size = -Math.max(Math.abs(place.size), size);
       }
       if (insnClass(insn.code) === CLASS.STX && insn.src === 10) frames = true;
-    } else if (insn.src === 10 || insn.dst === 10) frames = true;
-  });
-  if (places.size === 0) return NO_SLOTS;
-  const touched = new TouchedBytes();
-  if (frames) followPointers(program, webs, touched);
-  if (touched.everything) return NO_SLOTS;
+    } else frames = true;
+  };
+  for (const block of blocks) for (let i = block.start; i < block.end; i = nextInsn(insns, i)) look(i);
+  return { places, frames };
+}
+
+function candidates(places: ReadonlyMap<number, Place>, touched: TouchedBytes): SlotMap {
   const sorted = [...places].sort(([a], [b]) => a - b);
   const chosen: { offset: number; uses: number }[] = [];
   let end = -FAR;

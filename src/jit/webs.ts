@@ -55,7 +55,7 @@ const popcount = (mask: number): number => {
 };
 
 export class Webs {
-  readonly slots: SlotMap;
+  slots: SlotMap;
   /** First instruction of the subprogram, and how many it has: nodes below `size` are definitions. */
   readonly start: number;
   readonly size: number;
@@ -67,6 +67,9 @@ export class Webs {
   readonly #parameters: readonly number[];
   readonly #inBase: Int32Array;
   readonly #parent: Int32Array;
+  /** By place in the subprogram: mask of variables read, variable written (-1: none). */
+  readonly #reads: Int32Array;
+  readonly #writes: Int8Array;
 
   constructor(
     program: ExecutableProgram,
@@ -79,10 +82,14 @@ export class Webs {
     this.#blocks = blocks;
     this.#parameters = parameters;
     this.slots = slots;
+    this.#reads = new Int32Array(subprog.end - subprog.start);
+    this.#writes = new Int8Array(subprog.end - subprog.start).fill(-1);
     this.start = subprog.start;
     this.size = subprog.end - subprog.start;
     const defs = new Int32Array(blocks.length);
+    this.#look();
     this.liveIn = this.#liveness(defs);
+    this.slots = this.#withoutUnwritten(defs);
     this.#inBase = new Int32Array(blocks.length);
     let nodes = this.size;
     for (let b = 0; b < blocks.length; b++) {
@@ -90,12 +97,57 @@ export class Webs {
       nodes += popcount(this.liveIn[b]!);
     }
     this.nodes = nodes;
-    this.#parent = Int32Array.from({ length: nodes }, (_, i) => i);
+    this.#parent = new Int32Array(nodes);
+    for (let node = 0; node < nodes; node++) this.#parent[node] = node;
     this.#unite(defs);
   }
 
   /** Mask of variables that the instruction reads. */
   reads(i: number): number {
+    return this.#reads[i - this.start]!;
+  }
+
+  /** Variable that the instruction writes, -1 for none. */
+  writes(i: number): number {
+    return this.#writes[i - this.start]!;
+  }
+
+  #look(): void {
+    const { insns } = this.#program;
+    for (const block of this.#blocks) {
+      for (let i = block.start; i < block.end; i = nextInsn(insns, i)) {
+        this.#reads[i - this.start] = this.#readsOf(i);
+        this.#writes[i - this.start] = this.#writesOf(i);
+      }
+    }
+  }
+
+  /**
+   * A slot that may be read before it was written is none: it stays in memory, where such a read finds what was there. What other
+   * variables are live does not change by that.
+   */
+  #withoutUnwritten(defs: Int32Array): SlotMap {
+    const unwritten = this.liveIn[0]! & ~((1 << FIRST_SLOT) - 1);
+    if (unwritten === 0) return this.slots;
+    for (let b = 0; b < defs.length; b++) {
+      this.liveIn[b]! &= ~unwritten;
+      defs[b]! &= ~unwritten;
+    }
+    for (let at = 0; at < this.size; at++) {
+      this.#reads[at]! &= ~unwritten;
+      const written = this.#writes[at]!;
+      if (written >= 0 && (unwritten >>> written) & 1) this.#writes[at] = -1;
+    }
+    let { count } = this.slots;
+    const at = this.slots.at.map((variable) => {
+      if (variable === 0 || ((unwritten >>> variable) & 1) === 0) return variable;
+      count--;
+      return 0;
+    });
+    return { at, count };
+  }
+
+  #readsOf(i: number): number {
     const insn = this.#program.insns[i]!;
     if (isAccess(insn)) {
       const slot = slotOf(this.slots, insn);
@@ -107,8 +159,7 @@ export class Webs {
     return readMask(insn, this.#program.calls[i], this.#parameters) & REGISTERS;
   }
 
-  /** Variable that the instruction writes, -1 for none. */
-  writes(i: number): number {
+  #writesOf(i: number): number {
     const insn = this.#program.insns[i]!;
     if (isAccess(insn) && insnClass(insn.code) !== CLASS.LDX) {
       const slot = slotOf(this.slots, insn);
