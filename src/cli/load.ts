@@ -35,6 +35,8 @@ export interface LoadRequest {
   /** Kernel options, for `extern … __kconfig`. */
   readonly kconfig?: ReadonlyMap<string, string>;
   readonly onOops?: (message: string) => void;
+  /** Called with the kernel before the object is loaded. */
+  readonly before?: (kernel: Kernel, request: Omit<LoadRequest, 'kernel' | 'engine'>) => void;
   /** Told what was known and spent at each instruction of a program; the embedded kernel only. */
   readonly onAnnotations?: (program: string, annotations: Annotations) => void;
 }
@@ -118,6 +120,7 @@ export function loadInto(
 ): LoadedObject {
   const times = new Map<Fd, number>();
   try {
+    request.before?.(kernel, request);
     // With level 4 the log ends with what the verifier did, in one line or two. All that Linux says about a refusal is its log.
     object.load(timed(kernel, times, request.onAnnotations), {
       logLevel: (request.logLevel ?? 0) | LOG_STATS | (chosen === 'host' ? LOG_PATH : 0),

@@ -53,6 +53,33 @@ describe('verify', () => {
 `);
   });
 
+  it('--attach-to: programs for functions of another program', async () => {
+    const head = '#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\nchar L[] SEC("license") = "GPL";\n';
+    const target = temporary(
+      'target.bpf.c',
+      `${head}__attribute__((noinline)) int value(int x) { return x + 1; }
+SEC("xdp") int one(struct xdp_md *ctx) { return value(ctx->rx_queue_index); }
+SEC("xdp") int two(struct xdp_md *ctx) { return 2; }`,
+    );
+    const extension = temporary(
+      'extension.bpf.c',
+      `${head}SEC("freplace/value") int fits(int x) { return 2; }
+SEC("freplace/value") int wrong(long x) { return 2; }
+SEC("fexit/value") int around(long *ctx) { return 0; }`,
+    );
+    const found = await cli(['verify', extension, '--attach-to', `${target}:one`, '--json']);
+    const records = JSON.parse(found.stdout) as { name: string; verdict: string; message?: string }[];
+    expect(records.map(({ name, verdict }) => `${name} ${verdict}`)).toEqual([
+      'fits accept',
+      'wrong reject',
+      'around accept',
+    ]);
+    expect(records[1]!.message).toContain('arg0 in wrong() has size 8 while value() has 4');
+    const other = await cli(['verify', extension, '--attach-to', `${target}:two`, '--program', 'fits']);
+    expect(other.exit).toBe(1);
+    expect(other.stdout).toContain("Subprog value doesn't exist");
+  });
+
   it('--json: one record a program', async () => {
     const { exit, stdout } = await cli(['verify', example('unchecked'), '--json']);
     expect(exit).toBe(1);

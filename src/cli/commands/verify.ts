@@ -29,6 +29,7 @@ import { type Output, plural } from '../output.ts';
 import { printAccepted, printRejected, sourcesOf, verdictRecord } from '../rejection.ts';
 import { logAtLevel } from '../verifier-stats.ts';
 import { releaseOption, verifyReleases } from './verify-releases.ts';
+import { attachTo } from './verify-target.ts';
 
 interface VerifyOptions extends TargetOptions, KernelOptions {
   readonly cflags?: string;
@@ -41,6 +42,7 @@ interface VerifyOptions extends TargetOptions, KernelOptions {
   readonly program?: readonly string[];
   readonly progType?: string;
   readonly release?: readonly string[];
+  readonly attachTo?: string;
 }
 
 type Format = 'text' | 'json' | 'sarif';
@@ -72,6 +74,9 @@ const action: Action<[string, VerifyOptions]> = async (context, file, options) =
     logLevel: options.log,
     ...(options.progType === undefined ? {} : { type: options.progType }),
     ...readTarget(options),
+    ...(options.attachTo === undefined
+      ? {}
+      : { before: await attachTo(options.attachTo, object, out, options.cflags) }),
     ...(options.annotate
       ? {
           onAnnotations: (name: string, one: Annotations) =>
@@ -180,6 +185,10 @@ export const VERIFY: CommandRow = {
       .addOption(cflagsOption())
       .option('--program <name>', 'only this program; may be repeated', collect)
       .addOption(programTypeOption())
+      .option(
+        '--attach-to <file[:program]>',
+        'the program whose functions freplace, fentry and fexit programs are for (default: the first of the file)',
+      )
       .addOption(kernelOption())
       .addOption(releaseOption())
       .addOption(logOption())
@@ -207,6 +216,10 @@ export const VERIFY: CommandRow = {
       ['tsbpf verify prog.bpf.o --format sarif', 'for code hosts and editors'],
       ['tsbpf verify prog.bpf.o --json', 'for scripts and CI'],
       ['tsbpf verify prog.bpf.o --release 5.15,6.1,6.18', 'on which releases of Linux each program loads'],
+      [
+        'tsbpf verify ext.bpf.o --attach-to prog.bpf.o:main',
+        'a program that replaces a function of another one',
+      ],
       ['tsbpf verify prog.bpf.o --kernel host', 'by the kernel of this machine'],
     ]);
   },
