@@ -3,6 +3,8 @@
  * a bug of ours, unless it has used up its budget; it is contained: the program is marked, taken off its attach points, reported, and the process goes on.
  */
 import type { LineInfo } from '../contracts/verify.ts';
+import { describePlace } from '../interpreter/index.ts';
+import { KERNEL_HI } from '../memory/address.ts';
 import { MAX_NESTED_RUNS, RUN_STATE } from '../memory/layout.ts';
 import { ProgramFault } from '../util/errors.ts';
 import type { Machine } from './machine.ts';
@@ -70,7 +72,7 @@ export function oops(machine: Machine, program: ProgObject, error: unknown): voi
   const report = {
     program: program.parts.name,
     progId: program.id,
-    message: `program '${program.parts.name}' (id ${program.id}) was stopped and detached: ${error.message}${place}`,
+    message: `program '${program.parts.name}' (id ${program.id}) was stopped and detached: ${error.message}${place}${registersOf(machine, error)}`,
     error,
     ...(source === undefined ? {} : { source }),
   };
@@ -86,6 +88,17 @@ function dropLock({ memory }: Machine): void {
   if (lock === 0) return;
   memory.u32[held] = 0;
   Atomics.store(memory.u32, lock >>> 2, 0);
+}
+
+/** The registers that are not 0, with what lies where they point; empty where the engine does not know them. */
+function registersOf({ memory }: Machine, { registers }: ProgramFault): string {
+  const shown = (registers ?? []).flatMap((value, r) => {
+    if (value === 0n) return [];
+    const place =
+      value >> 32n === BigInt(KERNEL_HI) ? ` (${describePlace(memory, Number(value & 0xffff_ffffn))})` : '';
+    return [`R${r} = 0x${value.toString(16)}${place}`];
+  });
+  return shown.map((text) => `\n  ${text}`).join('');
 }
 
 /** The line that an instruction was compiled from: that of the last record at or before it. */

@@ -102,10 +102,22 @@ function sweepStack(kernel: Kernel): void {
   kernel.progTestRun({ progFd, dataIn: new Uint8Array(64) });
 }
 
+const cpuCounts = new WeakMap<Kernel, number>();
+
+/** Asked once a kernel: it looks at every helper and map type. */
+function cpusOf(kernel: Kernel): number {
+  let cpus = cpuCounts.get(kernel);
+  if (cpus === undefined) {
+    cpus = kernel.features().possibleCpus;
+    cpuCounts.set(kernel, cpus);
+  }
+  return cpus;
+}
+
 /** Loads and runs; `onLog` gets the verifier's log of the failing path. */
 export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: string) => void): Outcome {
   const open: Fd[] = [];
-  const cpus = kernel.features().possibleCpus;
+  const cpus = cpusOf(kernel);
   let stage = 'maps';
   try {
     const fds = p.maps.map((m) => {

@@ -411,6 +411,24 @@ describe('a fault of a verified program', () => {
     expect(kernel.simulator.receive({ ifindex, data: FRAME }).xdp).toBe(1);
   });
 
+  it('is reported with its registers and what they point to', () => {
+    const kernel = new EmbeddedKernel({ onOops: () => {}, budget: 5 });
+    kernel.simulator.setSysctl('net.core.bpf_jit_enable', 0);
+    const endless = new ProgramBuilder()
+      .mov64(R2, 42)
+      .mov64(R0, 0)
+      .label('again')
+      .alu64('add', R0, 1)
+      .jmp('jlt', R0, 100, 'again')
+      .exit();
+    const progFd = load(kernel, endless, 'xdp');
+    expectCode('ETIMEDOUT', () => kernel.progTestRun({ progFd, dataIn: FRAME }));
+    const [{ message }] = kernel.simulator.oopses() as [{ message: string }];
+    expect(message).toMatch(
+      /budget[\s\S]*\n {2}R0 = 0x5\n {2}R1 = 0xffff8881[0-9a-f]{8} \(.+\)\n {2}R2 = 0x2a\n {2}R10 = /,
+    );
+  });
+
   it('in PROG_TEST_RUN is EFAULT', () => {
     const kernel = new EmbeddedKernel({ engines: { jit: broken() }, onOops: () => {} });
     expectCode('EFAULT', () => kernel.progTestRun({ progFd: load(kernel, returns(0)), dataIn: FRAME }));
