@@ -4,19 +4,27 @@ import { alignUp, ERRNO } from '../util/index.ts';
 import { type ElementVisitor, MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
 import { HDR_CPU_STRIDE, HDR_STRIDE, HDR_VALUES } from './layout.ts';
 
+/** Two, as processors fetch them in pairs. */
+const CACHE_LINES = 128;
+
 /** Index-keyed maps: ascending keys, one slot of `stride` bytes an element. */
 export abstract class IndexedMap extends MapBase {
   protected readonly values: number;
   protected readonly stride: number;
+  /** Bytes from one CPU's values to the next one's. */
+  protected readonly cpuStride: number;
 
   constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks, stride: number, copies = 1) {
     super(params, ctx, blocks);
     const { maxEntries } = params;
     this.stride = stride;
-    this.values = this.allocate(stride * maxEntries * copies, 'values');
+    // Processors must not fight over a cache line in which each has its own values.
+    const apart = ctx.memory.shared && copies > 1 ? CACHE_LINES : 1;
+    this.cpuStride = alignUp(stride * maxEntries, apart);
+    this.values = this.allocate(this.cpuStride * copies, 'values', Math.max(16, apart));
     this.set(HDR_VALUES, this.values);
     this.set(HDR_STRIDE, stride);
-    this.set(HDR_CPU_STRIDE, copies === 1 ? 0 : stride * maxEntries);
+    this.set(HDR_CPU_STRIDE, copies === 1 ? 0 : this.cpuStride);
   }
 
   protected indexAt(key: number): number {

@@ -7,19 +7,16 @@ import type { ElementVisitor, MapBlocks, MapContext, MapTypeImpl } from './base.
 import { readPerCpu } from './percpu.ts';
 
 class PercpuArrayMap extends IndexedMap {
-  readonly #cpuStride: number;
-
   constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks) {
     super(params, ctx, blocks, alignUp(params.valueSize, 8), ctx.possibleCpus);
-    this.#cpuStride = this.stride * params.maxEntries;
-    this.setLayout({ perCpu: { values: this.values, stride: this.stride, cpuStride: this.#cpuStride } });
+    this.setLayout({ perCpu: { values: this.values, stride: this.stride, cpuStride: this.cpuStride } });
   }
 
   protected override findForUser(key: number): number {
     return this.ctx.module.wasm.percpu_array_lookup_cpu(this.address, key, 0);
   }
   protected override readValue(at: number): Uint8Array {
-    return readPerCpu(this.ctx, at, this.stride, this.#cpuStride, this.info);
+    return readPerCpu(this.ctx, at, this.stride, this.cpuStride, this.info);
   }
   protected override updateFromUser(key: number, values: number, flags: number): number {
     return this.ctx.module.wasm.percpu_array_update_all(this.address, key, values, flags, 0);
@@ -33,7 +30,7 @@ class PercpuArrayMap extends IndexedMap {
     for (let i = 0; i < maxEntries; i++) {
       const { u32 } = this.ctx.memory;
       u32[key >>> 2] = i;
-      const own = u32[(RUN_STATE.cpu + this.ctx.memory.cpuDelta) >>> 2] * this.#cpuStride;
+      const own = u32[(RUN_STATE.cpu + this.ctx.memory.cpuDelta) >>> 2] * this.cpuStride;
       if (visit(key, this.values + own + i * this.stride)) return i + 1;
     }
     return maxEntries;
