@@ -30,6 +30,11 @@ export function hook(
   kind: HookKind,
   attachment: Attachment,
 ): void {
+  if (machine.cpus !== undefined)
+    throw new BpfError(
+      'EOPNOTSUPP',
+      'functions of programs that run on several CPUs at the same time stay as they are',
+    );
   const known = target.hooks.get(index);
   const hooks: FunctionHooks = known ?? { enter: [], leave: [], replace: undefined };
   if (hooks.replace !== undefined)
