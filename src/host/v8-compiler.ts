@@ -1,6 +1,7 @@
 /**
  * Which of V8's compilers a module gets. By itself V8 compiles a function when it is first called, with its baseline compiler, and
- * again once it has run often. For a small program both together take longer than the optimising compiler at once (docs/load-time.md).
+ * again once it has run often. For a small program the optimising compiler at once takes no longer than that (docs/load-time.md), and the
+ * program is as fast as it gets from its first run.
  *
  * Only flags of this V8 can say so, and they are those of the process: they are set for the time of one synchronous compilation.
  */
