@@ -169,8 +169,10 @@ export class ProcessTable {
   /** fork: the child has its parent's name and ids unless `child` says otherwise. */
   fork(parent: Process, child: ProcessSpec): Process {
     const { uid, gid, comm, tgid } = parent;
-    const made = this.mention({ uid, gid, comm, ppid: tgid, ...child });
-    made.maker = parent.pid;
+    const isThread = child.tgid === tgid && child.pid !== tgid;
+    const made = this.mention({ uid, gid, comm, ppid: isThread ? parent.ppid : tgid, ...child });
+    // A new thread has the parent of the one that made it (CLONE_THREAD).
+    made.maker = isThread ? parent.maker : parent.pid;
     return made;
   }
 

@@ -178,8 +178,8 @@ describe('processes', () => {
     const processOf = (pid: number, kind: string) =>
       events.filter((event) => event.kind === kind && event.process.pid === pid).at(-1)?.process;
     expect(processOf(10, 'syscall_exit')).toMatchObject({ uid: 1000, comm: 'sh' });
-    expect(processOf(11, 'syscall_enter')).toMatchObject({ pid: 11, tgid: 10, ppid: 10, comm: 'sh' });
-    expect(processOf(12, 'syscall_exit')).toMatchObject({ pid: 12, tgid: 12, uid: 33, comm: 'sh' });
+    expect(processOf(11, 'syscall_enter')).toMatchObject({ pid: 11, tgid: 10, ppid: 0, comm: 'sh' });
+    expect(processOf(12, 'syscall_exit')).toMatchObject({ pid: 12, tgid: 12, ppid: 10, uid: 33, comm: 'sh' });
     expect(events.filter((event) => event.kind === 'fork')).toHaveLength(2);
     expect(events.filter((event) => event.kind === 'exec')).toMatchObject([
       { comm: 'sh', filename: '/bin/sh' },

@@ -269,7 +269,9 @@ class Replayer {
       return;
     }
     const tgid = fork.thread ? (parent.spec.tgid ?? fork.parent) : pid;
-    const child: ProcessSpec = { ...parent.spec, pid, tgid, ppid: fork.parent };
+    // Threads have the parent of their group.
+    const ppid = fork.thread ? (parent.spec.ppid ?? 0) : (parent.spec.tgid ?? fork.parent);
+    const child: ProcessSpec = { ...parent.spec, pid, tgid, ppid };
     this.#actors.set(pid, { spec: child });
     this.#events.push({ kind: 'fork', process: parent.spec, child, time: this.#time });
   }
