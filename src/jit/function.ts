@@ -31,7 +31,8 @@ import { promotedWebs } from './slots.ts';
 import { emitStoreRun } from './store-runs.ts';
 import { type Layout, type Scope, structure } from './structure.ts';
 import { blockWrites, writeMask } from './usage.ts';
-import { emitVectorLoop, planVectorLoop } from './vector-loop.ts';
+import { emitVectorLoop } from './vector-emit.ts';
+import { planVectorLoop } from './vector-loop.ts';
 import { CodeWriter, type LocalGroup, OP, TYPE } from './wasm/index.ts';
 
 /** Where the code of an instruction starts: `offsets[i]` bytes into the body for instruction `insns[i]` of the program as given. */
