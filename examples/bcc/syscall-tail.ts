@@ -1,12 +1,16 @@
 /** Tail calls by the number of a system call: programs for those that are of interest, none for those that are ignored. */
 import { BPF } from '../../src/bcc/index.ts'; // 'tsbpf/bcc'
-import { type Example, main } from './example.ts';
+import { type Example, main, onlyProcess } from './example.ts';
 
 const program = `
 BPF_PROG_ARRAY(syscall, 500);
 
 int hello(struct bpf_raw_tracepoint_args *ctx) {
     int opcode = ctx->args[1];
+#ifdef ONLY_PID
+    if (bpf_get_current_pid_tgid() >> 32 != ONLY_PID)
+        return 0;
+#endif
     syscall.call(ctx, opcode);
     bpf_trace_printk("Another syscall: %d", opcode);
     return 0;
@@ -34,8 +38,13 @@ const IGNORED = [
 const EXECVE = 59;
 const OPEN = 2;
 
-export const syscallTail: Example = async ({ kernel, print, events }) => {
-  using b = new BPF({ kernel, text: program, write: (text) => print(text.trimEnd()) });
+export const syscallTail: Example = async ({ kernel, print, events, pid }) => {
+  using b = new BPF({
+    kernel,
+    text: program,
+    cflags: onlyProcess(pid),
+    write: (text) => print(text.trimEnd()),
+  });
   b.attachRawTracepoint({ tp: 'sys_enter', fnName: 'hello' });
 
   const ignore = b.loadFunc('ignore_opcode', BPF.RAW_TRACEPOINT);
