@@ -29,6 +29,7 @@ import { orNoMemory } from './module.ts';
 
 /** Above this many buckets chains get longer instead: a table of 8 MiB. */
 const MAX_BUCKETS = 1 << 21;
+const CACHE_LINE = 64;
 const SMALL = 1 << 16;
 const FIRST_SLAB = 64 << 10;
 const LARGEST_SLAB = 8 << 20;
@@ -68,6 +69,8 @@ export function slabSource(
 
 export class HashMapBase extends MapBase {
   protected readonly valueOff: number;
+  /** Per-CPU maps: bytes from one CPU's value to the next one's. */
+  protected readonly cpuStride: number;
   readonly #mask: number;
   readonly #bucketBytes: number;
   /** Of all CPUs together. */
@@ -81,17 +84,19 @@ export class HashMapBase extends MapBase {
     const buckets = Math.min(MAX_BUCKETS, spread * 2 ** Math.ceil(Math.log2(maxEntries)));
     this.#mask = buckets - 1;
     this.valueOff = ELEM_KEY + alignUp(keySize, 8);
-    const elemSize = this.valueOff + shape.stride * shape.copies;
+    // As in arrays: each CPU has its own cache lines.
+    this.cpuStride = ctx.memory.shared && shape.copies > 1 ? alignUp(shape.stride, CACHE_LINE) : shape.stride;
+    this.#valueBytes = this.cpuStride * shape.copies;
+    const elemSize = this.valueOff + this.#valueBytes;
     const { shared } = ctx.memory;
     this.#bucketBytes = shared ? SHARED_BUCKET_BYTES : BUCKET_BYTES;
-    this.#valueBytes = shape.stride * shape.copies;
     this.set(HDR_BUCKETS, this.allocate(buckets * this.#bucketBytes, 'buckets'));
     this.set(HDR_MASK, this.#mask);
     this.set(HDR_SEED, (flags & BPF_MAP_FLAGS.BPF_F_ZERO_SEED) !== 0 ? 0 : (ctx.seed?.() ?? 0));
     this.set(HDR_ELEM_SIZE, elemSize);
     this.set(HDR_VALUE_OFF, this.valueOff);
     this.set(HDR_STRIDE, shape.stride);
-    this.set(HDR_CPU_STRIDE, shape.copies === 1 ? 0 : shape.stride);
+    this.set(HDR_CPU_STRIDE, params.type.perCpu ? this.cpuStride : 0);
     if (shared) {
       // One more a CPU, as below.
       this.set(HDR_LIMIT, maxEntries + ctx.possibleCpus);

@@ -16,7 +16,7 @@ export class PercpuHashMap extends HashMapBase {
   }
 
   protected override readValue(at: number): Uint8Array {
-    return readPerCpu(this.ctx, at, this.#stride, this.#stride, this.info);
+    return readPerCpu(this.ctx, at, this.#stride, this.cpuStride, this.info);
   }
   protected override updateFromUser(key: number, values: number, flags: number): number {
     return this.ctx.module.wasm.percpu_hash_update_all(this.address, key, values, flags, 0);
@@ -25,7 +25,7 @@ export class PercpuHashMap extends HashMapBase {
     return (
       elem +
       this.valueOff +
-      this.ctx.memory.u32[(RUN_STATE.cpu + this.ctx.memory.cpuDelta) >>> 2] * this.#stride
+      this.ctx.memory.u32[(RUN_STATE.cpu + this.ctx.memory.cpuDelta) >>> 2] * this.cpuStride
     );
   }
 }

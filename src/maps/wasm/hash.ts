@@ -526,8 +526,6 @@ function percpuReplace(
 ): i32 {
   let elem = findHashed(map, key, size, hash);
   const valueOff = load<u32>(map, HDR_VALUE_OFF);
-  const stride = load<u32>(map, HDR_STRIDE);
-  const cpus = load<u32>(map, HDR_CPUS);
   if (elem) {
     if (flags == NOEXIST) return EEXIST;
     if (lru) touch(elem);
@@ -544,7 +542,7 @@ function percpuReplace(
     return ENOMEM;
   }
   copy(elem + ELEM_KEY, key, size);
-  zero(elem + valueOff, stride * cpus);
+  zero(elem + valueOff, load<u32>(map, HDR_CPU_STRIDE) * load<u32>(map, HDR_CPUS));
   // Lookups find it as soon as it is linked.
   writePercpu(map, elem, from, all);
   if (!lru) {
@@ -559,10 +557,19 @@ function percpuReplace(
 
 @inline
 function writePercpu(map: usize, elem: usize, from: usize, all: bool): void {
-  const to = elem + load<u32>(map, HDR_VALUE_OFF);
+  let to = elem + load<u32>(map, HDR_VALUE_OFF);
+  const cpuStride = load<u32>(map, HDR_CPU_STRIDE);
+  if (!all) {
+    copyValue(map, to + currentCpu() * cpuStride, from);
+    return;
+  }
   const stride = load<u32>(map, HDR_STRIDE);
-  if (all) copy(to, from, stride * load<u32>(map, HDR_CPUS));
-  else copyValue(map, to + currentCpu() * stride, from);
+  const cpus = load<u32>(map, HDR_CPUS);
+  for (let cpu: u32 = 0; cpu < cpus; cpu++) {
+    copy(to, from, stride);
+    from += stride;
+    to += cpuStride;
+  }
 }
 
 export function percpu_hash_update(map: usize, key: usize, from: usize, flags: u32, high: u32): i32 {
