@@ -97,7 +97,7 @@ function layOut(root: Node, scale: number): Box[] {
   const open: { node: Node; x: number; depth: number }[] = [{ node: root, x: 0, depth: 0 }];
   for (let at = open.pop(); at !== undefined; at = open.pop()) {
     const { node, x, depth } = at;
-    if (node.value * scale < NARROWEST) continue;
+    if (depth > 0 && node.value * scale < NARROWEST) continue;
     boxes.push({ name: node.name, value: node.value, x, depth });
     let next = x;
     for (const child of [...node.children.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
