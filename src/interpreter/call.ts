@@ -6,6 +6,7 @@ import { ProgramFault } from '../util/errors.ts';
 import { badAccess, fault } from './fault.ts';
 import type { Machine } from './machine.ts';
 import type { ArgumentCheck, Decoded, FunctionPlan } from './program.ts';
+import { checkArguments, noteArguments } from './stack-checks.ts';
 
 /** Tail calls that one run may make; the next one falls through (linux/bpf.h: MAX_TAIL_CALL_CNT). */
 export const MAX_TAIL_CALLS = 33;
@@ -43,6 +44,10 @@ function word(m: Machine, words: Uint8Array, i: number): number {
 export function callFunction(m: Machine, program: Decoded, pc: number, plan: FunctionPlan): void {
   const { lo, hi, upto } = m;
   for (const check of plan.checks) checkArgument(m, program, pc, plan.name, check);
+  if (m.stackBytes !== null) {
+    checkArguments(m, program, pc, plan);
+    noteArguments(m, plan);
+  }
   const size = plan.region.kind === 'register' ? lo[plan.region.register]! : 0;
 
   const { words } = plan;

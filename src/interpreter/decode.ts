@@ -35,6 +35,8 @@ export const SIGNED = 0x100;
 export const PROBE = 0x400;
 /** Accesses of the arena: 0x800 + operation. */
 export const ARENA = 0x800;
+/** Loads and stores that are to look at what was written to the stack: 0x1000 + operation. */
+export const CHECKED = 0x1000;
 /** Numbers of operations that share an opcode byte with another one. */
 export const OP = {
   LD_IMM64_POINTER: 0x118,
@@ -98,7 +100,15 @@ function memoryOp(program: ExecutableProgram, i: number, insn: Insn): number {
 export type CallbackMaker = (program: Decoded, index: number, params: readonly ('u32' | 'ptr')[]) => number;
 
 /** Throws BpfError EINVAL at the first instruction that a verified and rewritten program cannot hold. */
-export function decode(program: ExecutableProgram, strict: boolean, makeCallback: CallbackMaker): Decoded {
+/** What a strict program is strict about. */
+export type Strictness = 'nothing' | 'registers' | 'stack';
+
+export function decode(
+  program: ExecutableProgram,
+  strictness: Strictness,
+  makeCallback: CallbackMaker,
+): Decoded {
+  const strict = strictness !== 'nothing';
   const { insns } = program;
   const count = insns.length;
   const op = new Uint16Array(count);
@@ -193,6 +203,7 @@ export function decode(program: ExecutableProgram, strict: boolean, makeCallback
         op[i] = memoryOp(program, i, insn);
         if (program.probeLoads.has(i) && (op[i]! & 7) === CLASS.LDX) op[i]! |= PROBE;
         if (program.arena?.accesses.has(i)) op[i]! |= ARENA;
+        else if (strictness === 'stack' && op[i]! < PROBE && op[i] !== OP.BUDGET_CHECK) op[i]! |= CHECKED;
     }
   }
   return decoded;

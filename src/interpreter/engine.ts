@@ -5,19 +5,23 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import { MAX_NESTED_RUNS, RUN_STATE } from '../memory/layout.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import type { Surroundings } from './call.ts';
-import { decode } from './decode.ts';
+import { decode, type Strictness } from './decode.ts';
 import { begin, execute, resume } from './execute.ts';
 import { originOf } from './fault.ts';
 import { type LaneState, Machine, type Observer, type Outcome, WRITTEN } from './machine.ts';
 import type { Decoded } from './program.ts';
+import { StackBytes } from './stack-bytes.ts';
 
 export const DEFAULT_INSTRUCTION_LIMIT = 2 ** 28;
 
 export interface InterpreterOptions {
   /** Instructions of one run (callbacks and tail calls included) after which it is stopped with a ProgramFault. */
   readonly instructionLimit?: number;
-  /** Reads of registers that nothing was written to are faults. */
-  readonly strict?: boolean;
+  /**
+   * Reads of registers that nothing was written to are faults; 'stack': of bytes of the stack as well, as for programs without
+   * CAP_PERFMON on Linux. The latter is slow.
+   */
+  readonly strict?: boolean | 'stack';
   /** Sees every instruction before it runs; see also `InterpretedProgram.observe`. What it throws ends the run. */
   readonly onInsn?: (event: InsnEvent) => void;
 }
@@ -38,7 +42,7 @@ class Processor implements Surroundings {
   observer: Observer | null;
   /** Is told of whole runs. */
   watcher: ProgramObserver | null = null;
-  readonly strict: boolean;
+  readonly strictness: Strictness;
   readonly #programs = new Map<number, Decoded>();
   readonly #callbacks = new Map<number, { readonly program: Decoded; readonly index: number }>();
   readonly #machines: Machine[];
@@ -48,9 +52,18 @@ class Processor implements Surroundings {
   constructor(env: EngineEnv, options: InterpreterOptions) {
     this.env = env;
     this.limit = options.instructionLimit ?? DEFAULT_INSTRUCTION_LIMIT;
-    this.strict = options.strict ?? false;
+    const { strict = false } = options;
+    this.strictness = strict === 'stack' ? strict : strict ? 'registers' : 'nothing';
     this.observer = options.onInsn ?? null;
-    this.#machines = Array.from({ length: MAX_NESTED_RUNS }, (_, level) => new Machine(env.memory, level));
+    this.#machines = Array.from({ length: MAX_NESTED_RUNS }, (_, level) => {
+      const machine = new Machine(env.memory, level);
+      this.watchStack(machine);
+      return machine;
+    });
+  }
+
+  watchStack(machine: Machine): void {
+    if (this.strictness === 'stack') machine.stackBytes ??= new StackBytes(machine.stackBottom);
   }
 
   programAt(entry: number): Decoded | undefined {
@@ -206,7 +219,7 @@ class Interpreted implements InterpretedProgram {
   constructor(processor: Processor, program: ExecutableProgram) {
     this.processor = processor;
     const { env } = processor;
-    this.decoded = decode(program, processor.strict, (decoded, index, params) =>
+    this.decoded = decode(program, processor.strictness, (decoded, index, params) =>
       processor.addCallback(decoded, index, params),
     );
     this.entry = env.entries.reserve(this);
@@ -270,6 +283,7 @@ export class Lane implements LaneState {
     this.overtime = 0;
     this.limit = program.processor.limit;
     this.#machine.observer = observer;
+    program.processor.watchStack(this.#machine);
     this.#machine.start(ctx);
     begin(this.#machine, program.decoded, this.#machine.stackTop);
     return true;

@@ -51,6 +51,7 @@ export function enterFrame(m: Machine, program: Decoded, pc: number, index: numb
   const bottom = top - callee.stackDepth;
   if (bottom < m.stackBottom || m.depth >= MAX_FRAMES - 1) return fault(m, program, pc, 'stack overflow');
   m.setStack(top, bottom);
+  m.stackBytes?.forget(bottom, top);
   return callee.start;
 }
 

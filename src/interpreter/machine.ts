@@ -13,6 +13,7 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import { HEAP_START, MAX_NESTED_RUNS, STACK_BYTES, STACKS } from '../memory/layout.ts';
 import { joinHalves } from '../util/u64.ts';
 import type { Decoded, LoopState } from './program.ts';
+import type { StackBytes } from './stack-bytes.ts';
 
 export const REGISTERS = 11;
 /** Frames of 8 per program, and a program may be tail-called 33 times. */
@@ -58,6 +59,8 @@ export class Machine {
   /** Instructions that may still run. */
   fuel = 0;
   observer: Observer | null = null;
+  /** Kept where programs are strict about the stack. */
+  stackBytes: StackBytes | null = null;
   /** Set in runs that can be left. */
   lane: LaneState | null = null;
   /** Registers that something was written to; only looked at in strict programs. Kept up to date as `pc` is. */

@@ -8,11 +8,12 @@ import { arenaPlace, arenaRead, arenaWrite } from '../memory/arena-pages.ts';
 import { PAGE, RUN_STATE } from '../memory/layout.ts';
 import { place } from './access.ts';
 import { byteSwap, divideSigned32, divideSigned64, truncate } from './arithmetic.ts';
-import { ARENA, OP, PROBE, SIGNED } from './decode.ts';
+import { ARENA, CHECKED, OP, PROBE, SIGNED } from './decode.ts';
 import { fault } from './fault.ts';
 import type { Machine } from './machine.ts';
 import type { Decoded } from './program.ts';
 import { sharedAtomic32, sharedAtomic64 } from './shared-atomic.ts';
+import { checkWritten } from './stack-checks.ts';
 
 const LOAD_BYTES: readonly number[] = [4, 2, 1, 8];
 
@@ -166,15 +167,44 @@ function arenaAccess(m: Machine, program: Decoded, pc: number, op: number): void
     loadFrom(m, program.dst[pc]!, a, size, (op & 0xe0) === MODE.MEMSX);
   } else {
     const to = a === 0 ? memory.cpuDelta + RUN_STATE.helperResult : a;
-    const register = (op & 7) === CLASS.STX;
-    const low = register ? m.lo[program.src[pc]!]! : program.imm[pc]!;
-    const { view } = memory;
-    if (size === 1) view.setInt8(to, low);
-    else if (size === 2) view.setInt16(to, low, true);
-    else if (size === 4) view.setInt32(to, low, true);
-    else store64(view, to, low, register ? m.hi[program.src[pc]!]! : low >> 31);
+    storeAt(m, program, pc, to, size, (op & 7) === CLASS.STX);
     if (a === 0) arenaWrite(memory, pages, at, size, to);
   }
+}
+
+/** A load or store where programs are strict about the stack. */
+function checkedAccess(m: Machine, program: Decoded, pc: number, op: number): void {
+  const size = LOAD_BYTES[(op & 0x18) >> 3]!;
+  const loads = (op & 7) === CLASS.LDX;
+  const atomic = op === OP.ATOMIC32 || op === OP.ATOMIC64;
+  const base = loads ? program.src[pc]! : program.dst[pc]!;
+  const a = place(m, program, pc, loads ? 'read' : atomic ? 'atomic access' : 'write', base, size);
+  if (loads || atomic) checkWritten(m, program, pc, a, size);
+  if (atomic) {
+    if (size === 4) atomic32(m, program, pc, a);
+    else atomic64(m, program, pc, a);
+  } else if (loads) {
+    const d = program.dst[pc]!;
+    const { view } = m.memory;
+    m.upto[d] = 0;
+    if (size === 8) loaded(m, d, view.getInt32(a, true), view.getInt32(a + 4, true), a);
+    else loadFrom(m, d, a, size, (op & 0xe0) === MODE.MEMSX);
+  } else {
+    m.stackBytes!.write(a, size);
+    storeAt(m, program, pc, a, size, (op & 7) === CLASS.STX);
+    const s = program.src[pc]!;
+    if (op === 0x7b && m.upto[s] !== 0) m.spill(s, a);
+  }
+}
+
+/** Stores the register or the immediate of the instruction at offset `a`. */
+function storeAt(m: Machine, program: Decoded, pc: number, a: number, size: number, register: boolean): void {
+  const low = register ? m.lo[program.src[pc]!]! : program.imm[pc]!;
+  const { view } = m.memory;
+  if (size === 1) view.setInt8(a, low);
+  else if (size === 2) view.setInt16(a, low, true);
+  else if (size === 4) view.setInt32(a, low, true);
+  else store64(view, a, low, register ? m.hi[program.src[pc]!]! : low >> 31);
 }
 
 /** Loads the bytes at offset `a`, which are no address. */
@@ -242,6 +272,7 @@ function spendBudget(m: Machine, program: Decoded, pc: number): void {
 export function rare(m: Machine, program: Decoded, pc: number): void {
   const op = program.op[pc]!;
   if (op === OP.BUDGET_CHECK) spendBudget(m, program, pc);
+  else if ((op & CHECKED) !== 0) checkedAccess(m, program, pc, op & ~CHECKED);
   else if (op === OP.ATOMIC32)
     atomic32(m, program, pc, place(m, program, pc, 'atomic access', program.dst[pc]!, 4));
   else if (op === OP.ATOMIC64)

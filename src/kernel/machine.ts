@@ -67,6 +67,11 @@ export interface EmbeddedKernelOptions {
    * instructions the program has.
    */
   readonly compileModule?: CompileCode;
+  /**
+   * In interpreted programs reads of bytes of the stack that nothing was written to are faults, as the verifier has it for those without
+   * CAP_PERFMON. Privileged programs may read them: compilers copy padding.
+   */
+  readonly strictStack?: boolean;
   /** Engines in place of the kernel's own: an interpreter that is watched, a JIT with other limits. */
   readonly engines?: Partial<Readonly<Record<'interpreter' | 'jit', Engine>>>;
   /**
@@ -209,7 +214,7 @@ export class Machine {
     this.mapsModule = createMapsModule(this.memory, seat?.mapsCode);
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
     this.engines = {
-      interpreter: createInterpreter({ strict: true }),
+      interpreter: createInterpreter({ strict: options.strictStack ? 'stack' : true }),
       jit: createJit(jitOptions(options)),
       ...options.engines,
     };

@@ -237,3 +237,67 @@ describe('strict runs', () => {
     expect(s.faultOf(call(R2)).message).toMatch(/instruction 3: R2/);
   });
 });
+
+describe('runs that are strict about the stack', () => {
+  const strict = () => setup({ strict: 'stack' });
+  const comm = (): Map<number, CallTarget> => {
+    const row = helperByName('bpf_get_current_comm')!;
+    return new Map([
+      [3, { kind: 'function', callee: callable('comm', ['u32', 'u32'], 's32', () => 0), row }],
+    ]);
+  };
+  const callComm = [
+    asm.mov64Reg(R1, R10),
+    asm.alu64Imm('add', R1, -8),
+    asm.mov64Imm(R2, 8),
+    asm.callHelper(16),
+  ];
+
+  it('a byte that was never written', () => {
+    const fault = strict().faultOf([asm.st('w', R10, -8, 1), asm.ldx('dw', R0, R10, -8), asm.exit()]);
+    expect(fault.insn).toBe(1);
+    expect(fault.message).toMatch(/read of 8 bytes of the stack: nothing was written to the byte at R10-4/);
+    expect(setup({ strict: true }).run([asm.ldx('w', R0, R10, -8), asm.exit()])).toBe(0);
+  });
+  it('what was written, by parts, by atomics and by helpers, may be read', () => {
+    const s = strict();
+    const parts = [
+      asm.st('w', R10, -8, 0),
+      asm.st('h', R10, -4, 0),
+      asm.st('h', R10, -2, 0),
+      asm.mov64Imm(R1, 3),
+      asm.atomic('fetch_add', 'dw', R10, R1, -8),
+      asm.ldx('dw', R0, R10, -8),
+      asm.exit(),
+    ];
+    expect(s.run(parts)).toBe(3);
+    expect(() =>
+      s.run([...callComm, asm.ldx('dw', R0, R10, -8), asm.exit()], { calls: comm() }),
+    ).not.toThrow();
+    expect(s.faultOf([...callComm, asm.ldx('dw', R0, R10, -16), asm.exit()], { calls: comm() }).insn).toBe(4);
+  });
+  it('a frame begins with nothing, also where another one was before', () => {
+    const twice = [
+      asm.callLocal(2),
+      asm.callLocal(4),
+      asm.exit(),
+      asm.st('dw', R10, -8, 1),
+      asm.mov64Imm(R0, 0),
+      asm.exit(),
+      asm.ldx('dw', R0, R10, -8),
+      asm.exit(),
+    ];
+    expect(strict().faultOf(twice).insn).toBe(6);
+  });
+  it('a pointer in a stack slot keeps its region', () => {
+    const { block, run } = strict();
+    const insns = [
+      ...asm.ldImm64(R1, kernelAddress(block)),
+      asm.stx('dw', R10, R1, -8),
+      asm.ldx('dw', R2, R10, -8),
+      asm.ldx('w', R0, R2, 28),
+      asm.exit(),
+    ];
+    expect(run(insns)).toBe(0);
+  });
+});

@@ -18,6 +18,7 @@ import {
   R1,
   R2,
   R3,
+  R10,
   returns,
   run,
   u32,
@@ -427,6 +428,18 @@ describe('a fault of a verified program', () => {
     expect(message).toMatch(
       /budget[\s\S]*\n {2}R0 = 0x5\n {2}R1 = 0xffff8881[0-9a-f]{8} \(.+\)\n {2}R2 = 0x2a\n {2}R10 = /,
     );
+  });
+
+  it('is a read of stack that nothing was written to, where that is asked for', () => {
+    const program = new ProgramBuilder().ldx('dw', R0, R10, -8).mov64(R0, 7).exit();
+    for (const strictStack of [false, true]) {
+      const kernel = new EmbeddedKernel({ onOops: () => {}, strictStack });
+      kernel.simulator.setSysctl('net.core.bpf_jit_enable', 0);
+      const progFd = load(kernel, program, 'xdp');
+      const run = () => kernel.progTestRun({ progFd, dataIn: FRAME }).retval;
+      if (strictStack) expect(run).toThrow(/nothing was written to the byte at R10-8/);
+      else expect(run()).toBe(7);
+    }
   });
 
   it('in PROG_TEST_RUN is EFAULT', () => {
