@@ -102,6 +102,8 @@ export class MapObject extends KernelObject {
 export interface ProgramFunction extends TargetFunction {
   /** Arguments that it is called with, at most. */
   readonly args: number;
+  /** Those that point to the program's context. */
+  readonly contexts: readonly number[];
 }
 
 /** The function of another program that a program was loaded for. */

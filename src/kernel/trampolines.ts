@@ -5,11 +5,14 @@
  *
  * Invariant: of a function there is either one replacement, or tracing programs, at most MAX_LINKS of them.
  */
+import type { Btf } from '../btf/index.ts';
 import type { PreparedProgram } from '../contracts/engine.ts';
 import { MAX_NESTED_RUNS, RUN_STATE } from '../memory/layout.ts';
 import { type Trampoline, withArguments, withTrampolines } from '../rewrite/index.ts';
 import { BpfError } from '../util/errors.ts';
 import type { Attachment } from './attach-points.ts';
+import { CONTEXT_OBJECTS, type ContextObject } from './context-objects.ts';
+import { EventObjects } from './kernel-objects.ts';
 import type { Machine } from './machine.ts';
 import type { FunctionHooks, ProgObject } from './objects.ts';
 import { prepare } from './prepare.ts';
@@ -129,13 +132,45 @@ function trampoline(machine: Machine, target: ProgObject, index: number, hooks: 
   const { replace } = hooks;
   if (replace !== undefined)
     return { args, replace: (ctx) => runReplacement(machine, replace.program, ctx, args) };
+  const { contexts } = target.parts.functions[index]!;
+  const object = CONTEXT_OBJECTS[target.runsAs.ctx.struct];
   const run = (list: readonly Attachment[]) => (ctx: number) => {
-    for (const { program, cookie } of list) runTracing(machine, program, ctx, cookie);
+    const { kernelBtf } = machine;
+    const shown = contexts.length > 0 && kernelBtf !== undefined && object !== undefined;
+    const give = shown ? showContexts(machine, kernelBtf, object, ctx, contexts) : undefined;
+    try {
+      for (const { program, cookie } of list) runTracing(machine, program, ctx, cookie);
+    } finally {
+      give?.();
+    }
   };
   return {
     args,
     ...(hooks.enter.length === 0 ? {} : { enter: run(hooks.enter) }),
     ...(hooks.leave.length === 0 ? {} : { leave: run(hooks.leave) }),
+  };
+}
+
+/** Puts the kernel's own structs in the place of contexts; gives what puts the contexts back. */
+function showContexts(
+  machine: Machine,
+  types: Btf,
+  { struct, members }: ContextObject,
+  args: number,
+  contexts: readonly number[],
+): () => void {
+  const { memory } = machine;
+  const objects = new EventObjects(memory, machine.processes, () => types);
+  const kept = contexts.map((i) => {
+    const at = args + 8 * i;
+    const word = memory.view.getBigUint64(at, true);
+    const known = members(memory, Number(word & 0xffff_ffffn));
+    memory.view.setBigUint64(at, objects.placeKnown({ kind: 'object', struct, members: known }), true);
+    return { at, word };
+  });
+  return () => {
+    for (const { at, word } of kept) memory.view.setBigUint64(at, word, true);
+    objects.release();
   };
 }
 

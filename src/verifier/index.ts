@@ -4,6 +4,7 @@
  */
 
 export { Annotator } from './annotate.ts';
+export { isContextType } from './context-types.ts';
 export * from './domain/index.ts';
 export { explain, REASONS } from './explain/index.ts';
 export {

@@ -3,6 +3,8 @@ import type { Btf } from '../../btf/index.ts';
 import type { ExecutableProgram } from '../../contracts/engine.ts';
 import type { SubprogInfo, TargetProgram, VerifiedProgram, VerifyRequest } from '../../contracts/verify.ts';
 import { attachTypeByName } from '../../spec/index.ts';
+import type { ProgTypeRow } from '../../spec/types.ts';
+import { isContextType } from '../../verifier/index.ts';
 import type { ProgObject, ProgramFunction, ProgramTarget } from '../objects.ts';
 
 /** MAX_BPF_FUNC_REG_ARGS */
@@ -42,9 +44,24 @@ export function argumentsOf(btf: Btf | undefined, { typeId = 0, unreliable }: Su
   return proto?.kind === 'func_proto' ? Math.min(proto.params.length, MAX_ARGS) : MAX_ARGS;
 }
 
+/** Indexes of the arguments that point to the context of a type of program. */
+function contextsOf(
+  btf: Btf | undefined,
+  { typeId = 0, unreliable }: SubprogInfo,
+  type: ProgTypeRow,
+): number[] {
+  const func = btf === undefined || typeId === 0 || unreliable ? null : btf.type(typeId);
+  const proto = func?.kind === 'func' ? btf!.type(func.type) : null;
+  if (btf === undefined || proto?.kind !== 'func_proto') return [];
+  return proto.params.slice(0, MAX_ARGS).flatMap((param, i) => {
+    const pointer = param.type === 0 ? null : btf.resolved(param.type);
+    return pointer?.kind === 'ptr' && isContextType(btf, pointer.type, type) ? [i] : [];
+  });
+}
+
 /** The functions that are left after rewriting. */
 export function functionsOf(
-  { subprogs }: VerifiedProgram,
+  { subprogs, request }: VerifiedProgram,
   program: ExecutableProgram,
   btf: Btf | undefined,
 ): ProgramFunction[] {
@@ -54,6 +71,7 @@ export function functionsOf(
     return {
       typeId: info.typeId ?? 0,
       args: argumentsOf(btf, info),
+      contexts: contextsOf(btf, info, request.progType),
       ...(info.unreliable ? { unreliable: true } : {}),
       ...(info.changesPacket ? { changesPacket: true } : {}),
       ...(info.mightSleep ? { mightSleep: true } : {}),
