@@ -8,18 +8,9 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { compileSource } from '../src/cli/compiler/compile.ts';
@@ -27,11 +18,7 @@ import { parseFlags } from '../src/cli/compiler/flags.ts';
 import type { Kernel } from '../src/contracts/kernel.ts';
 import { BpfObject } from '../src/libbpf/index.ts';
 import { openKernel } from '../src/open-kernel.ts';
-
-interface Job {
-  readonly path: string;
-  readonly flags: readonly string[];
-}
+import { type Job, jobsOf } from './compile-jobs.ts';
 
 /** What one object is good for: instructions, the error of loading, and the result of a test run of each program. */
 interface Verdicts {
@@ -94,24 +81,6 @@ else {
   console.log(totals);
 }
 process.exitCode = failures.length === 0 ? 0 : 1;
-
-function jobsOf(argument: string): Job[] {
-  if (statSync(argument).isDirectory()) {
-    return readdirSync(argument, { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.c'))
-      .sort()
-      .map((name) => join(argument, name))
-      .filter((path) => path.endsWith('.bpf.c') || /\bSEC\s*\(/.test(readFileSync(path, 'utf8')))
-      .map((path) => ({ path, flags: [] }));
-  }
-  return readFileSync(argument, 'utf8')
-    .split('\n')
-    .filter((line) => line.trim() !== '' && !line.startsWith('#'))
-    .map((line) => {
-      const [path, ...flags] = line.trim().split(/\s+/);
-      return { path: resolve(dirname(argument), path!), flags };
-    });
-}
 
 function compareOne({ path, flags }: Job): void {
   totals.sources++;

@@ -47,4 +47,56 @@ describe('passes', () => {
     const text = `u8 out; SEC("xdp") int prog(struct xdp_md *ctx) { out = (ctx->data & 0xffff) + 1; return 0; }`;
     expect(listing(text).some((line) => line.includes('&='))).toBe(false);
   });
+
+  it('masks that keep an index in bounds stay where the verifier knows nothing of the number', () => {
+    const text = `static const u32 table[4] = { 5, 6, 7, 8 };
+      SEC("xdp") int prog(struct xdp_md *ctx) { u32 by = ctx->rx_queue_index; return table[(3u >> (by & 31)) & 3]; }`;
+    expect(listing(text).some((line) => line.endsWith('&= 3'))).toBe(true);
+    expect(run(text)).toBe(8);
+  });
+
+  it('what branches and divisions say of numbers decides later ones', () => {
+    const text = `u64 out; SEC("xdp") int prog(struct xdp_md *ctx) {
+      u32 x = ctx->rx_queue_index;
+      if (x >= 16) return 1;
+      if (x * 3 > 45) return 2;
+      out = (x % 7) / 7;
+      return x + 1 > 16 ? 3 : 4;
+    }`;
+    expect(listing(text).filter((line) => line.startsWith('if'))).toHaveLength(1);
+    expect(listing(text).some((line) => line.includes('/='))).toBe(false);
+  });
+
+  it('calls without effect go where nobody reads the result; constants cross calls', () => {
+    const text = `static __attribute__((noinline)) u64 mix(u64 a, u64 b) { return a * 31 + b; }
+      static __attribute__((noinline)) int scale(int x, int by) { return ((x + 1) * by) ^ (x >> 3); }
+      SEC("xdp") int prog(struct xdp_md *ctx) {
+        mix(ctx->rx_queue_index, 2);
+        return scale(ctx->rx_queue_index, 4) + scale(ctx->ingress_ifindex, 4);
+      }`;
+    const lines = listing(text);
+    expect(lines.filter((line) => line.startsWith('call'))).toHaveLength(2);
+    expect(lines.some((line) => /^r2 = /.test(line))).toBe(false);
+  });
+
+  it('a function that ends with a call of itself is a loop', () => {
+    const text = `static __attribute__((noinline)) u32 gcd(u32 a, u32 b) { return b == 0 ? a : gcd(b, a % b); }
+      SEC("xdp") int prog(struct xdp_md *ctx) { return ctx->rx_queue_index > 100 ? gcd(ctx->rx_queue_index, 12) : 6; }`;
+    expect(listing(text).some((line) => /^goto|goto pc?-/.test(line) || line.includes('goto -'))).toBe(true);
+  });
+
+  it('shifts that are compared with 0 compare the number itself', () => {
+    const text = `SEC("xdp") int prog(struct xdp_md *ctx) { return ctx->rx_queue_index >> 16 ? 1 : 2; }`;
+    expect(listing(text).some((line) => line.includes('>>='))).toBe(false);
+  });
+
+  it('stores that are overwritten behind a branch, or before other words are read, go', () => {
+    const text = `u64 out[4]; SEC("xdp") int prog(struct xdp_md *ctx) {
+      u32 queue = ctx->rx_queue_index;
+      out[1] = 7;
+      if (queue > 3) out[1] = out[2]; else out[1] = 3;
+      return 0;
+    }`;
+    expect(listing(text).some((line) => line.endsWith('= 7'))).toBe(false);
+  });
 });

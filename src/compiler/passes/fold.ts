@@ -483,6 +483,29 @@ function simplifyCompare(inst: Inst): Value | undefined {
     setArgs(inst, [a.args[0]!, a.args[1]!]);
     return inst;
   }
+  if (a.op === 'lshr' && isConst(a.args[1]) && a.args[1].value < bits) {
+    // Of the value itself: the verifier then learns the bounds of what goes on.
+    const by = a.args[1].value;
+    const below = pred === 'eq' || pred === 'ule' ? b.value + 1n : b.value;
+    const isBelow = pred === 'ult' || pred === 'ule' || (pred === 'eq' && b.value === 0n);
+    const isAbove = pred === 'uge' || pred === 'ugt' || (pred === 'ne' && b.value === 0n);
+    const first = isAbove && (pred === 'ugt' || pred === 'ne') ? b.value + 1n : below;
+    if ((isBelow || isAbove) && first << by <= all) {
+      inst.pred = isBelow ? 'ult' : 'uge';
+      setArgs(inst, [a.args[0]!, constant(a.type, first << by)]);
+      return inst;
+    }
+  }
+  if ((pred === 'eq' || pred === 'ne') && b.value === 0n && a.op === 'and' && isConst(a.args[1])) {
+    // No bit above the lowest of the mask.
+    const mask = a.args[1].value;
+    const low = all - mask + 1n;
+    if (mask !== 0n && isPowerOf2(low) && low > 1n && bits >= 32n) {
+      inst.pred = pred === 'eq' ? 'ult' : 'uge';
+      setArgs(inst, [a.args[0]!, constant(a.type, low)]);
+      return inst;
+    }
+  }
   const found = choiceOf(a);
   if (found !== undefined) {
     const first = foldCompare(pred, b.type, found.yes, b.value);

@@ -24,6 +24,7 @@ import { promote } from './promote.ts';
 import { propagate } from './propagate.ts';
 import { type Kept, reachable } from './reach.ts';
 import { eliminateDeadStores } from './stores.ts';
+import { tailRecursion } from './tail-recursion.ts';
 import { threadBranches } from './thread.ts';
 
 export interface PassOptions {
@@ -79,6 +80,7 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
     if (!needed.has(func)) continue;
     removeUnreachable(func);
     cleanAfter(func, 'lower');
+    if (tailRecursion(func)) cleanAfter(func, 'tail recursion');
     // Inlined code may hold calls that are to be inlined: of functions behind a recursion.
     for (let round = 0; round < 4 && inlineInto(func, uses, complain); round++) cleanAfter(func, 'inline');
     findEffects(func);
