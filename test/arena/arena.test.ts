@@ -158,3 +158,50 @@ describe('what user space may not do', () => {
     expect([...value.slice(0, 3)]).toEqual([1, 2, 0]);
   });
 });
+
+describe('CPUs in turns', () => {
+  it('race in arenas as in other maps', () => {
+    const kernel = new EmbeddedKernel({ possibleCpus: 2 });
+    kernel.simulator.setSysctl('net.core.bpf_jit_enable', 0);
+    const mapFd = kernel.mapCreate({
+      mapType: mapTypeByName('arena')!.id,
+      keySize: 0,
+      valueSize: 0,
+      maxEntries: 1,
+      mapFlags: MMAPABLE,
+      mapExtra: BASE,
+      mapName: 'pages',
+    });
+    const memory = kernel.mapMemory(mapFd);
+    memory.write(0, new Uint8Array(8));
+    const load = (change: readonly Insn[]) =>
+      kernel.progLoad({
+        progType: progTypeByName('xdp')!.id,
+        insns: asm.encodeProgram([
+          ...theMap(mapFd, R1).map((insn, i) => (i === 0 ? { ...insn, src: 2 } : insn)),
+          castIn(R1, R1),
+          ...change,
+          asm.mov64Imm(R0, 0),
+          asm.exit(),
+        ]),
+        license: 'GPL',
+      });
+    const plain = load([asm.ldx('dw', R2, R1, 0), asm.alu64Imm('add', R2, 1), asm.stx('dw', R1, R2, 0)]);
+    const atomic = load([asm.mov64Imm(R2, 1), asm.atomic('add', 'dw', R1, R2, 0)]);
+    const ends = new Set<number>();
+    for (let seed = 0; seed < 40; seed++) {
+      const run = (progFd: Fd) => [{ progFd, dataIn: new Uint8Array(64) }];
+      const options = { seed, races: true, rewindAfter: () => ends.add(memory.read(0, 1)[0]!) };
+      const { races } = kernel.simulator.interleave({ cpus: [run(plain), run(plain)], ...options });
+      expect(races[0]?.memory).toMatch(/^memory of map 'pages', bytes/);
+      const ordered = kernel.simulator.interleave({
+        cpus: [run(atomic), run(atomic)],
+        seed,
+        races: true,
+        rewindAfter: () => {},
+      });
+      expect(ordered.races).toEqual([]);
+    }
+    expect([...ends].sort()).toEqual([1, 2]);
+  });
+});

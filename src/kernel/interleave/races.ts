@@ -13,6 +13,7 @@ import type { Insn } from '../../contracts/insn.ts';
 import type { DataRace, InterleavedPlace } from '../../contracts/interleave.ts';
 import type { InsnEvent } from '../../contracts/observe.ts';
 import { KERNEL_HI_SIGNED } from '../../memory/address.ts';
+import { arenaPlace } from '../../memory/arena-pages.ts';
 import type { Machine } from '../machine.ts';
 import type { MapObject } from '../objects.ts';
 import { placeOf } from './places.ts';
@@ -77,9 +78,16 @@ export class RaceDetector {
     if (cls === CLASS.ST && mode === MODE.NOSPEC) return;
     const acquires = mode === MODE.ATOMIC && insn.imm === ATOMIC.LOAD_ACQ;
     const base = cls === CLASS.LDX || acquires ? insn.src : insn.dst;
-    if (high[base] !== KERNEL_HI_SIGNED) return;
     const kind: Kind = mode === MODE.ATOMIC ? 'atomic' : cls === CLASS.LDX ? 'read' : 'write';
-    const at = low[base]! + insn.off;
+    const size = accessBytes(insn.code);
+    let at: number;
+    if (executable.arena?.accesses.has(pc)) {
+      // What has no page is not shared.
+      at = arenaPlace(this.#machine.memory, executable.arena.pages, (low[base]! >>> 0) + insn.off, size);
+    } else {
+      if (high[base] !== KERNEL_HI_SIGNED) return;
+      at = low[base]! + insn.off;
+    }
     if (this.#mapAt(at) === null) return;
     if (kind === 'atomic') this.#order(cpu, insn, at);
     this.#access({
@@ -87,7 +95,7 @@ export class RaceDetector {
       cpu,
       time: this.#clocks[cpu]![cpu]!,
       from: at,
-      upto: at + accessBytes(insn.code),
+      upto: at + size,
       executable,
       insn: event.insn,
     });
