@@ -130,6 +130,20 @@ what is this
     ]);
   });
 
+  it('takes lines of any length and kind', () => {
+    const long = ' '.repeat(200_000);
+    const odd = [
+      `a${long}1 1.5: e:`,
+      `\t1 ${'(['.repeat(100_000)}`,
+      `\t2 ${long}x (y)`,
+      `\t3 `,
+      '\t4 ()',
+      'x 1 1.5: :',
+    ];
+    const { events } = parsePerfScript(`${text}\nspin 1 2.5: e:\n${odd.join('\n')}\n`);
+    expect(events.length).toBeGreaterThanOrEqual(3);
+  });
+
   it('is refused where there is no sample', () => {
     expect(() => parsePerfScript('nothing')).toThrow(/no sample of perf script/);
   });

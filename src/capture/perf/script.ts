@@ -5,7 +5,7 @@
 import type { KernelEvent } from '../../contracts/events.ts';
 import { fromUtf8 } from '../../util/bytes.ts';
 import { BpfError } from '../../util/errors.ts';
-import { SCRIPT_FRAME, SCRIPT_HEAD } from './detect.ts';
+import { scriptFrame, scriptHead } from './detect.ts';
 
 export interface RecordedFrame {
   /** Undefined where perf knew none. */
@@ -60,15 +60,13 @@ export function parsePerfScript(input: string | Uint8Array): PerfScript {
   let skipped = 0;
   let current: Sample | undefined;
   for (const line of (typeof input === 'string' ? input : fromUtf8(input)).split('\n')) {
-    const frame = current === undefined ? null : SCRIPT_FRAME.exec(line);
+    const frame = current === undefined ? null : scriptFrame(line);
     if (frame !== null && current !== undefined) {
-      const [, address = '', text = '', object = ''] = frame;
-      const inKernel = BigInt(`0x${address}`) >= KERNEL_HALF;
-      const list = inKernel ? current.kernel : current.user;
-      if (list.length < MAX_FRAMES) list.push(names.place(BigInt(`0x${address}`), text, object));
+      const list = frame.address >= KERNEL_HALF ? current.kernel : current.user;
+      if (list.length < MAX_FRAMES) list.push(names.place(frame.address, frame.symbol, frame.object));
       continue;
     }
-    const head = SCRIPT_HEAD.exec(line);
+    const head = scriptHead(line);
     current = head === null ? undefined : sampleOf(head);
     if (current === undefined) {
       if (line.trim() !== '' && !line.startsWith('#')) skipped++;
