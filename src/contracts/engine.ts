@@ -15,6 +15,8 @@ export interface CallableFunction {
   readonly name: string;
   readonly params: readonly ('u32' | 'u64')[];
   readonly result: 's32' | 'u64' | 'ptr' | 'void';
+  /** The result is the next number of splitmix32 with its state at RUN_STATE.random: `fn` need not be called. */
+  readonly random?: true;
   // biome-ignore lint/suspicious/noExplicitAny: the arity is data (`params`); both engines derive the call from it.
   readonly fn: (...words: any[]) => any;
 }

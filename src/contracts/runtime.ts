@@ -53,6 +53,8 @@ export interface HelperEnv {
   readonly possibleCpus: number;
   /** 32 random bits. */
   random(): number;
+  /** `random` is splitmix32 with its state at RUN_STATE.random: engines may go on with it themselves. */
+  readonly randomInMemory?: true;
   current(): Task;
   /** One line of trace_pipe (without the header of task, cpu and time, which the kernel adds). */
   tracePrint(text: string): void;

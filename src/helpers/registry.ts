@@ -107,7 +107,16 @@ export function createHelpers(env: HelperEnv, module: MapsModule): HelperTable {
           general.set(row.name, typeof entry === 'function' ? entry(ctx) : entry.make(ctx));
         fn = general.get(row.name);
       }
-      return fn && { name: row.name, params: helperParams(row), result: helperResult(row), fn };
+      const random = row.random && env.randomInMemory;
+      return (
+        fn && {
+          name: row.name,
+          params: helperParams(row),
+          result: helperResult(row),
+          ...(random ? { random } : {}),
+          fn,
+        }
+      );
     },
   };
 }

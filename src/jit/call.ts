@@ -63,6 +63,10 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
     emitLoop(f, f.known.low[2]!);
     return;
   }
+  if (callee.random) {
+    emitRandom(f);
+    return;
+  }
   const { w } = f;
   const index = f.module.imported.get(callee);
   if (index === undefined) throw new InternalError(`jit: ${callee.name} was not imported`);
@@ -105,6 +109,34 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
       f.set(0);
       break;
   }
+}
+
+/** R0 = the next number of splitmix32, whose state is in the run state. */
+function emitRandom(f: FunctionContext): void {
+  const { w } = f;
+  const z = f.scratch('random', TYPE.i32);
+  const mix = (shift: number, times: number) => {
+    w.get(z);
+    w.get(z);
+    w.i32(shift);
+    w.op(OP.i32ShrU);
+    w.op(OP.i32Xor);
+    if (times === 0) return;
+    w.i32(times);
+    w.op(OP.i32Mul);
+    w.set(z);
+  };
+  f.runState(RUN_STATE.random);
+  f.runState(RUN_STATE.random);
+  w.memory(OP.i32Load, 0);
+  w.i32(0x9e37_79b9 | 0);
+  w.op(OP.i32Add);
+  w.tee(z);
+  w.memory(OP.i32Store, 0);
+  mix(16, 0x21f0_aaad);
+  mix(15, 0x735a_2d97);
+  mix(15, 0);
+  f.setLow(0);
 }
 
 /** R0 = the address on the stack, or NULL where the i32 local `test` is 0. */

@@ -395,6 +395,7 @@ function resultFacts(target: CallTarget | undefined): number {
   if (target?.kind !== 'function') return 0;
   // What calls back may be code of ours, whatever the callee's result is like.
   if (target.row?.callbackShape !== undefined) return 0;
-  const { result } = target.callee;
+  const { result, random } = target.callee;
+  if (random) return ZERO;
   return result === 'ptr' ? POINTER : result === 'void' ? ZERO | POINTER : 0;
 }

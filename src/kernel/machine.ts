@@ -190,7 +190,6 @@ export class Machine {
   /** Code that has been replaced while programs may have been running in it. */
   readonly retired: PreparedProgram[] = [];
   readonly #byHeader = new Map<number, MapObject>();
-  #random: number;
 
   constructor(options: EmbeddedKernelOptions = {}, seat?: MachineSeat) {
     const cpus = options.cpus?.count ?? 1;
@@ -206,7 +205,7 @@ export class Machine {
     this.release = releaseOf(options.release);
     this.onOops = options.onOops ?? ((oops) => console.error(`tsbpf: ${oops.message}`));
     this.onJitDump = options.onJitDump ?? ((text) => console.error(text));
-    this.#random = (options.randomSeed ?? Date.now()) | 0;
+    this.randomState = options.randomSeed ?? Date.now();
     this.processes = new ProcessTable(this.memory);
     this.current = this.processes.mention(INIT_PROCESS);
     this.packets = new PacketContexts(this.memory);
@@ -308,17 +307,17 @@ export class Machine {
 
   /** What the next random bits come from. */
   get randomState(): number {
-    return this.#random;
+    return this.memory.i32[(RUN_STATE.random + this.memory.cpuDelta) >>> 2]!;
   }
 
   set randomState(state: number) {
-    this.#random = state | 0;
+    this.memory.i32[(RUN_STATE.random + this.memory.cpuDelta) >>> 2] = state | 0;
   }
 
-  /** 32 random bits (splitmix32), the same sequence for the same seed. */
+  /** 32 random bits (splitmix32), the same sequence for the same seed; compiled code takes them itself (`jit/call.ts`). */
   random(): number {
-    this.#random = (this.#random + 0x9e37_79b9) | 0;
-    let z = this.#random;
+    let z = (this.randomState + 0x9e37_79b9) | 0;
+    this.randomState = z;
     z = Math.imul(z ^ (z >>> 16), 0x21f0_aaad);
     z = Math.imul(z ^ (z >>> 15), 0x735a_2d97);
     return (z ^ (z >>> 15)) >>> 0;
@@ -332,6 +331,7 @@ export class Machine {
       cpu: () => this.cpu,
       possibleCpus: this.possibleCpus,
       random: () => this.random(),
+      randomInMemory: true,
       current: () => this.current,
       tracePrint: (text) => this.#trace(text),
       mapByAddress: (address) => this.mapByAddress(address)?.map,

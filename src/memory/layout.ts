@@ -32,6 +32,8 @@ export const RUN_STATE = {
   answered: 0x1_0034,
   /** u32: lines printed on this CPU that are on their way to CPU 0's thread. */
   printing: 0x1_0038,
+  /** u32: what the next random bits of this CPU come from (splitmix32). */
+  random: 0x1_003c,
 } as const;
 
 /** What all CPUs of a shared memory have together; u32 each. */

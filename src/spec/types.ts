@@ -137,6 +137,8 @@ export interface HelperRow {
   readonly callback?: 'sync' | 'async';
   /** For callbacks: how the verifier sets the callee's R1..R5 (one setter per shape, see verifier/transfer). */
   readonly callbackShape?: 'loop' | 'for_each_map_elem' | 'timer' | 'find_vma' | 'user_ringbuf_drain';
+  /** The result is 32 random bits of the kernel's generator, and nothing else happens. */
+  readonly random?: true;
   /** The call does not return when it succeeds (tail call). */
   readonly tailCall?: true;
   /** Tracepoint that carries what it writes (`category/name`), off until a program that calls it is loaded. */

@@ -1,9 +1,11 @@
 /** What the JIT does itself instead of calling a helper: the results must be those of the call. */
 import { describe, expect, it } from 'vitest';
 import * as asm from '../../src/asm/construct.ts';
+import { encodeProgram } from '../../src/asm/index.ts';
 import type { CallTarget } from '../../src/contracts/engine.ts';
 import type { Insn } from '../../src/contracts/insn.ts';
 import { createJit } from '../../src/jit/index.ts';
+import { EmbeddedKernel } from '../../src/kernel/index.ts';
 import * as layout from '../../src/maps/layout.ts';
 import { kernelAddress, MAP_HEADER } from '../../src/memory/index.ts';
 import { helperByName } from '../../src/spec/index.ts';
@@ -180,4 +182,21 @@ it('finds a program array by its header where the call does not know it', () => 
     return bench.run(insns, { calls: new Map([[3, { kind: 'tail_call' }]]) });
   };
   expect([run(1), run(0), run(3), run(-1)]).toEqual([77n, 1n, 1n, 1n]);
+});
+
+it('random numbers are those that the kernel would give', () => {
+  const runs = ([1, 0] as const).map((jit) => {
+    const kernel = new EmbeddedKernel({ randomSeed: 42 });
+    kernel.simulator.setSysctl('net.core.bpf_jit_enable', jit);
+    const insns = [asm.callHelper(7), asm.mov64Reg(R6, R0), asm.callHelper(7), asm.alu64Imm('lsh', R0, 32)];
+    const code = [...insns, asm.alu64Reg('or', R0, R6), asm.alu64Imm('rsh', R0, 16), asm.exit()];
+    const progFd = kernel.progLoad({ progType: 1, insns: encodeProgram(code), license: 'GPL' });
+    const values = [1, 2, 3].map(
+      (repeat) => kernel.progTestRun({ progFd, dataIn: new Uint8Array(64), repeat }).retval,
+    );
+    kernel.shutdown();
+    return values;
+  });
+  expect(runs[0]).toEqual(runs[1]);
+  expect(new Set(runs[0]).size).toBe(3);
 });

@@ -16,7 +16,7 @@ export const CORE_HELPERS: readonly HelperRow[] = [
   }),
   helper(3, 'map_delete_elem', '3.19', ['all'], INT, [MAP, KEY], { pktAccess: true, mapAccess: 'write' }),
   helper(5, 'ktime_get_ns', '4.1', ['all'], U64, []),
-  helper(7, 'get_prandom_u32', '4.1', ['all'], U64, []),
+  helper(7, 'get_prandom_u32', '4.1', ['all'], U64, [], { random: true }),
   helper(8, 'get_smp_processor_id', '4.1', ['base'], { kind: 'integer', range: 'cpu' }, [], {
     fastcall: true,
   }),
