@@ -175,6 +175,7 @@ function attaching(env: Env): AttachingProgram {
     typeId: main.typeId,
     changesPacket: main.changesPacket,
     mightSleep: main.mightSleep,
+    nests: env.release.has('nested_tracing'),
   };
 }
 

@@ -22,6 +22,8 @@ export interface AttachingProgram {
   readonly typeId: number;
   readonly changesPacket: boolean;
   readonly mightSleep: boolean;
+  /** It may trace a program that traces (since 6.9). */
+  readonly nests: boolean;
 }
 
 /** Why it may not; without a text where the kernel's log says nothing. */
@@ -99,7 +101,9 @@ function cannotReplace(program: AttachingProgram, found: TargetFunction): string
 function cannotNest(program: AttachingProgram, target: TargetProgram): string | null {
   if (!target.jited) return 'Can attach to only JITed progs';
   const targetReplaces = target.progType.replacesFunctions === true;
-  if (program.tracing) {
+  if (program.tracing && !program.nests) {
+    if (traces(target.progType)) return 'Cannot recursively attach';
+  } else if (program.tracing) {
     if (target.tracesTracing) return 'Cannot nest tracing program attach more than once';
   } else if (program.replaces === targetReplaces) return 'Cannot recursively attach';
   // Whoever measures is not to be replaced.

@@ -388,6 +388,25 @@ SEC("fentry/inner") int loose(long *ctx) { long *s = slots(); if (s) { s[5] = bp
       ]);
     });
 
+    it('tracing programs of tracing programs of tracing programs', () => {
+      const target = targetOf();
+      const trace = (section: string, name: string): string =>
+        `${HEADER}SEC("${section}") int ${name}(void *ctx) { return 0; }`;
+      const first = load(trace('fentry/value', 'one'), target).findProgram('one');
+      if (older(release, '6.9')) {
+        expect(refusal(() => load(trace('fentry/one', 'two'), first))).toEqual([
+          'EINVAL',
+          'Cannot recursively attach',
+        ]);
+        return;
+      }
+      const second = load(trace('fentry/one', 'two'), first).findProgram('two');
+      expect(refusal(() => load(trace('fentry/two', 'three'), second))).toEqual([
+        'EINVAL',
+        'Cannot nest tracing program attach more than once',
+      ]);
+    });
+
     it('replacements of what measures', (context) => {
       // Before, no main function of a tracing program could say what its context is.
       if (older(release, '6.8')) context.skip(`Linux ${release.join('.')} knows no tags of arguments`);

@@ -139,6 +139,7 @@ function findFunction(machine: Machine, program: ProgObject, fd: Fd, btfId: numb
       typeId: main.typeId,
       changesPacket: main.changesPacket === true,
       mightSleep: main.mightSleep === true,
+      nests: true,
     },
     describeTarget(target),
     btfId,

@@ -69,6 +69,8 @@ export const RULES = {
   sleepable_by_attach_type: { since: '6.2', what: 'attach types of programs that may sleep' },
   /** Without: no text says that tracing programs may not attach to a function. */
   words_for_denied_functions: { since: '6.16', what: 'words of a refusal' },
+  /** Without: no tracing program is attached to another one. */
+  nested_tracing: { since: '6.9', what: 'tracing programs for tracing programs' },
   /** Without: functions with arguments that are structs cannot be attached to. */
   struct_arguments: { since: '6.1', what: 'structs as arguments of traced functions' },
   /** Without: large frames of tracing programs count like others. */
