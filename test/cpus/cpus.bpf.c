@@ -55,7 +55,26 @@ struct {
 	__type(value, struct timed);
 } timers SEC(".maps");
 
-__u64 visited, visited_sum;
+struct bpf_res_spin_lock {
+	__u32 val;
+};
+
+struct resilient {
+	struct bpf_res_spin_lock lock;
+	__u32 n;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct resilient);
+} resilients SEC(".maps");
+
+extern int bpf_res_spin_lock(struct bpf_res_spin_lock *lock) __ksym;
+extern void bpf_res_spin_unlock(struct bpf_res_spin_lock *lock) __ksym;
+
+__u64 visited, visited_sum, timeouts;
 
 SEC("xdp") int whoami(struct xdp_md *ctx)
 {
@@ -113,6 +132,22 @@ SEC("xdp") int take(struct xdp_md *ctx)
 	value->n = 7;
 	bpf_spin_unlock(&value->lock);
 	return 7;
+}
+
+SEC("xdp") int resilient(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct resilient *value = bpf_map_lookup_elem(&resilients, &zero);
+
+	if (!value)
+		return 0;
+	if (bpf_res_spin_lock(&value->lock)) {
+		__sync_fetch_and_add(&timeouts, 1);
+		return 1;
+	}
+	value->n += 1;
+	bpf_res_spin_unlock(&value->lock);
+	return 0;
 }
 
 SEC("xdp") int inner(struct xdp_md *ctx)

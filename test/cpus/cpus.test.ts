@@ -90,6 +90,14 @@ describe('a run on a CPU', () => {
     expect(Number(object.globals.visited_sum)).toBe(41);
   });
 
+  it('waits for a resilient lock that another CPU holds', async () => {
+    const { object, cpus, run } = boot({}, ['resilient']);
+    await cpus.ready();
+    await Promise.all([1, 2, 0].map((cpu) => run('resilient', cpu, 20_000)));
+    const { n } = object.findMap('resilients').get(0) as { n: number };
+    expect(Number(n) + Number(object.globals.timeouts)).toBe(60_000);
+  });
+
   it('interpreted gives the same', async () => {
     const kernel = new EmbeddedKernel({ cpus: { count: 2, start: cpuThreads() } });
     open.push(kernel);

@@ -1,6 +1,6 @@
 /**
- * Sections and locks: one thing runs at a time, so RCU, preemption, interrupts and locks have nothing to do but keep what
- * programs see as Linux does. Casts give their argument back.
+ * Sections and locks: on one CPU one thing runs at a time, so RCU, preemption, interrupts and locks have nothing to do but keep what
+ * programs see as Linux does. Locks on a memory that CPUs share are real. Casts give their argument back.
  */
 import { ERRNO } from '../../util/errno.ts';
 import type { HelperContext } from '../types.ts';
@@ -12,6 +12,9 @@ const IRQ_ENABLED = 0x200;
 
 /** RES_NR_HELD: of so many locks Linux remembers which ones are held. */
 const REMEMBERED = 31;
+
+/** RES_DEF_TIMEOUT, milliseconds. */
+const LOCK_TIMEOUT = 250;
 
 const heldBy = new WeakMap<HelperContext, number[]>();
 
@@ -29,6 +32,11 @@ function takeLock(ctx: HelperContext, lock: number): number {
   if (!ctx.valid(lock, 4)) return -ERRNO.EFAULT;
   const { view } = ctx.memory;
   const held = heldOf(ctx);
+  if (ctx.memory.shared && !held.includes(lock)) {
+    if (!waitForLock(ctx.memory.i32, lock >>> 2)) return -ERRNO.ETIMEDOUT;
+    held.push(lock);
+    return 0;
+  }
   if (view.getUint32(lock, true) !== 0)
     return held.slice(0, REMEMBERED).includes(lock) ? -ERRNO.EDEADLK : -ERRNO.ETIMEDOUT;
   view.setUint32(lock, 1, true);
@@ -36,9 +44,21 @@ function takeLock(ctx: HelperContext, lock: number): number {
   return 0;
 }
 
+/** Another CPU may hold it: false where it does so for too long, as when each of two CPUs waits for the other's lock. */
+function waitForLock(i32: Int32Array, at: number): boolean {
+  let end = 0;
+  while (Atomics.compareExchange(i32, at, 0, 1) !== 0) {
+    end ||= performance.now() + LOCK_TIMEOUT;
+    for (let spin = 0; spin < 100 && Atomics.load(i32, at) !== 0; spin++);
+    if (performance.now() > end) return false;
+  }
+  return true;
+}
+
 function leaveLock(ctx: HelperContext, lock: number): void {
   if (!ctx.valid(lock, 4)) return;
-  ctx.memory.view.setUint32(lock, 0, true);
+  if (ctx.memory.shared) Atomics.store(ctx.memory.i32, lock >>> 2, 0);
+  else ctx.memory.view.setUint32(lock, 0, true);
   const held = heldOf(ctx);
   const at = held.lastIndexOf(lock);
   if (at >= 0) held.splice(at, 1);

@@ -44,7 +44,7 @@ export interface ProgramImage {
 }
 
 /** Special fields that any thread may work on; of all others one thread has the books. */
-const FIELDS_OF_ALL: ReadonlySet<string> = new Set(['spin_lock']);
+const FIELDS_OF_ALL: ReadonlySet<string> = new Set(['spin_lock', 'res_spin_lock']);
 
 /** What is told of a program that only CPU 0 runs. */
 const NO_PROGRAM: ExecutableProgram = {
