@@ -8,12 +8,12 @@
 
 import type { Annotations } from './annotations.ts';
 import type { KernelCpus } from './cpus.ts';
-import type { CodeCacheStats, JitedFunction } from './engine.ts';
-import type { KernelEvent } from './events.ts';
-import type { InterleaveAttr, InterleaveResult } from './interleave.ts';
+import type { JitedFunction } from './engine.ts';
 import type { ProgramObserver } from './observe.ts';
+import type { Simulator, TraceLine } from './simulator.ts';
 import type { Fd, ProgTestRunAttr, ProgTestRunResult } from './test-run.ts';
 
+export type * from './simulator.ts';
 export type { Fd, ProgTestRunAttr, ProgTestRunResult };
 
 export interface MapCreateAttr {
@@ -337,17 +337,6 @@ export interface RingMapping {
   unmap(): void;
 }
 
-/** One line of trace_pipe. */
-export interface TraceLine {
-  readonly comm: string;
-  readonly pid: number;
-  readonly cpu: number;
-  readonly flags: string;
-  /** Seconds since boot. */
-  readonly timestamp: number;
-  readonly message: string;
-}
-
 export interface KernelFeatures {
   readonly kind: 'embedded' | 'host';
   /** `6.18` */
@@ -361,39 +350,6 @@ export interface KernelFeatures {
   readonly helpers: ReadonlySet<number>;
 }
 
-/** What became of a packet that an interface received. */
-export interface PacketVerdict {
-  /** Return value of the XDP program (enum xdp_action), null where none is attached. */
-  readonly xdp: number | null;
-  /** The frame as XDP left it. */
-  readonly data: Uint8Array;
-  /** XDP_REDIRECT: where to. A device or CPU by number, or an AF_XDP socket; absent: the program named no target. */
-  readonly redirect?: {
-    readonly kind: 'device' | 'cpu' | 'xsk';
-    readonly target: number;
-    readonly flags: number;
-  };
-  /** For each attached socket filter: how many bytes of the frame its socket gets (0: none). */
-  readonly filters: readonly number[];
-}
-
-/**
- * Frames of a capture in bulk, through the one XDP program of an interface and nothing else. The caller puts bytes of a little-endian
- * pcap file with Ethernet frames (records, not the file's header) into `room()` and says how many with `take`.
- */
-export interface FrameBatch {
-  /** Where the next bytes go: as much as makes the record that they begin with complete. Ask again after each `take`. */
-  room(): Uint8Array;
-  /** Runs all records that are complete. False where the program was stopped by a fault: no more frames are taken. */
-  take(length: number): boolean;
-  /** Frames so far, and how often the program gave each result. */
-  readonly frames: number;
-  readonly actions: ReadonlyMap<number, number>;
-  /** Bytes of a record that is not complete yet, or too long: a view until the next call. */
-  rest(): Uint8Array;
-  close(): void;
-}
-
 /** A map as user space sees it through mmap(2). Offsets beyond it, and pages that may not be touched, are EFAULT. */
 export interface MappedMemory {
   /** Where it lies in user space: what addresses in an arena are relative to. */
@@ -403,45 +359,6 @@ export interface MappedMemory {
   read(offset: number, length: number): Uint8Array;
   write(offset: number, bytes: Uint8Array): void;
   unmap(): void;
-}
-
-/** Drives an embedded kernel: what hardware and processes do to a real one. */
-export interface Simulator {
-  /** A new interface, or the one of that name: its ifindex. */
-  addInterface(name: string): number;
-  receive(packet: {
-    readonly ifindex: number;
-    readonly data: Uint8Array;
-    readonly rxQueue?: number;
-  }): PacketVerdict;
-  /**
-   * Null where frames must be received one by one: there are other programs that would see them, the program may move the packet's
-   * edges, or it is interpreted. Frame n arrives `start` + its time stamp - that of the first one.
-   */
-  receiveFrames(batch: {
-    readonly ifindex: number;
-    /** Nanoseconds of a tick of the time stamps: 1 or 1000. */
-    readonly tick: number;
-    /** Monotonic time of the first frame. */
-    readonly start: bigint;
-    readonly longest: number;
-  }): FrameBatch | null;
-  /** Several CPUs in turns, instruction by instruction. The programs must be interpreted. Errors: EINVAL for what does not fit. */
-  interleave(attr: InterleaveAttr): InterleaveResult;
-  /** How many programs ran because of the event. */
-  fire(event: KernelEvent): number;
-  /** What the programs of an LSM hook say: 0, or the first other value, usually -errno; programs after it are not asked. */
-  ask(event: Extract<KernelEvent, { kind: 'lsm' }>): number;
-  /** Stops the monotonic clock at a time (nanoseconds); from then on only this moves it. `realtime`: epoch of time 0. */
-  setTime(monotonic: bigint, realtime?: bigint): void;
-  /** Lines of trace_pipe so far, taken out. */
-  drainTrace(): TraceLine[];
-  setSysctl(name: string, value: number): void;
-  sysctl(name: string): number;
-  /** Compiled code that is kept for loads of the same program, by all kernels of the process together; null: none is kept. */
-  codeCache(): CodeCacheStats | null;
-  /** Programs that were stopped by a fault so far. */
-  oopses(): readonly { readonly program: string; readonly message: string }[];
 }
 
 /**
