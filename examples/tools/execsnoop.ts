@@ -61,6 +61,7 @@ export const execsnoop: Tool<Options> = {
     object.globals.only_ppid = options.ppid ?? 0;
     object.globals.max_args = options.maxArgs;
     session.require('syscalls/sys_enter_execve', 'syscalls/sys_exit_execve');
+    session.requireStrace('arguments');
     object.load(session.kernel).attach();
 
     let first: number | undefined;

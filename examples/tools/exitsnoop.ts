@@ -86,6 +86,7 @@ export const exitsnoop: Tool<Options> = {
       .option('-n, --name <name>', 'only commands with this in their name'),
   async run(session, options) {
     session.require('sched/sched_process_exit');
+    session.requireStrace('how processes ended');
     const b = session.bcc(PROGRAM, {
       ONLY_PID: options.pid,
       ONLY_FAILED: options.failed,

@@ -159,6 +159,7 @@ export const opensnoop: Tool<Options> = {
   async run(session, options) {
     const { pid, tid, uid, name, failed, flagFilter } = options;
     session.require('syscalls/sys_enter_openat', 'syscalls/sys_exit_openat');
+    session.requireStrace('names of files');
     const b = session.bcc(PROGRAM, {
       ONLY_PID: pid,
       ONLY_TID: tid,

@@ -236,8 +236,10 @@ export function fsLatency(
   const kprobes = probe === 'kprobe' || (probe === 'auto' && !session.embedded && session.hasKprobes());
   if (kprobes && !session.hasKprobes())
     throw session.failure('ENOENT', 'no functions of this kernel can be probed', 'try --probe syscall');
-  if (!kprobes)
+  if (!kprobes) {
     session.require(...CALLS.flatMap((name) => [`syscalls/sys_enter_${name}`, `syscalls/sys_exit_${name}`]));
+    session.requireStrace('names of files');
+  }
   const b = session.bcc(PROGRAM, {
     ...defines,
     KPROBES: kprobes || undefined,

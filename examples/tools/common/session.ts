@@ -149,6 +149,14 @@ export class Session {
     });
   }
 
+  /** Throws where a recording has the events, but not what the tool shows of them: `lacks` says what that is. */
+  requireStrace(lacks: string): void {
+    if (this.recording === undefined || this.recording.kind === 'strace') return;
+    throw new BpfError('ENOENT', `the recording (${this.recording.kind}) does not tell ${lacks}`, {
+      hint: `make one with: ${this.#options.record}`,
+    });
+  }
+
   has(tracepoint: string): boolean {
     if (this.recording !== undefined) return this.recording.has(tracepoint);
     return (this.kernel.files?.readTracing(`events/${tracepoint}/id`) ?? null) !== null;
