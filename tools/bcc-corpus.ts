@@ -45,6 +45,8 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
 };
 /** Types by how the name of a function begins. */
 const BY_PREFIX: Readonly<Record<string, string>> = {
+  kprobe__: 'kprobe',
+  kretprobe__: 'kprobe',
   tracepoint__: 'tracepoint',
   raw_tracepoint__: 'raw_tracepoint',
   kfunc__: 'tracing',
@@ -90,16 +92,19 @@ function programsOf(path: string, name: string): Program[] {
   }
 }
 
-function typeOf(name: string, { attached }: Program): string {
+/** Undefined: nobody attaches it, and BCC would not load it. */
+function typeOf(name: string, { attached }: Program): string | undefined {
   const prefix = Object.keys(BY_PREFIX).find((one) => name.startsWith(one));
-  return attached[name] ?? (prefix === undefined ? 'kprobe' : BY_PREFIX[prefix]!);
+  return attached[name] ?? (prefix === undefined ? undefined : BY_PREFIX[prefix]);
 }
 
 /** What of a program does not load, and whether that is for what the kernel lacks. */
 function refusals(b: BPF, program: Program): { readonly text: string; readonly lacking: boolean }[] {
   return b.functions.flatMap((name) => {
+    const type = typeOf(name, program);
+    if (type === undefined) return [];
     try {
-      b.loadFunc(name, typeOf(name, program));
+      b.loadFunc(name, type);
       return [];
     } catch (error) {
       if (!(error instanceof BpfError)) throw error;

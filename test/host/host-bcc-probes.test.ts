@@ -17,7 +17,6 @@ if (typeof host === 'string' || built === null) {
 
 /** One program: it is compiled once, as kernels' types take their time. */
 const PROGRAM = `
-#include <uapi/linux/ptrace.h>
 struct seen_t { int number; u64 big; short half; int fixed; };
 BPF_HASH(seen, u32, struct seen_t);
 BPF_HASH(calls, u32);
