@@ -1,6 +1,6 @@
 /** What bench:kernel has measured: tables for a terminal, a page with the machine that it was measured on. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
+import { cpus, loadavg, release, totalmem } from 'node:os';
 import CliTable from 'cli-table3';
 
 export interface Row {
@@ -193,6 +193,7 @@ export function markdown(tables: readonly Table[], notes: readonly string[]): st
     '',
     `- Machine: ${processors.length} × ${processors[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
     `- Linux ${release()}, Node ${process.version} (V8 ${process.versions.v8})`,
+    `- Load average at the end, of others for the most part: ${loadavg()[1]!.toFixed(1)}`,
     '- Mitigations of the processor:',
     ...mitigations().map((line) => `  - ${line}`),
     ...notes.map((note) => `- ${note}`),
@@ -210,13 +211,13 @@ export function markdown(tables: readonly Table[], notes: readonly string[]): st
 
 /** Where the comparison is not between equals: in our favour first. */
 const FAVOURS = [
-  '- **Mitigations.** Linux pays for those above: retpolines or serialised indirect jumps, `lfence` after speculative stores, returns through a',
-  '  safe thunk. Compiled code of ours runs as the process does, and our programs are kept apart by the sandbox, not by barriers.',
+  '- **Mitigations.** Those of the list above cost Linux where its code returns, calls and enters; other machines have more of them. Compiled code',
+  '  of ours runs as the process does, and programs are kept apart by the sandbox, not by barriers.',
   '- **No RCU, no locks, no preemption.** A run here takes no RCU read lock, disables no migration, and maps take no bucket locks: one thread',
   '  owns the memory. Atomic instructions are plain ones then; with memory that several threads share they are real.',
   '- **The loop of PROG_TEST_RUN.** Linux looks after every run whether it must yield, and counts time; ours is a loop in WebAssembly. The row',
   '  `empty` is what that costs each; one column of the second table takes it off both sides.',
   '- **Warm caches, one program.** As in every loop of this kind; it favours all engines alike.',
-  '- Against us: clang made the objects for the 11 registers of BPF, so what it left out (vectors, wide stores) is not in any of the',
-  '  columns but its own. Bounds of the sandbox, stack checks in loops and a 32-bit address computation remain in our code.',
+  '- Against us: clang made the objects for the 11 registers of BPF; rotations, vectors and wide stores have to be found again in them. Bounds of',
+  '  the sandbox, stack checks in loops and 32-bit addresses remain in our code; a clock is read through JavaScript.',
 ];
