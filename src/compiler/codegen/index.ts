@@ -4,7 +4,8 @@ import type { Func } from '../ir/index.ts';
 import { type CompiledFunction, finish } from './finish.ts';
 import { layoutFrame, STACK_LIMIT } from './frame.ts';
 import { type Complain, selectInstructions } from './isel.ts';
-import { allocateRegisters, removeDead } from './regalloc.ts';
+import { removeDead } from './liveness.ts';
+import { allocateRegisters } from './regalloc.ts';
 
 export type { CompiledFunction } from './finish.ts';
 export type { Complain } from './isel.ts';

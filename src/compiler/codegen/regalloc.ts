@@ -5,13 +5,14 @@
  * Invariant: temporaries made for spills are never spilled, so the rounds end.
  */
 import { ALU_OP, CLASS, MODE, SIZE, SOURCE } from '../../asm/index.ts';
+import { COLOURS, Graph } from './interference.ts';
+import { liveness } from './liveness.ts';
 import {
   FIRST_VIRTUAL,
   FRAME_POINTER,
   forDefs,
   forUses,
   isMove,
-  isPure,
   isRematerialisable,
   type MBlock,
   type MFunc,
@@ -21,139 +22,7 @@ import {
   type Slot,
 } from './mir.ts';
 
-const COLOURS = 10;
 const MAX_ROUNDS = 40;
-
-/** Registers live at the end of each block, as bit sets. */
-export function liveness(fn: MFunc): Uint32Array[] {
-  const words = (fn.registers + 31) >>> 5;
-  const n = fn.blocks.length;
-  const gen: Uint32Array[] = [];
-  const kill: Uint32Array[] = [];
-  const liveIn: Uint32Array[] = [];
-  const liveOut: Uint32Array[] = [];
-  fn.blocks.forEach((block, i) => {
-    block.id = i;
-    const g = new Uint32Array(words);
-    const k = new Uint32Array(words);
-    for (let j = block.insts.length - 1; j >= 0; j--) {
-      const mi = block.insts[j]!;
-      forDefs(mi, (r) => {
-        g[r >>> 5]! &= ~(1 << (r & 31));
-        k[r >>> 5]! |= 1 << (r & 31);
-      });
-      forUses(mi, (r) => {
-        g[r >>> 5]! |= 1 << (r & 31);
-      });
-    }
-    gen.push(g);
-    kill.push(k);
-    liveIn.push(g.slice());
-    liveOut.push(new Uint32Array(words));
-  });
-  const preds: number[][] = fn.blocks.map(() => []);
-  for (const block of fn.blocks) for (const succ of block.succs) preds[succ.id]!.push(block.id);
-  const inWork = new Uint8Array(n).fill(1);
-  const work = Array.from({ length: n }, (_, i) => i);
-  while (work.length > 0) {
-    const at = work.pop()!;
-    inWork[at] = 0;
-    const out = liveOut[at]!;
-    for (const succ of fn.blocks[at]!.succs) {
-      const from = liveIn[succ.id]!;
-      for (let w = 0; w < words; w++) out[w]! |= from[w]!;
-    }
-    const into = liveIn[at]!;
-    const g = gen[at]!;
-    const k = kill[at]!;
-    let changed = false;
-    for (let w = 0; w < words; w++) {
-      const next = (g[w]! | (out[w]! & ~k[w]!)) >>> 0;
-      if (next !== into[w]!) {
-        into[w] = next;
-        changed = true;
-      }
-    }
-    if (changed) {
-      for (const pred of preds[at]!) {
-        if (inWork[pred] === 0) {
-          inWork[pred] = 1;
-          work.push(pred);
-        }
-      }
-    }
-  }
-  return liveOut;
-}
-
-/** Takes out computations whose result nobody reads. */
-export function removeDead(fn: MFunc): void {
-  const out = liveness(fn);
-  for (const block of fn.blocks) {
-    const live = out[block.id]!.slice();
-    const kept: MInst[] = [];
-    for (let j = block.insts.length - 1; j >= 0; j--) {
-      const mi = block.insts[j]!;
-      let needed = !isPure(mi);
-      if (!needed) {
-        forDefs(mi, (r) => {
-          if (r < FIRST_VIRTUAL || (live[r >>> 5]! & (1 << (r & 31))) !== 0) needed = true;
-        });
-      }
-      if (!needed) continue;
-      forDefs(mi, (r) => {
-        live[r >>> 5]! &= ~(1 << (r & 31));
-      });
-      forUses(mi, (r) => {
-        live[r >>> 5]! |= 1 << (r & 31);
-      });
-      kept.push(mi);
-    }
-    if (kept.length !== block.insts.length) block.insts = kept.reverse();
-  }
-}
-
-class Graph {
-  readonly n: number;
-  private readonly bits: Uint32Array | undefined;
-  private readonly pairs: Set<number> | undefined;
-  readonly adjacent: number[][];
-  readonly degree: Int32Array;
-
-  constructor(n: number) {
-    this.n = n;
-    if (n <= 24_000) this.bits = new Uint32Array(((n * (n + 1)) / 2 + 31) >>> 5);
-    else this.pairs = new Set();
-    this.adjacent = Array.from({ length: n }, () => []);
-    this.degree = new Int32Array(n);
-    for (let i = 0; i < COLOURS; i++) this.degree[i] = 1 << 28;
-  }
-
-  has(a: number, b: number): boolean {
-    const high = a > b ? a : b;
-    const low = a > b ? b : a;
-    const key = (high * (high + 1)) / 2 + low;
-    if (this.bits === undefined) return this.pairs!.has(key);
-    return (this.bits[Math.floor(key / 32)]! & (1 << (key & 31))) !== 0;
-  }
-
-  add(a: number, b: number): void {
-    if (a === b || a === FRAME_POINTER || b === FRAME_POINTER || this.has(a, b)) return;
-    const high = a > b ? a : b;
-    const low = a > b ? b : a;
-    const key = (high * (high + 1)) / 2 + low;
-    if (this.bits === undefined) this.pairs!.add(key);
-    else this.bits[Math.floor(key / 32)]! |= 1 << (key & 31);
-    if (a >= COLOURS) {
-      this.adjacent[a]!.push(b);
-      this.degree[a]!++;
-    }
-    if (b >= COLOURS) {
-      this.adjacent[b]!.push(a);
-      this.degree[b]!++;
-    }
-  }
-}
 
 interface Move {
   readonly to: Register;
