@@ -10,6 +10,7 @@ import { ERRNO } from '../util/errno.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import type { FunctionContext } from './context.ts';
 import { KNOWN } from './known.ts';
+import { givesCpu } from './usage.ts';
 import { OP, TYPE } from './wasm/index.ts';
 
 /** Most tail calls of one run (linux/bpf.h: MAX_TAIL_CALL_CNT). */
@@ -65,6 +66,12 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
   }
   if (callee.random) {
     emitRandom(f);
+    return;
+  }
+  if (givesCpu(row)) {
+    f.runState(RUN_STATE.cpu);
+    f.w.memory(OP.i32Load, 0);
+    f.setLow(0);
     return;
   }
   const { w } = f;

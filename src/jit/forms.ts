@@ -19,6 +19,7 @@ import {
 import type { CallTarget, ExecutableProgram } from '../contracts/engine.ts';
 import type { Insn } from '../contracts/insn.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
+import { givesCpu } from './usage.ts';
 import { slotOf, type Webs } from './webs.ts';
 
 /** i64; or i32, of which the upper half is: zero; that of a kernel address, or zero for NULL; nobody's concern. */
@@ -396,6 +397,6 @@ function resultFacts(target: CallTarget | undefined): number {
   // What calls back may be code of ours, whatever the callee's result is like.
   if (target.row?.callbackShape !== undefined) return 0;
   const { result, random } = target.callee;
-  if (random) return ZERO;
+  if (random || givesCpu(target.row)) return ZERO;
   return result === 'ptr' ? POINTER : result === 'void' ? ZERO | POINTER : 0;
 }

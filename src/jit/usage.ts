@@ -16,6 +16,7 @@ import {
 } from '../asm/opcodes.ts';
 import type { CallTarget, ExecutableProgram } from '../contracts/engine.ts';
 import type { Insn } from '../contracts/insn.ts';
+import type { HelperRow } from '../spec/types.ts';
 import { type Block, nextInsn } from './cfg.ts';
 
 const bit = (register: number): number => 1 << register;
@@ -62,6 +63,11 @@ export function readMask(insn: Insn, target: CallTarget | undefined, parameters:
     default:
       return 0;
   }
+}
+
+/** Whether the helper gives the number of the CPU, which stands at RUN_STATE.cpu. */
+export function givesCpu(row: HelperRow | undefined): boolean {
+  return row !== undefined && row.args.length === 0 && row.ret.kind === 'integer' && row.ret.range === 'cpu';
 }
 
 /** Mask of registers that the instruction writes. What a call leaves in R1..R5 cannot be read. */
