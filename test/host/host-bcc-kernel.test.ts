@@ -119,7 +119,9 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
       `
       #include <linux/fs.h>
       KFUNC_PROBE(do_unlinkat, int dfd, struct filename *name) {
-        if (is_ours()) note(1, name->name[0]);
+        char first = 0;
+        bpf_probe_read_kernel(&first, 1, name->name);
+        if (is_ours()) note(1, first);
         return 0;
       }
       KRETFUNC_PROBE(do_unlinkat, int dfd, struct filename *name, int ret) {
