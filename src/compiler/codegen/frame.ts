@@ -105,19 +105,32 @@ function interference(func: Func, allocas: readonly Inst[]): Uint32Array[] {
   return result;
 }
 
-/** Gives every slot its offset; returns the bytes of the frame. */
+/**
+ * Gives every slot its offset; returns the bytes of the frame. Variables of a word and more lie at words, for a pointer into them may
+ * be read through as a word where the frame must be accessed aligned; where that takes too much room, they lie as C says.
+ */
 export function layoutFrame(func: Func, slots: readonly Slot[]): number {
   const variables = slots.filter((slot) => slot.alloca !== undefined);
   const together = interference(
     func,
     variables.map((slot) => slot.alloca!),
   );
+  const depth = place(slots, variables, together, true);
+  return depth <= STACK_LIMIT ? depth : place(slots, variables, together, false);
+}
+
+function place(
+  slots: readonly Slot[],
+  variables: readonly Slot[],
+  together: readonly Uint32Array[],
+  atWords: boolean,
+): number {
   const order = variables.map((_, i) => i).sort((a, b) => variables[b]!.size - variables[a]!.size || a - b);
   const placed: number[] = [];
   let depth = 0;
   for (const i of order) {
     const slot = variables[i]!;
-    const align = Math.max(1, Math.min(slot.align, 8));
+    const align = atWords && slot.size >= 8 ? 8 : Math.max(1, Math.min(slot.align, 8));
     const near = placed
       .filter((j) => (together[i]![j >>> 5]! & (1 << (j & 31))) !== 0)
       .map((j) => ({ start: -variables[j]!.offset - variables[j]!.size, end: -variables[j]!.offset }))
