@@ -39,12 +39,13 @@ export abstract class IndexedMap extends MapBase {
     const { maxEntries } = this.info;
     let next = 0;
     if (key !== null) {
-      const index = new DataView(key.buffer, key.byteOffset).getUint32(0, true);
+      const index = (key[0] | (key[1] << 8) | (key[2] << 16) | (key[3] << 24)) >>> 0;
       if (index === maxEntries - 1) return -ERRNO.ENOENT;
       next = index >= maxEntries ? 0 : index + 1;
     }
+    // By byte: asking a small array for its buffer costs far more than the walk.
     const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, next, true);
+    for (let i = 0; i < 4; i++) bytes[i] = next >>> (8 * i);
     return bytes;
   }
 }
