@@ -54,6 +54,7 @@ function refuse(program: ExecutableProgram, i: number, what: string): never {
   });
 }
 
+const EXIT = CLASS.JMP | JMP_OP.EXIT;
 const SIGNED_OPS: ReadonlySet<number> = new Set([ALU_OP.DIV, ALU_OP.MOD]);
 const ATOMIC_OPS: ReadonlySet<number> = new Set([
   ...[ATOMIC.ADD, ATOMIC.OR, ATOMIC.AND, ATOMIC.XOR].flatMap((op) => [op, op | ATOMIC.FETCH]),
@@ -145,6 +146,7 @@ export function decode(
     return to;
   };
 
+  const main = program.subprogs[0];
   for (let i = 0; i < count; i++) {
     const insn = insns[i]!;
     const { code } = insn;
@@ -155,7 +157,8 @@ export function decode(
     imm[i] = insn.imm;
     if (strict) {
       const used = usage(insn);
-      reads[i] = expanded(program, i) ? 0 : used.reads;
+      const leavesFunction = insn.code === EXIT && main !== undefined && (i < main.start || i >= main.end);
+      reads[i] = expanded(program, i) || leavesFunction ? 0 : used.reads;
       writes[i] = used.writes;
     }
     const call = program.calls[i];

@@ -580,7 +580,8 @@ function loop(m: Machine, started: Decoded, at: number, base: number, around: Su
           continue;
         }
         m.popFrame();
-        written = (m.written & ~WRITTEN.callerSaved) | 1;
+        // Functions need not return anything: R0 is as they left it.
+        written = (m.written & ~WRITTEN.callerSaved) | (written & 1);
         program = m.framePrograms[m.depth]!;
         pc = m.framePcs[m.depth]!;
         ({ op: ops, dst, src, off, imm, reads, writes } = program);

@@ -31,6 +31,11 @@ import { EXCEPTION_STACK, type ExceptionCode, emitLanding, emitThrow } from './e
 import { emitBudget, emitMayGoto, MAY_GOTO_STACK } from './may-goto.ts';
 import { emitPacketLoad, type PacketLoads } from './packet-load.ts';
 
+/** Instructions that a packet load becomes at most, with room. */
+const MOST_OF_A_LOAD = 24;
+/** `gotol`: its distance has 32 bits (RFC 9669 section 4.3). */
+const FAR_JUMP: Insn = { code: CLASS.JMP32 | JMP_OP.JA, dst: 0, src: 0, off: 0, imm: 0 };
+
 export interface RewriteEnv {
   /** For fault reports and dumps. */
   readonly name: string;
@@ -331,20 +336,36 @@ class Rewriter {
     if (facts.arena) out.arenaAccesses.add(at);
   }
 
+  /** Whether packet loads, which become many instructions, may put the target out of reach of 16 bits. */
+  #mayBeFar(i: number, target: number): boolean {
+    if (Math.abs(target - i) * MOST_OF_A_LOAD <= 0x7fff) return false;
+    for (let at = Math.min(i, target); at < Math.max(i, target); at++) {
+      const { code } = this.#insns[at]!;
+      if (insnClass(code) === CLASS.LD && code !== LD_IMM64) return true;
+    }
+    return false;
+  }
+
   #jump(i: number, insn: Insn, facts: InsnFacts, frame: FrameUse): void {
     const out = this.#out;
     const op = insnOp(insn.code);
     const narrow = insnClass(insn.code) === CLASS.JMP32;
     if (!narrow && op === JMP_OP.EXIT) out.emit(i, insn);
     else if (!narrow && op === JMP_OP.CALL) this.#call(i, insn, facts, frame);
-    else if (op === JMP_OP.JA) out.jump(i, insn, i + 1 + (narrow ? insn.imm : insn.off));
-    else {
+    else if (op === JMP_OP.JA) {
+      const target = i + 1 + (narrow ? insn.imm : insn.off);
+      out.jump(i, this.#mayBeFar(i, target) ? FAR_JUMP : insn, target);
+    } else {
       const target = i + 1 + insn.off;
       // One side that no path takes: the jump is always or never made.
       if (!this.#seen(target)) return;
       if (isMayGoto(insn)) emitMayGoto(out, i, frame.depth, target);
-      else if (!this.#seen(i + 1)) out.jump(i, c.ja(0), target);
-      else out.jump(i, insn, target);
+      else if (!this.#seen(i + 1)) out.jump(i, this.#mayBeFar(i, target) ? FAR_JUMP : c.ja(0), target);
+      else if (this.#mayBeFar(i, target)) {
+        out.emit(i, { ...insn, off: 1 });
+        out.emit(i, c.ja(1));
+        out.jump(i, FAR_JUMP, target);
+      } else out.jump(i, insn, target);
     }
   }
 

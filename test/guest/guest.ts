@@ -50,8 +50,10 @@ export async function runGuest(options: GuestOptions = {}): Promise<GuestRun> {
         packages,
         initrd,
         work,
-        // Newer kernels allocate with cmpxchg16b, whose flags qemu 7.2 gets wrong, and patch code that another processor runs.
-        ...(options.kernel === undefined ? {} : { cpus: 1, cpu: 'max,-cx16' }),
+        // Probes and tracepoints patch code; emulated, that now and then never ends where another processor runs it.
+        cpus: 1,
+        // Newer kernels allocate with cmpxchg16b, whose flags qemu 7.2 gets wrong.
+        ...(options.kernel === undefined ? {} : { cpu: 'max,-cx16' }),
         ...(options.only === undefined ? {} : { only: options.only }),
         ...(options.onMessage === undefined ? {} : { onMessage: options.onMessage }),
       });

@@ -236,6 +236,12 @@ describe('strict runs', () => {
     expect(() => s.run(call(R1))).not.toThrow();
     expect(s.faultOf(call(R2)).message).toMatch(/instruction 3: R2/);
   });
+  it('R0 of a function that returns nothing, where somebody reads it', () => {
+    const s = strict();
+    const call = (after: Insn) => [asm.callLocal(2), after, asm.exit(), asm.mov64Imm(R1, 1), asm.exit()];
+    expect(s.run(call(asm.mov64Imm(R0, 7)))).toBe(7);
+    expect(s.faultOf(call(asm.mov64Reg(R2, R0))).message).toMatch(/instruction 1: R0/);
+  });
 });
 
 describe('runs that are strict about the stack', () => {
