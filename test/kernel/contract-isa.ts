@@ -95,8 +95,12 @@ export function isaContract(open: OpenSubject): void {
       expect(run(subject.kernel, outer)).toBe(113);
     });
 
-    it('are limited to 33 in a run, whichever functions make them', () => {
+    it('are limited to 33 in a run, whichever functions make them', (context) => {
       const { kernel } = subject;
+      const { kind, release } = kernel.features();
+      const [major = 0, minor = 0] = release.split('.').map(Number);
+      if (kind === 'host' && (major < 6 || (major === 6 && minor < 12)))
+        context.skip('before 6.12 every function counts for itself: 2 to the power of 33 jumps');
       const array = makeMap(kernel, 'prog_array');
       const count = makeMap(kernel, 'array', { maxEntries: 1 });
       // Counts the run, then jumps to itself out of two functions.

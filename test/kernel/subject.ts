@@ -38,7 +38,9 @@ export type SubjectKernel = Pick<
   | 'mkdir'
   | 'perfEventOpen'
   | 'socketAttach'
-> & { features(): { readonly possibleCpus: number } };
+> & {
+  features(): { readonly possibleCpus: number; readonly kind: 'embedded' | 'host'; readonly release: string };
+};
 
 export interface Subject {
   readonly name: string;
