@@ -154,8 +154,13 @@ function liveAtStart(program: ExecutableProgram, blocks: readonly Block[], masks
     defs[n] = defined;
     for (const next of block.succs) preds[next]!.push(n);
   });
-  const live = uses.slice();
-  const pending = Array.from(blocks.keys());
+  spreadLive(uses, defs, preds);
+  return uses[0]!;
+}
+
+/** Variables that live at the start of each block: `live` begins as what the block reads before it writes it (bit sets). */
+export function spreadLive(live: Int32Array, defs: Int32Array, preds: readonly (readonly number[])[]): void {
+  const pending = Array.from(live.keys());
   while (pending.length > 0) {
     const n = pending.pop()!;
     const mask = live[n]!;
@@ -166,5 +171,4 @@ function liveAtStart(program: ExecutableProgram, blocks: readonly Block[], masks
       pending.push(pred);
     }
   }
-  return live[0]!;
 }

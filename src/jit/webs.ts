@@ -10,7 +10,7 @@ import { accessBytes, CLASS, insnClass, insnMode, MODE } from '../asm/opcodes.ts
 import type { ExecutableProgram, ExecutableSubprog } from '../contracts/engine.ts';
 import type { Insn } from '../contracts/insn.ts';
 import { type Block, nextInsn } from './cfg.ts';
-import { readMask, writeMask } from './usage.ts';
+import { readMask, spreadLive, writeMask } from './usage.ts';
 
 export const FIRST_SLOT = 11;
 export const VARIABLES = 31;
@@ -230,17 +230,7 @@ export class Webs {
       defs[n] = defined;
       for (const next of block.succs) preds[next]!.push(n);
     });
-    const pending = Array.from(blocks.keys());
-    while (pending.length > 0) {
-      const n = pending.pop()!;
-      const mask = live[n]!;
-      for (const pred of preds[n]!) {
-        const next = live[pred]! | (mask & ~defs[pred]!);
-        if (next === live[pred]) continue;
-        live[pred] = next;
-        pending.push(pred);
-      }
-    }
+    spreadLive(live, defs, preds);
     return live;
   }
 
