@@ -274,6 +274,7 @@ async function run(options: Options): Promise<void> {
     faults: of('fault'),
     crashes: of('crash'),
     enginesDiffer: of('engines differ'),
+    notCompared: of('not compared'),
     ...(linux === undefined
       ? {}
       : {

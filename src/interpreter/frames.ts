@@ -18,12 +18,10 @@ const MAX_LOOPS = 8 * 1024 * 1024;
 /** Fuel has run out: the limit of the run, the end of a slice, or an observer wants to see each instruction. Gives the new fuel. */
 export function tick(m: Machine, program: Decoded, pc: number, base: number): number {
   if (m.fuel <= 0) {
-    if (m.lane === null)
-      return fault(m, program, pc, 'the run was stopped: it has used up its limit of instructions');
+    if (m.lane === null) return tooLong(m, program, pc);
     if (base === 0) return PAUSE;
     m.lane.overtime += OVERTIME;
-    if (m.lane.overtime > m.lane.limit)
-      return fault(m, program, pc, 'the run was stopped: it has used up its limit of instructions');
+    if (m.lane.overtime > m.lane.limit) return tooLong(m, program, pc);
     m.fuel = OVERTIME;
     if (m.observer === null) return OVERTIME;
   }
@@ -42,6 +40,12 @@ export function tick(m: Machine, program: Decoded, pc: number, base: number): nu
     program,
   );
   return 0;
+}
+
+function tooLong(m: Machine, program: Decoded, pc: number): never {
+  return fault(m, program, pc, 'the run was stopped: it has used up its limit of instructions', {
+    reason: 'limit',
+  });
 }
 
 /** R10 of subprogram `index`, whose stack lies below `top`; gives where its code starts. */

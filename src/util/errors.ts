@@ -128,8 +128,11 @@ export class ProgramFault extends Error {
   /** R0..R10 at the fault, where the engine knows them. */
   readonly registers: readonly bigint[] | undefined;
 
-  /** `access`: a bug of ours, as a verified program faults nowhere; `budget`: the program has run for as long as it may. */
-  readonly reason: 'access' | 'budget';
+  /**
+   * `access`: a bug of ours, as a verified program faults nowhere; `budget`: the program has run for as long as it may; `limit`: for
+   * longer than the engine follows any program.
+   */
+  readonly reason: 'access' | 'budget' | 'limit';
 
   constructor(
     message: string,
@@ -138,7 +141,7 @@ export class ProgramFault extends Error {
       insn: number;
       registers?: readonly bigint[];
       cause?: unknown;
-      reason?: 'access' | 'budget';
+      reason?: ProgramFault['reason'];
     },
   ) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });

@@ -3,7 +3,7 @@ import * as asm from '../../src/asm/construct.ts';
 import { encodeProgram } from '../../src/asm/index.ts';
 import type { Fd, Kernel } from '../../src/contracts/kernel.ts';
 import { mapTypeById } from '../../src/spec/index.ts';
-import { BpfError, concatBytes, toHex } from '../../src/util/index.ts';
+import { BpfError, concatBytes, ProgramFault, toHex } from '../../src/util/index.ts';
 import type { GeneratedProgram, MapSpec } from './generate.ts';
 
 export interface Ran {
@@ -22,6 +22,8 @@ export type Outcome =
   | { readonly verdict: 'no run'; readonly code: string; readonly message: string }
   /** The run of an accepted program failed. */
   | { readonly verdict: 'fault'; readonly code: string; readonly message: string }
+  /** The run of an accepted program was stopped, as it took more instructions than the interpreter follows. */
+  | { readonly verdict: 'too long'; readonly code: string; readonly message: string }
   /** An error that is no BpfError: a bug. */
   | { readonly verdict: 'crash'; readonly stage: string; readonly message: string };
 
@@ -85,6 +87,9 @@ const messageOf = (error: unknown): string =>
     : error instanceof Error
       ? (error.stack ?? error.message)
       : String(error);
+
+const isTooLong = (error: unknown): boolean =>
+  error instanceof BpfError && error.cause instanceof ProgramFault && error.cause.reason === 'limit';
 
 /** Programs that write the stack all over; one a kernel. */
 const sweepers = new WeakMap<Kernel, Fd>();
@@ -154,6 +159,7 @@ export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: st
     if (code === 'bug' || stage === 'maps' || stage === 'results')
       return { verdict: 'crash', stage, message };
     if (stage === 'load') return { verdict: 'reject', code, message };
+    if (isTooLong(error)) return { verdict: 'too long', code, message };
     return { verdict: code === 'EINVAL' ? 'no run' : 'fault', code, message };
   } finally {
     for (const fd of open.reverse()) kernel.close(fd);

@@ -162,7 +162,9 @@ describe('accesses outside of a region', () => {
 describe('limits and observation', () => {
   it('a run that does not end is stopped', () => {
     const { faultOf } = setup({ instructionLimit: 10_000 });
-    expect(faultOf([asm.ja(-1)]).message).toMatch(/limit of instructions/);
+    const fault = faultOf([asm.ja(-1)]);
+    expect(fault.message).toMatch(/limit of instructions/);
+    expect(fault.reason).toBe('limit');
   });
 
   it('the limit holds across callbacks and with an observer', () => {

@@ -65,7 +65,7 @@ function faultedBefore(program: ProgObject): BpfError {
 function runError(machine: Machine, program: ProgObject, error: unknown): BpfError {
   if (error instanceof BpfError) return error;
   oops(machine, program, error);
-  const errno = error instanceof ProgramFault && error.reason === 'budget' ? 'ETIMEDOUT' : 'EFAULT';
+  const errno = error instanceof ProgramFault && error.reason !== 'access' ? 'ETIMEDOUT' : 'EFAULT';
   return new BpfError(errno, `the run faulted: ${(error as Error).message}`, { cause: error });
 }
 
