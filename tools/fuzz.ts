@@ -2,102 +2,34 @@
  * npm run fuzz -- --count 20000 --seed 1: random programs through verifier, interpreter and JIT.
  *
  * Each program is loaded into two embedded kernels, one that interprets and one that compiles; results, packets and maps
- * must be equal, no accepted program may fault. With --linux the same programs also go to the kernel of this machine
- * (root), whose verdict and results are compared; --shrink makes what disagrees small, --keep makes a regression test of it.
- * Ends with status 1 where anything disagrees.
+ * must be equal, no accepted program may fault. A run that is too long for the interpreter is not compared with it, and counted.
+ * With --linux the same programs also go to the kernel of this machine (root), whose verdict and results are compared; --shrink
+ * makes what disagrees small, --keep makes a regression test of it. --jobs takes so many processes, each with seeds of its own.
+ * Ends with status 1 where anything disagrees, or a process did not come to its end.
  */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-import { Worker } from 'node:worker_threads';
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { build } from 'esbuild';
 import { disassemble } from '../src/asm/index.ts';
-import { sharedBtf } from '../src/btf/index.ts';
 import type { Kernel } from '../src/contracts/kernel.ts';
-import { EmbeddedKernel } from '../src/kernel/index.ts';
-import { compare, KINDS, type Outcomes, type Report } from '../test/generator/compare.ts';
+import { compare, KINDS, type Report } from '../test/generator/compare.ts';
 import { type GeneratedProgram, generateProgram } from '../test/generator/generate.ts';
 import { openOracle } from '../test/generator/linux-oracle.ts';
 import { writeRegression } from '../test/generator/regressions.ts';
 import { describeOutcome, runProgram } from '../test/generator/run.ts';
 import { shrink } from '../test/generator/shrink.ts';
-
-const JIT_SYSCTL = 'net.core.bpf_jit_enable';
-/** Programs between two pairs of fresh kernels: memory of a run stays bounded. */
-const KERNEL_LIFE = 1000;
-
-/** A program of this many milliseconds hangs: the verifier bounds what a run may do. */
-const HANG = 60_000;
-
-/** Ends the process with the seed's name where one program takes too long: a loop cannot be interrupted from inside. */
-function watchdog(): { at(seed: number): void; stop(): void } {
-  const shared = new Int32Array(new SharedArrayBuffer(8));
-  const worker = new Worker(
-    `const { workerData: { shared, HANG } } = require('node:worker_threads');
-     let last = -1, since = Date.now();
-     setInterval(() => {
-       const now = Atomics.load(shared, 0);
-       if (now !== last) { last = now; since = Date.now(); return; }
-       if (Date.now() - since < HANG) return;
-       require('node:fs').writeSync(2, 'seed ' + Atomics.load(shared, 1) + ': hangs\\n');
-       process.kill(process.pid, 'SIGKILL');
-     }, 1000);`,
-    { eval: true, workerData: { shared, HANG } },
-  );
-  worker.unref();
-  return {
-    at: (seed) => {
-      Atomics.store(shared, 1, seed);
-      Atomics.add(shared, 0, 1);
-    },
-    stop: () => void worker.terminate(),
-  };
-}
-
-interface MemorySample {
-  readonly programs: number;
-  /** Megabytes: of the process, and what is alive on JavaScript's heap and beside it. */
-  readonly rss: number;
-  readonly alive: number;
-}
-
-/** Whether memory grows: looks after every `KERNEL_LIFE` programs, when the kernels are new, at what a full collection leaves. */
-class MemoryLog {
-  readonly #samples: MemorySample[] = [];
-  readonly #collect: () => void;
-
-  constructor() {
-    setFlagsFromString('--expose-gc');
-    this.#collect = runInNewContext('gc') as () => void;
-  }
-
-  add(programs: number): void {
-    this.#collect();
-    const { rss, heapUsed, external } = process.memoryUsage();
-    this.#samples.push({ programs, rss: rss / 2 ** 20, alive: (heapUsed + external) / 2 ** 20 });
-  }
-
-  /** `12 MB alive after 1000 programs, …`: ten samples at most, in equal steps. */
-  get text(): string {
-    const step = Math.max(1, Math.ceil(this.#samples.length / 10));
-    const last = this.#samples.length - 1;
-    return this.#samples
-      .filter((_, i) => (last - i) % step === 0)
-      .map(({ programs, rss, alive }) => `${programs}: ${alive.toFixed(1)} alive, ${rss.toFixed(0)} RSS`)
-      .join('; ');
-  }
-
-  /** Megabytes alive more at the end than after a tenth of the way, when all code is loaded. */
-  get growth(): number {
-    const first = this.#samples[Math.ceil(this.#samples.length / 10)] ?? this.#samples[0];
-    const last = this.#samples.at(-1);
-    return first === undefined || last === undefined ? 0 : Math.round((last.alive - first.alive) * 10) / 10;
-  }
-}
+import type { JobMessage, JobOptions, MemorySample } from './fuzz-job.ts';
+import { closePair, openPair, outcomesOf } from './fuzz-kernels.ts';
 
 interface Options {
   readonly count: number;
   readonly seconds?: number;
   readonly seed: number;
+  readonly jobs: number;
   readonly damage: number;
   readonly size: number;
   readonly linux?: boolean;
@@ -108,44 +40,13 @@ interface Options {
   readonly limit: number;
 }
 
-interface Pair {
-  readonly interpreter: EmbeddedKernel;
-  readonly jit: EmbeddedKernel;
-}
-
-/** With as many CPUs as Linux has, whose numbers' range the verifier knows, and with Linux's types: programs call functions by id. */
-function kernels(linux?: Kernel): Pair {
-  const possibleCpus = linux?.features().possibleCpus ?? 1;
-  const types = linux?.kernelBtf() ?? null;
-  const make = (jit: 0 | 1): EmbeddedKernel => {
-    const kernel = new EmbeddedKernel({
-      randomSeed: 1,
-      possibleCpus,
-      onOops: () => undefined,
-      ...(types === null ? {} : { kernelBtf: sharedBtf(types) }),
-    });
-    kernel.simulator.setSysctl(JIT_SYSCTL, jit);
-    kernel.simulator.setTime(1_000_000_000n, 1_700_000_000_000_000_000n);
-    return kernel;
-  };
-  return { interpreter: make(0), jit: make(1) };
-}
-
-function outcomesOf(pair: Pair, linux: Kernel | undefined, program: GeneratedProgram): Outcomes {
-  return {
-    interpreter: runProgram(pair.interpreter, program),
-    jit: runProgram(pair.jit, program),
-    ...(linux === undefined ? {} : { linux: runProgram(linux, program) }),
-  };
-}
-
 /** The program with that report made small; undefined where it does not show it alone, in fresh kernels. */
 function minimise(
   program: GeneratedProgram,
   { cause }: Report,
   linux: Kernel | undefined,
-): { readonly program: GeneratedProgram; readonly outcomes: Outcomes } | undefined {
-  const pair = kernels(linux);
+): { readonly program: GeneratedProgram; readonly outcomes: ReturnType<typeof outcomesOf> } | undefined {
+  const pair = openPair(linux);
   const shows = (candidate: GeneratedProgram): boolean =>
     compare(candidate, outcomesOf(pair, linux, candidate)).some((report) => report.cause === cause);
   try {
@@ -153,8 +54,7 @@ function minimise(
     const small = shrink(program, shows);
     return { program: small, outcomes: outcomesOf(pair, linux, small) };
   } finally {
-    pair.interpreter.shutdown();
-    pair.jit.shutdown();
+    closePair(pair);
   }
 }
 
@@ -163,12 +63,15 @@ function show(p: GeneratedProgram): void {
   for (const [i, m] of p.maps.entries())
     console.log(`# map ${i}: ${m.kind}, key ${m.keySize}, value ${m.valueSize}, ${m.maxEntries} entries`);
   console.log(disassemble(p.insns, { index: true, opcode: true }));
-  for (const jit of [false, true]) {
-    const pair = kernels();
-    const outcome = runProgram(jit ? pair.jit : pair.interpreter, p, (log) => {
-      if (!jit) console.log(log);
+  const pair = openPair();
+  for (const [name, kernel] of [
+    ['interpreter', pair.interpreter],
+    ['JIT', pair.jit],
+  ] as const) {
+    const outcome = runProgram(kernel, p, (log) => {
+      if (kernel === pair.interpreter) console.log(log);
     });
-    console.log(`${jit ? 'JIT' : 'interpreter'}: ${describeOutcome(outcome)}`);
+    console.log(`${name}: ${describeOutcome(outcome)}`);
     console.log(outcome);
   }
 }
@@ -193,7 +96,93 @@ class Causes {
   }
 }
 
+/** Whether the memory of one process grows. */
+class MemoryLog {
+  readonly #samples: MemorySample[] = [];
+
+  add(sample: MemorySample): void {
+    this.#samples.push(sample);
+  }
+
+  get programs(): number {
+    return this.#samples.at(-1)?.programs ?? 0;
+  }
+
+  /** `1000: 52.1 alive, 180 RSS; …`: ten samples at most, in equal steps. */
+  get text(): string {
+    const step = Math.max(1, Math.ceil(this.#samples.length / 10));
+    const last = this.#samples.length - 1;
+    return this.#samples
+      .filter((_, i) => (last - i) % step === 0)
+      .map(({ programs, rss, alive }) => `${programs}: ${alive.toFixed(1)} alive, ${rss.toFixed(0)} RSS`)
+      .join('; ');
+  }
+
+  /** Megabytes alive more at the end than after a tenth of the way, when all code is loaded. */
+  get growth(): number {
+    const first = this.#samples[Math.ceil(this.#samples.length / 10)] ?? this.#samples[0];
+    const last = this.#samples.at(-1);
+    return first === undefined || last === undefined ? 0 : Math.round((last.alive - first.alive) * 10) / 10;
+  }
+}
+
+type JobEnd = Extract<JobMessage, { what: 'end' }>;
+
+interface Job {
+  readonly memory: MemoryLog;
+  readonly process: ChildProcess;
+  /** What it said last, or how it died. */
+  readonly end: Promise<JobEnd | string>;
+}
+
+function startJob(file: string, options: JobOptions, onReport: (report: Report) => void): Job {
+  const child = fork(file, [JSON.stringify(options)], { execArgv: ['--expose-gc'] });
+  const memory = new MemoryLog();
+  const end = new Promise<JobEnd | string>((resolve) => {
+    child.on('message', (message: JobMessage) => {
+      if (message.what === 'report') onReport(message.report);
+      else if (message.what === 'sample') memory.add(message.sample);
+      else resolve(message);
+    });
+    child.on('exit', (code, signal) => resolve(`a process ended by ${signal ?? `status ${code}`}`));
+  });
+  return { memory, process: child, end };
+}
+
+/** The jobs' program as one file: tsx would give every function a name at run time, which takes a tenth of the time. */
+async function bundleJob(directory: string): Promise<string> {
+  const outfile = join(directory, 'fuzz-job.mjs');
+  await build({
+    entryPoints: [fileURLToPath(new URL('fuzz-job.ts', import.meta.url))],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+    logLevel: 'warning',
+  });
+  return outfile;
+}
+
+function jobOptions(options: Options, index: number): JobOptions {
+  const { jobs, seed, count, seconds, damage, size, linux = false } = options;
+  return {
+    firstSeed: seed + index,
+    stride: jobs,
+    damage,
+    size,
+    linux,
+    ...(seconds === undefined ? { count: Math.ceil((count - index) / jobs) } : { seconds }),
+  };
+}
+
 async function run(options: Options): Promise<void> {
+  const generate = (seed: number) => generateProgram(seed, { damage: options.damage, size: options.size });
+  if (options.show === true) {
+    show(generate(options.seed));
+    return;
+  }
   const asked = options.linux === true ? await openOracle() : undefined;
   if (asked !== undefined && 'reason' in asked) {
     console.error(`--linux is not possible: ${asked.reason}`);
@@ -201,30 +190,19 @@ async function run(options: Options): Promise<void> {
     return;
   }
   const linux = asked?.kernel;
-  const generate = (seed: number) => generateProgram(seed, { damage: options.damage, size: options.size });
-  if (options.show === true) {
-    show(generate(options.seed));
-    linux?.shutdown();
-    return;
-  }
   const counts = new Map<string, number>();
-  const count = (what: string, n = 1) => counts.set(what, (counts.get(what) ?? 0) + n);
   const causes = new Causes();
   const start = performance.now();
-  const seconds = () => (performance.now() - start) / 1000;
-  const memory = new MemoryLog();
-  let pair = kernels(linux);
   let printed = 0;
-  const watch = watchdog();
-  const note = (program: GeneratedProgram, report: Report) => {
-    count(report.kind);
+  const note = (report: Report) => {
+    counts.set(report.kind, (counts.get(report.kind) ?? 0) + 1);
     const first = causes.add(report);
     if (printed++ < options.limit) {
       if (options.json === true) console.log(JSON.stringify(report));
       else console.log(`seed ${report.seed}: ${report.kind}: ${report.text}`);
     }
-    if (!first || !(options.shrink || options.keep)) return;
-    const small = minimise(program, report, linux);
+    if (!first || !(options.shrink || options.keep) || report.kind === 'not compared') return;
+    const small = minimise(generate(report.seed), report, linux);
     if (small === undefined) {
       console.log(`seed ${report.seed}: it does not show alone`);
       return;
@@ -242,67 +220,102 @@ async function run(options: Options): Promise<void> {
     });
     console.log(`kept as ${path}`);
   };
-  let done = 0;
-  const limit = options.seconds === undefined ? options.count : Number.POSITIVE_INFINITY;
-  for (; done < limit && (options.seconds === undefined || seconds() < options.seconds); done++) {
-    if (done > 0 && done % KERNEL_LIFE === 0) {
-      pair.interpreter.shutdown();
-      pair.jit.shutdown();
-      pair = kernels(linux);
-      memory.add(done);
-      if (process.stderr.isTTY) process.stderr.write(`\r${done} programs `);
-    }
-    watch.at(options.seed + done);
-    const program = generate(options.seed + done);
-    const outcomes = outcomesOf(pair, linux, program);
-    count(outcomes.interpreter.verdict === 'reject' ? 'rejected' : 'accepted');
-    for (const report of compare(program, outcomes)) note(program, report);
+  // Beside the packages that it imports.
+  const directory = mkdtempSync(fileURLToPath(new URL('../node_modules/.fuzz-', import.meta.url)));
+  const jobs: Job[] = [];
+  const clean = () => rmSync(directory, { recursive: true, force: true });
+  const stop = () => {
+    for (const job of jobs) job.process.kill();
+    clean();
+    process.exit(130);
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  const progress = setInterval(() => {
+    if (process.stderr.isTTY)
+      process.stderr.write(`\r${jobs.reduce((sum, { memory }) => sum + memory.programs, 0)} programs `);
+  }, 1000);
+  let ends: (JobEnd | string)[];
+  try {
+    const file = await bundleJob(directory);
+    const running = options.seconds === undefined ? Math.min(options.jobs, options.count) : options.jobs;
+    for (let i = 0; i < running; i++) jobs.push(startJob(file, jobOptions(options, i), note));
+    ends = await Promise.all(jobs.map(({ end }) => end));
+  } finally {
+    clearInterval(progress);
+    clean();
+    linux?.shutdown();
   }
-  watch.stop();
-  linux?.shutdown();
+  summarise(options, { counts, causes, jobs, ends, seconds: (performance.now() - start) / 1000 });
+}
+
+interface Results {
+  readonly counts: ReadonlyMap<string, number>;
+  readonly causes: Causes;
+  readonly jobs: readonly Job[];
+  readonly ends: readonly (JobEnd | string)[];
+  readonly seconds: number;
+}
+
+function summarise(options: Options, { counts, causes, jobs, ends, seconds }: Results): void {
+  const died = ends.filter((end) => typeof end === 'string');
+  const ended = ends.filter((end) => typeof end !== 'string');
+  const total = (of: (end: JobEnd) => number) => ended.reduce((sum, end) => sum + of(end), 0);
   const of = (what: string) => counts.get(what) ?? 0;
   const kinds = Object.entries(KINDS);
   const sum = (wanted: (kind: (typeof kinds)[number][1]) => boolean) =>
-    kinds.reduce((total, [name, kind]) => total + (wanted(kind) ? of(name) : 0), 0);
+    kinds.reduce((all, [name, kind]) => all + (wanted(kind) ? of(name) : 0), 0);
   const bad = sum((kind) => kind.bad);
   const verdicts = sum((kind) => kind.verdict);
+  const programs = total((end) => end.programs);
+  const accepted = total((end) => end.accepted);
+  const tenths = (value: number) => Math.round(value * 10) / 10;
   const summary = {
-    programs: done,
+    programs,
     firstSeed: options.seed,
-    accepted: of('accepted'),
-    rejected: of('rejected'),
+    accepted,
+    rejected: programs - accepted,
     faults: of('fault'),
     crashes: of('crash'),
     enginesDiffer: of('engines differ'),
     notCompared: of('not compared'),
-    ...(linux === undefined
+    ...(options.linux !== true
       ? {}
       : {
           tooLax: of('too lax'),
           tooStrict: of('too strict'),
           otherMessage: of('other message'),
           linuxDiffers: of('linux differs'),
-          verdictDifferencesPercent: Math.round((verdicts / Math.max(1, done)) * 1e5) / 1e3,
+          verdictDifferencesPercent: Math.round((verdicts / Math.max(1, programs)) * 1e5) / 1e3,
         }),
-    seconds: Math.round(seconds() * 10) / 10,
-    memoryGrowthMB: memory.growth,
+    seconds: tenths(seconds),
+    cpuMsPerProgram: Math.round((total((end) => end.cpuSeconds) / Math.max(1, programs)) * 1e5) / 100,
+    memoryGrowthMB: jobs.map(({ memory }) => memory.growth),
   };
   if (options.json === true) console.log(JSON.stringify(summary));
   else {
     causes.print();
     console.log(
       Object.entries(summary)
-        .map(([name, value]) => `${name} ${value}`)
+        .map(([name, value]) => `${name} ${Array.isArray(value) ? value.join('/') : value}`)
         .join(', '),
     );
-    if (memory.text !== '') console.log(`memory, MB after programs: ${memory.text}`);
-    if (linux !== undefined)
+    jobs.forEach(({ memory }, i) => {
+      if (memory.text !== '') console.log(`memory of process ${i}, MB after programs: ${memory.text}`);
+    });
+    if (options.linux === true)
       console.log(
-        `verdicts differ on ${verdicts} of ${done} programs (${((100 * verdicts) / Math.max(1, done)).toFixed(3)} %)`,
+        `verdicts differ on ${verdicts} of ${programs} programs (${((100 * verdicts) / Math.max(1, programs)).toFixed(3)} %)`,
       );
-    console.log(bad === 0 ? 'agree' : `${bad} disagreements; look at one with --show --seed SEED`);
+    for (const text of died) console.log(text);
+    console.log(
+      bad > 0
+        ? `${bad} disagreements; look at one with --show --seed SEED`
+        : died.length > 0
+          ? 'not finished'
+          : 'agree',
+    );
   }
-  if (bad > 0) process.exitCode = 1;
+  if (bad > 0 || died.length > 0) process.exitCode = 1;
 }
 
 const number = (text: string): number => {
@@ -311,10 +324,19 @@ const number = (text: string): number => {
   return value;
 };
 
+/** `--jobs 0`: one for each processor. */
+const processes = (text: string): number => {
+  const value = number(text);
+  if (!Number.isInteger(value) || value < 0 || value > 1024)
+    throw new Error(`${text} is no number of processes`);
+  return value === 0 ? availableParallelism() : value;
+};
+
 const command = new Command('fuzz')
   .description('random programs through verifier, interpreter and JIT')
   .option('--count <n>', 'how many programs', number, 1000)
   .option('--seed <n>', 'seed of the first one', number, 1)
+  .option('--jobs <n>', 'processes; 0: one for each processor', processes, 1)
   .option('--damage <share>', 'share of programs that are damaged on purpose', number, 0.25)
   .option('--size <n>', 'most pieces of a program', number, 40)
   .option('--limit <n>', 'reports to print', number, 50)

@@ -21,6 +21,7 @@ import { GuestMemory, type GuestMemoryOptions, RUN_STATE } from '../memory/index
 import { createPacketLoads, type PacketLoads } from '../rewrite/index.ts';
 import { type Release, releaseOf } from '../spec/index.ts';
 import { BpfError, type SourceLocation } from '../util/errors.ts';
+import type { verify } from '../verifier/index.ts';
 import { AsyncWork } from './async-work.ts';
 import { AttachPoints } from './attach-points.ts';
 import { Bpffs } from './bpffs.ts';
@@ -74,6 +75,8 @@ export interface EmbeddedKernelOptions {
   readonly strictStack?: boolean;
   /** Engines in place of the kernel's own: an interpreter that is watched, a JIT with other limits. */
   readonly engines?: Partial<Readonly<Record<'interpreter' | 'jit', Engine>>>;
+  /** Verifier in place of the kernel's own: one that remembers what it has verified. */
+  readonly verify?: typeof verify;
   /**
    * 32 bits for the hash of each new map. Absent: always the same hash, so that maps are walked in an order that repeats; give
    * random ones where strangers choose the keys.
@@ -155,6 +158,7 @@ export class Machine {
   readonly async: AsyncWork;
   readonly redirects = new Redirects();
   readonly engines: Readonly<Record<'interpreter' | 'jit', Engine>>;
+  readonly verify: typeof verify | undefined;
   readonly engineEnv: EngineEnv;
   readonly possibleCpus: number;
   /** Programs are loaded with checks of RUN_STATE.budget. */
@@ -212,6 +216,7 @@ export class Machine {
     this.packetLoads = createPacketLoads(this.memory, this.packets.ops);
     this.mapsModule = createMapsModule(this.memory, seat?.mapsCode);
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
+    this.verify = options.verify;
     this.engines = {
       interpreter: createInterpreter({ strict: options.strictStack ? 'stack' : true }),
       jit: createJit(jitOptions(options)),

@@ -324,7 +324,7 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     ...(attr.logSize === undefined ? {} : { logLimit: attr.logSize }),
   };
   const annotator = attr.onAnnotations === undefined ? null : new Annotator(request);
-  const result = verify(request, annotator);
+  const result = (machine.verify ?? verify)(request, annotator);
   attr.onLog?.(result.log);
   if (annotator !== null) attr.onAnnotations?.(annotator.result());
   if (result.verdict === 'reject') throw rejectionError(request, result, globalsOf(machine, maps));
