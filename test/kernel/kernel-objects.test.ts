@@ -208,3 +208,31 @@ SEC("raw_tp/x") int x(void *ctx) {
   object.close();
   kernel.shutdown();
 });
+
+it("the UAPI's records are relocated onto, as programs with a Linux's vmlinux.h ask for them", () => {
+  const source = `#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct xdp_md___mine { __u32 data_end; __u32 data; };
+struct iphdr___mine { __u8 version: 4; __u8 ihl: 4; __u8 protocol; __be32 daddr; };
+union bpf_attr___mine { __u32 map_type; };
+#pragma clang attribute pop
+SEC("xdp") int x(struct xdp_md___mine *ctx) {
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr___mine *ip = data + 14;
+	if (data + 34 > end) return 1;
+	if (!bpf_core_field_exists(union bpf_attr___mine, map_type) || bpf_core_type_size(struct __sk_buff) != 192) return 2;
+	return ip->protocol << 16 | BPF_CORE_READ_BITFIELD(ip, ihl) << 8 | (ip->daddr & 0xff);
+}`;
+  for (const jit of [0, 1]) {
+    const kernel = new EmbeddedKernel();
+    kernel.simulator.setSysctl('net.core.bpf_jit_enable', jit);
+    const object = BpfObject.open(build(source));
+    object.load(kernel);
+    const dataIn = new Uint8Array(64);
+    dataIn.set([0x45], 14);
+    dataIn.set([17], 23);
+    dataIn.set([10, 0, 0, 1], 30);
+    expect(kernel.progTestRun({ progFd: object.programs[0]!.fd, dataIn }).retval).toBe(0x11050a);
+    object.close();
+    kernel.shutdown();
+  }
+});

@@ -1,6 +1,6 @@
 /**
  * BTF of the embedded kernel, where it is given none of a Linux: the kernel objects that it models with the members that programs read
- * (`spec/generated/kernel-types`), the arguments of raw tracepoints and of functions
+ * (`spec/generated/kernel-types`), the UAPI's records (contexts, headers of packets), the arguments of raw tracepoints and of functions
  * that programs are attached to, and the functions that programs may call. The built-in
  * vmlinux.h is made from it, and CO-RE relocates programs onto it; layouts are natural alignment of the members in order.
  */
@@ -17,6 +17,7 @@ import {
   KFUNC_STRUCTS,
 } from '../../spec/index.ts';
 import { InternalError } from '../../util/errors.ts';
+import { UAPI_RECORD_NAMES, uapiRecord } from './uapi-types.ts';
 
 /** Bytes and sign of C's numbers, by the names that compilers give them in BTF. */
 const INTS: Readonly<Record<string, { size: number; signed?: true; bool?: true }>> = {
@@ -34,8 +35,14 @@ const INTS: Readonly<Record<string, { size: number; signed?: true; bool?: true }
   'long long unsigned int': { size: 8 },
 };
 
-/** `const char *name[16]`: type, name, dimensions. */
-const DECLARATION = /^(.*?[ *])(\w+)((?:\[\d+\])*)$/;
+/** `const char *name[16]`: type, name, dimensions; `__u8 ihl: 4`: bits of a bit field. */
+const DECLARATION = /^(.*?[ *])(\w+)((?:\[\d+\])*)(?:: (\d+))?$/;
+
+/** Names of the UAPI for numbers that no member of a kernel object has. */
+const UAPI_TYPEDEFS: Readonly<Record<string, string>> = {
+  __kernel_time64_t: 'long long int',
+  time64_t: '__s64',
+};
 
 class Declarations {
   readonly builder = new BtfBuilder();
@@ -59,10 +66,10 @@ class Declarations {
     if (text.startsWith('const ')) return builder.add({ kind: 'const', type: this.type(text.slice(6)) });
     const callback = KFUNC_CALLBACKS[text];
     if (callback !== undefined) return this.#prototype(callback).id;
-    if (text.startsWith('struct ')) return this.#struct(text, text.slice(7));
-    if (text.startsWith('union ')) return builder.add({ kind: 'fwd', name: text.slice(6), of: 'union' });
+    if (text.startsWith('struct ')) return this.#named('struct', text, text.slice(7));
+    if (text.startsWith('union ')) return this.#named('union', text, text.slice(6));
     if (text.startsWith('enum ')) return this.#enum(text.slice(5));
-    const typedef = KERNEL_TYPEDEFS[text];
+    const typedef = KERNEL_TYPEDEFS[text] ?? UAPI_TYPEDEFS[text];
     if (typedef !== undefined) {
       const type = typeof typedef === 'string' ? this.type(typedef) : this.#composite('struct', '', typedef);
       return builder.add({ kind: 'typedef', name: text, type });
@@ -72,13 +79,17 @@ class Declarations {
     return builder.add(btfInt(text, int.size, { signed: int.signed === true, bool: int.bool === true }));
   }
 
-  #struct(text: string, name: string): number {
-    const members = KERNEL_OBJECTS[name] ?? KFUNC_STRUCTS[name];
-    if (members === undefined) return this.builder.add({ kind: 'fwd', name, of: 'struct' });
+  #named(kind: 'struct' | 'union', text: string, name: string): number {
+    const uapi = uapiRecord(name);
+    const members =
+      kind === 'union'
+        ? uapi?.kind === kind && uapi.members
+        : (KERNEL_OBJECTS[name] ?? (uapi?.kind === kind ? uapi.members : undefined) ?? KFUNC_STRUCTS[name]);
+    if (!members) return this.builder.add({ kind: 'fwd', name, of: kind });
     // Members may point back to it.
-    const id = this.builder.add({ kind: 'struct', name, size: 0, members: [] });
+    const id = this.builder.add({ kind, name, size: 0, members: [] });
     this.#ids.set(text, id);
-    return this.#composite('struct', name, members, id);
+    return this.#composite(kind, name, members, id);
   }
 
   #composite(
@@ -88,17 +99,20 @@ class Declarations {
     reserved?: number,
   ): number {
     const members: BtfMember[] = [];
-    let size = 0;
+    let bits = 0;
     let align = 1;
     for (const row of rows) {
       const member = this.#member(row);
       const shape = this.#shapeOf(member.type);
-      const at = kind === 'union' ? 0 : Math.ceil(size / shape.align) * shape.align;
-      members.push({ ...member, bitOffset: at * 8, bitSize: 0 });
-      size = Math.max(size, at + shape.size);
+      // A bit field follows the one before, unless it would cross a border of its own type.
+      const unit = shape.align * 8;
+      let at = kind === 'union' ? 0 : Math.ceil(bits / unit) * unit;
+      if (member.bitSize > 0 && kind === 'struct' && (bits % unit) + member.bitSize <= unit) at = bits;
+      members.push({ ...member, bitOffset: at });
+      bits = Math.max(bits, at + (member.bitSize || shape.size * 8));
       align = Math.max(align, shape.align);
     }
-    size = Math.ceil(size / align) * align;
+    const size = Math.ceil(bits / 8 / align) * align;
     const type = { kind, name, size, members } as const;
     const id = reserved ?? this.builder.add(type);
     if (reserved !== undefined) this.builder.set(reserved, type);
@@ -106,12 +120,13 @@ class Declarations {
     return id;
   }
 
-  #member(row: KernelMember): { name: string; type: number } {
+  #member(row: KernelMember): { name: string; type: number; bitSize: number } {
     if (typeof row !== 'string') {
       const kind = 'union' in row ? 'union' : 'struct';
-      return { name: row.name, type: this.#composite(kind, '', 'union' in row ? row.union : row.struct) };
+      const type = this.#composite(kind, '', 'union' in row ? row.union : row.struct);
+      return { name: row.name, type, bitSize: 0 };
     }
-    const [, text, name, dimensions] = DECLARATION.exec(row)!;
+    const [, text, name, dimensions, bits = '0'] = DECLARATION.exec(row)!;
     let type = this.type(text!.trim());
     for (const [, count] of [...dimensions!.matchAll(/\[(\d+)\]/g)].reverse()) {
       const shape = this.#shapeOf(type);
@@ -123,7 +138,7 @@ class Declarations {
       });
       this.#shapes.set(type, { size: shape.size * Number(count), align: shape.align });
     }
-    return { name: name!, type };
+    return { name: name!, type, bitSize: Number(bits) };
   }
 
   #shapeOf(id: number): { size: number; align: number } {
@@ -200,6 +215,7 @@ export function ownKernelBtf(): Btf {
   if (made === undefined) {
     const declarations = new Declarations();
     for (const name of Object.keys(KERNEL_OBJECTS)) declarations.type(`struct ${name}`);
+    for (const name of UAPI_RECORD_NAMES) declarations.type(`${uapiRecord(name)!.kind} ${name}`);
     for (const name of Object.keys(KERNEL_TYPEDEFS)) declarations.type(name);
     for (const [name, params] of Object.entries(KERNEL_TRACEPOINTS)) declarations.tracepoint(name, params);
     for (const prototype of Object.values(KERNEL_FUNCTIONS)) declarations.func(prototype);
