@@ -62,6 +62,28 @@ export interface MapLayout {
   readonly stride: number;
   /** Per-CPU arrays (`values` and `stride` are 0): value `i` of CPU `c` stands at values + c * cpuStride + i * stride. */
   readonly perCpu?: { readonly values: number; readonly stride: number; readonly cpuStride: number };
+  /** Hash tables: how lookups find an element. */
+  readonly hash?: HashLayout;
+}
+
+/**
+ * A table of `mask` + 1 buckets of 4 bytes at `buckets`, each the offset of its chain's first element or 0; a key is in the chain that
+ * its hash (`maps/wasm/hash.ts`) with `seed` leads to. Does not change while the map lives. Other fields are offsets in an element.
+ */
+export interface HashLayout {
+  readonly buckets: number;
+  readonly mask: number;
+  readonly seed: number;
+  /** u32: the next element, 0 at the end. */
+  readonly next: number;
+  /** u32: the hash of the element's key. */
+  readonly hashed: number;
+  readonly key: number;
+  readonly value: number;
+  /** Bytes from one CPU's value to the next one's; 0: the map is not per CPU. */
+  readonly cpuStride: number;
+  /** u32 whose bit 0 a lookup sets; 0: lookups leave no trace. */
+  readonly used: number;
 }
 
 /** Pages that programs and user space share (BPF_MAP_TYPE_ARENA). Addresses are the low halves of those in user space. */

@@ -9,6 +9,7 @@ import type { HelperRow } from '../spec/types.ts';
 import { ERRNO } from '../util/errno.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 import type { FunctionContext } from './context.ts';
+import { emitHashLookup, hashShape } from './hash-lookup.ts';
 import { KNOWN } from './known.ts';
 import { givesCpu } from './usage.ts';
 import { OP, TYPE } from './wasm/index.ts';
@@ -55,10 +56,17 @@ function callSubprog(f: FunctionContext, index: number): void {
 
 function emitFunction(f: FunctionContext, target: FunctionTarget): void {
   const { callee, row, map } = target;
-  const shape = map === undefined || row === undefined ? undefined : lookupShape(row, map);
-  if (shape !== undefined) {
-    emitArrayLookup(f, shape, map!.info.maxEntries);
-    return;
+  if (map !== undefined && row !== undefined && looksUp(row)) {
+    const array = arrayShape(map);
+    if (array !== undefined) {
+      emitArrayLookup(f, array, map.info.maxEntries);
+      return;
+    }
+    const hash = f.module.shared ? undefined : hashShape(map);
+    if (hash !== undefined) {
+      setAddress(f, emitHashLookup(f, hash));
+      return;
+    }
   }
   if (row?.callbackShape === 'loop' && f.known.kind[2] === KNOWN.callback) {
     emitLoop(f, f.known.low[2]!);
@@ -100,15 +108,9 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
       f.set(0);
       break;
     case 'ptr': {
-      if (f.definesNarrow()) {
-        f.setLow(0);
-        break;
-      }
       const test = f.scratch('null', TYPE.i32);
-      w.tee(test);
-      w.op(OP.i64ExtendI32U);
-      f.kernelHalf();
-      pointerOrNull(f, test);
+      w.set(test);
+      setAddress(f, test);
       break;
     }
     case 'void':
@@ -146,6 +148,19 @@ function emitRandom(f: FunctionContext): void {
   f.setLow(0);
 }
 
+/** R0 = the address with the offset in the i32 local, or NULL where that is 0. */
+function setAddress(f: FunctionContext, offset: number): void {
+  const { w } = f;
+  w.get(offset);
+  if (f.definesNarrow()) {
+    f.setLow(0);
+    return;
+  }
+  w.op(OP.i64ExtendI32U);
+  f.kernelHalf();
+  pointerOrNull(f, offset);
+}
+
 /** R0 = the address on the stack, or NULL where the i32 local `test` is 0. */
 function pointerOrNull(f: FunctionContext, test: number): void {
   const { w } = f;
@@ -166,15 +181,19 @@ interface ArrayShape {
   readonly holdsMap: boolean;
 }
 
-/** The shape of the map where the call is a lookup by index in it; undefined: the helper must be called. */
-function lookupShape(row: HelperRow, map: BpfMap): ArrayShape | undefined {
-  const { args, ret } = row;
-  const looksUp =
+/** Whether the helper is a lookup of a key in a map. */
+function looksUp({ args, ret }: HelperRow): boolean {
+  return (
     args.length === 2 &&
     args[0]!.kind === 'const_map_ptr' &&
     args[1]!.kind === 'map_key' &&
-    ret.kind === 'map_value';
-  if (!looksUp || map.info.keySize !== 4) return undefined;
+    ret.kind === 'map_value'
+  );
+}
+
+/** The shape of an array-like map; undefined: the map is none. */
+function arrayShape(map: BpfMap): ArrayShape | undefined {
+  if (map.info.keySize !== 4) return undefined;
   const { layout } = map;
   const { holds, perCpu } = map.info.type;
   if (layout.perCpu !== undefined) return { ...layout.perCpu, holdsMap: false };

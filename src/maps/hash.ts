@@ -9,6 +9,7 @@ import { alignUp, ERRNO } from '../util/index.ts';
 import { type ElementVisitor, MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
 import {
   BUCKET_BYTES,
+  ELEM_HASH,
   ELEM_KEY,
   ELEM_NEXT,
   ELEM_STATE,
@@ -38,6 +39,8 @@ export interface HashShape {
   /** Bytes of one value in an element, and how many stand side by side. */
   readonly stride: number;
   readonly copies: number;
+  /** Offset of the word of an element whose bit 0 says that a program has looked it up. */
+  readonly used?: number;
 }
 
 /** A source of elements for `refill`: slabs that double, up to `limit` elements in all. */
@@ -90,13 +93,28 @@ export class HashMapBase extends MapBase {
     const elemSize = this.valueOff + this.#valueBytes;
     const { shared } = ctx.memory;
     this.#bucketBytes = shared ? SHARED_BUCKET_BYTES : BUCKET_BYTES;
-    this.set(HDR_BUCKETS, this.allocate(buckets * this.#bucketBytes, 'buckets'));
+    const table = this.allocate(buckets * this.#bucketBytes, 'buckets');
+    const seed = (flags & BPF_MAP_FLAGS.BPF_F_ZERO_SEED) !== 0 ? 0 : (ctx.seed?.() ?? 0);
+    this.set(HDR_BUCKETS, table);
     this.set(HDR_MASK, this.#mask);
-    this.set(HDR_SEED, (flags & BPF_MAP_FLAGS.BPF_F_ZERO_SEED) !== 0 ? 0 : (ctx.seed?.() ?? 0));
+    this.set(HDR_SEED, seed);
     this.set(HDR_ELEM_SIZE, elemSize);
     this.set(HDR_VALUE_OFF, this.valueOff);
     this.set(HDR_STRIDE, shape.stride);
     this.set(HDR_CPU_STRIDE, params.type.perCpu ? this.cpuStride : 0);
+    this.setLayout({
+      hash: {
+        buckets: table,
+        mask: this.#mask,
+        seed: seed | 0,
+        next: ELEM_NEXT,
+        hashed: ELEM_HASH,
+        key: ELEM_KEY,
+        value: this.valueOff,
+        cpuStride: params.type.perCpu ? this.cpuStride : 0,
+        used: shape.used ?? 0,
+      },
+    });
     if (shared) {
       // One more a CPU, as below.
       this.set(HDR_LIMIT, maxEntries + ctx.possibleCpus);

@@ -7,10 +7,11 @@ import type { MapCreateParams } from '../contracts/maps.ts';
 import { alignUp } from '../util/index.ts';
 import type { MapBlocks, MapContext, MapTypeImpl } from './base.ts';
 import { HashMapBase } from './hash.ts';
+import { ELEM_PREV } from './layout.ts';
 
 class LruHashMap extends HashMapBase {
   constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks) {
-    super(params, ctx, blocks, { stride: alignUp(params.valueSize, 8), copies: 1 });
+    super(params, ctx, blocks, { stride: alignUp(params.valueSize, 8), copies: 1, used: ELEM_PREV });
   }
   protected override updateFromUser(key: number, value: number, flags: number): number {
     return this.ctx.module.wasm.lru_hash_update(this.address, key, value, flags, 0);

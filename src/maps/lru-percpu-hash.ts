@@ -1,5 +1,6 @@
 /** LRU_PERCPU_HASH: values a CPU as in PERCPU_HASH, eviction as in LRU_HASH. */
 import type { MapTypeImpl } from './base.ts';
+import { ELEM_PREV } from './layout.ts';
 import { PercpuHashMap } from './percpu-hash.ts';
 
 class LruPercpuHashMap extends PercpuHashMap {
@@ -15,7 +16,7 @@ class LruPercpuHashMap extends PercpuHashMap {
 }
 
 export const LRU_PERCPU_HASH: MapTypeImpl = {
-  create: (params, ctx, blocks) => new LruPercpuHashMap(params, ctx, blocks),
+  create: (params, ctx, blocks) => new LruPercpuHashMap(params, ctx, blocks, ELEM_PREV),
   ops: (wasm) => ({
     lookup: wasm.lru_percpu_hash_lookup,
     update: wasm.lru_percpu_hash_update,

@@ -9,9 +9,9 @@ import { readPerCpu } from './percpu.ts';
 export class PercpuHashMap extends HashMapBase {
   readonly #stride: number;
 
-  constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks) {
+  constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks, used = 0) {
     const stride = alignUp(params.valueSize, 8);
-    super(params, ctx, blocks, { stride, copies: ctx.possibleCpus });
+    super(params, ctx, blocks, { stride, copies: ctx.possibleCpus, used });
     this.#stride = stride;
   }
 

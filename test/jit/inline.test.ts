@@ -39,7 +39,7 @@ function lookupProgram(map: number, key: Insn[]): { insns: Insn[]; call: number 
   return { insns: [...insns, asm.exit()], call: insns.length - 1 };
 }
 
-describe('array lookup', () => {
+describe('lookup in a map', () => {
   const { kernel, bench } = kernelBench();
   const map = kernel.create('array', { valueSize: 12, maxEntries: 5 });
   const calls = (at: number): ReadonlyMap<number, CallTarget> =>
@@ -110,10 +110,27 @@ describe('array lookup', () => {
     }
   });
 
+  it('of a hash of maps gives the inner map', () => {
+    const outer = kernel.create('hash_of_maps', { keySize: 4, valueSize: 4, maxEntries: 3, inner: map });
+    const { buckets, mask, key, value } = outer.layout.hash!;
+    const element = kernel.memory.allocate(64, 'element');
+    kernel.memory.u32[(element + key) >>> 2] = 7;
+    kernel.memory.u32[(element + value) >>> 2] = map.layout.address;
+    kernel.memory.u32.fill(element, buckets >>> 2, (buckets >>> 2) + mask + 1);
+    for (const [wanted, result] of [
+      [7, kernelAddress(map.layout.address)],
+      [8, 0n],
+    ] as const) {
+      const { insns, call } = lookupProgram(outer.layout.address, [asm.st('w', R10, -4, wanted)]);
+      const target = { kind: 'function', callee: never('lookup', 2), row: LOOKUP, map: outer } as const;
+      expect(bench.run(insns, { calls: new Map([[call, target]]) })).toBe(result);
+    }
+  });
+
   it('is not taken for maps of other types', () => {
-    const hash = kernel.create('hash', { maxEntries: 5 });
-    const { insns, call } = lookupProgram(hash.layout.address, [asm.st('w', R10, -4, 1)]);
-    const target = { kind: 'function', callee: never('lookup', 2), row: LOOKUP, map: hash } as const;
+    const trie = kernel.create('lpm_trie', { keySize: 8, maxEntries: 5, flags: 1 });
+    const { insns, call } = lookupProgram(trie.layout.address, [asm.st('w', R10, -4, 1)]);
+    const target = { kind: 'function', callee: never('lookup', 2), row: LOOKUP, map: trie } as const;
     expect(() => bench.run(insns, { calls: new Map([[call, target]]) })).toThrow('lookup was called');
   });
 });
