@@ -20,6 +20,8 @@ import type { FunctionSpan, ProgramRelocation, ProgramSpec } from './types.ts';
 /** Most instructions that all programs of one object may have together: callees are copied into each caller. */
 const MAX_LINKED = 2_000_000;
 
+const EXCEPTION_TAG = 'exception_callback:';
+
 export type LinkedProgram = Pick<
   ProgramSpec,
   | 'insns'
@@ -65,6 +67,7 @@ export class Linker {
   private readonly funcInfo: ReadonlyMap<string, readonly { insn: number; type: number }[]>;
   private readonly lineInfo: ReadonlyMap<string, readonly BtfLineInfo[]>;
   private readonly core: ReadonlyMap<string, readonly BtfCoreRelocation[]>;
+  private tagged: Map<number, string> | undefined;
   private total = 0;
 
   constructor(context: ObjectContext, code: ReadonlyMap<number, CodeSection>) {
@@ -101,11 +104,15 @@ export class Linker {
     };
     // Explicit stack: a hostile object may chain more calls than the JavaScript stack holds.
     const open = [{ at: place(section, entry), next: 0 }];
+    const handler = this.exceptionHandler(section, entry);
     while (open.length > 0) {
       const frame = open[open.length - 1]!;
       const { at } = frame;
       if (frame.next >= at.function.size) {
         open.pop();
+        // Nothing calls it but the kernel: it comes last, unless the program does so too.
+        if (open.length === 0 && handler !== undefined && !starts.has(handler.function))
+          open.push({ at: place(handler.section, handler.function), next: 0 });
         continue;
       }
       const offset = frame.next;
@@ -133,6 +140,43 @@ export class Linker {
     }
     relocations.sort((a, b) => a.insn - b.insn);
     return { insns, relocations, ...this.info(placed) };
+  }
+
+  /** The global function that `exception_callback:NAME`, a tag of the entry's BTF, says that exceptions end in (__exception_cb). */
+  private exceptionHandler(
+    section: number,
+    entry: ObjectFunction,
+  ): { section: number; function: ObjectFunction } | undefined {
+    const name = this.exceptionTags().get(this.funcType(entry));
+    if (name === undefined) return undefined;
+    for (const [index, code] of this.code) {
+      const item = code.functions.find((one) => one.name === name && !one.isStatic);
+      if (item !== undefined) return { section: index, function: item };
+    }
+    throw objectError(
+      'ENOENT',
+      `program '${entry.name}' in section '${this.context.elf.sections[section]?.name}': its exception callback '${name}' is no global function of the object`,
+    );
+  }
+
+  /** Type of a function in the object's BTF; 0 where it has none. */
+  private funcType(item: ObjectFunction): number {
+    return slice(this.funcInfo.get(item.section.name) ?? [], item.start, 1)[0]?.type ?? 0;
+  }
+
+  /** Names of exception callbacks by the type of the function that is tagged with them; the first tag counts. */
+  private exceptionTags(): ReadonlyMap<number, string> {
+    if (this.tagged === undefined) {
+      this.tagged = new Map();
+      const { btf } = this.context;
+      for (let id = 1; btf !== undefined && id < btf.typeCount; id++) {
+        const type = btf.type(id);
+        if (type.kind !== 'decl_tag' || type.componentIndex !== -1 || this.tagged.has(type.type)) continue;
+        if (type.name.startsWith(EXCEPTION_TAG))
+          this.tagged.set(type.type, type.name.slice(EXCEPTION_TAG.length));
+      }
+    }
+    return this.tagged;
   }
 
   /** The function that an instruction calls or takes the address of. */
@@ -228,10 +272,10 @@ export class Linker {
     for (const { function: item, start } of placed) {
       const name = item.section.name;
       const shift = start - item.start;
-      const record = slice(this.funcInfo.get(name) ?? [], item.start, 1)[0];
-      functions.push({ name: item.name, start, size: item.size, section: name, typeId: record?.type ?? 0 });
-      if (record === undefined) allFunctions = false;
-      else funcRecords.push(start, record.type);
+      const typeId = this.funcType(item);
+      functions.push({ name: item.name, start, size: item.size, section: name, typeId });
+      if (typeId === 0) allFunctions = false;
+      else funcRecords.push(start, typeId);
       const lines = slice(this.lineInfo.get(name) ?? [], item.start, item.size);
       if (lines[0]?.insn !== item.start) allLines = false;
       for (const line of lines) {

@@ -34,6 +34,23 @@ const MAP =
   'struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 4); __type(key, __u32); __type(value, __u64); }';
 
 describe.skipIf(reason !== undefined)('linking', () => {
+  it('brings along the function that exceptions end in, which nothing calls', () => {
+    const source = `extern void bpf_throw(__u64 cookie) __attribute__((noreturn)) __attribute__((section(".ksyms")));
+#define __exception_cb(name) __attribute__((btf_decl_tag("exception_callback:" #name)))
+__attribute__((noinline)) static int deep(struct __sk_buff *ctx, int n) {
+  if (ctx->len > 10) bpf_throw(n + 5);
+  return n;
+}
+__attribute__((noinline)) int handle(__u64 cookie) { return cookie * 2 + 1; }
+SEC("tc") __exception_cb(handle) int handled(struct __sk_buff *ctx) { return deep(ctx, 3); }
+SEC("tc") int plain(struct __sk_buff *ctx) { return deep(ctx, 4); }`;
+    const loaded = load(object(source));
+    expect([run(loaded, 'handled'), run(loaded, 'plain')]).toEqual([17, 9]);
+    expect(() => load(object(source.replace('int handle(', 'static int handle(')))).toThrow(
+      /program 'handled' .* exception callback 'handle' is no global function/,
+    );
+  });
+
   it('functions, variables and maps of another object', () => {
     const linked = link(
       `extern int add(int a, int b);
