@@ -181,7 +181,7 @@ function typesHeader(
   files: IncludeResolver,
   flags: ReturnType<typeof readCflags>,
 ): string {
-  if (types.find('bpf_attr', 'union') !== undefined)
+  if (types.find('bpf_map_type', 'enum') !== undefined)
     return typesFor(types, source, files, flags, VMLINUX_GUARD);
   const plain = bccPlainTypes();
   const text = typesFor(types, source, files, flags, plain);
