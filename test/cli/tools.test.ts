@@ -123,6 +123,18 @@ describe('gen object', () => {
 });
 
 describe('prog', () => {
+  it('run: programs that take a context alone, as often as asked for', async () => {
+    const object = temporary('syscall.o');
+    const source = temporary('syscall.s', 'r0 = *(u32 *)(r1 +0)\nr0 += 1\n*(u32 *)(r1 +0) = r0\nexit\n');
+    await cli(['asm', source, '-o', object, '--section', 'syscall']);
+    const ctx = ['--ctx', '0600000000000000'];
+    expect(await json('prog', 'run', object, '-j', ...ctx)).toMatchObject({ retval: 7 });
+    expect(await json('prog', 'run', object, '-j', ...ctx, '--repeat', '3')).toMatchObject({ retval: 7 });
+    const { stdout } = await cli(['run', object, '--data', '0600000000000000', '--repeat', '3', '--json']);
+    const { programs } = JSON.parse(stdout) as { programs: { runs: number }[] };
+    expect(programs[0]!.runs).toBe(3);
+  });
+
   it('show: the shape of bpftool', async () => {
     const [program] = await json<Record<string, unknown>[]>('prog', 'show', example('xdp_filter'), '-j');
     expect(program).toMatchObject({

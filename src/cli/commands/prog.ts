@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { decodeProgram } from '../../asm/index.ts';
 import type { Btf } from '../../btf/index.ts';
 import type { ProgInfo } from '../../contracts/kernel.ts';
+import type { ProgTestRunAttr, ProgTestRunResult } from '../../contracts/test-run.ts';
 import { KernelSymbols } from '../../libbpf/index.ts';
 import { progTypeById } from '../../spec/index.ts';
 import {
@@ -36,6 +37,7 @@ import {
 import { toJson } from '../json.ts';
 import { disassembleMachineCode, engineMachineCode } from '../native.ts';
 import type { Output } from '../output.ts';
+import { testRunRepeatedly } from '../session/test-runs.ts';
 import { parseTarget, type TargetRequest, type ToolProgram, typesOf, withPrograms } from '../targets.ts';
 import { listXlated, type XlatedOptions, xlatedJson, xlatedLines } from '../xlated.ts';
 import { xlatedGraph } from '../xlated-graph.ts';
@@ -240,12 +242,13 @@ const testRun: Action<[string[], TestRunOptions]> = ({ env, out }, words, option
     const type = progTypeById(program.info().type);
     const zeros = type?.testRun === 'packet' ? new Uint8Array(64) : undefined;
     const data = dataIn ?? zeros;
-    const result = program.kernel.progTestRun({
-      progFd: program.fd,
-      repeat: options.repeat,
+    const input = {
       ...(data === undefined ? {} : { dataIn: data }),
       ...(ctxIn === undefined ? {} : { ctxIn }),
-    });
+    };
+    const once = (attr: Omit<ProgTestRunAttr, 'progFd'>): ProgTestRunResult =>
+      program.kernel.progTestRun({ ...attr, progFd: program.fd });
+    const result = testRunRepeatedly(once, type?.testRun, input, options.repeat);
     if (options.dataOut !== undefined) writeFile(options.dataOut, result.dataOut);
     const { retval, duration, dataOut, ctxOut } = result;
     if (options.json || options.pretty) {

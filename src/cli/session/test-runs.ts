@@ -1,4 +1,5 @@
 /** Programs without input: PROG_TEST_RUN on given data, or on zeros. */
+import type { ProgTestRunAttr, ProgTestRunResult } from '../../contracts/test-run.ts';
 import { BpfError } from '../../util/errors.ts';
 import type { Placement } from './attach.ts';
 import type { Results } from './packets.ts';
@@ -27,7 +28,12 @@ export function testRunAll(
       continue;
     }
     try {
-      const { retval } = program.testRun({ ...input, repeat: request.repeat });
+      const { retval } = testRunRepeatedly(
+        (attr) => program.testRun(attr),
+        type?.testRun,
+        input,
+        request.repeat,
+      );
       results.get(placement)!.set(`returned ${retval | 0}`, request.repeat);
       ran++;
     } catch (error) {
@@ -36,6 +42,23 @@ export function testRunAll(
     }
   }
   if (ran > 0 && request.data === undefined) request.note('no input was given: packets are 64 zero bytes');
+}
+
+/** Programs that take a context alone are repeated from here: the kernel takes no repeat count for them. */
+export function testRunRepeatedly(
+  testRun: (attr: Omit<ProgTestRunAttr, 'progFd'>) => ProgTestRunResult,
+  kind: string | undefined,
+  input: Omit<ProgTestRunAttr, 'progFd' | 'repeat'>,
+  repeat: number,
+): ProgTestRunResult {
+  if (kind === 'packet') return testRun({ ...input, repeat });
+  let result = testRun(input);
+  let total = result.duration;
+  for (let i = 1; i < repeat; i++) {
+    result = testRun(input);
+    total += result.duration;
+  }
+  return { ...result, duration: Math.round(total / Math.max(repeat, 1)) };
 }
 
 function inputFor(kind: string | undefined, data: Uint8Array | undefined): object | undefined {
