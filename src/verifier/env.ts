@@ -146,6 +146,11 @@ export class Env {
   // Privileges (kernel: env->allow_ptr_leaks & co.).
   readonly allowPtrLeaks: boolean;
   readonly allowUninitStack: boolean;
+  /** Copies of a number are refined together; 32-bit ones; those at a distance; in 32 bits. Fields, as they are asked often. */
+  readonly linksCopies: boolean;
+  readonly linksHalves: boolean;
+  readonly linksSums: boolean;
+  readonly linksSumsOfHalves: boolean;
   readonly bypassSpecV1: boolean;
   readonly bypassSpecV4: boolean;
   readonly bpfCapable: boolean;
@@ -231,6 +236,10 @@ export class Env {
     const capBpf = split && request.credentials.capBpf;
     this.allowPtrLeaks = perfmon;
     this.allowUninitStack = perfmon && this.release.has('uninit_stack_reads');
+    this.linksCopies = this.release.has('linked_copies');
+    this.linksHalves = this.release.has('linked_halves');
+    this.linksSums = this.release.has('linked_sums');
+    this.linksSumsOfHalves = this.release.has('linked_sums_of_halves');
     this.bypassSpecV1 = perfmon;
     this.bypassSpecV4 = perfmon;
     this.bpfCapable = capSysAdmin || capBpf;

@@ -3,6 +3,8 @@
  * they are applied.
  */
 import type { Insn } from '../contracts/insn.ts';
+import type { Release } from '../spec/index.ts';
+import type { Deductions } from './domain/index.ts';
 import type { Env } from './env.ts';
 import { attachTypeName, helperRow } from './helper-table.ts';
 
@@ -22,4 +24,30 @@ export function checkInsnRelease(env: Env, insn: Insn, at: number, early: boolea
 export function helperLacks(env: Env, id: number): { what: string; since: string } | undefined {
   const row = helperRow(env, id);
   return row === undefined ? undefined : env.release.helperNeeds(row, env.progTypeName, attachTypeName(env));
+}
+
+const DEDUCTIONS = [
+  'bounds_of_halves',
+  'bits_of_both_ranges',
+  'products_by_parts',
+  'equality_by_range',
+  'ranges_of_both_operands',
+  'bitwise_ranges',
+  'negative_products',
+  'wrapped_sums',
+  'bits_and_signs',
+] as const satisfies readonly (keyof Deductions)[];
+
+const known = new WeakMap<Release, Deductions | 'all'>();
+
+/** What the release deduces of numbers; null where that is what the newest does. */
+export function deductionsOf(release: Release): Deductions | null {
+  let deductions = known.get(release);
+  if (deductions === undefined) {
+    const rows = DEDUCTIONS.map((rule) => [rule, release.has(rule)] as const);
+    const some = Object.fromEntries(rows) as Record<keyof Deductions, boolean>;
+    deductions = rows.every(([, has]) => has) ? 'all' : some;
+    known.set(release, deductions);
+  }
+  return deductions === 'all' ? null : deductions;
 }

@@ -21,6 +21,7 @@ import { checkFuncInfo, checkFuncInfoEarly, checkLineInfo, prepareArgs } from '.
 import { checkCfg, computePostorder, computeScc } from './cfg.ts';
 import { checkSubprogs, findSubprogs, isKfuncCall, resolveImmediates } from './check-structure.ts';
 import { exploreAll } from './do-check.ts';
+import { deduceAs } from './domain/index.ts';
 import { dynptrReg } from './dynptr.ts';
 import { Env, type SubprogArg } from './env.ts';
 import { failingPath, registersThatMatter, sourceOf } from './explain/notes.ts';
@@ -43,6 +44,7 @@ import {
   type Reg,
   UNKNOWN_REG,
 } from './registers.ts';
+import { deductionsOf } from './release.ts';
 import { checkStackDepth, reportedStackDepth } from './stack-depth.ts';
 import { Frame, MAIN_CALLSITE, VState } from './state.ts';
 import type { Watcher } from './watch.ts';
@@ -277,6 +279,7 @@ function reject(env: Env, refusal: Refusal, exploring: boolean, started: number)
 export function verify(request: VerifyRequest, watcher: Watcher | null = null): VerifyResult {
   const started = performance.now();
   const env = new Env(request, watcher);
+  const before = deduceAs(deductionsOf(env.release));
   try {
     runPhases(env);
     return accept(env, started);
@@ -286,5 +289,7 @@ export function verify(request: VerifyRequest, watcher: Watcher | null = null): 
     if (!(thrown instanceof InternalError || thrown instanceof RangeError)) throw thrown;
     env.verbose(`verifier bug: ${thrown.message}\n`);
     return reject(env, new Refusal('EFAULT', { kind: 'internal' }), exploring, started);
+  } finally {
+    deduceAs(before);
   }
 }

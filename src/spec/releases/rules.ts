@@ -31,11 +31,11 @@ export const RULES = {
   /** Without: packets' pointers are compared only by those who may see pointers. */
   packet_comparison: { since: '6.1', what: 'comparison of packet pointers without CAP_PERFMON' },
   /** Without: a narrower store over a spilled scalar counts as one over a spilled pointer. */
-  narrow_store_over_scalar: { since: '6.8', what: 'narrow stores over spilled scalars' },
+  narrow_store_over_scalar: { since: '6.6', what: 'narrow stores over spilled scalars' },
   /** Without: only constants keep their value on the stack. */
-  spills_of_bounded_scalars: { since: '5.12', what: 'bounds of spilled scalars' },
+  spills_of_bounded_scalars: { since: '5.10', what: 'bounds of spilled scalars' },
   /** Without: only spills of 8 bytes are kept. */
-  spills_of_part: { since: '5.16', what: 'scalars spilled in less than 8 bytes' },
+  spills_of_part: { since: '5.10', what: 'scalars spilled in less than 8 bytes' },
   /** Without: a spilled 0 is eight bytes of zero, which may be overwritten one by one. */
   spills_of_zero: { since: '6.8', what: 'identity of spilled zeroes' },
   /** Without: a stored immediate is unknown when it is read again, unless it is 0. */
@@ -73,6 +73,37 @@ export const RULES = {
   nested_tracing: { since: '6.9', what: 'tracing programs for tracing programs' },
   /** Without: functions with arguments that are structs cannot be attached to. */
   struct_arguments: { since: '6.1', what: 'structs as arguments of traced functions' },
+  // What is deduced of numbers (verifier/domain/deductions.ts says more).
+  /** Without: numbers have 64-bit bounds only. */
+  bounds_of_halves: { since: '5.7', what: 'bounds of the low 32 bits' },
+  /** Without: where a 32-bit range tells bits, those that the 64-bit range told of the low half are lost. */
+  bits_of_both_ranges: { since: '5.19', what: 'bits by ranges of both widths' },
+  /** Without: more bits of a product are unknown. */
+  products_by_parts: { since: '5.14', what: 'bits of products' },
+  /** Without: a range that has not the number does not decide a comparison for equality, and a known left operand none. */
+  equality_by_range: { since: '6.4', what: 'comparisons that ranges decide' },
+  /** Without: one operand of a comparison has to be known; ranges of 32 and of 64 bits tell each other little. */
+  ranges_of_both_operands: { since: '6.8', what: 'comparisons of two ranges' },
+  /** Without: `|`, `^` and `*` by an unknown number give one; `&`, `|`, `^` of numbers that may be negative have no signed range. */
+  bitwise_ranges: { since: '6.10', what: 'ranges of bitwise operations' },
+  /** Without: products of numbers that may be negative, or large, are unknown. */
+  negative_products: { since: '6.14', what: 'ranges of signed products' },
+  /** Without: a sum of which both ends wrap is unknown; ranges that cross the sign tell nothing. */
+  wrapped_sums: { since: '6.17', what: 'ranges of sums that wrap' },
+  /** Without: known bits decide no comparison; a number of -1 or 0 is not followed as two; bits of products are known less well. */
+  bits_and_signs: { since: '6.18', what: 'comparisons that bits decide' },
+  /** Without: copies of a number are not refined together. */
+  linked_copies: { since: '5.10', what: 'copies that are refined together' },
+  /** Without: a 32-bit copy is no copy. */
+  linked_halves: { since: '6.6', what: '32-bit copies that are refined together' },
+  /** Without: a copy to which a constant was added is no copy any longer. */
+  linked_sums: { since: '6.11', what: 'copies at a distance' },
+  /** Without: not in 32 bits. */
+  linked_sums_of_halves: { since: '6.18', what: '32-bit copies at a distance' },
+  /** Without: bytes of zero beside a narrow spill are any bytes. */
+  zeroes_beside_spills: { since: '6.6', what: 'zeroes beside spilled scalars' },
+  /** Without: a processor's number may be anything. */
+  processor_range: { since: '6.6', what: 'the range of bpf_get_smp_processor_id' },
   /** Without: large frames of tracing programs count like others. */
   private_stacks: { since: '6.13', what: 'private stacks' },
 } as const satisfies Readonly<Record<string, Rule>>;

@@ -4,7 +4,9 @@
  * them inform each other. `op` is `code & 0xf0` of a BPF_ALU or BPF_ALU64 instruction.
  */
 
+import { older } from './deductions.ts';
 import { coerceSubregToSizeSx, coerceToSize, coerceToSizeSx } from './narrow.ts';
+import { aluWithoutHalves, olderProduct, olderProductRanges, untrackedBefore610 } from './older-alu.ts';
 import {
   Bounds,
   constant,
@@ -60,8 +62,14 @@ const MINUS_ONE = constant(-1n);
  * sign-extended. `&=` and `|=` ask `forkScalar` first. Pass the result through `checkInvariants(…, 'alu')`.
  */
 export function scalarAlu(op: number, dst: Scalar, src: Scalar, is64: boolean): Scalar {
-  // First: after an invariant violation a known tnum can stand beside open bounds, and such an amount does not shift.
-  if (!isTracked(op, src, is64)) return unknown();
+  if (older !== null && !older.bitwise_ranges && op !== NEG) {
+    if (!older.bounds_of_halves) return aluWithoutHalves(op, dst, src, is64, older);
+    const result = untrackedBefore610(op, src, is64);
+    if (result !== null) return result;
+  } else if (!isTracked(op, src, is64)) {
+    // First: after an invariant violation a known tnum can stand beside open bounds, and such an amount does not shift.
+    return unknown();
+  }
   if (isConst(dst) && (op === NEG || isConst(src))) return fold(op, dst, src, is64);
   const b = op === NEG ? new Bounds(ZERO) : new Bounds(dst);
   switch (op) {
@@ -81,9 +89,7 @@ export function scalarAlu(op: number, dst: Scalar, src: Scalar, is64: boolean): 
       b.tnum = tnumNeg(dst.tnum);
       break;
     case MUL:
-      b.tnum = tnumMul(dst.tnum, src.tnum);
-      mul32(b, src);
-      mul64(b, src);
+      multiply(b, dst, src);
       break;
     case AND:
     case OR:
@@ -106,6 +112,24 @@ export function scalarAlu(op: number, dst: Scalar, src: Scalar, is64: boolean): 
   if (!is64) zextInPlace(b);
   syncBounds(b);
   return b;
+}
+
+function multiply(b: Bounds, dst: Scalar, src: Scalar): void {
+  b.tnum =
+    older === null || older.bits_and_signs
+      ? tnumMul(dst.tnum, src.tnum)
+      : olderProduct(dst.tnum, src.tnum, older);
+  if (older !== null && !older.negative_products) {
+    olderProductRanges(b, src);
+  } else {
+    mul32(b, src);
+    mul64(b, src);
+  }
+}
+
+/** Whether sums lose their range as soon as one end wraps. */
+function wrappingIsUnknown(): boolean {
+  return older !== null && !older.wrapped_sums;
 }
 
 /** Linux: is_safe_to_compute_dst_reg_range. */
@@ -189,7 +213,7 @@ function add32(b: Bounds, src: Scalar): void {
   setS32(b, b.s32min + src.s32min, b.s32max + src.s32max);
   const min = (b.w32min + src.w32min) | 0;
   const max = (b.w32max + src.w32max) | 0;
-  if (carry(min, b.w32min) === 0 && carry(max, b.w32max) === 1) {
+  if (carry(max, b.w32max) === 1 && (carry(min, b.w32min) === 0 || wrappingIsUnknown())) {
     b.unboundUnsigned32();
   } else {
     b.w32min = min;
@@ -215,7 +239,10 @@ function add64(b: Bounds, src: Scalar): void {
   const uminHi = (b.uminHi + src.uminHi + carry(uminLo, b.uminLo)) | 0;
   const umaxLo = (b.umaxLo + src.umaxLo) | 0;
   const umaxHi = (b.umaxHi + src.umaxHi + carry(umaxLo, b.umaxLo)) | 0;
-  if (!ult(uminHi, uminLo, b.uminHi, b.uminLo) && ult(umaxHi, umaxLo, b.umaxHi, b.umaxLo)) {
+  if (
+    ult(umaxHi, umaxLo, b.umaxHi, b.umaxLo) &&
+    (!ult(uminHi, uminLo, b.uminHi, b.uminLo) || wrappingIsUnknown())
+  ) {
     b.unboundUnsigned();
   } else {
     b.setUmin(uminHi, uminLo);
@@ -225,7 +252,7 @@ function add64(b: Bounds, src: Scalar): void {
 
 function sub32(b: Bounds, src: Scalar): void {
   setS32(b, b.s32min - src.s32max, b.s32max - src.s32min);
-  if (borrow(b.w32min, src.w32max) === 1 && borrow(b.w32max, src.w32min) === 0) {
+  if (borrow(b.w32min, src.w32max) === 1 && (borrow(b.w32max, src.w32min) === 0 || wrappingIsUnknown())) {
     b.unboundUnsigned32();
   } else {
     b.w32min = (b.w32min - src.w32max) | 0;
@@ -262,7 +289,7 @@ function sub64(b: Bounds, src: Scalar): void {
   subSigned64(b, src);
   const minBorrows = ult(b.uminHi, b.uminLo, src.umaxHi, src.umaxLo);
   const maxBorrows = ult(b.umaxHi, b.umaxLo, src.uminHi, src.uminLo);
-  if (minBorrows && !maxBorrows) b.unboundUnsigned();
+  if (minBorrows && (!maxBorrows || wrappingIsUnknown())) b.unboundUnsigned();
   else wrapUnsigned64(b, src);
 }
 
@@ -383,7 +410,8 @@ function bitwise(op: number, b: Bounds, dst: Scalar, src: Scalar): void {
     else if (src.w32min >>> 0 > b.w32min >>> 0) b.w32min = src.w32min;
     if (op !== AND) b.w32max = top;
     else if (src.w32max >>> 0 < b.w32max >>> 0) b.w32max = src.w32max;
-    signedFromUnsigned32(b);
+    if (signsAreLost(b.s32min, src.s32min)) b.unboundSigned32();
+    else signedFromUnsigned32(b);
   }
   if (isConst(src) && (maskHi | maskLo) === 0) {
     b.setConstant(valueHi, valueLo);
@@ -393,8 +421,14 @@ function bitwise(op: number, b: Bounds, dst: Scalar, src: Scalar): void {
   else if (ult(b.uminHi, b.uminLo, src.uminHi, src.uminLo)) b.setUmin(src.uminHi, src.uminLo);
   if (op !== AND) b.setUmax(valueHi | maskHi, valueLo | maskLo);
   else if (ult(src.umaxHi, src.umaxLo, b.umaxHi, b.umaxLo)) b.setUmax(src.umaxHi, src.umaxLo);
-  signedFromUnsigned64(b);
+  if (signsAreLost(b.sminHi, src.sminHi)) b.unboundSigned();
+  else signedFromUnsigned64(b);
   updateBounds(b);
+}
+
+/** Before 6.10 bitwise operations of numbers that may be negative have no signed range. */
+function signsAreLost(a: number, b: number): boolean {
+  return (a | b) < 0 && older !== null && !older.bitwise_ranges;
 }
 
 function shiftLeft32(b: Bounds, by: number): void {
@@ -498,7 +532,7 @@ export interface ScalarFork {
  * maybe_fork_scalars). Null where not; otherwise push a state with `pushed` at this instruction and go on with `now`.
  */
 export function forkScalar(op: number, dst: Scalar, src: Scalar): ScalarFork | null {
-  if ((op !== AND && op !== OR) || !isConst(src)) return null;
+  if ((op !== AND && op !== OR) || !isConst(src) || (older !== null && !older.bits_and_signs)) return null;
   if ((dst.sminHi & dst.sminLo) === -1 && (dst.smaxHi | dst.smaxLo) === 0)
     return { now: MINUS_ONE, pushed: ZERO };
   if (dst.s32min === -1 && dst.s32max === 0) {

@@ -1,8 +1,10 @@
 /**
- * Conditional jumps over two scalars: whether one is decided, and what each way teaches. Equal to Linux 6.18
+ * Conditional jumps over two scalars: whether one is decided, and what each way teaches. Equal to Linux 6.18, with what
+ * is left out since 6.8 by `older`; jump.ts chooses between these and older rules
  * (is_scalar_branch_taken, regs_refine_cond_op, reg_set_min_max). `op` is `code & 0xf0` of a BPF_JMP or BPF_JMP32
  * instruction; `is32` compares the low halves only. A constant operand is `constant(imm)`, sign-extended.
  */
+import { older } from './deductions.ts';
 import { Bounds, isConstWidth, type Scalar } from './scalar.ts';
 import { meetS32, meetS64, meetU64, syncBounds } from './sync.ts';
 import { Tnum, tnumAnd, tnumIntersect, tnumOr, tnumOverlap, tnumSubreg, tnumWithSubreg } from './tnum.ts';
@@ -59,7 +61,7 @@ export function flipJump(op: number): number {
 }
 
 /** 1 where the jump is always taken, 0 where it never is, -1 where it depends on the values. */
-export function isBranchTaken(left: Scalar, right: Scalar, op: number, is32: boolean): 1 | 0 | -1 {
+export function newestBranchTaken(left: Scalar, right: Scalar, op: number, is32: boolean): 1 | 0 | -1 {
   switch (op) {
     case JEQ:
       return equality(left, right, is32);
@@ -144,17 +146,22 @@ function disjoint64(a: Scalar, b: Scalar): boolean {
   );
 }
 
+/** Before 6.18 two numbers that differ in a known bit may be equal. */
+function bitsDecide(): boolean {
+  return older === null || older.bits_and_signs;
+}
+
 function equality(a: Scalar, b: Scalar, is32: boolean): 1 | 0 | -1 {
   const x = a.tnum;
   const y = b.tnum;
   if (is32) {
     if ((x.maskLo | y.maskLo) === 0) return x.valueLo === y.valueLo ? 1 : 0;
-    if (((x.valueLo ^ y.valueLo) & ~(x.maskLo | y.maskLo)) !== 0) return 0;
+    if (((x.valueLo ^ y.valueLo) & ~(x.maskLo | y.maskLo)) !== 0 && bitsDecide()) return 0;
   } else {
     if ((x.maskLo | x.maskHi | y.maskLo | y.maskHi) === 0) {
       return x.valueLo === y.valueLo && x.valueHi === y.valueHi ? 1 : 0;
     }
-    if (!tnumOverlap(x, y) || disjoint64(a, b)) return 0;
+    if ((!tnumOverlap(x, y) && bitsDecide()) || disjoint64(a, b)) return 0;
   }
   return disjoint32(a, b) ? 0 : -1;
 }
@@ -184,9 +191,9 @@ export interface Refined {
 /**
  * Both ways of an undecided jump, synchronised. The results may contradict themselves on a way that cannot be taken:
  * pass each through `checkInvariants`, in the order true left, true right, false left, false right. Where `left` and
- * `right` are one register use `refineBranchSame`.
+ * `right` are one register use `newestRefineSame`.
  */
-export function refineBranch(left: Scalar, right: Scalar, op: number, is32: boolean): Refined {
+export function newestRefine(left: Scalar, right: Scalar, op: number, is32: boolean): Refined {
   const falseLeft = new Bounds(left);
   const falseRight = new Bounds(right);
   refine(falseLeft, falseRight, REVERSE[op] ?? 0, is32);
@@ -204,7 +211,7 @@ export function refineBranch(left: Scalar, right: Scalar, op: number, is32: bool
  * Both ways of `if rX op rX`. Linux refines the one register as left and as right operand in turn, which is sound only
  * because such a jump cannot go both ways; it is followed here so that states are the same.
  */
-export function refineBranchSame(
+export function newestRefineSame(
   reg: Scalar,
   op: number,
   is32: boolean,

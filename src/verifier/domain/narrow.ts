@@ -2,6 +2,7 @@
  * Scalars cut to a size and scalars made from ranges: loads, 32-bit writes, sign extensions, return values. Equal to
  * Linux 6.18 (coerce_reg_to_size, coerce_reg_to_size_sx, coerce_subreg_to_size_sx, zext_32_to_64).
  */
+import { type Deductions, older } from './deductions.ts';
 import { Bounds, constant, constantOf, isConst, type Scalar, unknown } from './scalar.ts';
 import { meetS32, syncBounds, zextInPlace } from './sync.ts';
 import { Tnum, tnumCast, tnumIsConst, tnumOfRange } from './tnum.ts';
@@ -22,7 +23,7 @@ export function zext32(s: Scalar): Scalar {
 export function coerceToSize(s: Scalar, size: number): Scalar {
   if (size >= 8) return s;
   if (isConst(s)) return constantOf(0, s.tnum.valueLo & lowBytes(size));
-  if (s === unknown()) return UNKNOWN_OF_SIZE[size] ?? coerce(s, size);
+  if (s === unknown() && older === null) return UNKNOWN_OF_SIZE[size] ?? coerce(s, size);
   return coerce(s, size);
 }
 
@@ -44,9 +45,25 @@ function coerce(s: Scalar, size: number): Scalar {
   }
   b.setSmin(0, b.uminLo);
   b.setSmax(0, b.umaxLo);
+  if (older !== null && !older.ranges_of_both_operands) {
+    coerceHalves(b, size, older);
+    return b;
+  }
   if (size < 4) b.unbound32();
   syncBounds(b);
   return b;
+}
+
+/** Before 6.8 the 32-bit bounds of fewer bytes follow the 64-bit ones, and those of four stay what they were. */
+function coerceHalves(b: Bounds, size: number, d: Deductions): void {
+  if (!d.bounds_of_halves) {
+    if (isConst(b)) b.setConstant32(b.tnum.valueLo);
+    else b.unbound32();
+  } else if (size < 4) {
+    b.s32min = b.w32min = b.uminLo;
+    b.s32max = b.w32max = b.umaxLo;
+    syncBounds(b);
+  }
 }
 
 const UNKNOWN_OF_SIZE: Readonly<Record<number, Scalar>> = {

@@ -3,6 +3,8 @@
  * and its kin): no step is skipped for being weak or added for being possible, since a sharper result would also change
  * logs, pruning and verdicts.
  */
+import { type Deductions, older } from './deductions.ts';
+import { olderSync } from './older-sync.ts';
 import { type Bounds, boundsHold, S32_MAX, S32_MIN } from './scalar.ts';
 import { syncSmall } from './small.ts';
 import {
@@ -36,7 +38,7 @@ export function updateBounds64(b: Bounds): void {
   const topLo = valueLo | maskLo;
   meetS64(b, valueHi | (maskHi & S32_MIN), valueLo, valueHi | (maskHi & S32_MAX), topLo);
   meetU64(b, valueHi, valueLo, valueHi | maskHi, topLo);
-  if (hasOnlyValue(b)) b.setConstant(onlyHi, onlyLo);
+  if ((older === null || older.bits_and_signs) && hasOnlyValue(b)) b.setConstant(onlyHi, onlyLo);
 }
 
 let onlyHi = 0;
@@ -118,6 +120,8 @@ function deduce32(b: Bounds): void {
   const hi = b.s32max >>> 0;
   if (lo <= hi) {
     meetU32(b, b.s32min, b.s32max);
+  } else if (older !== null && !older.bits_and_signs) {
+    // No rule for ranges that cross the sign.
   } else if (b.w32max >>> 0 < lo) {
     // As u32 the signed range is two pieces, at either end; the unsigned range meets only the low one.
     b.s32min = b.w32min;
@@ -134,6 +138,8 @@ function deduce64(b: Bounds): void {
   const { sminHi, sminLo, smaxHi, smaxLo } = b;
   if (!ult(smaxHi, smaxLo, sminHi, sminLo)) {
     meetU64(b, sminHi, sminLo, smaxHi, smaxLo);
+  } else if (older !== null && !older.wrapped_sums) {
+    // Likewise.
   } else if (ult(b.umaxHi, b.umaxLo, sminHi, sminLo)) {
     b.setSmin(b.uminHi, b.uminLo);
     if (ult(smaxHi, smaxLo, b.umaxHi, b.umaxLo)) b.setUmax(smaxHi, smaxLo);
@@ -222,12 +228,30 @@ function boundTnum(b: Bounds): void {
   }
 }
 
+/** Of the releases before: those since 6.8 go the same steps, with fewer rules in them and a round less before 6.17. */
+function syncOlder(b: Bounds, d: Deductions): void {
+  if (!d.ranges_of_both_operands) {
+    olderSync(b, d);
+    return;
+  }
+  updateBounds(b);
+  deduce(b);
+  deduce(b);
+  if (d.wrapped_sums) deduce(b);
+  boundTnum(b);
+  updateBounds(b);
+}
+
 /** Linux: reg_bounds_sync, in place. */
 export function syncBounds(b: Bounds): void {
   const { tnum } = b;
   if ((tnum.maskLo | tnum.maskHi) === 0 && boundsHold(b, tnum.valueHi, tnum.valueLo)) {
     // A known tnum within all bounds makes every step collapse to the constant.
     b.pinBounds(tnum.valueHi, tnum.valueLo);
+    return;
+  }
+  if (older !== null) {
+    syncOlder(b, older);
     return;
   }
   if ((b.uminHi | b.umaxHi | b.sminHi | b.smaxHi) === 0 && b.umaxLo >= 0 && b.smaxLo >= 0 && syncSmall(b))

@@ -289,9 +289,11 @@ function scalarResult(env: Env, insn: Insn, dst: Reg, src: Scalar): void {
     v = fork.now;
   }
   const result = scalarAlu(op, v, src, is64);
-  const link = env.bpfCapable
-    ? linkAfterAlu(linkOf(dst), op, dst.v, src, is64)
-    : { id: 0, width: 0 as const, delta: 0 };
+  const links = is64 ? env.linksSums : env.linksSumsOfHalves;
+  const link =
+    env.bpfCapable && links
+      ? linkAfterAlu(linkOf(dst), op, dst.v, src, is64)
+      : { id: 0, width: 0 as const, delta: 0 };
   env.setReg(insn.dst, linkedScalar(result, link));
 }
 
@@ -429,7 +431,7 @@ function moveRegister(env: Env, insn: Insn, is64: boolean): void {
   if (src.type !== SCALAR) {
     env.setReg(insn.dst, scalarReg(zext32(UNKNOWN_REG.v)));
   } else if (insn.off === 0) {
-    const whole = fitsBytes(src, 4);
+    const whole = env.linksHalves && fitsBytes(src, 4);
     const from = whole ? linkBeforeCopy(env, insn.src) : src;
     env.setReg(insn.dst, whole ? scalarReg(zext32(from.v), from.id, from.off) : scalarReg(zext32(from.v)));
   } else {

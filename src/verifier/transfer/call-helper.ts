@@ -366,7 +366,7 @@ function refineResult(env: Env, meta: CallMeta): void {
       s32max: meta.maxSize,
     });
     env.setReg(0, scalarReg(v));
-  } else if (range === 'cpu') {
+  } else if (range === 'cpu' && env.release.has('processor_range')) {
     const last = env.request.possibleCpus === undefined ? MAX_CPUS - 1 : env.request.possibleCpus - 1;
     const v = withBounds(unknown(), {
       smin: 0n,

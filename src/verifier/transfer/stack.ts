@@ -49,7 +49,7 @@ import {
 /** Gives a scalar that is about to be copied an id, so that both copies are refined together. */
 export function linkBeforeCopy(env: Env, n: number): Reg {
   let reg = env.reg(n);
-  if (reg.type !== SCALAR) return reg;
+  if (reg.type !== SCALAR || !env.linksCopies) return reg;
   let { id, off } = reg;
   if (id >= ADD_CONST) {
     id = 0;
@@ -117,12 +117,14 @@ export function checkStackBounds(env: Env, n: number, off: number, size: number,
 }
 
 /** The slot with the low `size` bytes spilled from `reg`. */
-function spillInto(slot: Slot, reg: Reg, size: number): Slot {
+function spillInto(env: Env, slot: Slot, reg: Reg, size: number): Slot {
   let { types } = slot;
+  const keepsZero = size < 8 && env.release.has('zeroes_beside_spills');
   for (let i = 7; i > 7 - size; i--) types = withSlotType(types, i, STACK_SPILL);
   for (let i = 7 - size; i >= 0; i--) {
     const type = slotType(types, i);
-    if (type !== STACK_ZERO && type !== STACK_INVALID) types = withSlotType(types, i, STACK_MISC);
+    if ((type !== STACK_ZERO || !keepsZero) && type !== STACK_INVALID)
+      types = withSlotType(types, i, STACK_MISC);
   }
   return new Slot(types, reg);
 }
@@ -199,10 +201,10 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
     if (fits) reg = linkBeforeCopy(env, value);
     // A narrowing spill is not the same number any longer.
     const spilled = fits ? reg : scalarReg(reg.v, 0, reg.off);
-    env.cur.setSlot(frameno, spi, spillInto(slot, spilled, size));
+    env.cur.setSlot(frameno, spi, spillInto(env, slot, spilled, size));
   } else if (constant && aligned && env.bpfCapable && keepsImmediate(env)) {
     const spilled = scalarReg(constantFromNumber(env.insns[env.insn]!.imm));
-    env.cur.setSlot(frameno, spi, spillInto(slot, spilled, size));
+    env.cur.setSlot(frameno, spi, spillInto(env, slot, spilled, size));
   } else if (reg !== null && isSpillable(reg.type)) {
     if (size !== 8) {
       env.verboseLine(env.insn, '; ');
@@ -219,7 +221,7 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
         detail: 'into the caller',
       });
     }
-    env.cur.setSlot(frameno, spi, spillInto(slot, reg, size));
+    env.cur.setSlot(frameno, spi, spillInto(env, slot, reg, size));
   } else {
     let types = isSpecial(slot) ? scrub(slot.types) : slot.types;
     let type = STACK_MISC;
