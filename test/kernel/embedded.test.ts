@@ -112,6 +112,17 @@ describe('privileges', () => {
   });
 });
 
+it('sizes of maps that are no 32-bit numbers are refused', () => {
+  const kernel = new EmbeddedKernel();
+  const good = { mapType: 1, keySize: 4, valueSize: 8, maxEntries: 4, mapFlags: 0 };
+  for (const field of ['keySize', 'valueSize', 'maxEntries', 'mapFlags'])
+    for (const value of [Number.NaN, 4.5, 2 ** 32, 'x', null])
+      expect(
+        code(() => kernel.mapCreate({ ...good, [field]: value })),
+        `${field} ${value}`,
+      ).toBe('EINVAL');
+});
+
 describe('sysctls', () => {
   it('choose the engine', () => {
     const kernel = new EmbeddedKernel();

@@ -22,14 +22,18 @@ const { BPF_F_RDONLY, BPF_F_WRONLY } = BPF_MAP_FLAGS;
 export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   const type = mapTypeById(attr.mapType);
   if (type === undefined) throw new BpfError('EINVAL', `there is no map type ${attr.mapType}`);
-  requireNothing(machine.release, machine.release.mapNeeds(type, attr.mapFlags ?? 0));
+  const { keySize, valueSize, maxEntries, mapFlags = 0 } = attr;
+  for (const [field, value] of Object.entries({ keySize, valueSize, maxEntries, mapFlags }))
+    if (!Number.isInteger(value) || value > 0xffff_ffff)
+      throw new BpfError('EINVAL', `${field} ${value} is no 32-bit number`);
+  requireNothing(machine.release, machine.release.mapNeeds(type, mapFlags));
   const name = checkObjectName(attr.mapName ?? '');
   if (attr.mapIfindex) throw new BpfError('EINVAL', 'no device of the embedded kernel takes offloaded maps');
-  const flags = attr.mapFlags ?? 0;
+  const flags = mapFlags;
   const refused = mapCreateError(type, {
-    keySize: attr.keySize,
-    valueSize: attr.valueSize,
-    maxEntries: attr.maxEntries,
+    keySize,
+    valueSize,
+    maxEntries,
     flags,
     mapExtra: attr.mapExtra ?? 0n,
     hasBtf: Boolean(attr.btfKeyTypeId || attr.btfValueTypeId || attr.btfVmlinuxValueTypeId),
@@ -58,9 +62,9 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     id,
     name,
     type,
-    keySize: attr.keySize,
-    valueSize: attr.valueSize,
-    maxEntries: attr.maxEntries,
+    keySize,
+    valueSize,
+    maxEntries,
     flags: flags & ~TOKEN_FLAG,
     mapExtra: attr.mapExtra ?? 0n,
     ...(inner === undefined ? {} : { inner: inner.map }),
