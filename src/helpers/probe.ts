@@ -45,11 +45,11 @@ function readStringTo(from: keyof GuestAccess): HelperMaker {
 
 export const PROBE_HELPERS: HelperFamily = {
   bpf_probe_read: read('any'),
-  bpf_probe_read_kernel: read('kernel'),
+  bpf_probe_read_kernel: ({ module }) => module.wasm.probe_read_kernel,
   bpf_probe_read_user: read('user'),
   bpf_copy_from_user: read('user'),
   bpf_probe_read_str: readStringTo('any'),
-  bpf_probe_read_kernel_str: readStringTo('kernel'),
+  bpf_probe_read_kernel_str: ({ module }) => module.wasm.probe_read_kernel_str,
   bpf_probe_read_user_str: readStringTo('user'),
   bpf_probe_write_user: (ctx) => {
     const { user } = createAccess(ctx);

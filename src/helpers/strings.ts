@@ -60,18 +60,7 @@ function number(ctx: HelperContext, value: (parsed: Parsed) => bigint | number) 
 }
 
 export const STRING_HELPERS: HelperFamily = {
-  bpf_strncmp: ({ memory }) => {
-    return (a, limit, b) => {
-      const { u8 } = memory;
-      for (let i = 0; i < limit; i++) {
-        const left = u8[a + i] ?? 0;
-        const right = u8[b + i] ?? 0;
-        if (left !== right) return left < right ? -1 : 1;
-        if (left === 0) return 0;
-      }
-      return 0;
-    };
-  },
+  bpf_strncmp: ({ module }) => module.wasm.strncmp,
   bpf_strtol: (ctx) =>
     number(ctx, ({ magnitude, negative }) => {
       if (magnitude > S64_MAX + (negative ? 1n : 0n)) return -ERRNO.ERANGE;

@@ -72,6 +72,21 @@ export interface MapsWasm {
   readonly spin_lock: Words;
   readonly spin_unlock: Words;
   readonly get_smp_processor_id: Words;
+  readonly strncmp: Words;
+  readonly strcmp: Words;
+  readonly strcasecmp: Words;
+  readonly strnchr: Words;
+  readonly strchr: Words;
+  readonly strchrnul: Words;
+  readonly strrchr: Words;
+  readonly strnlen: Words;
+  readonly strlen: Words;
+  readonly strspn: Words;
+  readonly strcspn: Words;
+  readonly strstr: Words;
+  readonly strnstr: Words;
+  readonly probe_read_kernel: Words;
+  readonly probe_read_kernel_str: Words;
 }
 
 export interface MapsModule {

@@ -21,7 +21,7 @@ export const EXIST: u32 = 2;
 export const F_LOCK: u32 = 4;
 
 // STACKS of src/memory/layout.ts: the lowest address that a program may be handed.
-const STACKS_AT: usize = 0x11000;
+export const STACKS_AT: usize = 0x11000;
 
 // Gives the map a new slab (HDR_BUMP, HDR_BUMP_END); 0 when memory is exhausted.
 @external("env", "refill")

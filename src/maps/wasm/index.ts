@@ -5,3 +5,4 @@ export * from './packet';
 export * from './queue';
 export * from './ringbuf';
 export * from './runtime';
+export * from './strings';
