@@ -38,7 +38,11 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
   /** Null where the kernel has no such hook: the test is skipped. */
   function open(context: TestContext, text: string, attach: (b: BPF) => void = () => {}): BPF | null {
     try {
-      b = new BPF({ kernel, text: OURS + text, cflags: [`-DOWN_PID=${process.pid}`] });
+      b = new BPF({
+        kernel,
+        text: OURS + text,
+        cflags: [`-DOWN_PID=${process.pid}`, `-DOWN_PARENT=${process.ppid}`],
+      });
       attach(b);
       return b;
     } catch (error) {
@@ -121,7 +125,12 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
       KFUNC_PROBE(do_unlinkat, int dfd, struct filename *name) {
         char first = 0;
         bpf_probe_read_kernel(&first, 1, name->name);
-        if (is_ours()) note(1, first);
+        if (!is_ours()) return 0;
+        note(1, first);
+        // What the verifier does not know: text, a number that becomes a pointer, a copy of a record.
+        struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+        struct filename copy = *name;
+        note(3, name->name[1] == 't' && copy.name[1] == 't' && task->real_parent->tgid == OWN_PARENT);
         return 0;
       }
       KRETFUNC_PROBE(do_unlinkat, int dfd, struct filename *name, int ret) {
@@ -133,6 +142,7 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
     work();
     expect(seen(bpf).get(2)).toBe(-NO_ENTRY);
     expect(seen(bpf).has(1)).toBe(true);
+    expect(seen(bpf).get(3)).toBe(1);
     bpf.detachKfunc('do_unlinkat');
     bpf.detachKretfunc('do_unlinkat');
     bpf.get('seen').clear();
@@ -185,7 +195,11 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
         struct seq_file *seq = ctx->meta->seq;
         struct task_struct *task = ctx->task;
         if (task == (void *)0) return 0;
-        if (task->tgid == OWN_PID && task->pid == task->tgid) BPF_SEQ_PRINTF(seq, "%d %s\\n", task->tgid, task->comm);
+        if (task->tgid != OWN_PID || task->pid != task->tgid) return 0;
+        struct task_struct *me = (struct task_struct *)bpf_get_current_task();
+        struct list_head *first = task->children.next;
+        struct task_struct *around = container_of(&task->tgid, struct task_struct, tgid);
+        BPF_SEQ_PRINTF(seq, "%d %s %d %d\\n", task->tgid, task->comm, me->tgid == around->tgid, first->next != 0);
         return 0;
       }`,
     );
@@ -199,7 +213,7 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
       skipReason('BCC probes of the kernel', error.message);
       return context.skip();
     }
-    expect(text).toMatch(new RegExp(`^${process.pid} \\S+\\n$`));
+    expect(text).toMatch(new RegExp(`^${process.pid} \\S+ 1 1\\n$`));
   });
 
   it('trace_print prints in the format asked for', async () => {

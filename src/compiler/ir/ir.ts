@@ -261,8 +261,17 @@ export interface CoreInfo {
   readonly local: bigint;
 }
 
-/** Flags of instructions. */
-export const FLAG = { VOLATILE: 1, NSW: 2, NUW: 4, SIGNED: 8, FETCH: 16, NNEG: 32, KEEP: 64 } as const;
+/** Flags of instructions. RECORD, of a load or inttoptr: the source says that the pointer is one to a record. */
+export const FLAG = {
+  VOLATILE: 1,
+  NSW: 2,
+  NUW: 4,
+  SIGNED: 8,
+  FETCH: 16,
+  NNEG: 32,
+  KEEP: 64,
+  RECORD: 128,
+} as const;
 
 export class Inst {
   readonly kind = 'inst';

@@ -31,6 +31,7 @@ import {
   isSigned,
   isVoid,
   passedType,
+  pointsToRecord,
   scalarType,
   sizeOf,
 } from './types.ts';
@@ -332,14 +333,17 @@ export abstract class ExprLowering extends PlaceLowering {
       case 'pointer-to-int': {
         const value = this.value(operand);
         builder.loc = expr.loc;
-        return builder.resize(value, scalarType(expr.type) ?? 'i64', isSigned(operand.type));
+        return markRecord(
+          builder.resize(value, scalarType(expr.type) ?? 'i64', isSigned(operand.type)),
+          expr.type,
+        );
       }
       case 'pointer':
       case 'address-space':
       case 'same': {
         const value = this.value(operand);
         const type = scalarType(expr.type);
-        if (type === undefined || type === 'void' || value.type === type) return value;
+        if (type === undefined || type === 'void' || value.type === type) return markRecord(value, expr.type);
         return builder.resize(value, type, isSigned(operand.type));
       }
     }
@@ -540,4 +544,10 @@ function inverse64(odd: bigint): bigint {
   let x = odd;
   for (let i = 0; i < 6; i++) x = BigInt.asUintN(64, x * (2n - odd * x));
   return x;
+}
+
+/** A number that becomes a pointer, at once or by a second cast: the type says what it points to. */
+function markRecord(value: Value, type: CType): Value {
+  if (value.kind === 'inst' && value.op === 'inttoptr' && pointsToRecord(type)) value.flags |= FLAG.RECORD;
+  return value;
 }

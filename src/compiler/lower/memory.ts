@@ -3,7 +3,16 @@ import type { CType, Initializer, VarDecl } from '../ast/index.ts';
 import { constant, FLAG, intType, isConst, type MemType, type Value } from '../ir/index.ts';
 import { aliasTag } from './alias.ts';
 import type { LowerContext, Place } from './context.ts';
-import { alignOf, isAggregate, isBool, isSigned, isVolatile, scalarType, sizeOf } from './types.ts';
+import {
+  alignOf,
+  isAggregate,
+  isBool,
+  isSigned,
+  isVolatile,
+  pointsToRecord,
+  scalarType,
+  sizeOf,
+} from './types.ts';
 
 export function plainPlace(address: Value, type: CType): Place {
   return { address, chain: undefined, type, volatile: isVolatile(type), bits: undefined };
@@ -26,7 +35,7 @@ export function loadPlace(cx: LowerContext, place: Place): Value {
   const { builder } = cx;
   const type = scalarType(place.type);
   const address = cx.addressOf(place);
-  const flags = place.volatile ? FLAG.VOLATILE : 0;
+  const flags = (place.volatile ? FLAG.VOLATILE : 0) | (pointsToRecord(place.type) ? FLAG.RECORD : 0);
   if (type === undefined || type === 'void') return address;
   if (place.bits === undefined) {
     const inst = builder.load(type as MemType, address, flags);

@@ -7,6 +7,10 @@ export const isAggregate = (type: CType): boolean => {
   const { kind } = core(type);
   return kind === 'record' || kind === 'array' || kind === 'va_list';
 };
+export const pointsToRecord = (type: CType): boolean => {
+  const is = core(type);
+  return is.kind === 'pointer' && isRecord(is.pointee);
+};
 export const isVoid = (type: CType): boolean => core(type).kind === 'void';
 export const isVolatile = (type: CType): boolean => (qualifiers(type) & QUAL_VOLATILE) !== 0;
 

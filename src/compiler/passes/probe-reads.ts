@@ -2,12 +2,16 @@
  * BCC dialect: pointers of the kernel are followed by themselves. After inlining, where an address comes from is plain: what comes from
  * the frame, a global, a map's value, the context or a packet is read as it is; what was a number (a register of the probed function,
  * a pointer read from the kernel, `bpf_get_current_task`) can only be read by bpf_probe_read, and is. Only reads: programs cannot
- * write there. Programs whose pointers the verifier knows by their types (fentry, LSM, iterators) and those of packets are left
- * alone. The helper is the one that reads both user and kernel memory, as BCC's does on these architectures.
+ * write there. The helper is the one that reads both user and kernel memory, as BCC's does on these architectures.
+ *
+ * Where the verifier knows pointers by their types (fentry, LSM, iterators), arguments and members that point to records are read as they
+ * are, at constant places behind where they point: it knows those. It does not know pointers to anything else, places before
+ * or by an index, what was a number or came back out of memory; and it takes no copy across members. Those are probe reads there, too.
+ * Programs on packets are left alone.
  */
 import { helperById } from '../../spec/index.ts';
 import { type CType, core, type FunctionDecl } from '../ast/index.ts';
-import { type Block, constant, type Func, Inst, setArg, setArgs, type Value } from '../ir/index.ts';
+import { type Block, constant, FLAG, type Func, Inst, setArg, setArgs, type Value } from '../ir/index.ts';
 
 const PROBE_READ = 4;
 /** Largest copy out of the kernel. */
@@ -20,27 +24,55 @@ const PACKET_CONTEXTS: ReadonlySet<string> = new Set([
 ]);
 const TYPED_SECTION = /^(?:fentry|fexit|fmod_ret|lsm|iter|tp_btf|struct_ops)\b/;
 
-function applies(func: Func): boolean {
-  if (func.section !== undefined && TYPED_SECTION.test(func.section)) return false;
+function isOfPackets(func: Func): boolean {
   const decl = func.decl as FunctionDecl | undefined;
   const first: CType | undefined = decl?.parameters[0]?.type;
   const pointer = first === undefined ? undefined : core(first);
   const record = pointer?.kind === 'pointer' ? core(pointer.pointee) : undefined;
-  return record?.kind !== 'record' || record.tag === null || !PACKET_CONTEXTS.has(record.tag);
+  return record?.kind === 'record' && record.tag !== null && PACKET_CONTEXTS.has(record.tag);
 }
 
-/** `null`: says nothing (null pointers). */
-type Origin = 'own' | 'kernel' | null;
+/** `typed`: the verifier knows the record. `null`: says nothing (null pointers). */
+type Origin = 'own' | 'kernel' | 'typed' | null;
+/** Of values that may be one or the other, the later in this order decides. */
+const ORDER: readonly Origin[] = [null, 'typed', 'kernel', 'own'];
 
 class Origins {
-  private readonly known = new Map<Value, Origin>();
+  /** The verifier knows pointers by their types. */
+  private readonly isTyped: boolean;
+  private readonly context: Value | undefined;
+  private known = new Map<Value, Origin>();
+  /** What phis in cycles are taken for, from nothing upwards. */
+  private readonly assumed = new Map<Value, Origin>();
+  private stale = false;
+
+  constructor(func: Func) {
+    this.isTyped = func.section !== undefined && TYPED_SECTION.test(func.section);
+    this.context = func.section === undefined ? undefined : func.params[0];
+  }
 
   of(value: Value): Origin {
+    for (;;) {
+      this.stale = false;
+      const origin = this.visit(value);
+      if (!this.stale) return origin;
+      this.known = new Map();
+    }
+  }
+
+  private visit(value: Value): Origin {
     const known = this.known.get(value);
     if (known !== undefined) return known;
-    // A cycle through a phi says nothing by itself.
-    this.known.set(value, null);
-    const origin = this.find(value);
+    const before = this.assumed.get(value) ?? null;
+    this.known.set(value, before);
+    let origin = this.find(value);
+    if (value.kind === 'inst' && value.op === 'phi' && origin !== before) {
+      origin = highest([origin, before]);
+      if (origin !== before) {
+        this.assumed.set(value, origin);
+        this.stale = true;
+      }
+    }
     this.known.set(value, origin);
     return origin;
   }
@@ -61,16 +93,20 @@ class Origins {
     switch (inst.op) {
       case 'alloca':
         return 'own';
-      case 'ptradd':
-        return this.of(inst.args[0]!);
+      case 'ptradd': {
+        const origin = this.visit(inst.args[0]!);
+        return origin === 'typed' && !isForward(inst.args[1]!) ? 'kernel' : origin;
+      }
       case 'inttoptr':
-        return this.ofNumber(inst.args[0]!);
+        return this.ofPointerCast(inst);
       case 'phi':
       case 'select':
         return this.any(inst.op === 'select' ? inst.args.slice(1) : inst.args);
       case 'call': {
         if (inst.callee?.kind !== 'helper') return 'own';
-        return helperById(inst.callee.id)?.ret.kind === 'integer' ? 'kernel' : 'own';
+        const kind = helperById(inst.callee.id)?.ret.kind;
+        if (kind === 'integer') return 'kernel';
+        return this.isTyped && kind === 'btf_id' ? 'typed' : 'own';
       }
       case 'load':
         return this.ofLoaded(inst);
@@ -79,34 +115,58 @@ class Origins {
     }
   }
 
+  /** Arguments lie in the context as numbers. */
+  private ofPointerCast(inst: Inst): Origin {
+    const value = inst.args[0]!;
+    if (this.isTyped && inst.has(FLAG.RECORD) && value.kind === 'inst' && value.op === 'load')
+      if (baseOf(value.args[0]!) === this.context) return 'typed';
+    return this.ofNumber(value);
+  }
+
   private ofNumber(value: Value): Origin {
     if (value.kind !== 'inst') return value.kind === 'const' ? null : 'own';
-    if (value.op === 'ptrtoint') return this.of(value.args[0]!);
+    if (value.op === 'ptrtoint') return this.visit(value.args[0]!);
     if (value.op === 'phi' || value.op === 'select' || value.op === 'load' || value.op === 'call')
-      return this.ofInst(value);
+      return this.visit(value);
     // Arithmetic: an address of the program's own stays one.
     const parts = value.args.filter((arg) => arg.kind === 'inst');
     return parts.length > 0 && parts.every((arg) => this.ofNumber(arg) !== 'own') ? 'kernel' : 'own';
   }
 
   private any(values: readonly Value[]): Origin {
-    let result: Origin = null;
-    for (const value of values) {
-      const origin = value.type === 'ptr' ? this.of(value) : this.ofNumber(value);
-      if (origin === 'own') return 'own';
-      if (origin === 'kernel') result = 'kernel';
-    }
-    return result;
+    return highest(values.map((value) => (value.type === 'ptr' ? this.visit(value) : this.ofNumber(value))));
   }
 
-  /** A pointer that was in memory: a number, unless the program has put a pointer of its own into its frame. */
+  /** A pointer that was in memory: a number, unless the program has put a pointer of its own into its frame, or its type is known. */
   private ofLoaded(load: Inst): Origin {
-    let base = load.args[0]!;
-    while (base.kind === 'inst' && base.op === 'ptradd') base = base.args[0]!;
-    if (base.kind !== 'inst' || base.op !== 'alloca') return 'kernel';
-    for (const user of storesTo(base)) if (this.of(user.args[1]!) === 'own') return 'own';
-    return 'kernel';
+    const base = baseOf(load.args[0]!);
+    if (base.kind === 'inst' && base.op === 'alloca')
+      return highest(['kernel', ...storesTo(base).map((user) => this.ownOnly(user.args[1]!))]);
+    if (!this.isTyped || !load.has(FLAG.RECORD)) return 'kernel';
+    if (base === this.context) return 'typed';
+    const place = this.visit(load.args[0]!);
+    return place === 'typed' || place === null ? 'typed' : 'kernel';
   }
+
+  private ownOnly(value: Value): Origin {
+    return this.visit(value) === 'own' ? 'own' : null;
+  }
+}
+
+function highest(origins: readonly Origin[]): Origin {
+  return ORDER[Math.max(0, ...origins.map((origin) => ORDER.indexOf(origin)))]!;
+}
+
+/** Places that the verifier looks up in a record: constant, also where the loader puts the constant in, not before it. */
+const isForward = (offset: Value): boolean =>
+  offset.kind === 'const'
+    ? BigInt.asIntN(64, offset.value) >= 0n
+    : offset.kind === 'inst' && offset.op === 'core';
+
+function baseOf(address: Value): Value {
+  let base = address;
+  while (base.kind === 'inst' && base.op === 'ptradd') base = base.args[0]!;
+  return base;
 }
 
 /** Stores of pointers into a variable, wherever in it. */
@@ -125,8 +185,8 @@ function storesTo(home: Inst): Inst[] {
 
 /** Puts probe reads where they are needed; true where it did. */
 export function insertProbeReads(func: Func): boolean {
-  if (!applies(func)) return false;
-  const origins = new Origins();
+  if (isOfPackets(func)) return false;
+  const origins = new Origins(func);
   const found = func.blocks.flatMap((block) => block.insts.filter((inst) => isRead(inst, origins)));
   if (found.length === 0) return false;
   let home: Inst | undefined;
@@ -154,7 +214,8 @@ function isRead(inst: Inst, origins: Origins): boolean {
   if (inst.op !== 'memcpy' && inst.op !== 'memmove') return false;
   const size = inst.args[2]!;
   if (size.kind !== 'const' || size.value > BigInt(MAX_COPY)) return false;
-  return origins.of(inst.args[1]!) === 'kernel' && origins.of(inst.args[0]!) === 'own';
+  const from = origins.of(inst.args[1]!);
+  return (from === 'kernel' || from === 'typed') && origins.of(inst.args[0]!) === 'own';
 }
 
 function probeRead(block: Block, like: Inst, to: Value, size: Value, from: Value): Inst {
