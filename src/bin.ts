@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /** The `tsbpf` command: the one place that puts the command line and a kernel together. */
 import process from 'node:process';
-import { createInterface, type Interface } from 'node:readline';
 import { type CliSink, runCli } from './cli/index.ts';
 import type { StartCpuThread } from './contracts/cpus.ts';
 import { VERSION } from './version.ts';
@@ -18,13 +17,20 @@ function sink(stream: NodeJS.WriteStream): CliSink {
   return { write: (text) => void stream.write(text), isTTY: stream.isTTY === true };
 }
 
-/** The prompt comes again when what was typed has been done. */
-async function* promptedLines(typed: Interface): AsyncGenerator<string> {
+/** With a terminal the prompt comes again when what was typed has been done. Who stops reading lets go of the input: it may stay open for long. */
+async function* linesOf(prompt: string): AsyncGenerator<string> {
+  const { createInterface } = await import('node:readline');
+  const { stdin: input, stdout: output } = process;
+  const typed = createInterface(input.isTTY ? { input, output, prompt } : { input });
   typed.on('SIGINT', () => typed.close());
-  typed.prompt();
-  for await (const line of typed) {
-    yield line;
-    typed.prompt();
+  try {
+    if (input.isTTY) typed.prompt();
+    for await (const line of typed) {
+      yield line;
+      if (input.isTTY) typed.prompt();
+    }
+  } finally {
+    typed.close();
   }
 }
 
@@ -34,7 +40,8 @@ async function cpuThreads(): Promise<StartCpuThread> {
   return nodeCpuThreads(new URL('./host/cpu-worker.js', import.meta.url));
 }
 
-process.exitCode = await runCli(process.argv.slice(2), {
+// No top-level await: the build makes CommonJS of this.
+void runCli(process.argv.slice(2), {
   openKernel: async ({ onOops, cpus: count, ...options }) => {
     const { openKernel } = await import('./open-kernel.ts');
     const cpus =
@@ -49,12 +56,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   stdout: sink(process.stdout),
   stderr: sink(process.stderr),
   variables: process.env,
-  lines: (prompt) => {
-    const { stdin: input, stdout: output } = process;
-    if (!input.isTTY) return createInterface({ input });
-    const typed = createInterface({ input, output, prompt });
-    return promptedLines(typed);
-  },
+  lines: linesOf,
   interactive: process.stdin.isTTY === true,
   onInterrupt: (listener) => {
     for (const signal of SIGNALS) process.once(signal, listener);
@@ -62,4 +64,6 @@ process.exitCode = await runCli(process.argv.slice(2), {
       for (const signal of SIGNALS) process.off(signal, listener);
     };
   },
+}).then((code) => {
+  process.exitCode = code;
 });

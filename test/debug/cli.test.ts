@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { cli, example, TRAFFIC } from '../cli/cli.ts';
 import { STEPS } from './programs.ts';
@@ -118,6 +121,18 @@ describe('tsbpf debug', () => {
     const said = await cli(['debug', STEPS, '--data', PACKET, '--command', commands]);
     expect({ exit: said.exit, stderr: said.stderr }).toEqual({ exit, stderr: expect.stringContaining(why) });
   });
+
+  it('ends with quit, though whoever types does not close the input', async () => {
+    const bin = fileURLToPath(new URL('../../src/bin.ts', import.meta.url));
+    const child = spawn(process.execPath, ['--import', 'tsx', bin, 'debug', STEPS, '--data', PACKET]);
+    try {
+      child.stdin.write('continue\nquit\n');
+      const [status] = await once(child, 'exit');
+      expect(status).toBe(0);
+    } finally {
+      child.kill();
+    }
+  }, 60_000);
 
   it('says where the recording is cut off', async () => {
     const { stderr, stdout } = await cli([
