@@ -48,10 +48,11 @@ function programTarget(target: TargetProgram, id: number): AttachTarget | null {
 
 /** Null where the program attaches to no such thing, or nothing is known of it. */
 export function attachTarget(env: Env): AttachTarget | null {
-  const { kernelBtf, attachBtfId, expectedAttachType, progType, target } = env.request;
+  const { attachBtfId, expectedAttachType, progType, target } = env.request;
   if (target !== undefined) return programTarget(target, attachBtfId ?? 0);
-  if (kernelBtf === undefined || attachBtfId === undefined) return null;
-  if (attachBtfId <= 0 || attachBtfId >= kernelBtf.typeCount) return null;
+  if (attachBtfId === undefined || attachBtfId <= 0) return null;
+  const { kernelBtf } = env.request;
+  if (kernelBtf === undefined || attachBtfId >= kernelBtf.typeCount) return null;
   let type = kernelBtf.type(attachBtfId);
   if (progType.name === 'struct_ops') return memberTarget(kernelBtf, attachBtfId, expectedAttachType);
   const name = ('name' in type ? type.name : '').replace(/^btf_trace_/, '');

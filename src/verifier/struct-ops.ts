@@ -12,8 +12,10 @@ export interface StructOpsMember {
 
 /** Undefined where the program is none, or names no member. */
 export function structOpsMember(env: Env): StructOpsMember | undefined {
-  const { kernelBtf, attachBtfId: id = 0, expectedAttachType, progType } = env.request;
-  if (env.replaces || progType.name !== 'struct_ops' || kernelBtf === undefined) return undefined;
+  const { attachBtfId: id = 0, expectedAttachType, progType } = env.request;
+  if (env.replaces || progType.name !== 'struct_ops') return undefined;
+  const { kernelBtf } = env.request;
+  if (kernelBtf === undefined) return undefined;
   const struct = id > 0 && id < kernelBtf.typeCount ? kernelBtf.type(id) : null;
   const member = struct?.kind === 'struct' ? struct.members[expectedAttachType] : undefined;
   if (struct?.kind !== 'struct' || member === undefined) return undefined;

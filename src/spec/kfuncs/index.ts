@@ -3,10 +3,12 @@ import { COMMON_KFUNCS } from './common.ts';
 import { CPUMASK_KFUNCS } from './cpumask.ts';
 import { GENERIC_KFUNCS } from './generic.ts';
 import { NET_KFUNCS } from './net.ts';
+import { HOOK_TYPES_SINCE, rowOfRelease } from './older.ts';
 import { OTHER_KFUNCS } from './other.ts';
 import type { KfuncHook, KfuncRow } from './row.ts';
 import { SCHED_EXT_KFUNCS } from './sched-ext.ts';
 
+export { nameBeforeRenaming } from './older.ts';
 export { KFUNC_CALLBACKS, KFUNC_PROTOTYPES, KFUNC_STRUCTS } from './prototypes.ts';
 export type { KfuncEffects, KfuncFlag, KfuncHook, KfuncRow } from './row.ts';
 export { kfuncSince } from './since.ts';
@@ -77,10 +79,20 @@ function permits(row: KfuncRow, caller: KfuncCaller): boolean {
   return row.structOps === undefined || row.structOps.includes(caller.structOps ?? '');
 }
 
-/** The row of the function for a program; undefined where it may not call it. */
-export function kfuncFor(name: string, caller: KfuncCaller): KfuncRow | undefined {
-  const hook = HOOKS[caller.progType];
-  return kfuncsByName(name).find(
+/**
+ * The row of the function for a program; undefined where it may not call it. `isSince` says whether the kernel has what came
+ * with a release; without, it is the newest.
+ */
+export function kfuncFor(
+  name: string,
+  caller: KfuncCaller,
+  isSince?: (release: string) => boolean,
+): KfuncRow | undefined {
+  const typeSince = HOOK_TYPES_SINCE[caller.progType];
+  const known = isSince === undefined || typeSince === undefined || isSince(typeSince);
+  const hook = known ? HOOKS[caller.progType] : undefined;
+  const rows = kfuncsByName(name);
+  return (isSince === undefined ? rows : rows.map((row) => rowOfRelease(row, isSince))).find(
     (row) =>
       row.hooks.includes('common') ||
       (hook !== undefined && row.hooks.includes(hook) && permits(row, caller)),

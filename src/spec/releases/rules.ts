@@ -42,6 +42,8 @@ export const RULES = {
   spills_of_immediates: { since: '5.10', what: 'immediates on the stack' },
   /** Without: spilled scalars without any bounds lose their identity. */
   spills_of_any_scalar: { since: '6.9', what: 'identity of spilled scalars' },
+  /** Without: a spill makes no copy of a number that had none. */
+  linked_spills: { since: '6.9', what: 'spills that are refined with their register' },
   /** Without: a read of less than was spilled gives an unknown scalar. */
   narrowing_fills: { since: '6.9', what: 'reads of part of a spilled scalar' },
   /** Without: a function that holds a bpf_spin_lock may call no other. */

@@ -5,7 +5,7 @@
 import { CALL, CLASS, JMP_OP } from '../../asm/opcodes.ts';
 import type { Btf, BtfFuncProto } from '../../btf/index.ts';
 import type { Insn } from '../../contracts/insn.ts';
-import { kfuncFor, kfuncSince } from '../../spec/index.ts';
+import { kfuncFor, kfuncSince, NEWEST_RELEASE, nameBeforeRenaming } from '../../spec/index.ts';
 import type { Env } from '../env.ts';
 import { attachTypeName } from '../helper-table.ts';
 import { structOpsMember } from '../struct-ops.ts';
@@ -77,16 +77,22 @@ export function addKfunc(env: Env, insn: Insn): void {
   const name = btf.name(insn.imm);
   const attachType = attachTypeName(env);
   const structOps = structOpsMember(env)?.struct;
-  const since = kfuncSince(name);
-  const lacking = since !== undefined && !env.release.isSince(since);
+  const isSince = (release: string): boolean => env.release.isSince(release);
+  const renamed = nameBeforeRenaming(name, isSince);
+  const since = renamed === undefined ? kfuncSince(name) : undefined;
+  const lacking = since !== undefined && !isSince(since);
   // A kernel of that age has not registered it, whatever the types that are given say.
   const found = lacking
     ? undefined
-    : kfuncFor(name, {
-        progType: env.progTypeName,
-        ...(attachType === undefined ? {} : { attachType }),
-        ...(structOps === undefined ? {} : { structOps }),
-      });
+    : kfuncFor(
+        renamed ?? name,
+        {
+          progType: env.progTypeName,
+          ...(attachType === undefined ? {} : { attachType }),
+          ...(structOps === undefined ? {} : { structOps }),
+        },
+        env.release.name === NEWEST_RELEASE ? undefined : isSince,
+      );
   const row = found ?? null;
   if (row?.deviceBound) {
     env.fail('EINVAL', 'metadata kfuncs require device-bound program', {
