@@ -18,6 +18,17 @@ describe('programs do what C says', () => {
     for (const cpu of [1, 2, 3, 4] as const) expect(run(text, undefined, { cpu })).toBe(140 - 4 + 12);
   });
 
+  it('no end of a function stands where nothing leads to', () => {
+    const text = `u32 rounds;
+      SEC("xdp") int prog(struct xdp_md *ctx) {
+        int sum = 0;
+        #pragma unroll(4)
+        for (int i = 0; i < (int)(rounds & 7); i++) sum += i * 3;
+        return sum;
+      }`;
+    for (const cpu of [1, 2, 3, 4] as const) expect(run(text, undefined, { cpu })).toBe(0);
+  });
+
   it('packets behind their checks', () => {
     const text = `SEC("xdp") int prog(struct xdp_md *ctx) {
       u8 *data = (u8 *)(long)ctx->data, *end = (u8 *)(long)ctx->data_end;

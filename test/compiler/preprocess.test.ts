@@ -40,6 +40,10 @@ char c[2][6] = { str(hello), str() };`;
     );
   });
 
+  it('leaves backslashes outside of literals alone in strings', () => {
+    expect(tokens('#define S(x) #x\nS(\\n "\\n" @)')).toBe('"\\n \\"\\\\n\\" @"');
+  });
+
   it('knows the three ways to write variadic macros', () => {
     const text = `#define A(f, ...) p(f, ##__VA_ARGS__)
 #define B(f, args...) p(f, ##args)
@@ -50,9 +54,9 @@ A(1) A(1, 2, 3) B(1) B(1, 2) C(1) C(1, 2)`;
 
   it('counts lines, files, levels and uses', () => {
     const text =
-      '#include "a.h"\n__FILE__ __LINE__ __COUNTER__\n#line 70 "b.c"\n__LINE__\n__COUNTER__ __BASE_FILE__';
+      '#include "a.h"\n__FILE__ __LINE__ __COUNTER__\n#line 70 "b.c"\n__LINE__\n__COUNTER__ __BASE_FILE__ __FILE__';
     expect(tokens(text, { 'a.h': '__INCLUDE_LEVEL__ __FILE__ __LINE__ __COUNTER__' })).toBe(
-      '1 "a.h" 1 0 "main.c" 2 1 70 2 "main.c"',
+      '1 "a.h" 1 0 "main.c" 2 1 70 2 "main.c" "b.c"',
     );
   });
 

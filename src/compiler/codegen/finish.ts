@@ -97,14 +97,30 @@ function turnJumps(blocks: readonly MBlock[], cpu: number): void {
   });
 }
 
+const repeats = (block: MBlock): boolean =>
+  block.insts.length === 1 && block.insts[0]!.code === (CLASS.JMP | JMP_OP.EXIT);
+
+/** The blocks without ends of the function that everybody repeats instead of jumping there: Linux refuses code that nothing reaches. */
+function withoutRepeated(blocks: readonly MBlock[]): MBlock[] {
+  const needed = new Set<MBlock>(blocks.slice(0, 1));
+  blocks.forEach((block, i) => {
+    const jump = lastJump(block);
+    if (jump !== undefined) needed.add(jump.target!);
+    for (const target of block.insts[block.insts.length - 1]?.asm?.targets ?? []) needed.add(target);
+    if (block.fallthrough !== undefined && block.fallthrough === blocks[i + 1]) needed.add(block.fallthrough);
+  });
+  return blocks.filter((block) => needed.has(block) || !repeats(block));
+}
+
 interface Placed {
   readonly at: number;
   readonly target: MBlock;
 }
 
 export function finish(fn: MFunc, cpu: number, frame: number, complain: Complain): CompiledFunction {
-  const blocks = order(fn);
-  turnJumps(blocks, cpu);
+  const ordered = order(fn);
+  turnJumps(ordered, cpu);
+  const blocks = withoutRepeated(ordered);
   const insns: Insn[] = [];
   const relocations: CompiledFunction['relocations'] = [];
   const lines: CompiledFunction['lines'] = [];
@@ -166,10 +182,9 @@ export function finish(fn: MFunc, cpu: number, frame: number, complain: Complain
     for (const mi of block.insts) emit(mi);
     if (block.fallthrough === undefined || block.fallthrough === blocks[i + 1]) return;
     const target = block.fallthrough;
-    const tail = target.insts;
     // A short end of the function is repeated instead of jumped to.
-    if (tail.length <= 1 && tail.length > 0 && tail[0]!.code === (CLASS.JMP | JMP_OP.EXIT)) {
-      emit(tail[0]!);
+    if (repeats(target)) {
+      emit(target.insts[0]!);
       return;
     }
     jumps.push({ at: insns.length, target });

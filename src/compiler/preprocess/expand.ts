@@ -475,8 +475,9 @@ class Substitution {
     tokens.forEach((token, i) => {
       if (i > 0 && (token.leadingSpace || token.startOfLine)) text += ' ';
       const { sources } = this;
-      if (token.kind === 'string' || token.kind === 'char' || token.kind === 'other')
-        text += token.text.replace(/["\\]/g, '\\$&');
+      if (token.kind === 'string' || token.kind === 'char') text += token.text.replace(/["\\]/g, '\\$&');
+      // A backslash outside of literals stays as it is (C11 6.10.3.2p2).
+      else if (token.kind === 'other') text += token.text.replace(/"/g, '\\"');
       else text += written(sources, token);
     });
     // A backslash before the closing quote would swallow it.

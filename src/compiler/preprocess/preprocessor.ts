@@ -142,6 +142,12 @@ export class Preprocessor extends DirectiveReader implements TokenSource {
   // -------------------------------------------------------------------------------------------------------------
   // Macros that compute their value
 
+  /** The file that is read, by the name that `#line` gave it. */
+  private presumedPath(): string {
+    const file = this.file?.lexer.file;
+    return file === undefined ? '' : (file.lineDirectives.at(-1)?.path ?? file.source.path);
+  }
+
   private defineBuiltins(): void {
     const value = (name: string, make: (token: PPToken) => [kind: PPToken['kind'], text: string]): void =>
       this.builtin(name, (token) => {
@@ -149,8 +155,8 @@ export class Preprocessor extends DirectiveReader implements TokenSource {
         return new PPToken(kind, text, token.location, false, false, null);
       });
     value('__LINE__', (token) => ['number', String(this.lineOf(token))]);
-    value('__FILE__', () => ['string', this.quoted(this.file?.lexer.file.source.path ?? '')]);
-    value('__FILE_NAME__', () => ['string', this.quoted(baseName(this.file?.lexer.file.source.path ?? ''))]);
+    value('__FILE__', () => ['string', this.quoted(this.presumedPath())]);
+    value('__FILE_NAME__', () => ['string', this.quoted(baseName(this.presumedPath()))]);
     value('__BASE_FILE__', () => ['string', this.quoted(this.mainPath)]);
     value('__COUNTER__', () => ['number', String(this.counter++)]);
     value('__INCLUDE_LEVEL__', () => ['number', String(this.includeDepth)]);
