@@ -20,9 +20,11 @@ export function describePlace(memory: GuestMemory, offset: number): string {
   if (offset >= 0 && offset < PAGE) return offset === 0 ? 'NULL' : 'the NULL page';
   if (offset >= PAGE && offset < STACKS) return 'memory of the engine itself';
   if (offset >= STACKS && offset < HEAP_START) {
-    const level = Math.floor((offset - STACKS) / STACK_BYTES);
+    // Where two stacks meet, a pointer is the frame pointer of the lower one, which has no slots.
+    const level = Math.max(Math.ceil((offset - STACKS) / STACK_BYTES), 1) - 1;
     const below = STACKS + (level + 1) * STACK_BYTES - offset;
     const nested = level > 0 && level < MAX_NESTED_RUNS ? ` of nested run ${level}` : '';
+    if (below === 0) return `the end of the stack${nested}`;
     return `the stack${nested}, ${plural(below)} below its end`;
   }
   const block = memory.blockAt(offset);

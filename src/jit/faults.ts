@@ -43,7 +43,9 @@ export function faultOf(
       ? 'the call stack is exhausted'
       : error.message;
   const where = place.subprog === undefined ? '' : ` in ${place.subprog.name}`;
-  const at = place.insn < 0 ? '' : ` at instruction ${place.insn}: ${insnText(program, place.insn)}`;
+  // A check of the budget is an instruction of ours, which nobody has written.
+  const text = place.insn < 0 || budgetSpent ? '' : `: ${insnText(program, place.insn)}`;
+  const at = place.insn < 0 ? '' : ` at instruction ${place.insn}${text}`;
   return new ProgramFault(`${what}${where}${at}`, {
     program: program.name,
     insn: place.insn < 0 ? -1 : (program.origin[place.insn] ?? place.insn),

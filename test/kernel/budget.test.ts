@@ -84,6 +84,9 @@ for (const jit of [1, 0] as const) {
       expect(tight.oopses).toHaveLength(1);
       expect(tight.oopses[0]!.message).toMatch(/used up its budget of loop rounds and calls/);
       expect(tight.oopses[0]!.error).toMatchObject({ reason: 'budget' });
+      // Of what was put into the program nothing is shown.
+      expect(tight.oopses[0]!.message).not.toMatch(/nospec|nested run/);
+      if (jit === 0) expect(tight.oopses[0]!.message).toMatch(/R10 = \w+ \(the end of the stack\)/);
       // It is not run again.
       expect(tight.run(stopped)).toBe('EFAULT');
       // Others are.
