@@ -92,6 +92,12 @@ export class BPF extends Constants {
         this.#closers.push(action);
       },
       write: this.#write,
+      writeError: options.writeError ?? ((text) => console.error(text.replace(/\n$/, ''))),
+      lostEvents: (table) => {
+        const name = `__bcc_lost_${table}`;
+        const section = this.#maps.sections.find((one) => one.has(name));
+        return section === undefined ? undefined : BigInt(section.get(name) as number | bigint);
+      },
     };
     try {
       this.#shared.adopt(this.#maps);

@@ -21,5 +21,12 @@ export type {
 } from './options.ts';
 export type { TraceFields } from './output.ts';
 export type { SymbolOptions } from './symbols.ts';
-export { type EventCallback, type PerfBufferSettings, Table, type TableHistogramOptions } from './table.ts';
+export {
+  BPF_EXIST,
+  type EventCallback,
+  type PerfBufferSettings,
+  type RingBufferSettings,
+  Table,
+  type TableHistogramOptions,
+} from './table.ts';
 export { USDT, type UsdtLocation, type UsdtOptions, type UsdtProbe } from './usdt.ts';

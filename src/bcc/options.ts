@@ -23,6 +23,8 @@ export interface BpfOptions {
   readonly tracepointFormats?: Readonly<Record<string, string>>;
   /** Where tables and traces are printed. */
   readonly write?: (text: string) => void;
+  /** Where lost events are told of that nobody asked about; default stderr. */
+  readonly writeError?: (text: string) => void;
   /** Gets the compiler's warnings. */
   readonly onDiagnostics?: (text: string) => void;
   /** How many kprobes and uprobes may be open at once; default 1000. */

@@ -26,6 +26,10 @@ export interface TableOwner {
   /** What is to be done when the program ends. */
   onClose(action: () => void): void;
   write(text: string): void;
+  /** Where lost events are told of that nobody asked about. */
+  writeError(text: string): void;
+  /** Events for which a ring buffer had no room, as the program's methods counted them; undefined where they do not. */
+  lostEvents(table: string): bigint | undefined;
 }
 
 /** Something that `BPF.poll` looks after. */
@@ -50,8 +54,17 @@ export interface SlotProgram {
 export interface PerfBufferSettings {
   /** Pages of the ring of each CPU, a power of two. Default 8, as in BCC. */
   readonly pageCount?: number;
+  /** Default, as in BCC: a line to stderr. */
   readonly onLost?: (count: bigint, cpu: number) => void;
 }
+
+export interface RingBufferSettings {
+  /** Told while polling of events for which there was no room: those of `BPF_RINGBUF_OUTPUT` tables. Default: a line to stderr. */
+  readonly onLost?: (count: bigint) => void;
+}
+
+/** Queues and stacks: the oldest element goes where there is no room. */
+export const BPF_EXIST = 2;
 
 export interface TableHistogramOptions extends HistogramOptions {
   /** Title of each histogram of a table whose keys have a bucket in front of the slot. Default `Bucket ptr`. */
@@ -187,8 +200,14 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
 
   // Queues and stacks ---------------------------------------------------------------------------------------------
 
-  push(value: MapInput): void {
-    this.map.push(value);
+  /** `flags`: `BPF_EXIST`, and the oldest element goes where there is no room. Errors: E2BIG. */
+  push(value: MapInput, flags = 0): void {
+    const { kernel } = this.#owner;
+    if (flags === 0) this.map.push(value);
+    else {
+      const key = new Uint8Array();
+      kernel.mapUpdateElem({ mapFd: this.map.fd, key, value: this.#encodeValue(value), flags });
+    }
   }
   pop(): BtfValue | BtfValue[] | undefined {
     return this.map.take();
@@ -304,13 +323,18 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
     return reader;
   }
 
-  openRingBuffer(callback: EventCallback): RingBufferReader {
+  /** The same for `BPF.ringBufferPoll`; the CPU is 0. */
+  openRingBuffer(callback: EventCallback, { onLost }: RingBufferSettings = {}): RingBufferReader {
     if (this.kind !== 'ringbuf') throw this.#cannot('is no ring buffer');
     const reader = new RingBufferReader(this.#owner.kernel, this.map.fd);
+    let known = this.lost;
     this.#owner.addPoller({
       kind: 'ring',
       consume: () => {
         const records = reader.consume();
+        const { lost } = this;
+        if (lost > known) (onLost ?? this.#sayLost)(lost - known);
+        known = lost;
         for (const data of records) callback(this.event(data), data, 0);
         return records.length;
       },
@@ -342,12 +366,21 @@ export class Table implements Iterable<[BtfValue, BtfValue | BtfValue[]]> {
     }
   }
 
+  /** Events for which a ring buffer had no room since the program was made; 0n where nobody counts. */
+  get lost(): bigint {
+    return this.#owner.lostEvents(this.name) ?? 0n;
+  }
+
+  readonly #sayLost = (count: bigint): void => {
+    this.#owner.writeError(`Possibly lost ${count} samples\n`);
+  };
+
   private perfReader(settings: PerfBufferSettings): PerfBufferReader {
     if (this.kind !== 'perf_event_array') throw this.#cannot('is no perf buffer');
-    const { onLost } = settings;
+    const onLost = settings.onLost ?? this.#sayLost;
     return new PerfBufferReader(this.#owner.kernel, this.map.fd, {
       pages: settings.pageCount ?? 8,
-      ...(onLost === undefined ? {} : { onLost: (cpu: number, count: bigint) => onLost(count, cpu) }),
+      onLost: (cpu: number, count: bigint) => onLost(count, cpu),
     });
   }
 

@@ -1,6 +1,6 @@
 /** Tables of the BCC dialect and what user space does with them, on the embedded kernel with both engines. */
 import { describe, expect, it } from 'vitest';
-import { BPF } from '../../src/bcc/index.ts';
+import { BPF, BPF_EXIST } from '../../src/bcc/index.ts';
 import { EmbeddedKernel } from '../../src/kernel/index.ts';
 import { fireProbe } from './support.ts';
 
@@ -266,6 +266,81 @@ for (const jit of [1, 0])
       expect(seen.at(-1)).toBe(100);
       expect(Number(lost) + seen.length).toBe(41);
       expect(lost).toBeGreaterThan(0n);
+    });
+
+    it('counts events for which a ring buffer had no room', () => {
+      const { kernel, b } = open(`
+        BPF_RINGBUF_OUTPUT(made, 1);
+        BPF_RINGBUF_OUTPUT(sent, 1);
+        struct big_t { u64 n; char room[240]; };
+        int kprobe__emit(struct pt_regs *ctx, u64 n) {
+          struct big_t *big = made.ringbuf_reserve(sizeof(struct big_t));
+          if (big) {
+            big->n = n;
+            made.ringbuf_submit(big, 0);
+          }
+          struct big_t other = { .n = n };
+          sent.ringbuf_output(&other, sizeof(other), 0);
+          return 0;
+        }`);
+      const lost: Record<string, bigint> = {};
+      const seen: Record<string, number> = {};
+      for (const name of ['made', 'sent'])
+        b.get(name).openRingBuffer(
+          () => {
+            seen[name] = (seen[name] ?? 0) + 1;
+          },
+          {
+            onLost: (count) => {
+              lost[name] = (lost[name] ?? 0n) + count;
+            },
+          },
+        );
+      for (let round = 0; round < 2; round++) {
+        for (let n = 0n; n < 20n; n++) fireProbe(kernel, 'emit', [n]);
+        b.ringBufferConsume();
+      }
+      for (const name of ['made', 'sent']) {
+        expect(lost[name]).toBeGreaterThan(0n);
+        expect(Number(lost[name]) + seen[name]!).toBe(40);
+        expect(b.get(name).lost).toBe(lost[name]);
+      }
+      expect(b.tables).toEqual(['made', 'sent']);
+    });
+
+    it('says on stderr what was lost, where nobody asks', () => {
+      const said: string[] = [];
+      const { kernel, b } = open(
+        `
+        BPF_PERF_OUTPUT(events);
+        BPF_RINGBUF_OUTPUT(ring, 1);
+        int kprobe__emit(struct pt_regs *ctx) {
+          char big[256] = {};
+          events.perf_submit(ctx, &big, sizeof(big));
+          ring.ringbuf_output(&big, sizeof(big), 0);
+          return 0;
+        }`,
+        { writeError: (text: string) => said.push(text) },
+      );
+      b.get('events').openPerfBuffer(() => {}, { pageCount: 1 });
+      b.get('ring').openRingBuffer(() => {});
+      for (let n = 0; n < 40; n++) fireProbe(kernel, 'emit', []);
+      b.perfBufferConsume();
+      b.ringBufferConsume();
+      fireProbe(kernel, 'emit', []);
+      b.perfBufferConsume();
+      expect(said).toHaveLength(2);
+      for (const line of said) expect(line).toMatch(/^Possibly lost \d+ samples\n$/);
+    });
+
+    it('pushes onto what is full only where it may', () => {
+      const { b } = open('BPF_QUEUE(queue, u64, 2);');
+      const queue = b.get('queue');
+      queue.push(1);
+      queue.push(2);
+      expect(() => queue.push(3)).toThrow(/queue/);
+      queue.push(3, BPF_EXIST);
+      expect([queue.pop(), queue.pop(), queue.pop()]).toEqual([2, 3, undefined]);
     });
 
     it('takes its licence from BPF_LICENSE', () => {

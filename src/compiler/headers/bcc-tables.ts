@@ -168,9 +168,10 @@ export function tables(): string {
     map('BPF_MAP_TYPE_SOCKHASH', '__type(key, _K); ', '__type(value, u32); ', '_name', '_size'),
   );
   text += withDefaults('BPF_SOCKHASH', 1, ['u32', '10240'], '__BCC_SOCKHASH');
+  // A ring buffer that is full does not say so to its reader: methods that find no room count it.
   text += macro(
     'BPF_RINGBUF_OUTPUT(_name, _pages)',
-    map('BPF_MAP_TYPE_RINGBUF', '', '', '_name', '((_pages) * 4096)'),
+    `static u64 __bcc_lost_##_name __attribute__((unused)); ${map('BPF_MAP_TYPE_RINGBUF', '', '', '_name', '((_pages) * 4096)')}`,
   );
   text += macro(
     '__BCC_STACK_TRACE(_name, _size, _flags)',

@@ -225,13 +225,6 @@ function simple(): string {
       'void *skb, u64 packet, void *data, u64 size',
       'bpf_perf_event_output(skb, map, BPF_F_CURRENT_CPU | (packet << 32), data, size)',
     ],
-    [
-      'long',
-      'ringbuf_output',
-      'void *data, u64 size, u64 flags',
-      'bpf_ringbuf_output(map, data, size, flags)',
-    ],
-    ['void *', 'ringbuf_reserve', 'u64 size', 'bpf_ringbuf_reserve(map, size, 0)'],
     ['u64', 'ringbuf_query', 'u64 flags', 'bpf_ringbuf_query(map, flags)'],
     ['int', 'get_stackid', 'void *ctx, u64 flags', 'bpf_get_stackid(ctx, map, flags)'],
     ['u64', 'perf_read', 'u64 index', 'bpf_perf_event_read(map, index)'],
@@ -320,6 +313,16 @@ static __always_inline void *__bcc_lookup_or_try_init(void *map, const void *key
 		found = bpf_map_lookup_elem(map, key);
 	}
 	return found;
+}
+static __always_inline long __bcc_ringbuf_output(void *map, void *data, u64 size, u64 flags, u64 *lost) {
+  long failed = bpf_ringbuf_output(map, data, size, flags);
+  if (lost && failed) __sync_fetch_and_add(lost, 1);
+  return failed;
+}
+static __always_inline void *__bcc_ringbuf_reserve(void *map, u64 size, u64 *lost) {
+  void *room = bpf_ringbuf_reserve(map, size, 0);
+  if (lost && !room) __sync_fetch_and_add(lost, 1);
+  return room;
 }
 static __always_inline void __bcc_ringbuf_submit(void *map, void *data, u64 flags) { bpf_ringbuf_submit(data, flags); }
 static __always_inline void __bcc_ringbuf_discard(void *map, void *data, u64 flags) { bpf_ringbuf_discard(data, flags); }

@@ -21,6 +21,8 @@ export interface MethodRow {
   readonly leaf?: true;
   /** Which argument points to an event for user space. */
   readonly event?: number;
+  /** It also gets the address of the counter of events that the table lost, NULL where it has none. */
+  readonly lost?: true;
   /** Where it gives NULL, the program returns 0. */
   readonly returns?: true;
 }
@@ -60,8 +62,8 @@ export const METHODS: Readonly<Record<string, MethodRow>> = {
   peek: { function: '__bcc_peek', arguments: ['out'] },
   perf_submit: { ...plain('perf_submit', 3), event: 1 },
   perf_submit_skb: { ...plain('perf_submit_skb', 4), event: 2 },
-  ringbuf_output: { ...plain('ringbuf_output', 3, [0n]), event: 0 },
-  ringbuf_reserve: plain('ringbuf_reserve', 1),
+  ringbuf_output: { ...plain('ringbuf_output', 3, [0n]), event: 0, lost: true },
+  ringbuf_reserve: { ...plain('ringbuf_reserve', 1), lost: true },
   ringbuf_submit: { ...plain('ringbuf_submit', 2, [0n]), event: 0 },
   ringbuf_discard: plain('ringbuf_discard', 2, [0n]),
   ringbuf_query: plain('ringbuf_query', 1),

@@ -35,6 +35,8 @@ const TRACEPOINT_TAG = 'tracepoint__';
 const TAKES_LITERAL: ReadonlySet<string> = new Set(['bpf_trace_printk']);
 const KIND_OF_TABLE = '__bcc_table_kind';
 const PACKET = '__bcc_packet';
+/** Of the variable that `BPF_RINGBUF_OUTPUT` declares beside a table. */
+const LOST = '__bcc_lost_';
 
 interface Table {
   readonly variable: VarDecl;
@@ -146,10 +148,24 @@ export abstract class BccSema extends PacketSema {
     if (row.event !== undefined) this.noteEvent(table.variable.name, args[row.event + 1]!);
     if (row.sized === true)
       args.push(this.intExpr(BigInt(table.leaf === undefined ? 0 : sizeOf(table.leaf)), ULONG, loc));
+    if (row.lost === true) args.push(this.lostCounter(table.variable.name, loc));
     const result = this.headerCall(row.function, args, loc);
     if (row.leaf !== true || table.leaf === undefined || result.kind === 'error') return result;
     const value = this.castTo(result, pointerTo(table.leaf), true);
     return row.returns === true ? this.orReturn(value, loc) : value;
+  }
+
+  private lostCounter(table: string, loc: Location): Expr {
+    const name = LOST + table;
+    if (this.lookup(name) === undefined)
+      return this.castTo(this.intExpr(0n, ULONG, loc), pointerTo(ULONG), true);
+    return this.expr({
+      kind: 'unary',
+      op: '&',
+      operand: { kind: 'name', name, loc, depth: 0 },
+      loc,
+      depth: 1,
+    });
   }
 
   private noteEvent(table: string, data: Expr): void {
