@@ -2,6 +2,7 @@
  * The seam between the embedded kernel and threads: how it gets one for each CPU beside its own, and what callers may run there. Threads
  * are made by whoever knows the host (`node:worker_threads`, `Worker`); the kernel only sends and receives messages.
  */
+import type { KernelEvent } from './events.ts';
 import type { ProgTestRunAttr, ProgTestRunResult } from './test-run.ts';
 
 /** A thread that serves one CPU (its entry file calls `serveCpu`). */
@@ -69,6 +70,14 @@ export interface KernelCpus {
    * program needs what only CPU 0 has.
    */
   testRun(cpu: number, attr: ProgTestRunAttr): Promise<ProgTestRunResult>;
+  /**
+   * As `Simulator.fire`, with the programs on that CPU, whatever `event.cpu` says. Events of one CPU, and those of one process, are
+   * handled one after the other; what an event does to its process and the clock, it does when its turn comes. Rejects with ENOTSUPP
+   * where a program needs what only CPU 0 has.
+   */
+  fire(cpu: number, event: KernelEvent): Promise<number>;
+  /** As `Simulator.ask`, in the same way. */
+  ask(cpu: number, event: Extract<KernelEvent, { kind: 'lsm' }>): Promise<number>;
   /** Room for frames of `size` bytes for the XDP program of an interface; null where frames must be received one by one. */
   frames(request: {
     readonly ifindex: number;

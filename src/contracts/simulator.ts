@@ -55,6 +55,8 @@ export interface Simulator {
     readonly ifindex: number;
     readonly data: Uint8Array;
     readonly rxQueue?: number;
+    /** The CPU whose number and values programs see; default 0. */
+    readonly cpu?: number;
   }): PacketVerdict;
   /**
    * Null where frames must be received one by one: there are other programs that would see them, the program may move the packet's

@@ -10,7 +10,7 @@ import type { TraceLine } from '../contracts/kernel.ts';
 import type { KfuncTable } from '../contracts/kfuncs.ts';
 import type { BpfMap } from '../contracts/maps.ts';
 import type { ProgramObserver } from '../contracts/observe.ts';
-import type { HelperEnv, HelperTable } from '../contracts/runtime.ts';
+import type { HelperEnv, HelperTable, Task } from '../contracts/runtime.ts';
 import type { Credentials } from '../contracts/verify.ts';
 import { createHelpers, createKfuncTable } from '../helpers/index.ts';
 import { PacketContexts } from '../hooks/index.ts';
@@ -35,7 +35,7 @@ import type { LinkObject } from './links.ts';
 import { NetworkDevices } from './network.ts';
 import type { BtfObject, MapObject, ProgObject } from './objects.ts';
 import { perfOutput } from './perf-output.ts';
-import { type Process, ProcessTable } from './processes.ts';
+import { ProcessTable } from './processes.ts';
 import { Redirects } from './redirect.ts';
 import { WaitQueue } from './rings.ts';
 import { Sysctls } from './sysctls.ts';
@@ -175,7 +175,7 @@ export class Machine {
   /** Readers of BPF ring buffers, by map id. */
   readonly ringWaiters = new Map<number, WaitQueue>();
   credentials: Credentials;
-  current: Process;
+  current: Task;
   /** Of the event that is being handled. */
   stacks: EventStacks | undefined;
   #cpu = 0;

@@ -19,6 +19,31 @@ const MAX_RELATIVES = 16;
 /** Processes kept at most; the one that was mentioned longest ago goes first. */
 const MAX_PROCESSES = 65_536;
 
+/** A process as plain data: what programs on another thread may ask of it. */
+export interface TaskImage extends Omit<Task, 'userOffset'> {
+  /** Its user memory: offsets and sizes. */
+  readonly blocks: readonly UserBlock[];
+}
+
+interface UserBlock {
+  readonly start: number;
+  readonly size: number;
+}
+
+/** The task that an image tells of. */
+export function taskOf({ blocks, ...task }: TaskImage): Task {
+  return { ...task, userOffset: (low, high, size) => offsetIn(blocks, low, high, size) };
+}
+
+function offsetIn(blocks: readonly UserBlock[], low: number, high: number, size: number): number {
+  if (high >>> 0 !== USER_HI) return -1;
+  const start = low >>> 0;
+  for (const block of blocks) {
+    if (start >= block.start && start + size <= block.start + block.size) return start;
+  }
+  return -1;
+}
+
 export class Process implements Task, UserMemory {
   readonly pid: number;
   readonly tgid: number;
@@ -38,7 +63,7 @@ export class Process implements Task, UserMemory {
   readonly #memory: GuestMemory;
   readonly #table: ProcessTable;
   #task = 0;
-  #blocks: { start: number; size: number }[] = [];
+  #blocks: UserBlock[] = [];
 
   constructor(spec: ProcessSpec, memory: GuestMemory, table: ProcessTable, startTime: bigint) {
     this.#table = table;
@@ -78,12 +103,12 @@ export class Process implements Task, UserMemory {
   }
 
   userOffset(low: number, high: number, size: number): number {
-    if (high >>> 0 !== USER_HI) return -1;
-    const start = low >>> 0;
-    for (const block of this.#blocks) {
-      if (start >= block.start && start + size <= block.start + block.size) return start;
-    }
-    return -1;
+    return offsetIn(this.#blocks, low, high, size);
+  }
+
+  image(): TaskImage {
+    const { pid, tgid, uid, gid, comm, taskStruct } = this;
+    return { pid, tgid, uid, gid, comm, taskStruct, blocks: this.#blocks.map((block) => ({ ...block })) };
   }
 
   place(arg: SyscallArg): bigint {

@@ -1,6 +1,5 @@
 /** What happens to the machine from outside: packets on interfaces, events of processes, time (contract `Simulator`). */
 import type { Btf } from '../btf/index.ts';
-import { ownKernelBtf } from '../compiler/headers/own-types.ts';
 import type { CodeCacheStats } from '../contracts/engine.ts';
 import type { KernelEvent } from '../contracts/events.ts';
 import type { InterleaveAttr, InterleaveResult } from '../contracts/interleave.ts';
@@ -8,6 +7,7 @@ import type { FrameBatch, PacketVerdict, Simulator, TraceLine } from '../contrac
 import { EventContexts } from '../hooks/index.ts';
 import { XDP_ACTION } from '../uapi/index.ts';
 import { BpfError } from '../util/errors.ts';
+import { enterEvent, eventTypes, leaveEvent } from './event-process.ts';
 import { type BatchRequest, openFrameBatch } from './frame-batch.ts';
 import { interleave } from './interleave/index.ts';
 import { EventObjects } from './kernel-objects.ts';
@@ -24,7 +24,7 @@ export class MachineSimulator implements Simulator {
 
   constructor(machine: Machine) {
     this.#machine = machine;
-    const types = (): Btf => machine.kernelBtf ?? ownKernelBtf();
+    const types = (): Btf => eventTypes(machine);
     machine.processes.model(new TaskStructs(machine.memory, types), () => machine.clock.monotonic());
     this.#objects = new EventObjects(machine.memory, machine.processes, types);
     this.#contexts = new EventContexts(machine.memory, this.#objects);
@@ -34,7 +34,18 @@ export class MachineSimulator implements Simulator {
     return this.#machine.devices.add(name).ifindex;
   }
 
-  receive(packet: { ifindex: number; data: Uint8Array; rxQueue?: number }): PacketVerdict {
+  receive(packet: Parameters<Simulator['receive']>[0]): PacketVerdict {
+    const machine = this.#machine;
+    const { cpu } = machine;
+    machine.cpu = this.#cpuOf(packet.cpu);
+    try {
+      return this.#receive(packet);
+    } finally {
+      machine.cpu = cpu;
+    }
+  }
+
+  #receive(packet: Parameters<Simulator['receive']>[0]): PacketVerdict {
     const machine = this.#machine;
     const device = machine.devices.byIndex(packet.ifindex);
     if (device === undefined) {
@@ -102,12 +113,12 @@ export class MachineSimulator implements Simulator {
   /** Runs the programs that the event hits, until `after` (told what one has returned) does not want any more. */
   #run(event: KernelEvent, after: (result: number) => boolean): void {
     const machine = this.#machine;
-    const process = this.#enter(event);
+    const cpu = this.#cpuOf('cpu' in event ? event.cpu : undefined);
+    const process = enterEvent(machine, event);
     const before = { current: machine.current, cpu: machine.cpu, stacks: machine.stacks };
     machine.current = process;
     machine.stacks = event.stacks;
-    machine.cpu =
-      'cpu' in event && event.cpu !== undefined && event.cpu < machine.possibleCpus ? event.cpu : 0;
+    machine.cpu = cpu;
     try {
       if (machine.points.size > 0) this.#runAll(event, process, after);
     } finally {
@@ -116,7 +127,18 @@ export class MachineSimulator implements Simulator {
       machine.stacks = before.stacks;
       this.#objects.release();
     }
-    this.#leave(event);
+    leaveEvent(machine, event);
+  }
+
+  /** The number that programs are to see; CPUs that recordings have and this kernel has not are CPU 0. */
+  #cpuOf(cpu = 0): number {
+    const { cpus, possibleCpus } = this.#machine;
+    if (!Number.isInteger(cpu) || cpu < 0 || cpu >= possibleCpus) return 0;
+    if (cpus?.runs(cpu))
+      throw new BpfError('EBUSY', `CPU ${cpu} runs programs: its values are not to be touched from here`, {
+        hint: 'give the event to kernel.cpus, which waits',
+      });
+    return cpu;
   }
 
   #runAll(event: KernelEvent, process: Process, after: (result: number) => boolean): void {
@@ -132,10 +154,6 @@ export class MachineSimulator implements Simulator {
         if (result !== null && !after(result)) return;
       }
     }
-  }
-
-  #leave(event: KernelEvent): void {
-    if (event.kind === 'exit') this.#machine.processes.remove(event.process.pid);
   }
 
   setTime(monotonic: bigint, realtime?: bigint): void {
@@ -162,32 +180,5 @@ export class MachineSimulator implements Simulator {
 
   oopses(): readonly { program: string; message: string }[] {
     return this.#machine.oopses;
-  }
-
-  /** What the event does to the process table; the process that is current while its programs run. */
-  #enter(event: KernelEvent): Process {
-    const { processes } = this.#machine;
-    if (event.time !== undefined) this.#machine.clock.advanceTo(event.time);
-    const process = processes.mention(event.process);
-    switch (event.kind) {
-      case 'syscall_enter':
-        // The arguments of the call before have been looked at by now.
-        process.clearUserMemory();
-        break;
-      case 'fork':
-        processes.fork(process, event.child);
-        break;
-      case 'exit':
-        process.exitCode = event.exitCode ?? 0;
-        break;
-      case 'exec':
-        // The new program has a memory of its own.
-        process.clearUserMemory();
-        processes.mention({ pid: process.pid, comm: event.comm });
-        break;
-      default:
-        break;
-    }
-    return process;
   }
 }

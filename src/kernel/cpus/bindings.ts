@@ -93,6 +93,7 @@ export class Bindings extends ProgramEntries {
       entryArguments: -1,
       functions: [],
       lines: image.lines,
+      traced: image.traced,
       maxCtxOffset: image.maxCtxOffset,
       movesPacket: image.movesPacket,
       btf: undefined,

@@ -6,6 +6,7 @@
  * come to a point where it holds nothing.
  */
 import type { CpuFrames, CpuOptions, CpuThread, FrameCounts } from '../../contracts/cpus.ts';
+import type { KernelEvent } from '../../contracts/events.ts';
 import type { ProgTestRunAttr, ProgTestRunResult } from '../../contracts/kernel.ts';
 import { MAP_HEADER, mapsCode } from '../../maps/index.ts';
 import { CPU_AREA, RUN_STATE } from '../../memory/index.ts';
@@ -17,6 +18,7 @@ import { ProgObject } from '../objects.ts';
 import { perfOutput } from '../perf-output.ts';
 import { oops, reclaim } from '../run.ts';
 import { ProgramDirectory } from './directory.ts';
+import { CpuEvents } from './events.ts';
 import type { CpuSet } from './hooks.ts';
 import { imageOf } from './image.ts';
 import { runJob } from './jobs.ts';
@@ -54,6 +56,7 @@ export class Cpus implements CpuSet {
   readonly #machine: Machine;
   readonly #directory: ProgramDirectory;
   readonly #seats: Seat[] = [];
+  readonly #events: CpuEvents;
   #deferred: Deferred[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #nextJob = 1;
@@ -64,6 +67,7 @@ export class Cpus implements CpuSet {
     this.count = cpus.count;
     this.#machine = machine;
     this.#directory = new ProgramDirectory(machine.memory);
+    this.#events = new CpuEvents(machine, (cpu, program, job) => this.#run<'event'>(cpu, program, job));
     machine.entries.retire = (entry, reuse) => this.#forget(entry, reuse);
     for (let cpu = 1; cpu < cpus.count; cpu++) this.#seats.push(this.#seat(cpu));
     for (const seat of this.#seats) {
@@ -123,6 +127,24 @@ export class Cpus implements CpuSet {
     return this.#submit(cpu, progFd, (entry) => ({ kind: 'test_run', entry, attr: rest }));
   }
 
+  async fire(cpu: number, event: KernelEvent): Promise<number> {
+    let ran = 0;
+    await this.#events.handle(this.#checked(cpu), event, () => {
+      ran++;
+      return true;
+    });
+    return ran;
+  }
+
+  async ask(cpu: number, event: Extract<KernelEvent, { kind: 'lsm' }>): Promise<number> {
+    let verdict = 0;
+    await this.#events.handle(this.#checked(cpu), event, (result) => {
+      verdict = result | 0;
+      return verdict === 0;
+    });
+    return verdict;
+  }
+
   frames(request: { ifindex: number; size: number; tick?: number }): CpuFrames | null {
     const machine = this.#machine;
     const device = machine.devices.byIndex(request.ifindex);
@@ -159,6 +181,10 @@ export class Cpus implements CpuSet {
     return this.#seats.some(({ pending }) => pending.size > 0);
   }
 
+  runs(cpu: number): boolean {
+    return (this.#seats[cpu - 1]?.pending.size ?? 0) > 0;
+  }
+
   idle(): Promise<void> {
     if (!this.busy) return Promise.resolve();
     return new Promise((resolve) => this.#waitingForIdle.push(resolve));
@@ -169,11 +195,15 @@ export class Cpus implements CpuSet {
     return this.#run<'test_run'>(cpu, program, make(program.parts.executable.entry));
   }
 
+  #checked(cpu: number): number {
+    if (Number.isInteger(cpu) && cpu >= 0 && cpu < this.count) return cpu;
+    throw new BpfError('ENXIO', `there is no CPU ${cpu}`, {
+      hint: `there are CPUs 0 to ${this.count - 1}`,
+    });
+  }
+
   #run<K extends Job['kind']>(cpu: number, program: ProgObject, job: Job): Promise<JobResults[K]> {
-    if (!Number.isInteger(cpu) || cpu < 0 || cpu >= this.count)
-      throw new BpfError('ENXIO', `there is no CPU ${cpu}`, {
-        hint: `there are CPUs 0 to ${this.count - 1}`,
-      });
+    this.#checked(cpu);
     if (this.#closed) throw new BpfError('ENODEV', 'the kernel has been shut down');
     if (program.fault !== undefined)
       throw new BpfError('EFAULT', `the program faulted before: ${program.fault.message}`);
@@ -237,8 +267,10 @@ export class Cpus implements CpuSet {
   }
 
   #count(program: ProgObject, result: unknown): void {
-    if (this.#machine.keepsStats && typeof result === 'object' && result !== null && 'frames' in result)
+    if (!this.#machine.keepsStats) return;
+    if (typeof result === 'object' && result !== null && 'frames' in result)
       program.runCount += (result as FramesResult).frames;
+    else if (typeof result === 'number') program.runCount++;
   }
 
   /** Something has ended: memory may be free now, and nobody may be running. */

@@ -7,6 +7,8 @@ export interface CpuSet extends KernelCpus {
   publish(program: ProgObject): void;
   /** Another CPU runs programs. */
   readonly busy: boolean;
+  /** Whether the thread of that CPU runs programs. */
+  runs(cpu: number): boolean;
   /** Calls `free` when no CPU can hold what a program was given before: at once where none runs. */
   afterGrace(free: () => void): void;
   close(): void;

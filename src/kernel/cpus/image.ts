@@ -10,7 +10,7 @@ import { attachMap } from '../../maps/index.ts';
 import { helperById, helperFor, progTypeById } from '../../spec/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import type { Machine } from '../machine.ts';
-import type { ProgObject } from '../objects.ts';
+import type { ProgObject, ProgramParts } from '../objects.ts';
 
 interface MapImage {
   readonly name: string;
@@ -37,6 +37,7 @@ export interface ProgramImage {
   readonly maxCtxOffset: number;
   readonly movesPacket: boolean;
   readonly lines: readonly LineInfo[];
+  readonly traced: ProgramParts['traced'];
   readonly executable: Omit<ExecutableProgram, 'calls'>;
   readonly calls: readonly (readonly [number, CallImage])[];
   /** Why no other CPU can run it. */
@@ -74,6 +75,7 @@ export function imageOf(program: ProgObject): ProgramImage {
     maxCtxOffset: parts.maxCtxOffset,
     movesPacket: parts.movesPacket,
     lines: parts.lines,
+    traced: parts.traced,
     executable,
     calls: listed,
     ...(refusal === undefined ? {} : { refusal }),

@@ -6,8 +6,9 @@ import { BpfError } from '../../util/errors.ts';
 import { progTestRun } from '../commands/test-run.ts';
 import type { Machine } from '../machine.ts';
 import type { ProgObject } from '../objects.ts';
-import { oops, reclaim } from '../run.ts';
-import type { FramesResult, Job, JobResults } from './protocol.ts';
+import { taskOf } from '../processes.ts';
+import { oops, reclaim, runProgram } from '../run.ts';
+import type { EventJob, FramesResult, Job, JobResults } from './protocol.ts';
 
 /** What the packet loop counts, and behind it another result. */
 const RESULTS = 5;
@@ -24,11 +25,33 @@ type Frames = Extract<Job, { kind: 'frames' }>;
 /** `program`: the one behind the job's entry. Throws as the commands do. */
 export function runJob(machine: Machine, program: ProgObject, job: Job): JobResults[keyof JobResults] {
   if (job.kind === 'frames') return runFrames(machine, program, job);
+  if (job.kind === 'event') return runEvent(machine, program, job);
   const fd = machine.fds.install(program.get());
   try {
     return progTestRun(machine, { ...job.attr, progFd: fd });
   } finally {
     machine.fds.close(fd);
+  }
+}
+
+function runEvent(
+  machine: Machine,
+  program: ProgObject,
+  { ctx, cookie, task, stacks, time }: EventJob,
+): number | null {
+  const before = { current: machine.current, stacks: machine.stacks };
+  machine.current = taskOf(task);
+  machine.stacks = stacks;
+  if (time !== undefined) {
+    machine.clock.setEpoch(time.epoch);
+    machine.clock.follow(() => time.now);
+  }
+  try {
+    return runProgram(machine, program, ctx, cookie);
+  } finally {
+    if (time !== undefined) machine.clock.follow(undefined);
+    machine.current = before.current;
+    machine.stacks = before.stacks;
   }
 }
 

@@ -1,5 +1,7 @@
 /** What the kernel and the threads of its other CPUs tell one another. Everything is plain data. */
+import type { EventStacks } from '../../contracts/events.ts';
 import type { ProgTestRunAttr, ProgTestRunResult, TraceLine } from '../../contracts/kernel.ts';
+import type { TaskImage } from '../processes.ts';
 
 /** The first message to a thread: what it needs to be a CPU. */
 export interface Welcome {
@@ -17,8 +19,22 @@ export interface Welcome {
   readonly timeOrigin: number;
 }
 
+/** One program that an event hits. */
+export interface EventJob {
+  readonly kind: 'event';
+  readonly entry: number;
+  /** Offset of its context. */
+  readonly ctx: number;
+  readonly cookie: bigint;
+  readonly task: TaskImage;
+  readonly stacks?: EventStacks;
+  /** Monotonic time, and what to add for the real one; absent: the clock runs. */
+  readonly time?: { readonly now: bigint; readonly epoch: bigint };
+}
+
 /** What a CPU runs at once. */
 export type Job =
+  | EventJob
   | { readonly kind: 'test_run'; readonly entry: number; readonly attr: Omit<ProgTestRunAttr, 'progFd'> }
   | {
       readonly kind: 'frames';
@@ -35,6 +51,8 @@ export type Job =
 export interface JobResults {
   readonly test_run: ProgTestRunResult;
   readonly frames: FramesResult;
+  /** What the program returned; null: it faulted. */
+  readonly event: number | null;
 }
 
 export interface FramesResult {
