@@ -2,7 +2,7 @@
  * The tools of the BPF Compiler Collection through our compiler: `npx tsx tools/bcc-corpus.ts DIR [--load] [TOOL…]`, DIR being a checkout of BCC.
  * Each Python tool runs with a stand-in for its module (tools/bcc-corpus), which writes down the C that the tool has put together; that is
  * compiled, and with `--load` (root) loaded into this machine's kernel, function by function as the tool attaches it. What the kernel does
- * not have (a function, a hook that it does not allow) is told apart from what it refuses.
+ * not have (a function, a hook that it does not allow) is told apart from what it refuses. Ends with the reason of each that is left.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -62,6 +62,28 @@ interface Program {
   readonly usdt: boolean;
 }
 
+/** Reasons that lie with the machine, by what the compiler, the verifier or the kernel says. */
+const REASONS: readonly (readonly [said: RegExp, reason: string])[] = [
+  [
+    /cannot use helper bpf_override_return/,
+    'the kernel is not built to override returns (CONFIG_BPF_KPROBE_OVERRIDE)',
+  ],
+  [/of tracing: operation not permitted/, 'the machine does not allow fentry, fexit and fmod_ret'],
+  [/incomplete definition of type 'struct (?:nfs_|rdma_)/, 'types of a module that is not loaded'],
+  [/no member named 'rq_disk' in 'struct request'/, 'members that the kernel does not have since 5.16'],
+  [/no member named 'd_iname' in 'struct dentry'/, 'members that the kernel does not have since 6.15'],
+];
+const reasons = new Map<string, string[]>();
+
+/** Notes why a tool is left; true where that lies with the machine. */
+function explain(name: string, said: string): boolean {
+  const known = REASONS.find(([pattern]) => pattern.test(said))?.[1];
+  const reason = known ?? 'ours';
+  const names = reasons.get(reason) ?? [];
+  if (!names.includes(name)) reasons.set(reason, [...names, name]);
+  return known !== undefined;
+}
+
 const [directory = '', ...rest] = process.argv.slice(2).filter((word) => word !== '--load');
 const load = process.argv.includes('--load');
 const work = mkdtempSync(join(tmpdir(), 'bcc-corpus-'));
@@ -98,8 +120,8 @@ function typeOf(name: string, { attached }: Program): string | undefined {
   return attached[name] ?? (prefix === undefined ? undefined : BY_PREFIX[prefix]);
 }
 
-/** What of a program does not load, and whether that is for what the kernel lacks. */
-function refusals(b: BPF, program: Program): { readonly text: string; readonly lacking: boolean }[] {
+/** What of a program does not load, with what the kernel said. */
+function refusals(b: BPF, program: Program): { readonly text: string }[] {
   return b.functions.flatMap((name) => {
     const type = typeOf(name, program);
     if (type === undefined) return [];
@@ -110,7 +132,7 @@ function refusals(b: BPF, program: Program): { readonly text: string; readonly l
       if (!(error instanceof BpfError)) throw error;
       const refused = error instanceof VerifierError;
       const why = refused ? error.log.trim().split('\n').slice(-3).join(' | ') : error.message;
-      return [{ text: `${name}: ${why}`, lacking: !refused }];
+      return [{ text: `${name}: ${why}` }];
     }
   });
 }
@@ -124,6 +146,7 @@ function check(kernel: Kernel, name: string, program: Program): void {
   } catch (error) {
     if (!(error instanceof BpfError)) throw error;
     const text = error instanceof BccCompileError ? error.diagnostics : error.message;
+    explain(name, text);
     console.log(
       `== ${name} does not compile\n${text
         .split('\n')
@@ -136,8 +159,8 @@ function check(kernel: Kernel, name: string, program: Program): void {
   const refused = load ? refusals(b, program) : [];
   b.cleanup();
   if (refused.length === 0) counts.loaded++;
-  else if (refused.every(({ lacking }) => lacking)) counts.lacking++;
-  for (const { text, lacking } of refused) console.log(`== ${name}${lacking ? ' (lacking)' : ''} ${text}`);
+  else if (refused.filter(({ text }) => !explain(name, text)).length === 0) counts.lacking++;
+  for (const { text } of refused) console.log(`== ${name} ${text}`);
 }
 
 const { kernel } = await openKernel({ kernel: load ? 'host' : 'auto' });
@@ -165,3 +188,4 @@ console.log(
   `${counts.tools} tools, ${counts.programs} programs: ${counts.compiled} compile` +
     (load ? `, ${counts.loaded} load whole, ${counts.lacking} but for what this kernel lacks` : ''),
 );
+for (const [reason, names] of reasons) console.log(`${reason}: ${names.join(', ')}`);

@@ -279,7 +279,12 @@ export const SECTIONS: readonly Section[] = [
       { bcc: 'del t[k]', here: 'delete' },
       { bcc: 'len(t)', here: 'size' },
       { bcc: 'k in t', here: 'has' },
-      ...renamed('items keys values clear zero next push pop peek sum max average walk event'),
+      ...renamed('items keys values clear zero next pop peek sum max average walk event'),
+      {
+        bcc: 'push(leaf, flags)',
+        here: 'push',
+        note: '`BPF_EXIST`: the oldest element goes where there is no room',
+      },
       { bcc: 'iteritems, itervalues, iter', here: ['entries', 'values'] },
       { bcc: 'clearitem', here: 'clearItem' },
       { bcc: 'getvalue', here: 'get', note: 'per-CPU tables give one value a CPU' },
@@ -303,7 +308,11 @@ export const SECTIONS: readonly Section[] = [
         here: 'openPerfBuffer',
         note: '`{ pageCount, onLost }`',
       },
-      { bcc: 'open_ring_buffer(callback)', here: 'openRingBuffer' },
+      {
+        bcc: 'open_ring_buffer(callback)',
+        here: 'openRingBuffer',
+        note: '`{ onLost }`, which BCC cannot tell: `BPF_RINGBUF_OUTPUT` tables count what they had no room for (`lost`)',
+      },
       {
         bcc: 'open_perf_event(typ, config, pid)',
         here: 'openPerfEvent',

@@ -5,6 +5,8 @@ import type { HostKernel } from '../../src/host/index.ts';
 import { buildVictim, Victim } from './attach-support.ts';
 import { openHost, skipReason } from './host-support.ts';
 
+/** Compiling and reading symbols takes its time on an emulated processor. */
+const SLOW = 300_000;
 const SUITE = 'BCC probes of processes on the host';
 const host = process.arch === 'x64' ? await openHost() : 'the victim is of x86-64';
 const built = typeof host === 'string' ? null : buildVictim();
@@ -90,31 +92,35 @@ function probes(kernel: HostKernel, { path, remove }: NonNullable<ReturnType<typ
     expect(await victim.work()).toBe('semaphore 0');
   });
 
-  it('uprobes by name and pattern, their return, stacks with names', async () => {
-    const bpf = open();
-    const only = { name: path, pid: victim.pid };
-    expect(bpf.getUserFunctions(path, /work_/).sort()).toEqual(['work_add', 'work_multiply']);
-    bpf.attachUprobe({ ...only, sym: 'work_add', fnName: 'on_call' });
-    bpf.attachUretprobe({ ...only, symRe: /work_multiply$/, fnName: 'on_return' });
-    await victim.work();
-    const calls = new Map(bpf.get('calls'));
-    expect(calls).toEqual(new Map([100, 101, 102, 1035, 1042, 1049].map((key) => [key, 1])));
-    const id = bpf.get('stack_ids').get(0) as number;
-    const names = bpf
-      .get('stacks')
-      .walk(id)
-      .map((address) => bpf.sym(address, victim.pid));
-    expect(names[0]).toBe('work_add');
-    expect(names).toContain('main');
-    expect(bpf.sym(bpf.get('stacks').walk(id)[0]!, victim.pid, { showModule: true })).toBe(
-      'work_add [victim]',
-    );
-    expect(bpf.numOpenUprobes()).toBe(2);
-    bpf.detachUprobe({ name: path, sym: 'work_add' });
-    bpf.detachUretprobe({ name: path, sym: 'work_multiply' });
-    await victim.work();
-    expect(new Map(bpf.get('calls'))).toEqual(calls);
-  });
+  it(
+    'uprobes by name and pattern, their return, stacks with names',
+    async () => {
+      const bpf = open();
+      const only = { name: path, pid: victim.pid };
+      expect(bpf.getUserFunctions(path, /work_/).sort()).toEqual(['work_add', 'work_multiply']);
+      bpf.attachUprobe({ ...only, sym: 'work_add', fnName: 'on_call' });
+      bpf.attachUretprobe({ ...only, symRe: /work_multiply$/, fnName: 'on_return' });
+      await victim.work();
+      const calls = new Map(bpf.get('calls'));
+      expect(calls).toEqual(new Map([100, 101, 102, 1035, 1042, 1049].map((key) => [key, 1])));
+      const id = bpf.get('stack_ids').get(0) as number;
+      const names = bpf
+        .get('stacks')
+        .walk(id)
+        .map((address) => bpf.sym(address, victim.pid));
+      expect(names[0]).toBe('work_add');
+      expect(names).toContain('main');
+      expect(bpf.sym(bpf.get('stacks').walk(id)[0]!, victim.pid, { showModule: true })).toBe(
+        'work_add [victim]',
+      );
+      expect(bpf.numOpenUprobes()).toBe(2);
+      bpf.detachUprobe({ name: path, sym: 'work_add' });
+      bpf.detachUretprobe({ name: path, sym: 'work_multiply' });
+      await victim.work();
+      expect(new Map(bpf.get('calls'))).toEqual(calls);
+    },
+    SLOW,
+  );
 
   it('samples a busy process', async () => {
     const bpf = open();
