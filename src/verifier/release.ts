@@ -35,7 +35,11 @@ const DEDUCTIONS = [
   'bitwise_ranges',
   'negative_products',
   'wrapped_sums',
-  'bits_and_signs',
+  'product_unions',
+  'bits_decide',
+  'single_values',
+  'signs_of_halves',
+  'forked_masks',
 ] as const satisfies readonly (keyof Deductions)[];
 
 const known = new WeakMap<Release, Deductions | 'all'>();

@@ -92,8 +92,16 @@ export const RULES = {
   negative_products: { since: '6.14', what: 'ranges of signed products' },
   /** Without: a sum of which both ends wrap is unknown; ranges that cross the sign tell nothing. */
   wrapped_sums: { since: '6.17', what: 'ranges of sums that wrap' },
-  /** Without: known bits decide no comparison; a number of -1 or 0 is not followed as two; bits of products are known less well. */
-  bits_and_signs: { since: '6.18', what: 'comparisons that bits decide' },
+  /** Without: bits of products are known less well. */
+  product_unions: { since: '6.18', what: 'bits of products' },
+  /** Without: two numbers that differ in a known bit may be equal. */
+  bits_decide: { since: '6.12', what: 'comparisons that bits decide' },
+  /** Without: that a range and bits have just one number in common is not seen. */
+  single_values: { since: '6.12', what: 'ranges that bits narrow to a number' },
+  /** Without: 32-bit ranges that cross the sign tell nothing. */
+  signs_of_halves: { since: '6.12', what: '32-bit ranges that cross the sign' },
+  /** Without: a number of -1 or 0 is not followed as two. */
+  forked_masks: { since: '6.12', what: 'masks that are all ones or zero' },
   /** Without: copies of a number are not refined together. */
   linked_copies: { since: '5.10', what: 'copies that are refined together' },
   /** Without: a 32-bit copy is no copy. */

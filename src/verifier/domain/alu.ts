@@ -116,7 +116,7 @@ export function scalarAlu(op: number, dst: Scalar, src: Scalar, is64: boolean): 
 
 function multiply(b: Bounds, dst: Scalar, src: Scalar): void {
   b.tnum =
-    older === null || older.bits_and_signs
+    older === null || older.product_unions
       ? tnumMul(dst.tnum, src.tnum)
       : olderProduct(dst.tnum, src.tnum, older);
   if (older !== null && !older.negative_products) {
@@ -532,7 +532,7 @@ export interface ScalarFork {
  * maybe_fork_scalars). Null where not; otherwise push a state with `pushed` at this instruction and go on with `now`.
  */
 export function forkScalar(op: number, dst: Scalar, src: Scalar): ScalarFork | null {
-  if ((op !== AND && op !== OR) || !isConst(src) || (older !== null && !older.bits_and_signs)) return null;
+  if ((op !== AND && op !== OR) || !isConst(src) || (older !== null && !older.forked_masks)) return null;
   if ((dst.sminHi & dst.sminLo) === -1 && (dst.smaxHi | dst.smaxLo) === 0)
     return { now: MINUS_ONE, pushed: ZERO };
   if (dst.s32min === -1 && dst.s32max === 0) {

@@ -148,7 +148,7 @@ function disjoint64(a: Scalar, b: Scalar): boolean {
 
 /** Before 6.18 two numbers that differ in a known bit may be equal. */
 function bitsDecide(): boolean {
-  return older === null || older.bits_and_signs;
+  return older === null || older.bits_decide;
 }
 
 function equality(a: Scalar, b: Scalar, is32: boolean): 1 | 0 | -1 {

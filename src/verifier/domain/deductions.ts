@@ -22,8 +22,16 @@ export interface Deductions {
   readonly negative_products: boolean;
   /** Sums of which both ends wrap keep their range. */
   readonly wrapped_sums: boolean;
-  /** Bits decide comparisons for equality, the newest rules of products, of ranges that cross the sign and of forks. */
-  readonly bits_and_signs: boolean;
+  /** Products are unions of partial sums. */
+  readonly product_unions: boolean;
+  /** Known bits decide comparisons for equality. */
+  readonly bits_decide: boolean;
+  /** The one number that a range and bits have in common is the value. */
+  readonly single_values: boolean;
+  /** 32-bit ranges that cross the sign tell something. */
+  readonly signs_of_halves: boolean;
+  /** A number of -1 or 0 is followed as two. */
+  readonly forked_masks: boolean;
 }
 
 /** The rules in force; null: those of the newest release. */

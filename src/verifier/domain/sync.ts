@@ -38,7 +38,7 @@ export function updateBounds64(b: Bounds): void {
   const topLo = valueLo | maskLo;
   meetS64(b, valueHi | (maskHi & S32_MIN), valueLo, valueHi | (maskHi & S32_MAX), topLo);
   meetU64(b, valueHi, valueLo, valueHi | maskHi, topLo);
-  if ((older === null || older.bits_and_signs) && hasOnlyValue(b)) b.setConstant(onlyHi, onlyLo);
+  if ((older === null || older.single_values) && hasOnlyValue(b)) b.setConstant(onlyHi, onlyLo);
 }
 
 let onlyHi = 0;
@@ -120,7 +120,7 @@ function deduce32(b: Bounds): void {
   const hi = b.s32max >>> 0;
   if (lo <= hi) {
     meetU32(b, b.s32min, b.s32max);
-  } else if (older !== null && !older.bits_and_signs) {
+  } else if (older !== null && !older.signs_of_halves) {
     // No rule for ranges that cross the sign.
   } else if (b.w32max >>> 0 < lo) {
     // As u32 the signed range is two pieces, at either end; the unsigned range meets only the low one.

@@ -3,11 +3,12 @@
  * copies, spills of all widths and comparisons of both widths, and end as an index into the value, or decide a jump behind
  * which lies an access that is never allowed. Made for comparing releases: each deduces a little more than the one before.
  */
-import { encodeProgram } from '../../../src/asm/index.ts';
+import { assemble, encodeProgram } from '../../../src/asm/index.ts';
 import type { Insn } from '../../../src/contracts/insn.ts';
 import { toHex } from '../../../src/util/index.ts';
 import type { MapKind } from '../../../tools/conformance/verifier-case.ts';
 import { Random } from '../../generator/random.ts';
+import { DEDUCTION_NEEDS, deductionProgram } from '../../verifier/deduction-programs.ts';
 import type { VerdictCase } from './protocol.ts';
 
 const VALUE_SIZE = 64;
@@ -187,4 +188,20 @@ export function bounds(
     };
   });
   return { cases, kinds: { [KIND]: { type: 'ARRAY', key: 4, value: VALUE_SIZE, max_entries: 1 } } };
+}
+
+/** A program of each rule of deduction. */
+export function deductions(): { cases: VerdictCase[]; kinds: Record<string, MapKind> } {
+  const cases = DEDUCTION_NEEDS.map(
+    ({ rule, lines }, id): VerdictCase => ({
+      id,
+      name: rule,
+      progType: 'socket_filter',
+      expectedAttachType: 0,
+      loadFlags: 0,
+      insns: toHex(encodeProgram(assemble(deductionProgram(lines)))).match(/.{16}/g)!,
+      maps: {},
+    }),
+  );
+  return { cases, kinds: {} };
 }
