@@ -57,7 +57,10 @@ void runCli(process.argv.slice(2), {
   stderr: sink(process.stderr),
   variables: process.env,
   lines: linesOf,
-  interactive: process.stdin.isTTY === true,
+  // Not before it is asked: it opens the stream.
+  get interactive() {
+    return process.stdin.isTTY === true;
+  },
   onInterrupt: (listener) => {
     for (const signal of SIGNALS) process.once(signal, listener);
     return () => {

@@ -7,6 +7,8 @@ import { readBtf, readFile, readKconfig } from './files.ts';
 import type { EngineName, LoadRequest } from './load.ts';
 import type { Output } from './output.ts';
 
+export { withExamples } from './examples.ts';
+
 /** What every command gets. */
 export interface CommandContext {
   readonly env: CliEnv;
@@ -29,13 +31,6 @@ export interface CommandRow {
 export type Runner = <Args extends readonly unknown[]>(
   action: Action<Args>,
 ) => (...args: Args) => Promise<void>;
-
-/** The examples below a command's help. */
-export function withExamples(command: Command, examples: readonly (readonly [string, string])[]): Command {
-  const width = Math.max(...examples.map(([line]) => line.length));
-  const lines = examples.map(([line, what]) => `  $ ${line.padEnd(width)}  # ${what}`);
-  return command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`);
-}
 
 /** No default: the host kernel has one engine, the embedded one compiles unless told otherwise. */
 export function engineOption(): Option {

@@ -3,10 +3,10 @@
  * 2: the command line is wrong. Nothing here ends the process or knows which kernel it is given.
  */
 import { Command, CommanderError } from 'commander';
-import { withExamples } from './command.ts';
 import { commandsFor } from './commands.ts';
 import type { CliEnv } from './environment.ts';
 import { EXIT, reportError } from './errors.ts';
+import { withExamples } from './examples.ts';
 import { Output } from './output.ts';
 
 /** `argv` without the interpreter and the script. */

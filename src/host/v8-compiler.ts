@@ -11,7 +11,8 @@ import { setFlagsFromString } from 'node:v8';
 /** Instructions up to which a program is optimised at once. */
 const SMALL = 100;
 const AT_ONCE = ['--no-wasm-lazy-compilation', '--no-liftoff'];
-const AS_USUAL = ['--wasm-lazy-compilation', '--liftoff'];
+/** The last one: without a baseline compiler V8 turns it off too, and does not turn it on again by itself. */
+const AS_USUAL = ['--wasm-lazy-compilation', '--liftoff', '--wasm-dynamic-tiering'];
 
 export type CompileModule = (bytes: Uint8Array<ArrayBuffer>, insns: number) => WebAssembly.Module;
 

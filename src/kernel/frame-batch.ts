@@ -12,6 +12,8 @@ import { oops, reclaim } from './run.ts';
 
 /** Bytes of a capture that are run at once: few enough to be still in the processor's cache, where reading has left them. */
 const PIECE = 1 << 19;
+/** Label of the memory where it lies. */
+const BUFFER = 'capture';
 const RECORD_HEADER = 16;
 /** Where a record says how many bytes were captured. */
 const CAPTURED_LENGTH = 8;
@@ -46,8 +48,8 @@ class KernelFrameBatch implements FrameBatch {
   readonly #machine: Machine;
   readonly #program: ProgObject;
   readonly #request: BatchRequest;
-  readonly #buffer: number;
-  readonly #size: number;
+  #buffer: number;
+  #size = PIECE;
   readonly #ctx: number;
   /** Bytes at the start of the buffer that belong to the next record. */
   #left = 0;
@@ -60,9 +62,8 @@ class KernelFrameBatch implements FrameBatch {
     this.#machine = machine;
     this.#program = program;
     this.#request = request;
-    this.#size = PIECE + RECORD_HEADER + request.longest;
     const { memory } = machine;
-    this.#buffer = memory.allocate(this.#size, 'capture');
+    this.#buffer = memory.allocate(this.#size, BUFFER);
     this.#ctx = memory.allocate(MODELLED_XDP_SIZE + (RESULTS + 1) * 4, 'xdp_buff');
     memory.u8.fill(0, this.#ctx, this.#ctx + MODELLED_XDP_SIZE + (RESULTS + 1) * 4);
     memory.u32[(this.#ctx + MODELLED_XDP.ingress_ifindex) >>> 2] = request.ifindex;
@@ -73,11 +74,19 @@ class KernelFrameBatch implements FrameBatch {
   }
 
   room(): Uint8Array {
+    const { memory } = this.#machine;
     // Only a record that is longer than a piece needs more.
     const known = this.#left >= RECORD_HEADER;
-    const length = known ? this.#machine.memory.view.getUint32(this.#buffer + CAPTURED_LENGTH, true) : 0;
+    const length = known ? memory.view.getUint32(this.#buffer + CAPTURED_LENGTH, true) : 0;
     const size = Math.max(PIECE, RECORD_HEADER + Math.min(length, this.#request.longest));
-    return this.#machine.memory.u8.subarray(this.#buffer + this.#left, this.#buffer + size);
+    if (size > this.#size) {
+      const larger = memory.allocate(size, BUFFER);
+      memory.u8.copyWithin(larger, this.#buffer, this.#buffer + this.#left);
+      memory.free(this.#buffer);
+      this.#buffer = larger;
+      this.#size = size;
+    }
+    return memory.u8.subarray(this.#buffer + this.#left, this.#buffer + size);
   }
 
   take(length: number): boolean {

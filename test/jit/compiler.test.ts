@@ -1,4 +1,5 @@
 /** Programs whose WebAssembly is compiled by another function than the host's own constructor. */
+import { cachedDataVersionTag } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import * as asm from '../../src/asm/construct.ts';
 import { smallAtOnce } from '../../src/host/v8-compiler.ts';
@@ -32,6 +33,17 @@ describe('the compiler of modules', () => {
     const progFd = load(kernel, returns(77));
     expect(run(kernel, progFd)).toBe(77);
     expect(kernel.objGetInfoByFd({ bpfFd: progFd })).toMatchObject({ jited: false });
+  });
+
+  it('of Node leaves the flags of V8 as they were', () => {
+    const compile = smallAtOnce(1000);
+    if (compile === undefined) {
+      console.log('skipped: the compilers of this process cannot be chosen');
+      return;
+    }
+    const before = cachedDataVersionTag();
+    compile(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]), 1);
+    expect(cachedDataVersionTag()).toBe(before);
   });
 
   it("of Node: V8's optimising compiler at once gives the same results", () => {

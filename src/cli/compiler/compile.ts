@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { isBccSource } from '../../bcc/index.ts';
 import type { Btf } from '../../btf/index.ts';
+import { isElf } from '../../elf/index.ts';
 import {
   type CompileResult,
   compile,
@@ -14,10 +15,11 @@ import {
   vmlinuxHeader,
   vmlinuxHeaderFor,
 } from '../../compiler/index.ts';
-import { CompileFailure } from '../errors.ts';
-import { readBtf } from '../files.ts';
+import { CompileFailure, UsageError } from '../errors.ts';
+import { fileError, readBtf } from '../files.ts';
 import { compileDialect } from './dialect.ts';
 import { type CompilerFlags, parseFlags } from './flags.ts';
+import { sourceText } from './source-text.ts';
 
 /** Headers larger than this are no headers. */
 const LARGEST_SOURCE = 256 << 20;
@@ -30,17 +32,28 @@ export const filesOfMachine: IncludeResolver = {
     try {
       const info = statSync(path);
       if (!info.isFile() || info.size > LARGEST_SOURCE) return undefined;
-      return readFileSync(path, 'utf8');
+      return sourceText(readFileSync(path));
     } catch {
       return undefined;
     }
   },
 };
 
-/** `-` is standard input. */
+/** `-` is standard input; `undefined` where there is no such file. */
 export function readSource(path: string): string | undefined {
-  if (path !== '-') return filesOfMachine.read(path);
-  return readFileSync(0, 'utf8');
+  let bytes: Uint8Array;
+  try {
+    if (path !== '-' && statSync(path).size > LARGEST_SOURCE) return undefined;
+    bytes = readFileSync(path === '-' ? 0 : path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw fileError(path, error, 'read it');
+  }
+  if (isElf(bytes))
+    throw new UsageError(`${path} is an object, not C`, 'run, verify and disasm take objects as they are');
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
+    throw new UsageError(`${path} is UTF-16, which no C compiler reads`, 'save it as UTF-8');
+  return sourceText(bytes);
 }
 
 /** The BTF asked for, or the running kernel's; `undefined` where that shows none. */
@@ -66,10 +79,16 @@ export function builtinHeaders(btf: string | undefined): (name: string) => strin
  * The same for compiling one program: vmlinux.h has what that program can mean. For that the program is preprocessed once without it,
  * and its identifiers collected.
  */
-function headersFor(path: string, text: string, flags: CompilerFlags): (name: string) => string | undefined {
-  return headersWithVmlinux(() => {
+function headersFor(
+  path: string,
+  text: string,
+  flags: CompilerFlags,
+): { readonly builtinHeader: (name: string) => string | undefined; used(): boolean } {
+  let used = false;
+  const builtinHeader = headersWithVmlinux(() => {
     const types = kernelTypes(flags.btf);
     if (types === undefined) return undefined;
+    used = true;
     const sink = new DiagnosticSink(new SourceManager(), { errorLimit: 0, noWarnings: true });
     const tokens = new Preprocessor(sink, path, text, {
       resolver: filesOfMachine,
@@ -82,6 +101,7 @@ function headersFor(path: string, text: string, flags: CompilerFlags): (name: st
     while (tokens.next().kind !== 'eof');
     return vmlinuxHeaderFor(types, new Set(tokens.identifiers()));
   });
+  return { builtinHeader, used: () => used };
 }
 
 export interface Compiled {
@@ -101,7 +121,29 @@ export function compileSource(path: string, flags: CompilerFlags, color: boolean
   return { result, text: formatDiagnostics(result.sources, result.diagnostics, options) };
 }
 
+/** Errors that a name which the program misspells may lie behind. */
+const MISSPELT: ReadonlySet<string> = new Set([
+  'undeclared-identifier',
+  'implicit-function-declaration',
+  'unknown-type',
+  'incomplete-type',
+  'no-member',
+]);
+
 function compilePlain(main: string, text: string | undefined, flags: CompilerFlags): CompileResult {
+  const short = headersFor(main, text ?? '', flags);
+  const result = compileWith(main, text, flags, short.builtinHeader);
+  // The short vmlinux.h has only what the program names: what it may have meant stands in the whole one.
+  if (!short.used() || !result.diagnostics.some(({ code }) => MISSPELT.has(code))) return result;
+  return compileWith(main, text, flags, builtinHeaders(flags.btf));
+}
+
+function compileWith(
+  main: string,
+  text: string | undefined,
+  flags: CompilerFlags,
+  builtinHeader: (name: string) => string | undefined,
+): CompileResult {
   return compile({
     files: filesOfMachine,
     main,
@@ -119,9 +161,7 @@ function compilePlain(main: string, text: string | undefined, flags: CompilerFla
       emitIr: flags.mode === 'ir',
       ...(flags.noBuiltinHeaders
         ? {}
-        : {
-            builtinHeader: headersFor(main, text ?? '', flags),
-          }),
+        : { builtinHeader }),
     },
   });
 }

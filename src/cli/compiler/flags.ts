@@ -135,6 +135,11 @@ export function parseFlags(argv: readonly string[]): CompilerFlags {
   flags.includes = includes;
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i]!;
+    if (word === '--') {
+      flags.inputs.push(...argv.slice(i + 1));
+      flags.passed.push(...argv.slice(i));
+      break;
+    }
     if (word === '-' || !word.startsWith('-')) {
       flags.inputs.push(word);
       flags.passed.push(word);

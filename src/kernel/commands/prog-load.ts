@@ -170,8 +170,8 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     lineInfo: moveLines(shown, lineInfo, LINE_INFO_SIZE),
     lines: lines ?? [],
     attachBtfId: attr.attachBtfId ?? 0,
-    attachProto: attachProto(verified.request.kernelBtf, { ...verified.request, progType: type }, target),
-    traced: tracedFunction(verified.request.kernelBtf, verified.request, target),
+    attachProto: attachProto(verified.request, type, target),
+    traced: tracedFunction(verified.request, target),
     xdpFrags: ((attr.progFlags ?? 0) & BPF_MACROS.BPF_F_XDP_HAS_FRAGS) !== 0,
     forProgram: target !== undefined,
     maxCtxOffset: maxCtxOffset(verified),
@@ -314,7 +314,10 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     flags: attr.progFlags ?? 0,
     logLevel: attr.logLevel ?? 0,
     possibleCpus: machine.possibleCpus,
-    kernelBtf: kernelTypes(machine),
+    // Most programs need none; the kernel's own are made when somebody asks.
+    get kernelBtf() {
+      return kernelTypes(machine);
+    },
     ...(parsed.target === undefined ? {} : { target: describeTarget(parsed.target.program) }),
     jitRequested: jitRequested(machine),
     ...(parsed.btf === undefined ? {} : { btf: parsed.btf.btf }),

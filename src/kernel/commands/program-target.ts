@@ -85,12 +85,14 @@ export function functionsOf(
  * The kernel compares addresses: the same id of the same types.
  */
 export function attachProto(
-  btf: Btf | undefined,
-  { progType, attachBtfId = 0, expectedAttachType }: VerifyRequest,
+  request: VerifyRequest,
+  progType: ProgTypeRow,
   target: LoadTarget | undefined,
 ): string {
-  const types = target === undefined ? btf : target.program.parts.btf?.btf;
-  if (types === undefined || attachBtfId <= 0 || attachBtfId >= types.typeCount) return '';
+  const { attachBtfId = 0, expectedAttachType } = request;
+  if (attachBtfId <= 0) return '';
+  const types = target === undefined ? request.kernelBtf : target.program.parts.btf?.btf;
+  if (types === undefined || attachBtfId >= types.typeCount) return '';
   if (target?.program.parts.functions.find(({ typeId }) => typeId === attachBtfId)?.unreliable) return '';
   const type = types.type(attachBtfId);
   const where = target === undefined ? 'kernel' : `program ${target.program.id}`;
@@ -106,13 +108,14 @@ const BEHIND = new Set(
 
 /** Words of the function that a program traces. */
 export function tracedFunction(
-  btf: Btf | undefined,
-  { attachBtfId = 0, expectedAttachType }: VerifyRequest,
+  request: VerifyRequest,
   target: LoadTarget | undefined,
 ): { args: number; returned: boolean } {
+  const { attachBtfId = 0, expectedAttachType } = request;
   const returned = BEHIND.has(expectedAttachType);
   const own = target?.program.parts.functions.find(({ typeId }) => typeId === attachBtfId);
   if (own !== undefined) return { args: own.args, returned };
+  const btf = attachBtfId > 0 ? request.kernelBtf : undefined;
   const func =
     btf !== undefined && attachBtfId > 0 && attachBtfId < btf.typeCount ? btf.type(attachBtfId) : null;
   const proto = func?.kind === 'func' ? btf!.type(func.type) : null;
