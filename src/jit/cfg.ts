@@ -1,7 +1,7 @@
 /**
  * Basic blocks of one subprogram. Invariants: blocks are those reachable from the first instruction; block 0 is the
  * entry and has no predecessor (an empty block stands before the first instruction where a jump leads back to it);
- * `succs` holds block numbers in the order [taken, not taken]. Nothing here recurses: programs may have a million
+ * `succs` holds block numbers in the order [taken, not taken], `preds` those they are among the `succs` of. Nothing here recurses: programs may have a million
  * instructions.
  */
 import { CLASS, insnClass, insnOp, JMP_OP, LD_IMM64 } from '../asm/opcodes.ts';
@@ -18,6 +18,7 @@ export interface Block {
   readonly end: number;
   readonly terminator: Terminator;
   readonly succs: number[];
+  readonly preds: number[];
 }
 
 export function isJumpClass(code: number): boolean {
@@ -80,7 +81,7 @@ export function buildBlocks(insns: readonly Insn[], subprog: ExecutableSubprog):
     }
     return n;
   };
-  if (loopsToStart) blocks.push({ start, end: start, terminator: 'goto', succs: [1] });
+  if (loopsToStart) blocks.push({ start, end: start, terminator: 'goto', succs: [1], preds: [] });
   blockAt(start);
   while (pending.length > 0) {
     const first = pending.pop()!;
@@ -93,18 +94,21 @@ export function buildBlocks(insns: readonly Insn[], subprog: ExecutableSubprog):
     } while (at < end && leader[at - start] === 0);
     const insn = insns[last]!;
     const jumps = isJumpClass(insn.code) && !isCall(insn);
-    if (jumps && isExit(insn)) blocks[n] = { start: first, end: at, terminator: 'exit', succs: [] };
+    if (jumps && isExit(insn))
+      blocks[n] = { start: first, end: at, terminator: 'exit', succs: [], preds: [] };
     else if (jumps && isUnconditional(insn)) {
-      blocks[n] = { start: first, end: at, terminator: 'goto', succs: [blockAt(jumpTarget(insn, last))] };
+      const target = blockAt(jumpTarget(insn, last));
+      blocks[n] = { start: first, end: at, terminator: 'goto', succs: [target], preds: [] };
     } else if (at >= end) {
       if (jumps) blockAt(jumpTarget(insn, last));
-      blocks[n] = { start: first, end: Math.min(at, end), terminator: 'fall_off', succs: [] };
+      blocks[n] = { start: first, end: Math.min(at, end), terminator: 'fall_off', succs: [], preds: [] };
     } else if (jumps && jumpTarget(insn, last) !== at) {
       const taken = blockAt(jumpTarget(insn, last));
-      blocks[n] = { start: first, end: at, terminator: 'branch', succs: [taken, blockAt(at)] };
+      blocks[n] = { start: first, end: at, terminator: 'branch', succs: [taken, blockAt(at)], preds: [] };
     } else {
-      blocks[n] = { start: first, end: at, terminator: 'goto', succs: [blockAt(at)] };
+      blocks[n] = { start: first, end: at, terminator: 'goto', succs: [blockAt(at)], preds: [] };
     }
   }
+  for (let n = 0; n < blocks.length; n++) for (const next of blocks[n]!.succs) blocks[next]!.preds.push(n);
   return blocks;
 }

@@ -34,15 +34,8 @@ export function emitCondition(f: FunctionContext, insn: Insn, inverted: boolean,
   const wide = asked && !low;
   const op = insnOp(insn.code);
   const immediate = insnSource(insn.code) === SOURCE.K;
-  const get = (register: number) => (wide ? f.get(register) : f.getLow(register));
-  const second = () => {
-    if (!immediate) get(insn.src);
-    else if (wide) w.i64(insn.imm);
-    else w.i32(insn.imm);
-  };
   if (op === JMP_OP.JSET) {
-    get(insn.dst);
-    second();
+    pushBoth(f, insn, wide);
     w.op(wide ? OP.i64And : OP.i32And);
     truth(f, wide, !inverted);
     return;
@@ -58,14 +51,25 @@ export function emitCondition(f: FunctionContext, insn: Insn, inverted: boolean,
       if (effective === JMP_OP.JEQ) w.op(OP.i32Eqz);
       return;
     }
-    get(insn.dst);
+    push(f, insn.dst, wide);
     truth(f, wide, effective === JMP_OP.JNE);
     return;
   }
-  get(insn.dst);
-  second();
+  pushBoth(f, insn, wide);
   const chosen = COMPARISONS[effective]!;
   w.op(wide ? chosen.wide : low ? chosen.unsigned : chosen.narrow);
+}
+
+function push(f: FunctionContext, register: number, wide: boolean): void {
+  if (wide) f.get(register);
+  else f.getLow(register);
+}
+
+function pushBoth(f: FunctionContext, insn: Insn, wide: boolean): void {
+  push(f, insn.dst, wide);
+  if (insnSource(insn.code) === SOURCE.X) push(f, insn.src, wide);
+  else if (wide) f.w.i64(insn.imm);
+  else f.w.i32(insn.imm);
 }
 
 /** Turns the number on the stack into the condition "is not 0", or "is 0". */

@@ -122,13 +122,13 @@ export class Forms {
     webs.walk((i, current) => {
       const at = i - webs.start;
       const insn = insns[i]!;
-      const slot = slotOf(webs.slots, insn);
-      const isLoad = insnClass(insn.code) === CLASS.LDX;
+      const slot = insnClass(insn.code) === CLASS.LDX ? slotOf(webs.slots, insn) : -1;
       this.#dstNode[at] = insn.dst < 10 ? current[insn.dst]! : -1;
-      this.#srcNode[at] = slot >= 0 && isLoad ? current[slot]! : insn.src < 10 ? current[insn.src]! : -1;
+      this.#srcNode[at] = slot >= 0 ? current[slot]! : insn.src < 10 ? current[insn.src]! : -1;
       if (webs.writes(i) < 0) return;
       this.#rule(i, rule);
-      for (const node of [rule.dst, rule.src]) if (node >= 0) this.#link(webs.find(node), i);
+      if (rule.dst >= 0) this.#link(webs.find(rule.dst), i);
+      if (rule.src >= 0) this.#link(webs.find(rule.src), i);
       this.#pending.push(i);
     });
     while (this.#pending.length > 0) {

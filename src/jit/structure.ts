@@ -75,7 +75,9 @@ export function structure(original: readonly (readonly number[])[]): Layout {
   };
 }
 
-type Task = { kind: 'node'; node: number } | { kind: 'component'; nodes: number[] } | { kind: 'loop_end' };
+/** What is put next: a node; the nodes of a component; the end of the loop that was opened last. */
+type Task = number | readonly number[];
+const LOOP_END = -1;
 
 /** Step 1. Adds dispatch nodes to the graph where needed. */
 function orderNodes(
@@ -97,21 +99,21 @@ function orderNodes(
   const tasks: Task[] = components(graph, scratch, region, 1, all);
   while (tasks.length > 0) {
     const task = tasks.pop()!;
-    if (task.kind === 'loop_end') {
+    if (task === LOOP_END) {
       const start = openLoops.pop()!;
       loops.push({ kind: 'loop', start, end: order.length });
       continue;
     }
-    if (task.kind === 'node') {
-      region[task.node] = 0;
-      order.push(task.node);
+    if (typeof task === 'number') {
+      region[task] = 0;
+      order.push(task);
       continue;
     }
     const id = ++regions;
-    for (const node of task.nodes) region[node] = id;
-    const entries = task.nodes.filter((node) => graph.preds[node]!.some((p) => region[p] !== id));
+    for (const node of task) region[node] = id;
+    const entries = task.filter((node) => graph.preds[node]!.some((p) => region[p] !== id));
     let header = entries[0]!;
-    let inner = task.nodes;
+    let inner = task;
     if (entries.length > 1) {
       header = graph.succs.length;
       for (const entry of entries) if (selectorOf[entry]! < 0) selectorOf[entry] = selectors++;
@@ -124,11 +126,11 @@ function orderNodes(
       region.push(0);
     } else {
       region[header] = 0;
-      inner = task.nodes.filter((node) => node !== header);
+      inner = task.filter((node) => node !== header);
     }
     openLoops.push(order.length);
     order.push(header);
-    tasks.push({ kind: 'loop_end' });
+    tasks.push(LOOP_END);
     // What the header reaches first is visited last, so that its fall-through comes first in the order.
     const first = graph.succs[header]!.filter((node) => region[node] === id);
     for (const next of components(graph, scratch, region, id, [...first, ...inner])) tasks.push(next);
@@ -201,6 +203,12 @@ function components(
         if (low[node]! < low[parent]!) low[parent] = low[node]!;
       }
       if (low[node] !== index[node]) continue;
+      if (stack[stack.length - 1] === node && !list.includes(node)) {
+        stack.pop();
+        onStack[node] = 0;
+        found.push(node);
+        continue;
+      }
       const nodes: number[] = [];
       let member: number;
       do {
@@ -208,8 +216,7 @@ function components(
         onStack[member] = 0;
         nodes.push(member);
       } while (member !== node);
-      const single = nodes.length === 1 && !list.includes(node);
-      found.push(single ? { kind: 'node', node } : { kind: 'component', nodes });
+      found.push(nodes);
     }
   }
   return found;
@@ -264,10 +271,7 @@ function placeScopes(
     cover(start, at);
   }
   // Stable: of two scopes with the same places the one found later (the block behind a loop) lies outside.
-  const sorted = scopes
-    .map((scope, i) => ({ scope, i }))
-    .sort((a, b) => a.scope.start - b.scope.start || b.scope.end - a.scope.end || b.i - a.i)
-    .map(({ scope }) => scope);
+  const sorted = scopes.reverse().sort((a, b) => a.start - b.start || b.end - a.end);
   let depth = 0;
   const open: number[] = [];
   for (const scope of sorted) {

@@ -141,7 +141,6 @@ function liveAtStart(program: ExecutableProgram, blocks: readonly Block[], masks
   const { insns, calls } = program;
   const uses = new Int32Array(blocks.length);
   const defs = new Int32Array(blocks.length);
-  const preds: number[][] = blocks.map(() => []);
   blocks.forEach((block, n) => {
     let used = 0;
     let defined = 0;
@@ -152,19 +151,18 @@ function liveAtStart(program: ExecutableProgram, blocks: readonly Block[], masks
     }
     uses[n] = used;
     defs[n] = defined;
-    for (const next of block.succs) preds[next]!.push(n);
   });
-  spreadLive(uses, defs, preds);
+  spreadLive(uses, defs, blocks);
   return uses[0]!;
 }
 
 /** Variables that live at the start of each block: `live` begins as what the block reads before it writes it (bit sets). */
-export function spreadLive(live: Int32Array, defs: Int32Array, preds: readonly (readonly number[])[]): void {
+export function spreadLive(live: Int32Array, defs: Int32Array, blocks: readonly Block[]): void {
   const pending = Array.from(live.keys());
   while (pending.length > 0) {
     const n = pending.pop()!;
     const mask = live[n]!;
-    for (const pred of preds[n]!) {
+    for (const pred of blocks[n]!.preds) {
       const next = live[pred]! | (mask & ~defs[pred]!);
       if (next === live[pred]) continue;
       live[pred] = next;

@@ -217,7 +217,6 @@ export class Webs {
     const { insns } = this.#program;
     const blocks = this.#blocks;
     const live = new Int32Array(blocks.length);
-    const preds: number[][] = blocks.map(() => []);
     blocks.forEach((block, n) => {
       let used = 0;
       let defined = 0;
@@ -228,9 +227,8 @@ export class Webs {
       }
       live[n] = used;
       defs[n] = defined;
-      for (const next of block.succs) preds[next]!.push(n);
     });
-    spreadLive(live, defs, preds);
+    spreadLive(live, defs, blocks);
     return live;
   }
 

@@ -196,11 +196,76 @@ describe('slots of the stack', () => {
         ],
         calls: new Map([[3, read]]),
       },
+      // Through one that lives on behind a branch, and is another one on the other way.
+      {
+        insns: [
+          asm.st('dw', R10, -8, 5),
+          asm.st('dw', R10, -16, 6),
+          asm.mov64Reg(R6, R10),
+          asm.alu64Imm('add', R6, -8),
+          asm.ldx('dw', R2, R1, 0),
+          asm.jumpImm(64, 'jeq', R2, 0, 2),
+          asm.alu64Imm('add', R6, -8),
+          asm.mov64Imm(R2, 1),
+          asm.st('dw', R6, 0, 9),
+          asm.ldx('dw', R0, R10, -8),
+          asm.ldx('dw', R3, R10, -16),
+          asm.alu64Reg('add', R0, R3),
+          asm.exit(),
+        ],
+      },
+      // Around a loop.
+      {
+        insns: [
+          asm.st('dw', R10, -8, 5),
+          asm.st('dw', R10, -16, 6),
+          asm.mov64Reg(R6, R10),
+          asm.alu64Imm('add', R6, -8),
+          asm.st('dw', R6, 0, 9),
+          asm.alu64Imm('add', R6, -8),
+          asm.alu64Imm('add', R7, 1),
+          asm.jumpImm(64, 'jlt', R7, 2, -4),
+          asm.ldx('dw', R0, R10, -16),
+          asm.exit(),
+        ].toSpliced(0, 0, asm.mov64Imm(R7, 0)),
+      },
     ];
     for (const { insns, calls } of cases) {
       both(insns, calls === undefined ? {} : { calls });
       expect(dumpOf(insns, calls === undefined ? {} : { calls })).toMatch(/i64\.load/);
     }
+  });
+
+  it('are locals beside a key that a map is asked for', () => {
+    const map = {
+      layout: { address: 0x20_0000, values: 0, stride: 0 },
+      info: { type: { name: 'array' }, keySize: 4, valueSize: 8 },
+    };
+    const row = { args: [{ kind: 'const_map_ptr' }, { kind: 'map_key' }], ret: { kind: 'integer' } };
+    const asks = (known: boolean) => {
+      const fn = callable('ask', ['u32', 'u32'], 's32', () => 3);
+      const target = {
+        kind: 'function',
+        callee: fn,
+        ...(known ? { row, map } : {}),
+      } as unknown as CallTarget;
+      const insns = [
+        asm.ldx('dw', R6, R1, 0),
+        asm.stx('dw', R10, R6, -8),
+        asm.st('w', R10, -12, 4),
+        ...asm.ldImm64(R1, 0n),
+        asm.mov64Reg(R2, R10),
+        asm.alu64Imm('add', R2, -12),
+        asm.callHelper(1),
+        asm.ldx('dw', R0, R10, -8),
+        asm.exit(),
+      ];
+      const options = { calls: new Map([[7, target]]) };
+      expect(both(insns, options)[0]).toBe(0x8123_4567_89ab_cdefn);
+      return dumpOf(insns, options);
+    };
+    const stores = (text: string) => text.match(/i64\.store/g)?.length ?? 0;
+    expect(stores(asks(false)) - stores(asks(true))).toBe(1);
   });
 
   it('that were never written hold what memory holds', () => {
