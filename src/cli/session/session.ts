@@ -23,7 +23,7 @@ import { Pace } from './pace.ts';
 import { feedPackets, type PacketCounts, PcapWriter, type Results } from './packets.ts';
 import { type EventCounts, readRecording, replay } from './replay.ts';
 import { canRestrict, restricted } from './restrict.ts';
-import { openScope, type Scope, type ScopeRequest } from './scope.ts';
+import type { Scope, ScopeRequest } from './scope.ts';
 import { testRunAll } from './test-runs.ts';
 
 export interface SessionOptions {
@@ -116,7 +116,7 @@ export async function runSession(
     ...options.target,
   });
   if (options.observer !== undefined) kernel.observe?.(options.observer);
-  const scope = chosen === 'host' ? scopeFor(kernel, object, options) : undefined;
+  const scope = chosen === 'host' ? await scopeFor(kernel, object, options) : undefined;
   let loaded: LoadedObject | undefined;
   try {
     const filter = scope?.filter;
@@ -158,7 +158,11 @@ function wantsThreads({ cpus, pcap, write, observer, engine, onAnnotations }: Se
 }
 
 /** Programs that would see every process of the machine only do so where that was said. Shuts the kernel down where it was not. */
-function scopeFor(kernel: Kernel, object: LoadedObject['object'], options: SessionOptions): Scope {
+async function scopeFor(
+  kernel: Kernel,
+  object: LoadedObject['object'],
+  options: SessionOptions,
+): Promise<Scope> {
   try {
     if (options.replay !== undefined)
       throw new UsageError('recordings are played to the embedded kernel', 'leave out --kernel host');
@@ -169,7 +173,7 @@ function scopeFor(kernel: Kernel, object: LoadedObject['object'], options: Sessi
     );
     const { scope = sees === undefined || options.pcap !== undefined ? { kind: 'all' } : undefined } =
       options;
-    if (scope !== undefined) return openScope(scope);
+    if (scope !== undefined) return (await import('./scope.ts')).openScope(scope);
     throw new UsageError(
       `'${sees?.name}' would see all processes of this machine`,
       'choose: -- COMMAND ARGS…, --pid N, or --all',
