@@ -1,4 +1,5 @@
 /** What a run is given: packet, context, map contents, which calls fail; and how inputs are made from one another. */
+import { UAPI_LAYOUTS } from '../../uapi/index.ts';
 import type { Random } from '../../util/random.ts';
 
 export interface Entry {
@@ -8,11 +9,52 @@ export interface Entry {
 
 export interface Input {
   readonly packet: Uint8Array;
+  /** Of programs that see packets: the fields of their context that can be set, one behind the other (`ContextFields`). */
   readonly context: Uint8Array;
   /** By number of the map; what is not named is empty (hash) or zero (array). */
   readonly maps: ReadonlyMap<number, readonly Entry[]>;
   /** Numbers of the calls, from 0, whose result is NULL although it need not be. */
   readonly failing: ReadonlySet<number>;
+}
+
+/** Where a context has what its caller may choose beside the packet; `end`: where it has the packet's length. */
+export interface ContextFields {
+  readonly size: number;
+  readonly fields: readonly { readonly offset: number; readonly size: number }[];
+  readonly end?: number;
+  /** The fields as a test run without a context has them; absent: all 0. */
+  readonly initial?: readonly number[];
+}
+
+const field = (struct: keyof typeof UAPI_LAYOUTS, ...names: readonly string[]): ContextFields['fields'] =>
+  names.map((name) => UAPI_LAYOUTS[struct].fields.find((one) => one.name === name)!);
+
+/** By struct: what PROG_TEST_RUN takes of it, without what must agree with devices and lengths. */
+export const CONTEXT_FIELDS: Readonly<Record<string, ContextFields>> = {
+  xdp_md: {
+    size: UAPI_LAYOUTS.xdp_md.size,
+    fields: field('xdp_md', 'ingress_ifindex', 'rx_queue_index'),
+    end: field('xdp_md', 'data_end')[0]!.offset,
+    // The loopback interface, its first queue.
+    initial: [1, 0, 0, 0, 0, 0, 0, 0],
+  },
+  __sk_buff: {
+    size: UAPI_LAYOUTS.__sk_buff.size,
+    fields: field('__sk_buff', 'mark', 'priority', 'cb', 'tstamp'),
+  },
+};
+
+/** The context as PROG_TEST_RUN takes it; empty where nothing was chosen. */
+export function fullContext(layout: ContextFields, chosen: Uint8Array, packetLength: number): Uint8Array {
+  if (chosen.every((byte, i) => byte === (layout.initial?.[i] ?? 0))) return new Uint8Array();
+  const context = new Uint8Array(layout.size);
+  let from = 0;
+  for (const { offset, size } of layout.fields) {
+    context.set(chosen.subarray(from, from + size), offset);
+    from += size;
+  }
+  if (layout.end !== undefined) new DataView(context.buffer).setUint32(layout.end, packetLength, true);
+  return context;
 }
 
 /** An Ethernet frame with an IPv4 header and TCP ports: most parsers come far with it. */

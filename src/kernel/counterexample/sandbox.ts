@@ -20,7 +20,7 @@ import { verify } from '../../verifier/index.ts';
 import { Machine } from '../machine.ts';
 import { mapResolver } from '../map-resolver.ts';
 import { MapObject } from '../objects.ts';
-import type { Input } from './input.ts';
+import { CONTEXT_FIELDS, type ContextFields, fullContext, type Input } from './input.ts';
 import { ENDLESS, JUDGES, type Moment } from './oracle.ts';
 
 /** Instructions of one run. */
@@ -37,6 +37,8 @@ const MAX_EXPLORED = 200_000;
 const FRAME = 512;
 const PAINT = 0xa5;
 const RAW_CONTEXT = 512;
+/** Receive queues that any interface may be thought to have. */
+const RX_QUEUES = 0xffff;
 
 /** A comparison that a run made. */
 export interface Comparison {
@@ -85,8 +87,11 @@ class Stop {
 /** Throws BpfError where the program cannot be run here. */
 export class Sandbox {
   readonly maps: MapInfo[] = [];
+  /** Bytes of `Input.context`. */
   readonly contextSize: number;
   readonly hasPacket: boolean;
+  /** What can be chosen of the context of a program that sees packets. */
+  readonly #fields: ContextFields | undefined;
   readonly #machine: Machine;
   readonly #prepared: InterpretedProgram;
   readonly #request: VerifyRequest;
@@ -164,7 +169,20 @@ export class Sandbox {
     this.hasPacket = ctx.access === 'fields' && testRunHook(name) !== undefined;
     if (!this.hasPacket && ctx.fields.some((field) => field.kind !== undefined && field.kind !== 'scalar'))
       throw new BpfError('EOPNOTSUPP', `contexts of ${name} programs cannot be made up`);
-    this.contextSize = this.hasPacket || ctx.btfTyped ? 0 : Math.min(ctx.size || RAW_CONTEXT, RAW_CONTEXT);
+    this.#fields = this.hasPacket ? CONTEXT_FIELDS[ctx.struct] : undefined;
+    if (this.hasPacket) this.contextSize = this.#fields?.fields.reduce((sum, { size }) => sum + size, 0) ?? 0;
+    else this.contextSize = ctx.btfTyped ? 0 : Math.min(ctx.size || RAW_CONTEXT, RAW_CONTEXT);
+  }
+
+  /** `Input.context` with nothing chosen. */
+  plainContext(): Uint8Array {
+    return Uint8Array.from({ length: this.contextSize }, (_, i) => this.#fields?.initial?.[i] ?? 0);
+  }
+
+  /** The context of an input as PROG_TEST_RUN takes it; empty: none is needed. */
+  contextOf({ packet, context }: Input): Uint8Array {
+    if (!this.hasPacket) return context;
+    return this.#fields === undefined ? new Uint8Array() : fullContext(this.#fields, context, packet.length);
   }
 
   #clone(info: MapInfo, depth = 0): BpfMap {
@@ -332,14 +350,15 @@ export class Sandbox {
     return { ...this.#result(), packet };
   }
 
-  #open({ packet, context }: Input): LiveContext {
+  #open(input: Input): LiveContext {
+    const { packet, context } = input;
     const { memory, packets } = this.#machine;
     const type = this.#request.progType;
     const hook = testRunHook(type.name);
     if (this.hasPacket && hook !== undefined)
       return hook(
-        { data: packet, ctx: new Uint8Array(), flags: 0, cpu: 0, repeat: 0, batchSize: 0 },
-        { memory, packets, type, maxCtxOffset: 0, rxQueues: () => 1 },
+        { data: packet, ctx: this.contextOf(input), flags: 0, cpu: 0, repeat: 0, batchSize: 0 },
+        { memory, packets, type, maxCtxOffset: 0, rxQueues: () => RX_QUEUES },
       );
     const size = Math.max(8, type.ctx.btfTyped ? RAW_CONTEXT : this.contextSize);
     const address = memory.allocate(size, 'context');
