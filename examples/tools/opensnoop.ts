@@ -1,4 +1,5 @@
 /** opensnoop: files as they are opened, and what could not be opened. */
+import { InvalidArgumentError } from 'commander';
 import { type Column, header, main, printable, row, type Tool, whole } from './common/index.ts';
 
 const PROGRAM = `
@@ -107,6 +108,12 @@ const FLAGS: Readonly<Record<string, number>> = {
   O_CLOEXEC: 0o2000000,
 };
 
+function known(flag: string): string {
+  if (!Object.hasOwn(FLAGS, flag))
+    throw new InvalidArgumentError(`a flag is needed: ${Object.keys(FLAGS).join(', ')}.`);
+  return flag;
+}
+
 interface Options {
   readonly time?: true;
   readonly printUid?: true;
@@ -154,7 +161,7 @@ export const opensnoop: Tool<Options> = {
       .option(
         '-f, --flag-filter <flag>',
         `only with this flag (repeatable): ${Object.keys(FLAGS).join(', ')}`,
-        (flag: string, others: readonly string[] = []) => [...others, flag],
+        (flag: string, others: readonly string[] = []) => [...others, known(flag)],
       ),
   async run(session, options) {
     const { pid, tid, uid, name, failed, flagFilter } = options;

@@ -143,6 +143,9 @@ describe('pointers in programs whose pointers the verifier knows', () => {
         note(1, ((u8 *)&file->f_flags)[i] < 256);
         struct file *same = container_of((struct inner *)&file->f_flags, struct file, f_flags);
         note(2, same->f_flags);
+        // An index of which nothing is known.
+        u64 any = bpf_ktime_get_ns();
+        note(3, ((u8 *)file)[any] < 256);
         return 0;
       }`);
     const answer = kernel.simulator.ask({
@@ -153,7 +156,7 @@ describe('pointers in programs whose pointers the verifier knows', () => {
       time: 1n,
     });
     expect(answer).toBe(0);
-    expect(seen(b)).toEqual({ 0: 5, 1: 1, 2: 5 });
+    expect(seen(b)).toEqual({ 0: 5, 1: 1, 2: 5, 3: 1 });
   });
 });
 

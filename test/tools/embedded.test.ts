@@ -113,6 +113,8 @@ describe('the command line of the tools', () => {
   it.each([
     ['execsnoop -p', 2, /unknown option '-p'/],
     ['opensnoop -p x', 2, /a whole number from 1 on is needed/],
+    ['opensnoop -f O_NOPE', 2, /a flag is needed: .*O_WRONLY/],
+    ['opensnoop -f toString', 2, /a flag is needed/],
     ['biolatency 0', 2, /a number of seconds above 0/],
     ['fsslower -1', 2, /a number of milliseconds is needed/],
     ['sigsnoop -s NOSUCH', 2, /a signal is needed/],

@@ -186,7 +186,10 @@ function storesTo(home: Inst): Inst[] {
 /** Puts probe reads where they are needed; true where it did. */
 export function insertProbeReads(func: Func): boolean {
   if (isOfPackets(func)) return false;
-  const origins = new Origins(func);
+  let origins = new Origins(func);
+  const hidden = func.blocks.flatMap((block) => block.insts.filter((inst) => isComputed(inst, origins)));
+  for (const inst of hidden) hideType(func, inst);
+  if (hidden.length > 0) origins = new Origins(func);
   const found = func.blocks.flatMap((block) => block.insts.filter((inst) => isRead(inst, origins)));
   if (found.length === 0) return false;
   let home: Inst | undefined;
@@ -207,6 +210,33 @@ export function insertProbeReads(func: Func): boolean {
     inst.alias = undefined;
   }
   return true;
+}
+
+/** A place in a record that is found while the program runs. */
+function isComputed(inst: Inst, origins: Origins): boolean {
+  if (inst.op !== 'ptradd' || origins.of(inst.args[0]!) !== 'typed') return false;
+  const offset = inst.args[1]!;
+  return offset.kind !== 'const' && !isForward(offset);
+}
+
+/**
+ * The verifier adds to pointers that it knows only what it knows the bounds of. A copy of the pointer that bpf_probe_read made is a number
+ * to it, with which programs may do what they like.
+ */
+function hideType(func: Func, inst: Inst): void {
+  const block = inst.block!;
+  const [known, copy] = [newHome(func), newHome(func)];
+  const put = new Inst('store', 'void', [known, inst.args[0]!]);
+  const get = new Inst('load', 'ptr', [copy]);
+  put.mem = 'ptr';
+  get.mem = 'ptr';
+  const made = [put, probeRead(block, inst, copy, constant('i64', 8n), known), get];
+  for (const one of made) {
+    one.block = block;
+    one.loc = inst.loc;
+  }
+  block.insts.splice(block.insts.indexOf(inst), 0, ...made);
+  setArg(inst, 0, get);
 }
 
 function isRead(inst: Inst, origins: Origins): boolean {
