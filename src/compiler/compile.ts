@@ -99,7 +99,11 @@ export function compile(input: CompileInput): CompileResult {
       ...(options.forced === undefined || isBcc ? {} : { forced: options.forced }),
       ...(headers === undefined ? {} : { builtinHeader: headers }),
     });
+    function* macros(): Iterable<string> {
+      for (const macro of tokens.macros()) if (macro.parameters !== null) yield macro.name;
+    }
     const unit = analyze(tokens, sink, {
+      macros,
       ...(options.dialect === undefined ? {} : { dialect: options.dialect }),
       ...(options.tracepointFormat === undefined ? {} : { tracepointFormat: options.tracepointFormat }),
       ...(options.onTable === undefined ? {} : { onTable: options.onTable }),

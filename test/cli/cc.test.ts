@@ -109,6 +109,44 @@ describe('cc', () => {
       expect(stderr).toMatch(message);
     });
 
+  it('says what a file is that is no C', async () => {
+    const object = file('object.c', '\x7fELF and more');
+    expect((await cli(['cc', '-c', object])).stderr).toMatch(/object\.c is an object, not C/);
+    const wide = join(directory, 'wide.c');
+    writeFileSync(wide, Buffer.from('\ufeffint x;\n', 'utf16le'));
+    expect((await cli(['cc', '-c', wide])).stderr).toMatch(/wide\.c is UTF-16/);
+    const { exit, stderr } = await cli(['cc', '-c', directory]);
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(/cannot read it: it is a directory/);
+  });
+
+  it('keeps the bytes of strings that are no UTF-8', async () => {
+    const path = join(directory, 'latin1.c');
+    writeFileSync(
+      path,
+      Buffer.from('char name[] __attribute__((section("names"))) = "caf\xe9 \u00fc";', 'latin1'),
+    );
+    const out = join(directory, 'latin1.o');
+    expect(await cli(['cc', '-c', path, '-o', out])).toMatchObject({ exit: 0, stderr: '' });
+    expect(readFileSync(out).includes(Buffer.from('caf\xe9 \xfc\0', 'latin1'))).toBe(true);
+  });
+
+  it('takes files behind -- however they are called', async () => {
+    const out = join(directory, 'dash.o');
+    expect((await cli(['cc', '-c', '-o', out, '--', file('dash.c', 'int x;\n')])).exit).toBe(0);
+  });
+
+  it('finds what a misspelt name means in the types of a kernel', async () => {
+    const path = file(
+      'misspelt.bpf.c',
+      '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\nSEC("xdp") int p(struct xdp_md *c) { bpf_prink("x"); return XDP_PAS; }\n',
+    );
+    const { exit, stderr } = await cli(['cc', '-c', path, '-o', join(directory, 'misspelt.o')]);
+    expect(exit).toBe(1);
+    expect(stderr).toContain("did you mean 'bpf_printk'?");
+    expect(stderr).toContain("did you mean 'XDP_PASS'?");
+  });
+
   it('says that there is no such file', async () => {
     const { exit, stderr } = await cli(['cc', '-c', join(directory, 'none.c')]);
     expect(exit).toBe(1);

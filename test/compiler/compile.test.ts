@@ -29,6 +29,49 @@ describe('programs do what C says', () => {
     for (const cpu of [1, 2, 3, 4] as const) expect(run(text, undefined, { cpu })).toBe(0);
   });
 
+  it('overflow arithmetic on operands and results of any width and sign', () => {
+    const cases: [
+      type: string,
+      value: bigint,
+      op: string,
+      type: string,
+      value: bigint,
+      out: string,
+      overflows: number,
+    ][] = [
+      ['s64', -(1n << 63n), 'add', 's64', -(1n << 63n), 's32', 1],
+      ['u64', 1n << 32n, 'mul', 'u64', 1n << 32n, 'u32', 1],
+      ['s32', -1n, 'add', 'u32', 0n, 'u64', 1],
+      ['s64', -(1n << 62n), 'mul', 's64', 2n, 's64', 0],
+      ['s64', 1n << 62n, 'mul', 's64', 2n, 's64', 1],
+      ['u64', 5n, 'sub', 'u64', 8n, 's64', 0],
+      ['s32', -3n, 'mul', 'u32', 7n, 's8', 0],
+      ['u64', (1n << 64n) - 1n, 'sub', 's64', -1n, 'u64', 1],
+    ];
+    const checks = cases.map(([left, a, op, right, b, out, overflows], i) => {
+      const exact = op === 'add' ? a + b : op === 'sub' ? a - b : a * b;
+      const number = (value: bigint): string => `${BigInt.asUintN(64, value)}ULL`;
+      return `{ volatile ${left} a = (${left})${number(a)}; volatile ${right} b = (${right})${number(b)}; ${out} r;
+        if (__builtin_${op}_overflow(a, b, &r) != ${overflows} || r != (${out})${number(exact)}) return ${i + 1}; }`;
+    });
+    const text = `SEC("xdp") int prog(struct xdp_md *ctx) { ${checks.join('\n')} return 99; }`;
+    for (const cpu of [1, 3, 4] as const) expect(run(text, undefined, { cpu })).toBe(99);
+  });
+
+  it('builtins that align, classify and tell where they stand', () => {
+    const text = `struct s { int a; };
+      SEC("xdp") int prog(struct xdp_md *ctx) {
+        volatile u32 t = 100; char b[8]; struct s s;
+        if (__builtin_align_up(t, 64) != 128 || __builtin_align_down(t, 64) != 64) return 1;
+        if (__builtin_is_aligned(t, 8) || !__builtin_is_aligned(t, 4)) return 2;
+        if (__builtin_unpredictable(t == 0) || __builtin_assume_aligned(b, 8) != b) return 3;
+        if (__builtin_classify_type(t) != 1 || __builtin_classify_type(s) != 12 || __builtin_classify_type(b) != 5) return 4;
+        if (__builtin_LINE() - __LINE__ || __builtin_FUNCTION()[0] != 'p' || __builtin_FILE()[0] != 't') return 5;
+        return 99;
+      }`;
+    expect(run(text)).toBe(99);
+  });
+
   it('packets behind their checks', () => {
     const text = `SEC("xdp") int prog(struct xdp_md *ctx) {
       u8 *data = (u8 *)(long)ctx->data, *end = (u8 *)(long)ctx->data_end;
@@ -118,6 +161,16 @@ describe('programs do what C says', () => {
     }`;
     expect(run(text, new Uint8Array(64))).toBe(2);
     expect(run(text, new Uint8Array(70))).toBe(1);
+  });
+
+  it('a jump from one piece of inline assembly into the next', () => {
+    const text = `SEC("xdp") void prog(struct xdp_md *ctx) {
+      asm volatile("r0 = 7");
+      asm volatile("if r0 > 3 goto +1");
+      asm volatile("r0 = 1");
+      asm volatile("r1 = 0");
+    }`;
+    expect(run(text)).toBe(7);
   });
 });
 

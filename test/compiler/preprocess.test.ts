@@ -60,6 +60,13 @@ A(1) A(1, 2, 3) B(1) B(1, 2) C(1) C(1, 2)`;
     );
   });
 
+  it('knows no builtin that the compiler lacks', () => {
+    const names = ['bswap16', 'align_up', 'classify_type', 'memchr', 'shufflevector', 'readcyclecounter'];
+    expect(
+      tokens(names.map((name) => `#if __has_builtin(__builtin_${name})\n${name}\n#endif`).join('\n')),
+    ).toBe('bswap16 align_up classify_type');
+  });
+
   it('joins spliced lines inside of every token', () => {
     expect(tokens('ab\\\ncd +\\\n+ "x\\\ny" 1\\\n2 // gone \\\n too\nend')).toBe('abcd ++ "xy" 12 end');
   });

@@ -688,4 +688,23 @@ export const BROKEN: readonly Broken[] = [
     ],
     clang: true,
   },
+  {
+    text: 'static long (*const bpf_ktime_get)(void) = (void *)5; int f(void) { return bpf_ktime_gt(); }',
+    reports: [
+      "1:76: error: call to undeclared function 'bpf_ktime_gt'; ISO C99 and later do not support implicit function declarations",
+    ],
+    clang: true,
+  },
+  {
+    text: 'int f(void) __attribute__((alwaysinline)); int f(void) { return 1; }',
+    reports: ["1:28: warning: unknown attribute 'alwaysinline' ignored"],
+    clang: true,
+  },
+  {
+    text: 'int f(const char *p) { return p == "sh"; }',
+    reports: [
+      '1:33: warning: result of comparison against a string literal is unspecified (use an explicit string comparison function instead)',
+    ],
+    clang: true,
+  },
 ];

@@ -2,7 +2,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { isBccSource } from '../../bcc/index.ts';
 import type { Btf } from '../../btf/index.ts';
-import { isElf } from '../../elf/index.ts';
 import {
   type CompileResult,
   compile,
@@ -15,6 +14,7 @@ import {
   vmlinuxHeader,
   vmlinuxHeaderFor,
 } from '../../compiler/index.ts';
+import { isElf } from '../../elf/index.ts';
 import { CompileFailure, UsageError } from '../errors.ts';
 import { fileError, readBtf } from '../files.ts';
 import { compileDialect } from './dialect.ts';
@@ -159,9 +159,7 @@ function compileWith(
       noWarnings: flags.noWarnings,
       errorLimit: flags.errorLimit,
       emitIr: flags.mode === 'ir',
-      ...(flags.noBuiltinHeaders
-        ? {}
-        : { builtinHeader }),
+      ...(flags.noBuiltinHeaders ? {} : { builtinHeader }),
     },
   });
 }

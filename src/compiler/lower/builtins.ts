@@ -402,6 +402,15 @@ function overflow(cx: LowerContext, expr: BuiltinExpr): Value {
   const op = { add_overflow: 'add', sub_overflow: 'sub', mul_overflow: 'mul' }[
     expr.name as 'add_overflow' | 'sub_overflow' | 'mul_overflow'
   ] as 'add' | 'sub' | 'mul';
+  const fits = (operand: CType): boolean =>
+    sizeOf(operand) < 8 ? signed || !isSigned(operand) : isSigned(operand) === signed;
+  const small = sizeOf(left.type) < 8 && sizeOf(right.type) < 8;
+  // What 64 bits do not hold is worked out from sign and magnitude.
+  if (bits < 64 ? !small : !fits(left.type) || !fits(right.type) || (op === 'mul' && signed)) {
+    const exact = exactly(cx, op, [a, isSigned(left.type)], [b, isSigned(right.type)], bits, signed);
+    builder.store(builder.resize(exact.value, type, false), pointer);
+    return builder.resize(exact.overflows, scalarType(expr.type) ?? 'i8', false);
+  }
   const whole = builder.binary(op, a, b);
   const cut = builder.resize(whole, type, false);
   builder.store(cut, pointer);
@@ -412,7 +421,7 @@ function overflow(cx: LowerContext, expr: BuiltinExpr): Value {
   } else if (op === 'mul') {
     const zero = builder.icmp('eq', a, constant('i64', 0n));
     const safe = builder.add(new Inst('select', 'i64', [zero, constant('i64', 1n), a]));
-    const quotient = builder.binary(signed ? 'sdiv' : 'udiv', whole, safe);
+    const quotient = builder.binary('udiv', whole, safe);
     const differs = builder.icmp('ne', quotient, b);
     truth = builder.add(new Inst('select', 'i1', [zero, constant('i1', 0n), differs]));
   } else if (signed) {
@@ -423,6 +432,57 @@ function overflow(cx: LowerContext, expr: BuiltinExpr): Value {
     truth = builder.icmp('slt', builder.binary('and', x, y), constant('i64', 0n));
   } else truth = builder.icmp('ult', op === 'add' ? whole : a, op === 'add' ? a : b);
   return builder.resize(truth, scalarType(expr.type) ?? 'i8', false);
+}
+
+/** `a op b` of two 64-bit values, each with its sign, and whether the true result does not fit `bits`. */
+function exactly(
+  cx: LowerContext,
+  op: 'add' | 'sub' | 'mul',
+  [a, aSigned]: readonly [Value, boolean],
+  [b, bSigned]: readonly [Value, boolean],
+  bits: number,
+  signed: boolean,
+): { readonly value: Value; readonly overflows: Value } {
+  const { builder } = cx;
+  const number = (value: bigint): Value => constant('i64', BigInt.asUintN(64, value));
+  const choose = (type: 'i1' | 'i64', cond: Value, yes: Value, no: Value): Value =>
+    builder.add(new Inst('select', type, [cond, yes, no]));
+  const or = (x: Value, y: Value): Value => choose('i1', x, constant('i1', 1n), y);
+  const negated = (value: Value): Value => builder.binary('sub', number(0n), value);
+  const below = (value: Value, isSigned: boolean): Value =>
+    isSigned ? builder.icmp('slt', value, number(0n)) : constant('i1', 0n);
+  const aBelow = below(a, aSigned);
+  const bIsBelow = below(b, bSigned);
+  const x = aSigned ? choose('i64', aBelow, negated(a), a) : a;
+  const y = bSigned ? choose('i64', bIsBelow, negated(b), b) : b;
+  const no = constant('i1', 0n);
+  const yes = constant('i1', 1n);
+  const bBelow = op === 'sub' ? choose('i1', bIsBelow, no, yes) : bIsBelow;
+  const differ = choose('i1', aBelow, choose('i1', bBelow, no, yes), bBelow);
+  let size: Value;
+  let lost: Value;
+  let negative: Value;
+  if (op === 'mul') {
+    size = builder.binary('mul', x, y);
+    const zero = builder.icmp('eq', x, number(0n));
+    const quotient = builder.binary('udiv', size, choose('i64', zero, number(1n), x));
+    lost = choose('i1', zero, no, builder.icmp('ne', quotient, y));
+    negative = differ;
+  } else {
+    const sum = builder.binary('add', x, y);
+    const less = builder.icmp('ult', x, y);
+    const distance = choose('i64', less, builder.binary('sub', y, x), builder.binary('sub', x, y));
+    size = choose('i64', differ, distance, sum);
+    lost = choose('i1', differ, no, builder.icmp('ult', sum, x));
+    negative = choose('i1', differ, choose('i1', less, bBelow, aBelow), aBelow);
+  }
+  const most = (1n << BigInt(signed ? bits - 1 : bits)) - 1n;
+  const least = signed ? 1n << BigInt(bits - 1) : 0n;
+  const limit = choose('i64', negative, number(least), number(most));
+  return {
+    value: choose('i64', negative, negated(size), size),
+    overflows: or(lost, builder.icmp('ugt', size, limit)),
+  };
 }
 
 /** LD_ABS and LD_IND: the context has to be in r6, the result is in r0. */

@@ -1,5 +1,5 @@
 /** Attributes in both spellings: `__attribute__((a, b(1)))` and `[[gnu::a]]`. Unknown ones keep their name only. */
-import type { Token } from '../preprocess/index.ts';
+import { isKnownAttribute, type Token } from '../preprocess/index.ts';
 import { ExpressionParser } from './expressions.ts';
 import type { Attribute, SExpr } from './syntax.ts';
 
@@ -84,6 +84,12 @@ export abstract class AttributeParser extends ExpressionParser {
   private attribute(token: Token): Attribute {
     const name = plainAttributeName(token.text);
     const args: SExpr[] = [];
+    if (!isKnownAttribute(name))
+      this.diagnostics.warning(
+        'unknown-attributes',
+        `unknown attribute '${token.text}' ignored`,
+        token.location,
+      );
     if (this.is('(')) {
       if (WITH_ARGUMENTS.has(name)) {
         const open = this.advance();

@@ -3,26 +3,23 @@
 const words = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');
 
 const BUILTINS: ReadonlySet<string> = new Set([
-  ...words(`abs alloca assume assume_aligned bit_cast bitreverse8 bitreverse16 bitreverse32 bitreverse64 bswap16 bswap32 bswap64
-    btf_type_id choose_expr classify_type clz clzl clzll constant_p convertvector ctz ctzl ctzll debugtrap dump_struct
-    dynamic_object_size expect expect_with_probability extract_return_addr ffs ffsl ffsll frame_address labs llabs
-    memchr memcmp memcpy memcpy_inline memmove mempcpy memset memset_inline object_size offsetof parity parityl parityll
+  ...words(`abs align_down align_up alloca assume assume_aligned bitreverse8 bitreverse16 bitreverse32 bitreverse64 bswap16 bswap32 bswap64
+    btf_type_id choose_expr classify_type clz clzl clzll constant_p ctz ctzl ctzll debugtrap dynamic_object_size expect expect_with_probability ffs ffsl ffsll frame_address labs llabs
+    memcmp memcpy memcpy_inline memmove memset memset_inline object_size offsetof parity parityl parityll
     popcount popcountl popcountll prefetch preserve_access_index preserve_enum_value preserve_field_info
-    preserve_type_info readcyclecounter return_address rotateleft8 rotateleft16 rotateleft32 rotateleft64 rotateright8
-    rotateright16 rotateright32 rotateright64 shufflevector strchr strcmp strlen strncmp strcpy strncpy trap
+    preserve_type_info return_address rotateleft8 rotateleft16 rotateleft32 rotateleft64 rotateright8
+    rotateright16 rotateright32 rotateright64 strcmp strlen strncmp trap
     types_compatible_p unpredictable unreachable va_arg va_copy va_end va_start
     add_overflow sub_overflow mul_overflow sadd_overflow saddl_overflow saddll_overflow uadd_overflow uaddl_overflow
     uaddll_overflow ssub_overflow ssubl_overflow ssubll_overflow usub_overflow usubl_overflow usubll_overflow
     smul_overflow smull_overflow smulll_overflow umul_overflow umull_overflow umulll_overflow
-    elementwise_abs elementwise_max elementwise_min FILE FUNCTION LINE`).map((name) => `__builtin_${name}`),
+    is_aligned FILE FUNCTION LINE`).map((name) => `__builtin_${name}`),
   ...words(`add_and_fetch and_and_fetch bool_compare_and_swap fetch_and_add fetch_and_and fetch_and_nand fetch_and_or
     fetch_and_sub fetch_and_xor lock_release lock_test_and_set nand_and_fetch or_and_fetch sub_and_fetch synchronize
     val_compare_and_swap xor_and_fetch swap`).map((name) => `__sync_${name}`),
-  ...words(`add_fetch always_lock_free and_fetch clear compare_exchange compare_exchange_n exchange exchange_n fetch_add
+  ...words(`add_fetch always_lock_free and_fetch compare_exchange compare_exchange_n exchange exchange_n fetch_add
     fetch_and fetch_nand fetch_or fetch_sub fetch_xor is_lock_free load load_n nand_fetch or_fetch signal_fence store
-    store_n sub_fetch test_and_set thread_fence xor_fetch fetch_max fetch_min max_fetch min_fetch`).map(
-    (name) => `__atomic_${name}`,
-  ),
+    store_n sub_fetch thread_fence xor_fetch`).map((name) => `__atomic_${name}`),
   ...words(`compare_exchange_strong compare_exchange_weak exchange fetch_add fetch_and fetch_or fetch_sub fetch_xor init
     is_lock_free load store signal_fence thread_fence`).map((name) => `__c11_atomic_${name}`),
 ]);
@@ -58,6 +55,11 @@ const FEATURES: ReadonlySet<string> = new Set(
 const EXTENSIONS: ReadonlySet<string> = new Set(
   words('gnu_asm gnu_asm_goto_with_outputs statement_attributes_with_gnu_syntax overloadable_unmarked'),
 );
+
+/** Whether clang has a GNU attribute of that name, without underscores around it: others get a warning. */
+export function isKnownAttribute(name: string): boolean {
+  return ATTRIBUTES.has(name);
+}
 
 /** `__always_inline__` asks for `always_inline`. */
 function plain(name: string): string {

@@ -1,4 +1,6 @@
 /** Source text to tokens: lexer and preprocessor (C11 5.1.1.2, translation phases 1 to 4). */
+
+export { isKnownAttribute } from './features.ts';
 export { BUILTIN_DIRECTORY, type IncludePaths, type IncludeResolver } from './includes.ts';
 export {
   type CharacterSize,

@@ -323,7 +323,10 @@ export class Lexer {
     if (point >= 128)
       this.sink.error(
         'unexpected-character',
-        `unexpected character <U+${point.toString(16).toUpperCase().padStart(4, '0')}>`,
+        // As the reader of files marks bytes that are no UTF-8.
+        point >= 0xdc80 && point <= 0xdcff
+          ? 'source file is not valid UTF-8'
+          : `unexpected character <U+${point.toString(16).toUpperCase().padStart(4, '0')}>`,
         this.location(start),
       );
     return this.make('other', character, start, space);

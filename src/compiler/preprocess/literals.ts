@@ -198,12 +198,14 @@ function escapeSequence(
   return at + 1;
 }
 
+/** A lone surrogate U+DC80 … U+DCFF stands for a byte of the source that is no UTF-8: strings keep it. */
 function appendPoint(units: number[], point: number, characterSize: CharacterSize): void {
   if (characterSize === 4) units.push(point);
   else if (characterSize === 2) {
     if (point > 0xffff) units.push(0xd800 + ((point - 0x10000) >> 10), 0xdc00 + ((point - 0x10000) & 0x3ff));
     else units.push(point);
   } else if (point < 0x80) units.push(point);
+  else if (point >= 0xdc80 && point <= 0xdcff) units.push(point & 0xff);
   else if (point < 0x800) units.push(0xc0 | (point >> 6), 0x80 | (point & 63));
   else if (point < 0x10000) units.push(0xe0 | (point >> 12), 0x80 | ((point >> 6) & 63), 0x80 | (point & 63));
   else

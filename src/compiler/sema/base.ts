@@ -57,6 +57,8 @@ export interface TableNote {
 export interface SemaOptions {
   /** `-fno-builtin`: functions named like the library's are ordinary functions. */
   readonly noBuiltin?: boolean;
+  /** Names of macros that take arguments, for calls that are misspelt. */
+  readonly macros?: () => Iterable<string>;
   /** `bcc`: the C of the BPF Compiler Collection (see `bcc.ts`). */
   readonly dialect?: 'bcc';
   /** The dialect's `TRACEPOINT_PROBE`: text of an event's format file in tracefs. */
@@ -189,10 +191,15 @@ export abstract class SemaBase {
   private suggestions = 0;
 
   /** The visible name that was probably meant. */
-  protected suggestName(name: string, accept: (symbol: Symbol) => boolean): string | null {
+  protected suggestName(
+    name: string,
+    accept: (symbol: Symbol) => boolean,
+    more: Iterable<string> = [],
+  ): string | null {
     if (++this.suggestions > 50) return null;
     const { scopes } = this;
     function* names(): Iterable<string> {
+      yield* more;
       for (let i = scopes.length - 1; i >= 0; i--)
         for (const [candidate, symbol] of scopes[i]!.names ?? []) if (accept(symbol)) yield candidate;
     }

@@ -1,4 +1,6 @@
 /** Calls of builtins: what each row of `builtins.ts` takes, and the typed node that it becomes. */
+
+import { utf8 } from '../../util/index.ts';
 import {
   type BuiltinName,
   type CType,
@@ -12,6 +14,7 @@ import type { SExpr } from '../parse/index.ts';
 import type { Location } from '../source/index.ts';
 import {
   BOOL,
+  CHAR,
   INT,
   integerOf,
   isInteger,
@@ -28,6 +31,17 @@ import { evaluateInteger } from './evaluate.ts';
 import { ExpressionSema } from './expressions.ts';
 
 type CallNode = Extract<SExpr, { readonly kind: 'call' }>;
+
+/** What `__builtin_classify_type` gives, by kind of type. */
+const TYPE_CLASSES: Readonly<Record<string, bigint>> = {
+  void: 0n,
+  integer: 1n,
+  enum: 1n,
+  pointer: 5n,
+  float: 8n,
+  struct: 12n,
+  union: 13n,
+};
 
 export abstract class BuiltinSema extends ExpressionSema {
   private builtin(
@@ -181,6 +195,56 @@ export abstract class BuiltinSema extends ExpressionSema {
       if (!this.count(node, 3, 3)) return this.errorExpr(node.loc);
       const args = node.args.slice(0, 2).map((arg) => this.atomicValue(arg, LONG));
       return this.builtin(row.name!, LONG, args, node.loc);
+    },
+    // The first argument as the result's type; `detail`: how many arguments there may be.
+    value: (row, node) => {
+      const counts = (row.detail ?? '').split(' ').map(Number);
+      if (!this.count(node, counts[0]!, counts.at(-1)!)) return this.errorExpr(node.loc);
+      for (const arg of node.args.slice(1)) this.value(arg);
+      return this.atomicValue(node.args[0]!, row.result);
+    },
+    'classify-type': (_row, node) => {
+      if (!this.count(node, 1, 1)) return this.errorExpr(node.loc);
+      this.unevaluated++;
+      const type = core(this.value(node.args[0]!).type);
+      this.unevaluated--;
+      const kind = type.kind === 'record' ? (type.union ? 'union' : 'struct') : type.kind;
+      return this.intExpr(TYPE_CLASSES[kind] ?? -1n, INT, node.loc);
+    },
+    align: (row, node, name) => {
+      if (!this.count(node, 2, 2)) return this.errorExpr(node.loc);
+      const value = this.value(node.args[0]!);
+      const bytes = this.immediate(node.args[1], 1, name);
+      if (value.kind === 'error') return value;
+      if (bytes <= 0 || (bytes & (bytes - 1)) !== 0) {
+        this.error('alignment', 'requested alignment is not a power of 2', this.beginOf(node.args[1]!));
+        return this.errorExpr(node.loc);
+      }
+      if (!isInteger(value.type) && core(value.type).kind !== 'pointer') {
+        this.error(
+          'arguments',
+          `operand of type ${this.quote(value.type)} where arithmetic or pointer type is required`,
+          this.beginOf(node.args[0]!),
+        );
+        return this.errorExpr(node.loc);
+      }
+      const number = this.castTo(value, ULONG);
+      const constant = (n: number): Expr => this.intExpr(BigInt.asUintN(64, BigInt(n)), ULONG, node.loc);
+      const operation = (op: string, left: Expr, right: Expr): Expr =>
+        this.binaryOperation(op, left, right, node.loc);
+      if (row.detail === 'is_aligned')
+        return this.castTo(operation('==', operation('&', number, constant(bytes - 1)), constant(0)), BOOL);
+      const raised = row.detail === 'align_up' ? operation('+', number, constant(bytes - 1)) : number;
+      return this.castTo(operation('&', raised, constant(-bytes)), value.type);
+    },
+    place: (row, node) => {
+      if (!this.count(node, 0, 0)) return this.errorExpr(node.loc);
+      if (row.detail === 'FUNCTION') return this.expr({ kind: 'function-name', loc: node.loc, depth: 1 });
+      const at = this.diagnostics.sources.position(this.diagnostics.sources.expansion(node.loc));
+      if (row.detail === 'LINE') return this.intExpr(BigInt(at?.line ?? 0), UINT, node.loc);
+      const bytes = utf8(`${at?.path ?? ''}\0`);
+      const type: CType = { kind: 'array', element: CHAR, length: bytes.length, variable: false };
+      return { kind: 'string', bytes, type, lvalue: true, loc: node.loc };
     },
     overflow: (row, node) => {
       if (!this.count(node, 3, 3)) return this.errorExpr(node.loc);

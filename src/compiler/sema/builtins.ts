@@ -24,6 +24,10 @@ export type SpecialBuiltin =
   | 'choose-expr'
   | 'object-size'
   | 'expect-probability'
+  | 'value'
+  | 'classify-type'
+  | 'align'
+  | 'place'
   | 'overflow'
   | 'bit-generic'
   | 'prefetch'
@@ -129,6 +133,12 @@ function build(): ReadonlyMap<string, BuiltinRow> {
   }
   add('__builtin_expect', row('expect', LONG, LONG, LONG));
   add('__builtin_expect_with_probability', special('expect-probability', 'expect', '', LONG));
+  add('__builtin_unpredictable', special('value', null, '1', LONG));
+  add('__builtin_assume_aligned', special('value', null, '2 3', VOID_POINTER));
+  add('__builtin_classify_type', special('classify-type'));
+  for (const what of ['is_aligned', 'align_up', 'align_down'])
+    add(`__builtin_${what}`, special('align', null, what));
+  for (const what of ['LINE', 'FILE', 'FUNCTION']) add(`__builtin_${what}`, special('place', null, what));
   add('__builtin_assume', row('assume', VOID, BOOL));
   add('__builtin_unreachable', row('unreachable', VOID));
   add('__builtin_trap', row('trap', VOID));

@@ -1,5 +1,6 @@
 /** Calls of functions (C11 6.5.2.2). */
 import {
+  type CType,
   core,
   type Expr,
   type FunctionDecl,
@@ -84,18 +85,23 @@ export abstract class CallSema extends BuiltinSema {
         [{ message: `use '__builtin_${name}', or declare the function`, location: loc }],
       );
     else {
-      const near = this.suggestName(name, (symbol) => symbol.kind === 'function');
+      // Helpers are pointers to functions.
+      const near = this.suggestName(
+        name,
+        (symbol) => symbol.kind === 'function' || (symbol.kind === 'var' && pointsToFunction(symbol.type)),
+        this.options.macros?.(),
+      );
       const symbol = near === null ? undefined : this.lookup(near);
       this.error(
         'implicit-function-declaration',
         `call to undeclared function '${name}'; ISO C99 and later do not support implicit function declarations`,
         loc,
-        symbol === undefined || near === null
-          ? []
-          : [
-              { message: `did you mean '${near}'?`, location: loc },
-              { message: `'${near}' declared here`, location: this.locationOf(symbol) },
-            ],
+        [
+          ...(near === null ? [] : [{ message: `did you mean '${near}'?`, location: loc }]),
+          ...(symbol === undefined
+            ? []
+            : [{ message: `'${near}' declared here`, location: this.locationOf(symbol) }]),
+        ],
         near === null ? [] : [{ range: { begin: loc, end: loc }, text: near }],
       );
     }
@@ -211,6 +217,11 @@ function directCallee(callee: Expr): FunctionDecl | null {
 }
 
 /** `(void *) 12` cast to a function pointer, directly or as the value of a `static … const` variable. */
+function pointsToFunction(type: CType): boolean {
+  const pointer = core(type);
+  return pointer.kind === 'pointer' && core(pointer.pointee).kind === 'function';
+}
+
 function helperNumber(callee: Expr): number | null {
   let at = callee;
   if (

@@ -229,6 +229,12 @@ export abstract class OperatorSema extends ConvertSema {
       return make(x, y);
     }
     if (a.kind === 'pointer' && b.kind === 'pointer') {
+      if (isStringLiteral(left) || isStringLiteral(right))
+        this.warning(
+          'string-compare',
+          'result of comparison against a string literal is unspecified (use an explicit string comparison function instead)',
+          loc,
+        );
       if (!isNullConstant(left) && !isNullConstant(right)) {
         const x = core(a.pointee);
         const y = core(b.pointee);
@@ -529,4 +535,8 @@ export abstract class OperatorSema extends ConvertSema {
       ? then.type
       : pointerTo(qualify(a.pointee, quals));
   }
+}
+
+function isStringLiteral(expr: Expr): boolean {
+  return expr.kind === 'cast' && expr.how === 'decay' && expr.operand.kind === 'string';
 }
