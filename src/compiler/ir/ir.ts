@@ -273,6 +273,8 @@ export const FLAG = {
   RECORD: 128,
 } as const;
 
+const NO_USERS: Set<Inst> = new Set();
+
 export class Inst {
   readonly kind = 'inst';
   op: Op;
@@ -280,7 +282,8 @@ export class Inst {
   args: Value[];
   block: Block | undefined = undefined;
   loc: Location | undefined = undefined;
-  readonly users: Set<Inst> = new Set();
+  /** Shared and always empty where there is no value. What inline assembly writes refers to it. */
+  readonly users: Set<Inst>;
   /** Given by the printer and by passes that number. */
   id = 0;
   flags = 0;
@@ -308,6 +311,7 @@ export class Inst {
   constructor(op: Op, type: IrType, args: Value[]) {
     this.op = op;
     this.type = type;
+    this.users = type !== 'void' || op === 'asm' || op === 'asmgoto' ? new Set() : NO_USERS;
     this.args = args;
     for (const arg of args) addUser(arg, this);
   }
@@ -382,8 +386,14 @@ export interface Module {
   readonly funcs: Func[];
 }
 
-const TERMINATORS: ReadonlySet<Op> = new Set<Op>(['br', 'condbr', 'switch', 'asmgoto', 'ret', 'unreachable']);
-export const isTerminator = (op: Op): boolean => TERMINATORS.has(op);
+/** Asked for each block by every pass: comparisons of interned strings are cheaper than a look-up. */
+export const isTerminator = (op: Op): boolean =>
+  op === 'br' ||
+  op === 'condbr' ||
+  op === 'ret' ||
+  op === 'switch' ||
+  op === 'unreachable' ||
+  op === 'asmgoto';
 
 function addUser(value: Value, user: Inst): void {
   if (value.kind === 'inst' || value.kind === 'param') value.users.add(user);

@@ -1,5 +1,6 @@
 /** Operations on constants, as the machine does them (RFC 9669 section 4.1). */
 import { type BinaryOp, bitsOf, type IrType, type Predicate } from '../ir/index.ts';
+import { bitLength } from './masks.ts';
 
 export function foldBinary(op: BinaryOp, type: IrType, a: bigint, b: bigint): bigint | undefined {
   const bits = bitsOf(type);
@@ -70,4 +71,4 @@ export function swapBytes(value: bigint, bits: number): bigint {
 }
 
 export const isPowerOf2 = (n: bigint): boolean => n > 0n && (n & (n - 1n)) === 0n;
-export const log2 = (n: bigint): bigint => BigInt(n.toString(2).length - 1);
+export const log2 = (n: bigint): bigint => BigInt(bitLength(n) - 1);

@@ -319,11 +319,13 @@ export function simplifyCfg(func: Func): boolean {
   for (let round = 0; round < 20; round++) {
     let again = decideBranches(func);
     again = pruneUnreachable(func) || again;
-    again = removeUnreachable(func) || again;
-    again = threadJumps(func) || again;
-    again = removeUnreachable(func) || again;
-    again = skipEmpty(func) || again;
-    again = removeUnreachable(func) || again;
+    // Later on blocks are cut off only by what changed something here.
+    if (again || round === 0) again = removeUnreachable(func) || again;
+    for (const step of [threadJumps, skipEmpty]) {
+      if (!step(func)) continue;
+      again = true;
+      removeUnreachable(func);
+    }
     again = mergeChains(func) || again;
     sweep(func);
     if (!again) break;

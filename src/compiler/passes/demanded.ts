@@ -13,9 +13,9 @@ import {
   type Value,
 } from '../ir/index.ts';
 import { possibleBits } from './known-bits.ts';
+import { maskOf, upTo } from './masks.ts';
 
-const allOf = (value: Value): bigint => (1n << BigInt(bitsOf(value.type))) - 1n;
-const upTo = (mask: bigint): bigint => (mask === 0n ? 0n : (1n << BigInt(mask.toString(2).length)) - 1n);
+const allOf = (value: Value): bigint => maskOf(bitsOf(value.type));
 
 /** The bits of operand `index` that matter where the bits `wanted` of the result do. */
 function wantedOf(user: Inst, index: number, wanted: bigint): bigint {
@@ -61,7 +61,7 @@ function wantedOf(user: Inst, index: number, wanted: bigint): bigint {
       return wanted << by.value > all ? moved | sign : moved;
     }
     case 'store':
-      return index === 1 ? (1n << BigInt(bitsOf(user.mem))) - 1n : all;
+      return index === 1 ? maskOf(bitsOf(user.mem)) : all;
     default:
       return all;
   }
@@ -102,39 +102,49 @@ function equalWhereWanted(inst: Inst, wanted: bigint): Value | undefined {
   }
 }
 
+const isNumber = (value: Value): value is Inst =>
+  value.kind === 'inst' && value.type !== 'ptr' && value.type !== 'void' && value.type !== 'i1';
+
 /** Takes out what only changes bits that nobody wants. True where something changed. */
 export function dropUnwanted(func: Func): boolean {
-  const wanted = new Map<Inst, bigint>();
+  // By the number of an instruction.
+  const wanted: bigint[] = [];
   const work: Inst[] = [];
-  const queued = new Set<Inst>();
-  const queue = (inst: Inst): void => {
-    if (queued.has(inst)) return;
-    queued.add(inst);
-    work.push(inst);
-  };
-  const isNumber = (value: Value): value is Inst =>
-    value.kind === 'inst' && value.type !== 'ptr' && value.type !== 'void' && value.type !== 'i1';
   // Readers first: blocks backwards, so that most is settled in one go.
-  for (const block of func.blocks) for (const inst of block.insts) queue(inst);
+  for (const block of func.blocks)
+    for (const inst of block.insts) {
+      inst.id = wanted.length;
+      wanted.push(0n);
+      work.push(inst);
+    }
+  const queued = new Uint8Array(work.length).fill(1);
   while (work.length > 0) {
     const inst = work.pop()!;
-    queued.delete(inst);
-    const mine = isNumber(inst) ? (wanted.get(inst) ?? 0n) : 1n;
-    if (isNumber(inst) && mine === 0n) continue;
-    inst.args.forEach((arg, i) => {
-      if (!isNumber(arg)) return;
-      const before = wanted.get(arg) ?? 0n;
+    queued[inst.id] = 0;
+    let mine = 1n;
+    if (isNumber(inst)) {
+      mine = wanted[inst.id]!;
+      if (mine === 0n) continue;
+    }
+    const { args } = inst;
+    for (let i = 0; i < args.length; i++) {
+      const arg = args[i]!;
+      if (!isNumber(arg)) continue;
+      const before = wanted[arg.id]!;
+      if (before === allOf(arg)) continue;
       const next = before | wantedOf(inst, i, mine);
-      if (next === before) return;
-      wanted.set(arg, next);
-      queue(arg);
-    });
+      if (next === before) continue;
+      wanted[arg.id] = next;
+      if (queued[arg.id] === 1) continue;
+      queued[arg.id] = 1;
+      work.push(arg);
+    }
   }
   let changed = false;
   for (const block of func.blocks) {
     for (const inst of block.insts) {
       if (!isNumber(inst) || inst.block === undefined) continue;
-      const bits = wanted.get(inst) ?? 0n;
+      const bits = wanted[inst.id]!;
       if (bits === 0n || !BINARY_OPS.has(inst.op)) {
         if (inst.op === 'sext' && bits !== 0n && (bits & ~allOf(inst.args[0]!)) === 0n) {
           inst.op = 'zext';

@@ -7,6 +7,7 @@
  */
 import { bitsOf, type Const, FLAG, type Inst, type Predicate, type Value } from '../ir/index.ts';
 import { swapBytes } from './arithmetic.ts';
+import { maskOf, signBit, upTo } from './masks.ts';
 
 export interface Facts {
   readonly bits: number;
@@ -20,21 +21,17 @@ export interface Facts {
   readonly soft: boolean;
 }
 
-const allOf = (bits: number): bigint => ALL[bits]!;
-const ALL: readonly bigint[] = Array.from({ length: 65 }, (_, i) => (1n << BigInt(i)) - 1n);
-const bitLength = (value: bigint): number => (value === 0n ? 0 : value.toString(2).length);
-const upTo = (value: bigint): bigint => ALL[Math.min(64, bitLength(value))]!;
 const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 const larger = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
-const UNKNOWN: readonly Facts[] = ALL.map((all, bits) => ({
+const UNKNOWN: readonly Facts[] = Array.from({ length: 65 }, (_, bits) => ({
   bits,
   zero: 0n,
   one: 0n,
   umin: 0n,
-  umax: all,
-  smin: bits === 0 ? 0n : -(1n << BigInt(bits - 1)),
-  smax: all >> 1n,
+  umax: maskOf(bits),
+  smin: -signBit(bits),
+  smax: maskOf(bits) >> 1n,
   soft: false,
 }));
 
@@ -44,7 +41,7 @@ export const isKnown = (facts: Facts): boolean => facts.umin === facts.umax;
 export const isNonNegative = (facts: Facts): boolean => facts.smin >= 0n;
 
 export function exactly(bits: number, value: bigint): Facts {
-  const all = allOf(bits);
+  const all = maskOf(bits);
   const unsigned = value & all;
   const signed = BigInt.asIntN(bits, unsigned);
   return {
@@ -70,8 +67,8 @@ function make(
   smax: bigint,
   soft: boolean,
 ): Facts {
-  const all = allOf(bits);
-  const half = 1n << BigInt(bits - 1);
+  const all = maskOf(bits);
+  const half = signBit(bits);
   for (let round = 0; round < 2; round++) {
     umin = larger(umin, one);
     umax = smaller(umax, all & ~zero);
@@ -97,9 +94,9 @@ function make(
 const fromUnsigned = (bits: number, umin: bigint, umax: bigint, soft: boolean): Facts =>
   make(bits, 0n, 0n, umin, umax, unknown(bits).smin, unknown(bits).smax, soft);
 const fromSigned = (bits: number, smin: bigint, smax: bigint, soft: boolean): Facts =>
-  make(bits, 0n, 0n, 0n, allOf(bits), smin, smax, soft);
+  make(bits, 0n, 0n, 0n, maskOf(bits), smin, smax, soft);
 const fromBits = (bits: number, zero: bigint, one: bigint, soft: boolean): Facts =>
-  make(bits, zero, one, 0n, allOf(bits), unknown(bits).smin, unknown(bits).smax, soft);
+  make(bits, zero, one, 0n, maskOf(bits), unknown(bits).smin, unknown(bits).smax, soft);
 
 /** Either of the two. */
 export function union(a: Facts, b: Facts): Facts {
@@ -156,7 +153,7 @@ export function widen(before: Facts, now: Facts): Facts {
 
 /** Sums and differences of bits: those that no carry can change are known (as the kernel's tnum_add and tnum_sub). */
 function sumBits(a: Facts, b: Facts, subtract: boolean): { zero: bigint; one: bigint } {
-  const all = allOf(a.bits);
+  const all = maskOf(a.bits);
   const ma = all & ~(a.zero | a.one);
   const mb = all & ~(b.zero | b.one);
   let mu: bigint;
@@ -174,7 +171,7 @@ function sumBits(a: Facts, b: Facts, subtract: boolean): { zero: bigint; one: bi
 
 function addOrSub(a: Facts, b: Facts, subtract: boolean, inst: Inst): Facts {
   const { bits } = a;
-  const all = allOf(bits);
+  const all = maskOf(bits);
   const none = unknown(bits);
   const { zero, one } = sumBits(a, b, subtract);
   let umin = subtract ? a.umin - b.umax : a.umin + b.umin;
@@ -210,7 +207,7 @@ function addOrSub(a: Facts, b: Facts, subtract: boolean, inst: Inst): Facts {
 
 function multiply(a: Facts, b: Facts): Facts {
   const { bits } = a;
-  const all = allOf(bits);
+  const all = maskOf(bits);
   const none = unknown(bits);
   const soft = a.soft || b.soft;
   const low = (facts: Facts): bigint => {
@@ -263,7 +260,7 @@ function divide(op: string, a: Facts, b: Facts): Facts {
 
 function shift(op: string, a: Facts, amount: Facts): Facts {
   const { bits } = a;
-  const all = allOf(bits);
+  const all = maskOf(bits);
   const width = BigInt(bits);
   let low = amount.umin;
   let high = amount.umax;
@@ -361,7 +358,7 @@ export function transfer(inst: Inst, of: (value: Value) => Facts): Facts {
         a.zero & b.zero,
         a.one | b.one,
         larger(a.umin, b.umin),
-        allOf(bits),
+        maskOf(bits),
         unknown(bits).smin,
         unknown(bits).smax,
         a.soft || b.soft,
@@ -379,7 +376,7 @@ export function transfer(inst: Inst, of: (value: Value) => Facts): Facts {
     }
     case 'zext': {
       const a = of(x!);
-      const above = allOf(bits) & ~allOf(a.bits);
+      const above = maskOf(bits) & ~maskOf(a.bits);
       return make(
         bits,
         a.zero | above,
@@ -393,13 +390,13 @@ export function transfer(inst: Inst, of: (value: Value) => Facts): Facts {
     }
     case 'sext': {
       const a = of(x!);
-      const all = allOf(bits);
+      const all = maskOf(bits);
       const wide = (mask: bigint): bigint => BigInt.asIntN(a.bits, mask) & all;
       return make(bits, wide(a.zero), wide(a.one), 0n, all, a.smin, a.smax, a.soft);
     }
     case 'trunc': {
       const a = of(x!);
-      const all = allOf(bits);
+      const all = maskOf(bits);
       const none = unknown(bits);
       const same = a.umin >> BigInt(bits) === a.umax >> BigInt(bits);
       const signed = a.smin >= none.smin && a.smax <= none.smax;
@@ -417,15 +414,15 @@ export function transfer(inst: Inst, of: (value: Value) => Facts): Facts {
     case 'bswap': {
       const a = of(x!);
       const width = bitsOf(inst.mem);
-      const zero = swapBytes(a.zero & allOf(width), width) | (allOf(bits) & ~allOf(width));
-      return fromBits(bits, zero, swapBytes(a.one & allOf(width), width), true);
+      const zero = swapBytes(a.zero & maskOf(width), width) | (maskOf(bits) & ~maskOf(width));
+      return fromBits(bits, zero, swapBytes(a.one & maskOf(width), width), true);
     }
     case 'load': {
       const width = bitsOf(inst.mem);
       if (width >= bits) return unknown(bits);
       return inst.has(FLAG.SIGNED)
         ? fromSigned(bits, unknown(width).smin, unknown(width).smax, false)
-        : fromUnsigned(bits, 0n, allOf(width), false);
+        : fromUnsigned(bits, 0n, maskOf(width), false);
     }
     case 'select': {
       const c = of(x!);

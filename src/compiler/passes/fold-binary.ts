@@ -18,6 +18,7 @@ import {
 import { foldBinary, isPowerOf2, log2 } from './arithmetic.ts';
 import { choiceOf, type Folder, intoPhi } from './folder.ts';
 import { possibleBits } from './known-bits.ts';
+import { maskOf, signBit } from './masks.ts';
 
 const COMMUTATIVE: ReadonlySet<string> = new Set(['add', 'mul', 'and', 'or', 'xor']);
 
@@ -34,13 +35,13 @@ export function simplifyBinary(inst: Inst, op: BinaryOp, folder: Folder): Value 
   }
   const zero = constant(type, 0n);
   if (a.kind === 'undef' || b.kind === 'undef') return op === 'and' || op === 'mul' ? zero : undef(type);
-  const all = (1n << BigInt(bitsOf(type))) - 1n;
+  const all = maskOf(bitsOf(type));
   if (sameValue(a, b)) {
     if (op === 'sub' || op === 'xor') return zero;
     if (op === 'and' || op === 'or') return a;
   }
   if (op === 'sdiv' || op === 'srem') {
-    const sign = 1n << BigInt(bitsOf(type) - 1);
+    const sign = signBit(bitsOf(type));
     if (((possibleBits(a) | possibleBits(b)) & sign) === 0n) {
       inst.op = op === 'sdiv' ? 'udiv' : 'urem';
       return inst;
@@ -152,8 +153,8 @@ export function simplifyBinary(inst: Inst, op: BinaryOp, folder: Folder): Value 
     case 'sdiv':
     case 'srem': {
       if (n === 1n) return op === 'sdiv' ? a : zero;
-      const signBit = 1n << BigInt(bitsOf(type) - 1);
-      if ((possibleBits(a) & signBit) === 0n && (n & signBit) === 0n) {
+      const sign = signBit(bitsOf(type));
+      if ((possibleBits(a) & sign) === 0n && (n & sign) === 0n) {
         inst.op = op === 'sdiv' ? 'udiv' : 'urem';
         return inst;
       }
@@ -163,11 +164,11 @@ export function simplifyBinary(inst: Inst, op: BinaryOp, folder: Folder): Value 
         return inst;
       }
       // A power of two: shifts that round towards zero.
-      if (isPowerOf2(n) && n !== signBit) {
+      if (isPowerOf2(n) && n !== sign) {
         const shift = log2(n);
         const width = BigInt(bitsOf(type));
-        const sign = folder.before(inst, 'ashr', type, [a, constant(type, width - 1n)]);
-        const bias = folder.before(inst, 'lshr', type, [sign, constant(type, width - shift)]);
+        const fill = folder.before(inst, 'ashr', type, [a, constant(type, width - 1n)]);
+        const bias = folder.before(inst, 'lshr', type, [fill, constant(type, width - shift)]);
         const sum = folder.before(inst, 'add', type, [a, bias]);
         if (op === 'sdiv') {
           inst.op = 'ashr';
@@ -243,7 +244,7 @@ export function simplifyBinary(inst: Inst, op: BinaryOp, folder: Folder): Value 
           }
         }
       }
-      if (op === 'ashr' && (possibleBits(a) & (1n << (width - 1n))) === 0n) {
+      if (op === 'ashr' && (possibleBits(a) & signBit(bitsOf(type))) === 0n) {
         inst.op = 'lshr';
         return inst;
       }

@@ -31,6 +31,7 @@ import { simplifyBinary } from './fold-binary.ts';
 import { simplifyCompare } from './fold-compare.ts';
 import { choiceOf, Folder, intoPhi } from './folder.ts';
 import { possibleBits } from './known-bits.ts';
+import { maskOf, signBit } from './masks.ts';
 import { stringFunction } from './strings.ts';
 
 /** What an instruction is equal to, where it is simpler; may also change it in place (then gives itself). */
@@ -92,7 +93,7 @@ function simplify(inst: Inst, folder: Folder): Value | undefined {
       }
       // The sign is known to be 0.
       if (inst.op === 'sext' && a!.type !== 'i1') {
-        const sign = 1n << BigInt(bitsOf(a!.type) - 1);
+        const sign = signBit(bitsOf(a!.type));
         if ((possibleBits(a!) & sign) === 0n) {
           inst.op = 'zext';
           inst.flags |= FLAG.NNEG;
@@ -102,7 +103,7 @@ function simplify(inst: Inst, folder: Folder): Value | undefined {
       if (inst.op === 'zext' && a!.kind === 'inst' && a!.op === 'trunc') {
         const wide = a!.args[0]!;
         if (wide.type === inst.type) {
-          const mask = (1n << BigInt(bitsOf(a!.type))) - 1n;
+          const mask = maskOf(bitsOf(a!.type));
           if ((possibleBits(wide) & ~mask) === 0n) return wide;
           if (bitsOf(a!.type) < 32) {
             inst.op = 'and';
@@ -283,13 +284,15 @@ export function fold(func: Func): boolean {
   const folder = new Folder();
   for (let i = func.blocks.length - 1; i >= 0; i--) {
     const { insts } = func.blocks[i]!;
-    for (let j = insts.length - 1; j >= 0; j--) folder.queue(insts[j]!);
+    for (let j = insts.length - 1; j >= 0; j--) {
+      folder.enter(insts[j]!);
+      folder.queue(insts[j]!);
+    }
   }
   // Each instruction may be rewritten a bounded number of times.
   let budget = 64 * (folder.work.length + 64);
   while (folder.work.length > 0 && budget-- > 0) {
-    const inst = folder.work.pop()!;
-    folder.queued.delete(inst);
+    const inst = folder.next();
     if (inst.block === undefined) continue;
     if (inst.users.size === 0 && inst.type !== 'void' && !hasEffect(inst) && inst.op !== 'alloca') {
       const { args } = inst;

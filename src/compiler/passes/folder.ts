@@ -1,15 +1,29 @@
 /** What the rules of folding share: the work list, instructions that they make, choices between constants. */
 import { bitsOf, type Const, type Func, Inst, type IrType, isConst, sweep, type Value } from '../ir/index.ts';
+import { maskOf } from './masks.ts';
 
 export class Folder {
   readonly work: Inst[] = [];
-  readonly queued = new Set<Inst>();
+  /** By number: an instruction waits in `work`. */
+  private readonly queued: boolean[] = [];
   changed = false;
 
   queue(inst: Inst): void {
-    if (inst.block === undefined || this.queued.has(inst)) return;
-    this.queued.add(inst);
+    if (inst.block === undefined || this.queued[inst.id] === true) return;
+    this.queued[inst.id] = true;
     this.work.push(inst);
+  }
+
+  /** Gives a number; an instruction that has none cannot be queued. */
+  enter(inst: Inst): void {
+    inst.id = this.queued.length;
+    this.queued.push(false);
+  }
+
+  next(): Inst {
+    const inst = this.work.pop()!;
+    this.queued[inst.id] = false;
+    return inst;
   }
 
   queueUsers(inst: Inst): void {
@@ -21,6 +35,7 @@ export class Folder {
     const made = new Inst(op, type, args);
     made.loc = inst.loc;
     made.block = inst.block;
+    this.enter(made);
     this.pending.push({ made, before: inst });
     this.queue(made);
     return made;
@@ -59,7 +74,7 @@ export function choiceOf(value: Value): { cond: Value; yes: bigint; no: bigint }
   const [a, b, c] = value.args;
   if (value.op === 'select' && isConst(b) && isConst(c)) return { cond: a!, yes: b.value, no: c.value };
   if ((value.op === 'zext' || value.op === 'sext') && a!.type === 'i1')
-    return { cond: a!, yes: value.op === 'zext' ? 1n : (1n << BigInt(bitsOf(value.type))) - 1n, no: 0n };
+    return { cond: a!, yes: value.op === 'zext' ? 1n : maskOf(bitsOf(value.type)), no: 0n };
   return undefined;
 }
 

@@ -17,16 +17,21 @@ import {
   hasEffect,
   INVERSE,
   Inst,
+  type IrType,
   isConst,
   type MemType,
   mayAlias,
+  type Predicate,
   replaceUses,
   setArg,
   signedValue,
   sweep,
   type Value,
 } from '../ir/index.ts';
+import { addressOf, capturedVariables, objectOf } from './addresses.ts';
 import { possibleBits } from './known-bits.ts';
+import { signBit } from './masks.ts';
+import { ScopedTable } from './scoped-table.ts';
 
 const MAX_KNOWN = 96;
 
@@ -40,136 +45,149 @@ interface Known {
   readonly merge?: { readonly block: Block; readonly values: readonly { value: Value; from: Block }[] };
 }
 
-/** Base and constant offset of an address. */
-export function addressOf(pointer: Value): { base: Value; offset: number } {
-  let base = pointer;
-  let offset = 0;
-  while (base.kind === 'inst' && base.op === 'ptradd' && isConst(base.args[1])) {
-    offset += Number(signedValue(base.args[1]));
-    base = base.args[0]!;
-  }
-  return { base, offset };
-}
-
-/** What object a pointer points into, where that is known. */
-export function objectOf(pointer: Value): Value | undefined {
-  let at = pointer;
-  while (at.kind === 'inst' && at.op === 'ptradd') at = at.args[0]!;
-  if (at.kind === 'global') return at;
-  if (at.kind === 'inst' && at.op === 'alloca') return at;
-  return undefined;
-}
-
-/** Variables whose address is used in other ways than for loads, stores and arguments of calls. */
-export function capturedVariables(func: Func): Set<Inst> {
-  const captured = new Set<Inst>();
-  for (const alloca of func.entry.insts) {
-    if (alloca.op !== 'alloca') continue;
-    const work: Inst[] = [alloca];
-    const seen = new Set<Inst>(work);
-    scan: while (work.length > 0) {
-      const value = work.pop()!;
-      for (const user of value.users) {
-        switch (user.op) {
-          case 'load':
-          case 'lifetime':
-          case 'call':
-          case 'icmp':
-          case 'memcpy':
-          case 'memset':
-          case 'memmove':
-          case 'memcmp':
-            continue;
-          case 'store':
-            if (user.args[1] !== value) continue;
-            captured.add(alloca);
-            break scan;
-          case 'atomic':
-            if (user.args[0] === value && !user.args.slice(1).includes(value)) continue;
-            captured.add(alloca);
-            break scan;
-          case 'ptradd':
-            if (!seen.has(user)) {
-              seen.add(user);
-              work.push(user);
-            }
-            continue;
-          default:
-            captured.add(alloca);
-            break scan;
-        }
-      }
-    }
-  }
-  return captured;
-}
+/** Codes of operations for the table: with the type or predicate added, all are different. */
+const CODES: ReadonlyMap<string, number> = new Map(
+  [...BINARY_OPS, 'zext', 'sext', 'trunc', 'ptrtoint', 'inttoptr', 'bswap', 'ptradd', 'select', 'call'].map(
+    (op, i) => [op, 64 + 16 * i],
+  ),
+);
+const TYPE_CODES: Readonly<Record<IrType, number>> = {
+  void: 0,
+  i1: 1,
+  i8: 2,
+  i16: 3,
+  i32: 4,
+  i64: 5,
+  ptr: 6,
+};
+const PREDICATE_CODES: Readonly<Record<Predicate, number>> = {
+  eq: 1,
+  ne: 2,
+  ult: 3,
+  ule: 4,
+  ugt: 5,
+  uge: 6,
+  slt: 7,
+  sle: 8,
+  sgt: 9,
+  sge: 10,
+};
+/** Not negative: an entry is there where it is known. */
+const POSITIVE = 32;
+const COMMUTATIVE: ReadonlySet<string> = new Set(['add', 'mul', 'and', 'or', 'xor']);
 
 class Numbering {
   private readonly func: Func;
   private readonly dom: Dominators;
+  /** Of what is no instruction; those have their ids. */
   private readonly numbers = new Map<Value, number>();
+  private readonly constants = new Map<IrType, Map<bigint | undefined, number>>();
+  private nextNumber = 0;
   private readonly captured: Set<Inst>;
-  private readonly table = new Map<string, Value>();
+  private readonly table: ScopedTable;
+  /** Two numbers as one, for what has more operands. */
+  private readonly pairs = new Map<number, Map<number, number>>();
   private readonly atEnd = new Map<Block, Known[]>();
+  private left = 0;
+  private right = 0;
   changed = false;
 
   constructor(func: Func) {
     this.func = func;
     this.dom = new Dominators(func);
     this.captured = capturedVariables(func);
+    for (const block of func.blocks) for (const inst of block.insts) inst.id = this.nextNumber++;
+    this.table = new ScopedTable(2 * this.nextNumber);
   }
 
-  private number(value: Value): string {
-    if (value.kind === 'const') return `${value.type}:${value.value}`;
-    if (value.kind === 'undef') return `${value.type}:?`;
+  private number(value: Value): number {
+    if (value.kind === 'inst') return value.id;
     let number = this.numbers.get(value);
-    if (number === undefined) {
-      number = this.numbers.size;
-      this.numbers.set(value, number);
-    }
-    return `%${number}`;
+    if (number !== undefined) return number;
+    if (value.kind === 'const' || value.kind === 'undef') {
+      let ofType = this.constants.get(value.type);
+      if (ofType === undefined) {
+        ofType = new Map();
+        this.constants.set(value.type, ofType);
+      }
+      const key = value.kind === 'const' ? value.value : undefined;
+      number = ofType.get(key);
+      if (number === undefined) {
+        number = this.nextNumber++;
+        ofType.set(key, number);
+      }
+    } else number = this.nextNumber++;
+    this.numbers.set(value, number);
+    return number;
   }
 
-  private key(inst: Inst): string | undefined {
-    const { op } = inst;
+  private pair(a: number, b: number): number {
+    let seconds = this.pairs.get(a);
+    if (seconds === undefined) {
+      seconds = new Map();
+      this.pairs.set(a, seconds);
+    }
+    let number = seconds.get(b);
+    if (number === undefined) {
+      number = this.nextNumber++;
+      seconds.set(b, number);
+    }
+    return number;
+  }
+
+  /** What an instruction computes: a code, and operands in `left` and `right`. 0: nothing that could be found again. */
+  private key(inst: Inst): number {
+    const { op, args } = inst;
+    this.right = 0;
     if (BINARY_OPS.has(op)) {
-      let [a, b] = inst.args.map((arg) => this.number(arg)) as [string, string];
-      if ((op === 'add' || op === 'mul' || op === 'and' || op === 'or' || op === 'xor') && a > b)
-        [a, b] = [b, a];
-      return `${op} ${inst.type} ${a} ${b}`;
+      this.left = this.number(args[0]!);
+      this.right = this.number(args[1]!);
+      if (this.left > this.right && COMMUTATIVE.has(op)) {
+        const { left } = this;
+        this.left = this.right;
+        this.right = left;
+      }
+      return CODES.get(op)! + TYPE_CODES[inst.type];
     }
     switch (op) {
       case 'icmp':
-        return `icmp ${inst.pred} ${this.number(inst.args[0]!)} ${this.number(inst.args[1]!)}`;
+        this.left = this.number(args[0]!);
+        this.right = this.number(args[1]!);
+        return PREDICATE_CODES[inst.pred];
       case 'zext':
       case 'sext':
       case 'trunc':
       case 'ptrtoint':
       case 'inttoptr':
-        return `${op} ${inst.type} ${this.number(inst.args[0]!)}`;
+        this.left = this.number(args[0]!);
+        return CODES.get(op)! + TYPE_CODES[inst.type];
       case 'bswap':
-        return `bswap ${inst.mem} ${this.number(inst.args[0]!)}`;
+        this.left = this.number(args[0]!);
+        return CODES.get(op)! + TYPE_CODES[inst.mem];
       case 'ptradd':
-        return `ptradd ${this.number(inst.args[0]!)} ${this.number(inst.args[1]!)}`;
+        this.left = this.number(args[0]!);
+        this.right = this.number(args[1]!);
+        return CODES.get(op)!;
       case 'select':
-        return `select ${inst.args.map((arg) => this.number(arg)).join(' ')}`;
+        this.left = this.pair(this.number(args[0]!), this.number(args[1]!));
+        this.right = this.number(args[2]!);
+        return CODES.get(op)!;
       case 'call':
-        if (inst.callee?.kind !== 'function' || inst.callee.func.effects !== 'none') return undefined;
-        return `call ${inst.callee.func.name} ${inst.args.map((arg) => this.number(arg)).join(' ')}`;
+        if (inst.callee?.kind !== 'function' || inst.callee.func.effects !== 'none') return 0;
+        this.left = this.number(inst.callee.func);
+        for (const arg of args) this.left = this.pair(this.left, this.number(arg));
+        return CODES.get(op)!;
       default:
-        return undefined;
+        return 0;
     }
   }
 
   run(): void {
-    const undo: { block: Block; next: number; added: [string, Value | undefined][] }[] = [];
+    const undo: { block: Block; next: number; mark: number }[] = [];
     const enter = (block: Block): void => {
-      const added: [string, Value | undefined][] = [];
-      this.visit(block, (key, value) => {
-        added.push([key, this.table.get(key)]);
-        this.table.set(key, value);
-      });
-      undo.push({ block, next: 0, added });
+      const mark = this.table.mark();
+      this.visit(block);
+      undo.push({ block, next: 0, mark });
     };
     enter(this.func.entry);
     while (undo.length > 0) {
@@ -177,11 +195,7 @@ class Numbering {
       const children = this.dom.childrenOf(top.block);
       if (top.next < children.length) enter(children[top.next++]!);
       else {
-        for (let i = top.added.length - 1; i >= 0; i--) {
-          const [key, old] = top.added[i]!;
-          if (old === undefined) this.table.delete(key);
-          else this.table.set(key, old);
-        }
+        this.table.release(top.mark);
         undo.pop();
       }
     }
@@ -190,7 +204,7 @@ class Numbering {
   }
 
   /** What the branch into a block says. */
-  private learn(block: Block, put: (key: string, value: Value) => void): void {
+  private learn(block: Block): void {
     if (block.preds.length !== 1) return;
     const last = block.preds[0]!.terminator;
     if (last?.op !== 'condbr' || last.targets[0] === last.targets[1]) return;
@@ -200,29 +214,29 @@ class Numbering {
     const a = this.number(cond.args[0]!);
     const b = this.number(cond.args[1]!);
     const bit = (value: boolean): Const => constant('i1', value ? 1n : 0n);
-    put(`icmp ${cond.pred} ${a} ${b}`, bit(truth));
-    put(`icmp ${INVERSE[cond.pred]} ${a} ${b}`, bit(!truth));
+    this.table.put(PREDICATE_CODES[cond.pred], a, b, bit(truth));
+    this.table.put(PREDICATE_CODES[INVERSE[cond.pred]], a, b, bit(!truth));
     // What is compared with constants may turn out not to be negative.
     const limit = cond.args[1]!;
     if (!isConst(limit)) return;
     const pred = truth ? cond.pred : INVERSE[cond.pred];
     const number = signedValue(limit);
-    const sign = 1n << BigInt(bitsOf(limit.type) - 1);
+    const sign = signBit(bitsOf(limit.type));
     const isPositive =
       (pred === 'sge' && number >= 0n) ||
       (pred === 'sgt' && number >= -1n) ||
       (pred === 'eq' && number >= 0n) ||
       (pred === 'ult' && limit.value <= sign) ||
       (pred === 'ule' && limit.value < sign);
-    if (isPositive) put(`positive ${a}`, bit(true));
+    if (isPositive) this.table.put(POSITIVE, a, 0, bit(true));
   }
 
   /** Whether the sign bit is known to be 0, here. */
   private isPositive(value: Value, depth = 0): boolean {
     if (isConst(value)) return signedValue(value) >= 0n;
     if (value.kind !== 'inst' && value.kind !== 'param') return false;
-    if (this.table.has(`positive ${this.number(value)}`)) return true;
-    if ((possibleBits(value) & (1n << BigInt(bitsOf(value.type) - 1))) === 0n) return true;
+    if (this.table.find(POSITIVE, this.number(value), 0) !== undefined) return true;
+    if ((possibleBits(value) & signBit(bitsOf(value.type))) === 0n) return true;
     if (value.kind !== 'inst' || depth > 4) return false;
     switch (value.op) {
       case 'add':
@@ -301,34 +315,37 @@ class Numbering {
     this.changed = true;
   }
 
-  private visit(block: Block, put: (key: string, value: Value) => void): void {
-    this.learn(block, put);
-    let known = this.knownAt(block);
+  private visit(block: Block): void {
+    this.learn(block);
+    const known = this.knownAt(block);
     for (const inst of block.insts) {
       if (inst.block === undefined) continue;
       this.unsign(inst);
       if (inst.op === 'phi' && this.undefinedPhi(inst)) continue;
       const key = this.key(inst);
-      if (key !== undefined) {
-        const before = this.table.get(key);
+      if (key !== 0) {
+        const { left, right } = this;
+        const before = this.table.find(key, left, right);
         if (before !== undefined && before.type === inst.type) {
           // Flags hold for both or for none.
           if (before.kind === 'inst') before.flags &= inst.flags;
           replaceUses(inst, before);
           detach(inst);
           this.changed = true;
-        } else put(key, inst);
+        } else this.table.put(key, left, right, inst);
         continue;
       }
-      known = this.memory(inst, known);
+      this.memory(inst, known);
     }
     this.atEnd.set(block, known);
     // The condition itself is known now, also behind the branch.
     const last = block.terminator;
     const cond = last?.op === 'condbr' ? last.args[0]! : undefined;
     if (cond?.kind === 'inst' && cond.op === 'icmp') {
-      const decided = this.table.get(
-        `icmp ${cond.pred} ${this.number(cond.args[0]!)} ${this.number(cond.args[1]!)}`,
+      const decided = this.table.find(
+        PREDICATE_CODES[cond.pred],
+        this.number(cond.args[0]!),
+        this.number(cond.args[1]!),
       );
       if (decided !== undefined && isConst(decided)) {
         setArg(last!, 0, decided);
@@ -384,6 +401,7 @@ class Numbering {
     phi.targets = values.map(({ from }) => from);
     phi.block = block;
     phi.loc = block.insts[0]?.loc;
+    phi.id = this.nextNumber++;
     this.phis.push(phi);
     known.value = phi;
     return phi;
@@ -391,44 +409,33 @@ class Numbering {
 
   private readonly phis: Inst[] = [];
 
-  private memory(inst: Inst, known: Known[]): Known[] {
+  /** What an instruction does to what is known, in place. */
+  private memory(inst: Inst, known: Known[]): void {
     switch (inst.op) {
       case 'load': {
-        if (inst.has(FLAG.VOLATILE)) return known;
+        if (inst.has(FLAG.VOLATILE)) return;
         const { base, offset } = addressOf(inst.args[0]!);
         const size = bytesOf(inst.mem);
-        const found = known.findLast(
-          (one) => one.base === base && one.offset === offset && one.size === size,
-        );
-        if (found !== undefined) {
-          const value = this.sameBits(found, inst);
-          if (value !== undefined) {
-            replaceUses(inst, value);
-            detach(inst);
-            this.changed = true;
-            return known;
-          }
-        }
-        const constantValue = this.loadConstant(base, offset, inst.mem);
-        if (constantValue !== undefined) {
-          replaceUses(inst, constantValue);
+        const at = lastOf(known, base, offset, size);
+        const value =
+          (at >= 0 ? this.sameBits(known[at]!, inst) : undefined) ??
+          this.loadConstant(base, offset, inst.mem);
+        if (value !== undefined) {
+          replaceUses(inst, value);
           detach(inst);
           this.changed = true;
-          return known;
+          return;
         }
-        return limit([
-          ...known.filter((one) => one !== found),
-          { base, offset, size, value: inst, alias: inst.alias },
-        ]);
+        if (at >= 0) known.splice(at, 1);
+        append(known, { base, offset, size, value: inst, alias: inst.alias });
+        return;
       }
       case 'store': {
         const { base, offset } = addressOf(inst.args[0]!);
         const size = bytesOf(inst.mem);
         const value = inst.args[1]!;
         // It is there already.
-        const found = known.findLast(
-          (one) => one.base === base && one.offset === offset && one.size === size,
-        );
+        const found = known[lastOf(known, base, offset, size)];
         if (
           found !== undefined &&
           !inst.has(FLAG.VOLATILE) &&
@@ -440,54 +447,52 @@ class Numbering {
         ) {
           detach(inst);
           this.changed = true;
-          return known;
+          return;
         }
-        const kept = this.clobber(known, inst.args[0]!, offset, size, inst.alias);
-        return inst.has(FLAG.VOLATILE)
-          ? kept
-          : limit([...kept, { base, offset, size, value, alias: inst.alias }]);
+        this.clobber(known, inst.args[0]!, offset, size, inst.alias);
+        if (!inst.has(FLAG.VOLATILE)) append(known, { base, offset, size, value, alias: inst.alias });
+        return;
       }
       case 'memset':
       case 'memcpy':
       case 'memmove': {
         const { offset } = addressOf(inst.args[0]!);
         const size = inst.args[2]!;
-        return this.clobber(known, inst.args[0]!, offset, isConst(size) ? Number(size.value) : -1);
+        this.clobber(known, inst.args[0]!, offset, isConst(size) ? Number(size.value) : -1);
+        return;
       }
       case 'atomic': {
         const { offset } = addressOf(inst.args[0]!);
-        return this.clobber(known, inst.args[0]!, offset, bytesOf(inst.mem));
+        this.clobber(known, inst.args[0]!, offset, bytesOf(inst.mem));
+        return;
       }
       case 'lifetime':
-        return known.filter((one) => one.base !== inst.args[0]);
+        keepWhere(known, (one) => one.base !== inst.args[0]);
+        return;
       case 'call': {
-        if (!hasEffect(inst)) return known;
+        if (!hasEffect(inst)) return;
         const passed = new Set<Value | undefined>(inst.args.map(objectOf));
-        return known.filter((one) => {
+        keepWhere(known, (one) => {
           const object = objectOf(one.base);
           return object?.kind === 'inst' && !this.captured.has(object) && !passed.has(object);
         });
+        return;
       }
       case 'asmgoto':
-        return [];
+        known.length = 0;
+        return;
       case 'asm':
-        return inst.asm?.memory === false ? known : [];
+        if (inst.asm?.memory !== false) known.length = 0;
+        return;
       default:
-        return known;
     }
   }
 
-  /** What is still known after a write to a pointer at `offset` of its base; size -1: any. */
-  private clobber(
-    known: readonly Known[],
-    pointer: Value,
-    offset: number,
-    size: number,
-    alias?: AliasTag,
-  ): Known[] {
+  /** Leaves what is still known after a write to a pointer at `offset` of its base; size -1: any. */
+  private clobber(known: Known[], pointer: Value, offset: number, size: number, alias?: AliasTag): void {
     const { base } = addressOf(pointer);
     const object = objectOf(pointer);
-    return known.filter((one) => {
+    keepWhere(known, (one) => {
       if (one.base === base)
         return size >= 0 && (one.offset + one.size <= offset || offset + size <= one.offset);
       if (!mayAlias(alias, one.alias)) return true;
@@ -524,7 +529,25 @@ class Numbering {
   }
 }
 
-const limit = (known: Known[]): Known[] => (known.length > MAX_KNOWN ? known.slice(1) : known);
+function append(known: Known[], one: Known): void {
+  known.push(one);
+  if (known.length > MAX_KNOWN) known.shift();
+}
+
+function keepWhere(known: Known[], test: (one: Known) => boolean): void {
+  let kept = 0;
+  for (const one of known) if (test(one)) known[kept++] = one;
+  known.length = kept;
+}
+
+/** Where the last entry of exactly these bytes stands; -1: there is none. */
+function lastOf(known: readonly Known[], base: Value, offset: number, size: number): number {
+  for (let i = known.length - 1; i >= 0; i--) {
+    const one = known[i]!;
+    if (one.base === base && one.offset === offset && one.size === size) return i;
+  }
+  return -1;
+}
 
 export function numberValues(func: Func): boolean {
   const numbering = new Numbering(func);

@@ -1,22 +1,22 @@
 /** Which bits of a value may be set. */
 import { bitsOf, FLAG, isConst, type Value } from '../ir/index.ts';
+import { maskOf, upTo } from './masks.ts';
 
 /** Bits that may be set, as a mask; an upper bound. */
 export function possibleBits(value: Value, depth = 0): bigint {
-  const all = (1n << BigInt(bitsOf(value.type))) - 1n;
+  const all = maskOf(bitsOf(value.type));
   if (value.kind === 'const') return value.value;
   if (value.kind !== 'inst' || depth > 5) return all;
   const arg = (i: number): bigint => possibleBits(value.args[i]!, depth + 1);
-  const upTo = (mask: bigint): bigint => (mask === 0n ? 0n : (1n << BigInt(mask.toString(2).length)) - 1n);
   switch (value.op) {
     case 'zext':
       return arg(0);
     case 'trunc':
       return arg(0) & all;
     case 'load':
-      return value.has(FLAG.SIGNED) ? all : (1n << BigInt(bitsOf(value.mem))) - 1n;
+      return value.has(FLAG.SIGNED) ? all : maskOf(bitsOf(value.mem));
     case 'bswap':
-      return (1n << BigInt(bitsOf(value.mem))) - 1n;
+      return maskOf(bitsOf(value.mem));
     case 'and':
       return arg(0) & arg(1);
     case 'or':

@@ -21,6 +21,7 @@ import {
   type Value,
 } from '../ir/index.ts';
 import { possibleBits } from './known-bits.ts';
+import { maskOf } from './masks.ts';
 
 const WRAPPING_OPS: ReadonlySet<string> = new Set(['add', 'sub', 'mul', 'and', 'or', 'xor']);
 const SIGNED_OPS: ReadonlySet<string> = new Set(['sdiv', 'srem', 'ashr']);
@@ -82,7 +83,7 @@ export function legalize(func: Func, cpu: number): void {
     if (value.kind === 'undef') return widen(value);
     if (!isNarrow(type)) return value;
     const bits = bitsOf(type);
-    const mask = (1n << BigInt(bits)) - 1n;
+    const mask = maskOf(bits);
     const possible = possibleBits(value);
     if ((possible & ~mask) === 0n && (!signed || possible >> BigInt(bits - 1) === 0n)) return value;
     if (value.kind === 'inst' && value.op === 'load' && value.has(FLAG.SIGNED) && signed) return value;

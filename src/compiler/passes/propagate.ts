@@ -42,6 +42,7 @@ import {
   widen,
 } from './facts.ts';
 import type { Whole } from './interprocedural.ts';
+import { maskOf } from './masks.ts';
 
 const MAX_ROUNDS = 16;
 /** Rounds after which phis that still move are let go. */
@@ -53,7 +54,17 @@ const isNumber = (value: Value): boolean => value.type !== 'ptr' && value.type !
 class Propagation {
   private readonly func: Func;
   private readonly dom: Dominators;
-  private readonly known = new Map<Inst, Facts>();
+  /** By the number of an instruction. */
+  private readonly known: (Facts | undefined)[] = [];
+  /** When what is known of an instruction changed last, and when it was looked at last. */
+  private readonly changedAt: number[] = [];
+  private readonly lookedAt: number[] = [];
+  /** Values that are no instructions. */
+  private readonly leavesChangedAt = new Map<Value, number>();
+  /** By block: when its branch was listened to, when an edge was found to lead there. */
+  private readonly listenedAt = new Map<Block, number>();
+  private readonly enteredAt = new Map<Block, number>();
+  private now = 0;
   /** What branches say: by value, the blocks behind the branch. */
   private readonly said = new Map<Value, Map<Block, Facts>>();
   private readonly reached = new Set<Block>();
@@ -66,6 +77,46 @@ class Propagation {
     this.func = func;
     this.whole = whole;
     this.dom = new Dominators(func);
+    for (const block of func.blocks)
+      for (const inst of block.insts) {
+        inst.id = this.known.length;
+        this.known.push(undefined);
+        this.changedAt.push(0);
+        this.lookedAt.push(-1);
+      }
+  }
+
+  private hasChanged(value: Value, since: number): boolean {
+    if (value.kind === 'inst') return this.changedAt[value.id]! > since;
+    return value.kind !== 'const' && (this.leavesChangedAt.get(value) ?? 0) > since;
+  }
+
+  /** Whether `learn` may say something else of a condition than it did. */
+  private conditionChanged(cond: Value, since: number, depth = 0): boolean {
+    if (cond.kind !== 'inst' || depth > 4) return false;
+    if (cond.op === 'and' || cond.op === 'or')
+      return cond.args.some((arg) => this.conditionChanged(arg, since, depth + 1));
+    if (cond.op !== 'icmp') return false;
+    return cond.args.some(
+      (arg) =>
+        this.hasChanged(arg, since) ||
+        (arg.kind === 'inst' && arg.args.length > 0 && this.hasChanged(arg.args[0]!, since)),
+    );
+  }
+
+  /** Whether something that the facts of an instruction are made of changed since they were. */
+  private isStale(inst: Inst, block: Block): boolean {
+    const since = this.lookedAt[inst.id]!;
+    if (since < 0) return true;
+    const { args } = inst;
+    for (let i = 0; i < args.length; i++) if (this.hasChanged(args[i]!, since)) return true;
+    if (inst.op !== 'phi') return false;
+    if (this.enteredAt.get(block)! > since) return true;
+    for (const from of inst.targets) {
+      const last = from.terminator!;
+      if (last.op === 'condbr' && this.conditionChanged(last.args[0]!, since)) return true;
+    }
+    return false;
   }
 
   /** Facts of a value in a block; undefined: not computed yet. */
@@ -77,7 +128,7 @@ class Propagation {
       if (facts?.bits !== bitsOf(value.type)) facts = ofLeaf(value);
     } else if (value.kind !== 'inst') facts = ofLeaf(value);
     else if (!isNumber(value)) facts = unknown(bitsOf(value.type));
-    else facts = this.known.get(value);
+    else facts = this.known[value.id];
     if (facts === undefined) return undefined;
     const said = this.said.get(value);
     if (said !== undefined)
@@ -216,6 +267,7 @@ class Propagation {
     }
     if (set.has(to)) return false;
     set.add(to);
+    this.enteredAt.set(to, ++this.now);
     return true;
   }
 
@@ -274,7 +326,8 @@ class Propagation {
         if (!this.reached.has(block)) continue;
         changed = this.listen(block) || changed;
         for (const inst of block.insts) {
-          if (!isNumber(inst)) continue;
+          if (!isNumber(inst) || !this.isStale(inst, block)) continue;
+          this.lookedAt[inst.id] = this.now;
           let facts: Facts | undefined;
           if (inst.op === 'phi') facts = this.phi(inst, block);
           else if (inst.op === 'icmp') facts = this.truth(inst, block);
@@ -289,13 +342,14 @@ class Propagation {
             if (!ready) facts = undefined;
           }
           if (facts === undefined) continue;
-          const before = this.known.get(inst);
+          const before = this.known[inst.id];
           if (before !== undefined) {
             if (sameFacts(before, facts)) continue;
             if (round >= WIDEN_AFTER) facts = widen(before, union(before, facts));
             if (sameFacts(before, facts)) continue;
           }
-          this.known.set(inst, facts);
+          this.known[inst.id] = facts;
+          this.changedAt[inst.id] = ++this.now;
           changed = true;
         }
         changed = this.leave(block) || changed;
@@ -311,6 +365,10 @@ class Propagation {
     let changed = false;
     const [pred] = block.preds;
     const last = pred!.terminator!;
+    const since = this.listenedAt.get(block);
+    if (since !== undefined && (last.op !== 'condbr' || !this.conditionChanged(last.args[0]!, since)))
+      return false;
+    this.listenedAt.set(block, this.now);
     const say = (value: Value, facts: Facts): void => {
       let said = this.said.get(value);
       if (said === undefined) {
@@ -320,6 +378,9 @@ class Propagation {
       const before = said.get(block);
       if (before !== undefined && sameFacts(before, facts)) return;
       said.set(block, facts);
+      this.now++;
+      if (value.kind === 'inst') this.changedAt[value.id] = this.now;
+      else this.leavesChangedAt.set(value, this.now);
       changed = true;
     };
     if (last.op === 'condbr' && last.targets[0] !== last.targets[1])
@@ -360,7 +421,7 @@ class Propagation {
       this.tellOthers(block);
       for (const inst of block.insts) {
         if (!isNumber(inst) || inst.block === undefined) continue;
-        const facts = this.known.get(inst);
+        const facts = this.known[inst.id];
         if (facts === undefined) continue;
         if (
           isKnown(facts) &&
@@ -400,7 +461,7 @@ class Propagation {
       case 'and': {
         if (inst.type === 'i1' || !isConst(b)) return false;
         const one = of(a!);
-        if ((~one.zero & ~b.value & ((1n << BigInt(facts.bits)) - 1n)) !== 0n) return false;
+        if ((~one.zero & ~b.value & maskOf(facts.bits)) !== 0n) return false;
         if (one.soft && this.reachesPointer(inst)) return false;
         return this.become(inst, a!);
       }

@@ -10,7 +10,7 @@ import {
   sweep,
   type Value,
 } from '../ir/index.ts';
-import { addressOf, capturedVariables, objectOf } from './gvn.ts';
+import { addressOf, capturedVariables, objectOf } from './addresses.ts';
 
 /** Bytes of an object that will be written before they are read. */
 interface Overwritten {
