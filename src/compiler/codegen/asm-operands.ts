@@ -266,7 +266,8 @@ export function assembleAsm(mi: MInst): AsmText {
     const op = insn.code & 0xf0;
     const isJump = (cls === CLASS.JMP || cls === CLASS.JMP32) && op !== JMP_OP.CALL && op !== JMP_OP.EXIT;
     const label = isJump ? i + insn.off - size : -1;
-    if (label >= 0) jumps.push({ insn: i, label });
+    // A number may lead into what stands behind the text: it is taken as it is.
+    if (label >= 0 && label < info.labels.length) jumps.push({ insn: i, label });
   });
   return { insns: program.insns.slice(0, size), symbols: found, jumps };
 }
