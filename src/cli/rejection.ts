@@ -8,7 +8,7 @@ import { type SourceLine, toSource } from './disassembly.ts';
 import { describeError } from './errors.ts';
 import { type Explained, explanationOf } from './explain/explanation.ts';
 import { Sources } from './explain/sources.ts';
-import { printExplanation } from './explain/text.ts';
+import { headline, printExplanation } from './explain/text.ts';
 import type { ProgramReport } from './load.ts';
 import { duration, type Output, plural } from './output.ts';
 import { logAtLevel } from './verifier-stats.ts';
@@ -96,7 +96,8 @@ export function printRejected(
     search: details?.search,
     short: details === undefined,
   });
-  for (const line of reasons(program.log, message)) out.line(`  ${dim('log      ')}${line}`);
+  for (const line of reasons(program.log, headline(message, explanation.place?.insn)))
+    out.line(`  ${dim('log      ')}${line}`);
   if (error instanceof VerifierError && error.insnsProcessed > 0 && details !== undefined)
     out.line(`  ${dim(`after ${plural(error.insnsProcessed, 'instruction')} processed`)}`);
 }

@@ -19,6 +19,18 @@ describe('verify', () => {
     expect(exit).toBe(0);
   });
 
+  it('says that a loop is endless, not which state it was in', async () => {
+    const source = 'r6 = 0\nagain: call bpf_get_prandom_u32\nif r0 != 7 goto again\nr0 = 0\nexit\n';
+    const object = temporary('loop.o');
+    await cli(['asm', temporary('loop.s', source), '-o', object, '--section', 'xdp']);
+    const { stdout } = await cli(['verify', object, '--no-search']);
+    expect(stdout.split('\n')[1]).toBe('  infinite loop detected at insn 1');
+    expect(stdout.match(/infinite loop/g)).toHaveLength(1);
+    expect(stdout).toMatch(/log {6}old state: /);
+    const table = await cli(['verify', object, '--release', '6.1,6.18']);
+    expect(table.stdout).toMatch(/prog on 6\.1, 6\.18: infinite loop detected at insn 1/);
+  });
+
   it('explains a rejection with its C line', async () => {
     const { exit, stdout } = await cli([
       'verify',

@@ -8,6 +8,7 @@ import { LONG_TERM_RELEASES, NEWEST_RELEASE, OLDEST_RELEASE, releaseOrder } from
 import { BpfError, UnsupportedFeatureError, VerifierError } from '../../util/errors.ts';
 import { type CommandContext, readTarget, type TargetOptions } from '../command.ts';
 import { EXIT } from '../errors.ts';
+import { headline } from '../explain/text.ts';
 import { openObject } from '../files.ts';
 import { toJson } from '../json.ts';
 import { loadObject } from '../load.ts';
@@ -73,10 +74,14 @@ function verdictOf(release: string, error: unknown): ReleaseVerdict {
   return {
     release,
     loads: false,
-    reason: needs === undefined ? error.message : `${needs.what} since ${needs.since}`,
+    reason: needs === undefined ? sentenceOf(error) : `${needs.what} since ${needs.since}`,
     errno: error.code,
     ...(needs === undefined ? {} : { needs }),
   };
+}
+
+function sentenceOf(error: BpfError): string {
+  return headline(error.message, error instanceof VerifierError ? error.insn : undefined);
 }
 
 /** What a refusal, or what it was caused by, is said to need. */

@@ -25,13 +25,20 @@ export interface Shown {
   readonly short?: boolean;
 }
 
+/** What the log says is wrong: its last line, unless that is one of the two states that stand behind the sentence. */
+export function headline(message: string, insn: number | undefined): string {
+  return message.startsWith('old state:') && insn !== undefined
+    ? `infinite loop detected at insn ${insn}`
+    : message;
+}
+
 /** Below the line that names the program. */
 export function printExplanation(
   out: Output,
   { explanation: e, sources, note, search, short = false }: Shown,
 ): void {
   const { bold, dim, cyan } = out.color;
-  out.line(`  ${bold(e.message)}`);
+  out.line(`  ${bold(headline(e.message, e.place?.insn))}`);
   if (e.origin === 'log') {
     if (e.place?.source !== undefined) printSource(out, e.place.source, sources, short);
     if (e.place !== undefined) out.line(`  at instruction ${e.place.insn}`);
