@@ -6,6 +6,7 @@
  */
 import type { ErrnoName } from '../util/errno.ts';
 import { type SourceLocation, VerifierError } from '../util/errors.ts';
+import { refusalKind } from './refusal-kinds.ts';
 
 const MAX_PATH = 256;
 
@@ -80,7 +81,7 @@ export function verifierError(
   const { message, ...details } = parseVerifierLog(log);
   if (message === '') return null;
   const source = (details.insn < 0 ? undefined : lineOf(details.insn)) ?? details.source;
-  return new VerifierError(code, message, { log, ...details, source });
+  return new VerifierError(code, message, { log, ...details, source, kind: refusalKind(message) });
 }
 
 function sourceOf(line: string): SourceLocation {

@@ -70,6 +70,8 @@ export interface VerifierErrorDetails {
   readonly path?: readonly number[];
   /** Instructions processed until the refusal. */
   readonly insnsProcessed?: number;
+  /** What is wrong, from a closed list (`RefusalKind`): `null_pointer`, `packet_bounds`, …; absent where nobody knows. */
+  readonly kind?: string | undefined;
   /** What the kernel is too old for, and the first release that has it. */
   readonly needs?: { readonly what: string; readonly since: string } | undefined;
   /** What to do, where that is known. */
@@ -88,6 +90,7 @@ export class VerifierError extends BpfError implements VerifierErrorDetails {
   readonly registers: readonly { readonly register: string; readonly state: string }[];
   readonly path: readonly number[];
   readonly insnsProcessed: number;
+  readonly kind: string | undefined;
   readonly needs: { readonly what: string; readonly since: string } | undefined;
   readonly explain: (() => Explanation) | undefined;
   readonly findInput: ((options?: SearchOptions) => SearchResult) | undefined;
@@ -101,6 +104,7 @@ export class VerifierError extends BpfError implements VerifierErrorDetails {
     this.registers = details.registers ?? [];
     this.path = details.path ?? [];
     this.insnsProcessed = details.insnsProcessed ?? 0;
+    this.kind = details.kind;
     this.needs = details.needs;
     this.explain = details.explain;
     this.findInput = details.findInput;

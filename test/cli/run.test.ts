@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { readPackets } from '../../src/capture/index.ts';
 import { COMMANDS, cli, example, TRAFFIC, temporary } from './cli.ts';
@@ -185,6 +186,49 @@ describe('run on a recording', () => {
     const counters = maps.find(({ name }) => name === 'counters')!.entries as { value: number }[];
     expect(counters.reduce((sum, { value }) => sum + value, 0)).toBe(runs.dispatch);
     expect(output.filter(({ kind }) => kind === 'trace').length).toBe(counters[0].value);
+  });
+});
+
+describe('run on a recording of perf', () => {
+  const COUNT = temporary(
+    'count.bpf.c',
+    `#include <linux/bpf.h>
+#include <linux/bpf_perf_event.h>
+#include <bpf/bpf_helpers.h>
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 2); __type(key, __u32); __type(value, __u64); } seen SEC(".maps");
+static int count(__u32 which)
+{
+	__u64 *value = bpf_map_lookup_elem(&seen, &which);
+	if (value)
+		*value += 1;
+	return 0;
+}
+SEC("tracepoint/sched/sched_switch") int on_switch(void *ctx) { return count(0); }
+SEC("perf_event") int on_sample(struct bpf_perf_event_data *ctx) { return count(1); }
+char LICENSE[] SEC("license") = "GPL";
+`,
+  );
+  const input = (name: string) => fileURLToPath(new URL(`../../examples/inputs/${name}`, import.meta.url));
+  it('perf.data: tracepoints, on the CPUs where they happened', async () => {
+    const { events, maps } = await run(COUNT, '--replay', input('sched.data'), '--program', 'on_switch');
+    expect(events.runs).toBeGreaterThan(10);
+    // Of two CPUs; elements that are zero are not shown.
+    expect(maps[0]!.entries).toEqual([{ key: 0, value: [0, events.runs] }]);
+  });
+
+  it('perf script: samples', async () => {
+    const { events, maps } = await run(COUNT, '--replay', input('samples.txt'), '--program', 'on_sample');
+    expect(events.runs).toBeGreaterThan(10);
+    expect(maps[0]!.entries).toMatchObject([{ key: 1 }]);
+    const perCpu = maps[0]!.entries[0]!.value as number[];
+    expect(perCpu.reduce((sum, value) => sum + value, 0)).toBe(events.runs);
+  });
+
+  it('cut off: says so', async () => {
+    const cut = temporary('cut.data', readFileSync(input('sched.data')).subarray(0, 3000));
+    const { exit, stderr } = await cli(['run', COUNT, '--replay', cut]);
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(/cut\.data: perf\.data: .*\[EINVAL\]/);
   });
 });
 

@@ -143,7 +143,10 @@ export const DEBUG: CommandRow = {
       .addOption(cflagsOption())
       .option('--data <hex|@file>', 'packet or context for a test run (default: zeros)')
       .option('--pcap <file>', 'packets for XDP programs and socket filters: pcap or pcapng')
-      .option('--replay <file>', 'events for tracing programs: what strace -f -ttt -o FILE wrote')
+      .option(
+        '--replay <file>',
+        'events for tracing programs: what strace -f -ttt -o FILE, perf record or perf script wrote',
+      )
       .option('--set <map:key=value>', 'sets a map entry before the run; may be repeated', collect)
       .option('--repeat <n>', 'plays the input this many times', positive, 1)
       .option('--steps <n>', 'instructions that are recorded at most', positive, 1_000_000)

@@ -252,7 +252,7 @@ export const MAP: CommandRow = {
         .description('all entries, after load or after a run')
         .argument('<map...>', TARGET)
         .option('--pcap <file>', 'runs the programs on these packets before')
-        .option('--replay <file>', 'runs the programs on this recording of strace -f -ttt before')
+        .option('--replay <file>', 'runs the programs on this recording of strace -f -ttt or perf before')
         .option('--program <name>', 'runs only this program; may be repeated', collect)
         .option('--set <map:key=value>', 'sets a map entry before; may be repeated', collect),
     ).action(run(dump));

@@ -224,7 +224,10 @@ export const RUN: CommandRow = {
       )
       .option('--pcap <file>', 'packets for XDP programs and socket filters: pcap or pcapng')
       .option('--write <file>', 'writes the packets that pass, as the programs left them, to a pcap file')
-      .option('--replay <file>', 'events for tracing programs: what strace -f -ttt -o FILE wrote')
+      .option(
+        '--replay <file>',
+        'events for tracing programs: what strace -f -ttt -o FILE, perf record or perf script wrote',
+      )
       .option('--set <map:key=value>', 'sets a map entry before the run; may be repeated', collect)
       .option('--map <name>', 'shows this map, all of it; may be repeated', collect)
       .option('--program <name>', 'only this program; may be repeated', collect)

@@ -8,8 +8,8 @@ import { errnoName } from '../../util/errno.ts';
 import { BpfError, VerifierError } from '../../util/errors.ts';
 import type { Explanation } from '../../util/explanation.ts';
 import type { CliEnv } from '../environment.ts';
-import { hintFor } from '../hints.ts';
 import { type LoadedObject, type LoadRequest, loadObject, type ProgramReport } from '../load.ts';
+import { fixFor } from './fixes.ts';
 
 export interface Explained {
   readonly explanation: Explanation | undefined;
@@ -25,20 +25,20 @@ export function explanationOf(error: unknown): Explanation | undefined {
   return error.explain?.() ?? fromLog(error);
 }
 
-/** What a log alone tells: the reason in the kernel's words, and a guess what to do. */
+/** What a log alone tells: the reason in the kernel's words, and what is to be done about its kind. */
 function fromLog(error: VerifierError): Explanation {
-  const { source, registers, insn } = error;
+  const { source, registers, insn, kind } = error;
   return {
     version: 1,
     origin: 'log',
-    kind: 'unknown',
+    kind: kind ?? 'unknown',
     title: 'refused',
     errno: errnoName(error.errno),
     message: error.message,
     asked: '',
     why: error.message,
     needed: '',
-    fix: { text: error.hint ?? hintFor(error.message) ?? '' },
+    fix: { text: error.hint ?? fixFor(kind) },
     ...(insn < 0 ? {} : { place: { insn, text: '', ...(source === undefined ? {} : { source }) } }),
     registers: registers.map(({ register, state }) => ({ register, state, type: '' })),
     reason: {},

@@ -8,6 +8,7 @@ import { mapTypeById, type ProgTypeRow, progTypeByName } from '../../spec/index.
 import { BPF_ATTACH_TYPE } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import type { Assignment } from '../values.ts';
+import type { Sampled } from './replay.ts';
 import { canRestrict } from './restrict.ts';
 import type { Scope } from './scope.ts';
 
@@ -32,6 +33,8 @@ export interface AttachRequest {
   readonly held: ReadonlyMap<string, string>;
   /** Program type of programs whose section does not say one. */
   readonly type?: string;
+  /** What a recording has samples of. */
+  readonly sampled?: Sampled | undefined;
   /** On the host kernel. */
   readonly live?: LiveRequest;
 }
@@ -104,7 +107,14 @@ function attachOne(
   }
   if (type?.testRun === 'packet') return { program, type, place: 'packet', what: 'each packet, by test run' };
   try {
-    return { program, type, place: 'event', what: program.attach().target };
+    const { sampled } = request;
+    // The recording says when samples were taken, whatever is asked for here.
+    const perfEvent =
+      attach === 'perf_event' && sampled !== undefined
+        ? { type: sampled.type, config: sampled.config, period: 1n }
+        : undefined;
+    const link = program.attach(perfEvent === undefined ? {} : { perfEvent });
+    return { program, type, place: 'event', what: link.target };
   } catch (error) {
     if (!(error instanceof BpfError)) throw error;
     return { program, type, place: 'none', what: error.message };

@@ -21,7 +21,7 @@ import { runLive } from './live.ts';
 import { OutputReader, type ProgramOutput } from './output.ts';
 import { Pace } from './pace.ts';
 import { feedPackets, type PacketCounts, PcapWriter, type Results } from './packets.ts';
-import { type EventCounts, readRecording, replay } from './replay.ts';
+import { type EventCounts, type Recording, readRecording, replay } from './replay.ts';
 import { canRestrict, restricted } from './restrict.ts';
 import type { Scope, ScopeRequest } from './scope.ts';
 import { testRunAll } from './test-runs.ts';
@@ -106,7 +106,8 @@ export async function runSession(
   const recording = options.replay === undefined ? undefined : readRecording(options.replay);
   const oopses: string[] = [];
   const { kernel, chosen } = await openKernel(env, {
-    cpus: options.cpus,
+    // Each CPU of the recording has its values of per-CPU maps.
+    cpus: Math.max(options.cpus, recording?.cpus ?? 1),
     threads: wantsThreads(options),
     onOops: (message) => oopses.push(message),
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
@@ -202,7 +203,7 @@ function choosePrograms(
 interface FeederParts {
   readonly decoder: RecordDecoder;
   readonly listener: SessionListener;
-  readonly recording: ReturnType<typeof readRecording> | undefined;
+  readonly recording: Recording | undefined;
   readonly held: ReadonlyMap<string, string>;
   /** Of the host kernel. */
   readonly scope: Scope | undefined;
@@ -243,13 +244,14 @@ class Feeder {
   }
 
   #attach(): void {
-    const { scope, held } = this.#parts;
+    const { scope, held, recording } = this.#parts;
     const { pcap, data, progType } = this.#options;
     const given = pcap !== undefined || data !== undefined;
     this.#placements = attachAll(this.#kernel, this.#loaded.object, {
       interface: this.#options.interface ?? INTERFACE,
       named: new Set(this.#options.program),
       held,
+      sampled: recording?.sampled,
       ...(progType === undefined ? {} : { type: progType }),
       ...(scope === undefined ? {} : { live: { interface: this.#options.interface, scope, packets: given } }),
     });
@@ -348,10 +350,7 @@ class Feeder {
     const { held } = this.#parts;
     for (const { program, place, what } of this.#placements)
       if (place === 'none' && !held.has(program.name)) note(`'${program.name}' is not attached: ${what}`);
-    if (this.#events.skipped > 0) {
-      const { line, why } = this.#parts.recording!.skipped[0];
-      note(`${this.#events.skipped} lines of the recording were not read; line ${line}: ${why}`);
-    }
+    for (const text of this.#parts.recording?.notes ?? []) note(text);
     if (this.#packets.skipped > 0)
       note(`${this.#packets.skipped} packets were left out: their link type has no Ethernet form`);
     const sees = (places: readonly Placement['place'][]) =>

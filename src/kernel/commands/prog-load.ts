@@ -371,6 +371,7 @@ function rejectionError(request: VerifyRequest, result: Rejection, contents: Con
     registers: result.registers,
     path: result.path,
     insnsProcessed: result.stats.insnsProcessed,
+    kind: result.reason.kind,
     needs: result.reason.needs,
     explain: () => explain(request, result),
     findInput: (options) => findInput(request, result, contents, options),
