@@ -1,5 +1,15 @@
 /** tcpconnect: connections that processes of this machine begin. */
-import { address, type Column, header, main, printable, row, type Tool, whole } from './common/index.ts';
+import {
+  address,
+  type Column,
+  header,
+  main,
+  ports,
+  printable,
+  row,
+  type Tool,
+  whole,
+} from './common/index.ts';
 
 const PROGRAM = `
 #define TCP_SYN_SENT 2
@@ -38,8 +48,8 @@ TRACEPOINT_PROBE(sock, inet_sock_set_state)
   if ((u32)bpf_get_current_uid_gid() != ONLY_UID)
     return 0;
 #endif
-#ifdef ONLY_PORT
-  if (args->dport != ONLY_PORT)
+#ifdef OTHER_PORT
+  if (OTHER_PORT)
     return 0;
 #endif
 #ifdef COUNT
@@ -72,7 +82,7 @@ interface Options {
   readonly printUid?: true;
   readonly pid?: number;
   readonly uid?: number;
-  readonly port?: number;
+  readonly port?: readonly number[];
 }
 
 interface Flow {
@@ -110,11 +120,16 @@ export const tcpconnect: Tool<Options> = {
       .option('-c, --count', 'count by source, destination and port')
       .option('-p, --pid <pid>', 'only this process', whole(1))
       .option('-u, --uid <uid>', 'only this user', whole())
-      .option('-P, --port <port>', 'only to this port', whole(1)),
+      .option('-P, --port <ports>', 'only to these ports, separated by commas', ports),
   async run(session, options) {
     session.require('sock/inet_sock_set_state');
     const { pid, uid, port, count } = options;
-    const b = session.bcc(PROGRAM, { ONLY_PID: pid, ONLY_UID: uid, ONLY_PORT: port, COUNT: count });
+    const b = session.bcc(PROGRAM, {
+      ONLY_PID: pid,
+      ONLY_UID: uid,
+      OTHER_PORT: port?.map((one) => `args->dport != ${one}`).join(' && '),
+      COUNT: count,
+    });
     const places: Column<Flow>[] = [
       { title: 'SADDR', width: 16, value: (e) => shown(e.family, e.saddr) },
       { title: 'DADDR', width: 16, value: (e) => shown(e.family, e.daddr) },

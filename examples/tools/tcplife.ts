@@ -1,5 +1,15 @@
 /** tcplife: TCP connections when they end: whose they were, how long they lasted, what went through them. */
-import { address, type Column, header, main, printable, row, type Tool, whole } from './common/index.ts';
+import {
+  address,
+  type Column,
+  header,
+  main,
+  ports,
+  printable,
+  row,
+  type Tool,
+  whole,
+} from './common/index.ts';
 
 interface Options {
   readonly time?: true;
@@ -26,7 +36,6 @@ interface Life {
   readonly daddr: readonly number[];
 }
 
-const ports = (text: string): number[] => text.split(',').map(whole(1));
 const AF_INET = 2;
 const AF_INET6 = 10;
 

@@ -64,6 +64,16 @@ describe.each(['jit', 'interpreter'])('tools over recordings (%s)', (engine) => 
     await expect(stdout).toMatchFileSnapshot(`golden/${golden}.txt`);
   });
 
+  it('tcpconnect takes several ports', async () => {
+    const on = async (list: string) =>
+      objects(
+        (await run(`tcpconnect --json -P ${list} --input ${input('tcp.data')} --engine ${engine}`)).stdout,
+      );
+    const [both, first, second] = [await on('18098,18099'), await on('18098'), await on('18099')];
+    expect(first.length * second.length).toBeGreaterThan(0);
+    expect(both.length).toBe(first.length + second.length);
+  });
+
   it('draws a flame graph', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tsbpf-flame-'));
     const file = join(folder, 'flame.svg');
@@ -115,6 +125,8 @@ describe('the command line of the tools', () => {
     ['opensnoop -p x', 2, /a whole number from 1 on is needed/],
     ['opensnoop -f O_NOPE', 2, /a flag is needed: .*O_WRONLY/],
     ['opensnoop -f toString', 2, /a flag is needed/],
+    ['tcpconnect -P 80,x', 2, /a whole number from 1 to 65535 is needed/],
+    ['tcplife -D 70000', 2, /a whole number from 1 to 65535 is needed/],
     ['biolatency 0', 2, /a number of seconds above 0/],
     ['fsslower -1', 2, /a number of milliseconds is needed/],
     ['sigsnoop -s NOSUCH', 2, /a signal is needed/],

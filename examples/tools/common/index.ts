@@ -8,4 +8,4 @@ export * from './output.ts';
 export type { Recording } from './recording.ts';
 export { Session } from './session.ts';
 export * from './signals.ts';
-export { main, runTool, seconds, type Tool, type ToolEnv, whole, withInterval } from './tool.ts';
+export { main, ports, runTool, seconds, type Tool, type ToolEnv, whole, withInterval } from './tool.ts';

@@ -37,15 +37,20 @@ interface CommonOptions {
   readonly ebpf?: true;
 }
 
-/** For options: a whole number, `least` or more. */
-export function whole(least = 0): (text: string) => number {
+/** For options: a whole number, `least` or more, at most `most`. */
+export function whole(least = 0, most?: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!/^\d{1,10}$/.test(text) || value < least)
-      throw new InvalidArgumentError(`a whole number from ${least} on is needed.`);
+    if (!/^\d{1,10}$/.test(text) || value < least || (most !== undefined && value > most))
+      throw new InvalidArgumentError(
+        `a whole number from ${least} ${most === undefined ? 'on' : `to ${most}`} is needed.`,
+      );
     return value;
   };
 }
+
+/** For options: numbers of ports, separated by commas. */
+export const ports = (text: string): number[] => text.split(',').map((one) => whole(1, 65_535)(one));
 
 /** For options: seconds, with a fraction perhaps. */
 export function seconds(text: string): number {
