@@ -1,6 +1,7 @@
 /** What happens to the embedded kernel from outside: packets, events, time; and what comes of it. */
+import type { BtfValue } from '../btf/index.ts';
 import type { CodeCacheStats } from './engine.ts';
-import type { KernelEvent } from './events.ts';
+import type { KernelArg, KernelEvent, ProcessSpec } from './events.ts';
 import type { InterleaveAttr, InterleaveResult } from './interleave.ts';
 
 /** One line of trace_pipe. */
@@ -47,6 +48,37 @@ export interface FrameBatch {
   close(): void;
 }
 
+/** A struct of functions that a struct_ops map has registered: a congestion control, a queueing discipline. */
+export interface RegisteredStruct {
+  /** `tcp_congestion_ops` */
+  readonly struct: string;
+  /** What the struct calls itself; empty where it has no name. */
+  readonly name: string;
+  /** The bytes of the struct as it was given, with descriptors in the places of functions. */
+  readonly data: Uint8Array;
+  /** Members that programs implement. */
+  readonly members: readonly string[];
+  /**
+   * Calls one as the kernel does, on the calling thread. Objects among `args` are there during the call. Errors: ENOENT where no program
+   * implements the member, ENODEV once it is unregistered, EINVAL for arguments that do not fit, EFAULT where the program was stopped.
+   */
+  call(member: string, args: readonly KernelArg[], options?: StructCall): StructCallResult;
+}
+
+export interface StructCall {
+  /** The current process; default the one that is. */
+  readonly process?: ProcessSpec;
+  /** Default 0. */
+  readonly cpu?: number;
+}
+
+export interface StructCallResult {
+  /** What the program returned, as the member's prototype says: 32 bits at most; 0 where it returns nothing. */
+  readonly value: number;
+  /** Objects among the arguments as the program left them; undefined in the places of others. */
+  readonly args: readonly (BtfValue | undefined)[];
+}
+
 /** Drives an embedded kernel: what hardware and processes do to a real one. */
 export interface Simulator {
   /** A new interface, or the one of that name: its ifindex. */
@@ -76,6 +108,8 @@ export interface Simulator {
   fire(event: KernelEvent): number;
   /** What the programs of an LSM hook say: 0, or the first other value, usually -errno; programs after it are not asked. */
   ask(event: Extract<KernelEvent, { kind: 'lsm' }>): number;
+  /** What struct_ops maps have registered, in that order; of one struct only where it is named. */
+  structOps(struct?: string): readonly RegisteredStruct[];
   /** Stops the monotonic clock at a time (nanoseconds); from then on only this moves it. `realtime`: epoch of time 0. */
   setTime(monotonic: bigint, realtime?: bigint): void;
   /** Lines of trace_pipe so far, taken out. */

@@ -290,7 +290,7 @@ export class EmbeddedKernel implements Kernel {
       ),
       mapTypes: new Set(
         MAP_TYPES.filter(known)
-          // What implements a struct can be loaded, though nothing here calls it.
+          // Structs of functions are the kernel's own (struct-ops.ts).
           .filter((row) => IMPLEMENTED_MAP_TYPES.includes(row.name) || row.structOfFunctions)
           .map((row) => row.id),
       ),

@@ -14,30 +14,18 @@ import type { ProgObject } from './objects.ts';
 export abstract class LinkObject extends KernelObject {
   readonly what = 'bpf-link';
   readonly id: number;
-  protected readonly attachment: Attachment;
   readonly #ids: IdTable<LinkObject>;
-  readonly #points: AttachPoints;
-  readonly #point: string | undefined;
   #attached = true;
 
-  /** Takes over a reference to the program. Without a point whoever makes the link attaches the program. */
-  constructor(
-    point: string | undefined,
-    attachment: Attachment,
-    points: AttachPoints,
-    ids: IdTable<LinkObject>,
-  ) {
+  constructor(ids: IdTable<LinkObject>) {
     super();
-    this.attachment = attachment;
     this.#ids = ids;
-    this.#points = points;
-    this.#point = point;
-    if (point !== undefined) points.attach(point, attachment);
     this.id = ids.allocate(this);
   }
 
-  get program(): ProgObject {
-    return this.attachment.program;
+  /** The one program that it attaches; undefined: it attaches a struct of programs. */
+  get program(): ProgObject | undefined {
+    return undefined;
   }
 
   get attached(): boolean {
@@ -59,22 +47,57 @@ export abstract class LinkObject extends KernelObject {
     );
   }
 
-  /** Off the attach point; the link itself stays as long as somebody holds it. */
+  /** Takes away what it attaches; the link itself stays as long as somebody holds it. */
   release(): void {
     if (!this.#attached) return;
     this.#attached = false;
-    if (this.#point !== undefined) this.#points.detach(this.#point, this.attachment);
+    this.detach();
   }
+
+  protected abstract detach(): void;
 
   protected destroy(): void {
     this.release();
     this.#ids.remove(this.id);
+  }
+}
+
+/** A link of one program. */
+export abstract class ProgramLink extends LinkObject {
+  protected readonly attachment: Attachment;
+  readonly #points: AttachPoints;
+  readonly #point: string | undefined;
+
+  /** Takes over a reference to the program. Without a point whoever makes the link attaches the program. */
+  constructor(
+    point: string | undefined,
+    attachment: Attachment,
+    points: AttachPoints,
+    ids: IdTable<LinkObject>,
+  ) {
+    super(ids);
+    this.attachment = attachment;
+    this.#points = points;
+    this.#point = point;
+    if (point !== undefined) points.attach(point, attachment);
+  }
+
+  override get program(): ProgObject {
+    return this.attachment.program;
+  }
+
+  protected override detach(): void {
+    if (this.#point !== undefined) this.#points.detach(this.#point, this.attachment);
+  }
+
+  protected override destroy(): void {
+    super.destroy();
     this.program.put();
   }
 }
 
 /** Tracepoint, kprobe: a program on a perf event. */
-export class PerfEventLink extends LinkObject {
+export class PerfEventLink extends ProgramLink {
   readonly #event: PerfEventObject;
 
   constructor(
@@ -101,7 +124,7 @@ export class PerfEventLink extends LinkObject {
   }
 }
 
-export class RawTracepointLink extends LinkObject {
+export class RawTracepointLink extends ProgramLink {
   readonly #name: string;
 
   constructor(name: string, attachment: Attachment, points: AttachPoints, ids: IdTable<LinkObject>) {
@@ -120,7 +143,7 @@ export class RawTracepointLink extends LinkObject {
 }
 
 /** fentry, fexit, LSM: a program at a function of the kernel itself. */
-export class KernelFunctionLink extends LinkObject {
+export class KernelFunctionLink extends ProgramLink {
   info(): LinkInfo {
     const { expectedAttachType, attachBtfId } = this.program.parts;
     return {
@@ -138,7 +161,7 @@ export class KernelFunctionLink extends LinkObject {
 }
 
 /** A program on a network interface; one at a time, replaceable in place. */
-export class XdpLink extends LinkObject {
+export class XdpLink extends ProgramLink {
   readonly #ifindex: number;
 
   constructor(device: NetworkDevice, attachment: Attachment, points: AttachPoints, ids: IdTable<LinkObject>) {

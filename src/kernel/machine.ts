@@ -11,6 +11,7 @@ import type { KfuncTable } from '../contracts/kfuncs.ts';
 import type { BpfMap } from '../contracts/maps.ts';
 import type { ProgramObserver } from '../contracts/observe.ts';
 import type { HelperEnv, HelperTable, Task } from '../contracts/runtime.ts';
+import type { RegisteredStruct } from '../contracts/simulator.ts';
 import type { Credentials } from '../contracts/verify.ts';
 import { createHelpers, createKfuncTable } from '../helpers/index.ts';
 import { PacketContexts } from '../hooks/index.ts';
@@ -38,6 +39,7 @@ import { perfOutput } from './perf-output.ts';
 import { ProcessTable } from './processes.ts';
 import { Redirects } from './redirect.ts';
 import { WaitQueue } from './rings.ts';
+
 import { Sysctls } from './sysctls.ts';
 import { TracePipe } from './trace-pipe.ts';
 
@@ -146,6 +148,8 @@ export class Machine {
   readonly clock: KernelClock;
   readonly tracePipe = new TracePipe();
   readonly points = new AttachPoints();
+  /** What is registered of struct_ops, in that order. */
+  readonly structOps = new Set<RegisteredStruct>();
   readonly entries: ProgramEntries;
   readonly callbacks = new Callbacks();
   readonly processes: ProcessTable;

@@ -58,10 +58,26 @@ export interface MapOwner {
   afterGrace?(free: () => void): void;
 }
 
+/** The element of a struct_ops map, to the commands (`struct-ops.ts`). */
+export interface StructContents {
+  update(key: Uint8Array, value: Uint8Array, flags: number): void;
+  lookup(key: Uint8Array): Uint8Array | null;
+  nextKey(key: Uint8Array | null): Uint8Array | null;
+  delete(): void;
+  register(): void;
+  unregister(): void;
+  /** Registered without a link: holds its own map. */
+  readonly holdsMap: boolean;
+  readonly canBeLinked: boolean;
+  free(): void;
+}
+
 export class MapObject extends KernelObject {
   readonly what = 'bpf-map';
   readonly parts: MapParts;
   frozen = false;
+  /** What a struct_ops map holds. */
+  structOps: StructContents | undefined;
   owner: ProgArrayOwner | undefined;
   readonly #owner: MapOwner;
 
@@ -90,6 +106,7 @@ export class MapObject extends KernelObject {
   }
 
   protected destroy(): void {
+    this.structOps?.free();
     this.#owner.removeMap(this);
     const free = () => this.parts.map.free();
     if (this.#owner.afterGrace === undefined) free();

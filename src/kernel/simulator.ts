@@ -4,6 +4,7 @@ import type { CodeCacheStats } from '../contracts/engine.ts';
 import type { KernelEvent } from '../contracts/events.ts';
 import type { InterleaveAttr, InterleaveResult } from '../contracts/interleave.ts';
 import type { FrameBatch, PacketVerdict, Simulator, TraceLine } from '../contracts/kernel.ts';
+import type { RegisteredStruct } from '../contracts/simulator.ts';
 import { EventContexts } from '../hooks/index.ts';
 import { XDP_ACTION } from '../uapi/index.ts';
 import { BpfError } from '../util/errors.ts';
@@ -154,6 +155,10 @@ export class MachineSimulator implements Simulator {
         if (result !== null && !after(result)) return;
       }
     }
+  }
+
+  structOps(struct?: string): RegisteredStruct[] {
+    return [...this.#machine.structOps].filter((one) => struct === undefined || one.struct === struct);
   }
 
   setTime(monotonic: bigint, realtime?: bigint): void {

@@ -2,14 +2,14 @@
 import type { LinkInfo } from '../contracts/kernel.ts';
 import { attachTypeByName } from '../spec/index.ts';
 import { BPF_LINK_TYPE } from '../uapi/index.ts';
-import { LinkObject } from './links.ts';
+import { ProgramLink } from './links.ts';
 import type { Machine } from './machine.ts';
 import type { ProgObject, ProgramTarget } from './objects.ts';
 import { type HookKind, hook, unhook } from './trampolines.ts';
 
 const LEAVE = attachTypeByName('TRACE_FEXIT')!.id;
 
-export class TracingLink extends LinkObject {
+export class TracingLink extends ProgramLink {
   readonly #machine: Machine;
   readonly #target: ProgramTarget;
   readonly #attachType: number;
@@ -51,9 +51,7 @@ export class TracingLink extends LinkObject {
     };
   }
 
-  override release(): void {
-    if (!this.attached) return;
-    super.release();
+  protected override detach(): void {
     unhook(this.#machine, this.#target.program, this.#target.index, this.attachment);
   }
 

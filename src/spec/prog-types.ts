@@ -261,6 +261,7 @@ const FACTS: readonly ProgTypeFacts[] = [
   },
   {
     name: 'struct_ops',
+    implementsStructs: true,
     ctx: BTF_ARGUMENTS_CTX,
     capability: 'perfmon',
     sleepable: true,

@@ -16,6 +16,16 @@ export interface StructOpsRow {
   readonly promoted?: Readonly<Record<string, string>>;
   /** Arguments by member and index that are of another type than the prototype says. */
   readonly argumentTypes?: Readonly<Record<string, Readonly<Record<number, string>>>>;
+  /** Members besides functions that may have a value. */
+  readonly data?: readonly string[];
+  /** Of these, words of flags with the bits that there are. */
+  readonly flags?: Readonly<Record<string, number>>;
+  /** Of these, the text that names the struct among all that are registered: it is not empty. */
+  readonly named?: string;
+  /** One function of each of these must be there. */
+  readonly required?: readonly (readonly string[])[];
+  /** It can be tested only: no map of it is ever filled. */
+  readonly notRegistered?: boolean;
 }
 
 export const STRUCT_OPS: readonly StructOpsRow[] = [
@@ -33,12 +43,17 @@ export const STRUCT_OPS: readonly StructOpsRow[] = [
     withheld: [{ helpers: ['bpf_setsockopt', 'bpf_getsockopt'], members: ['release'] }],
     unsupported: ['get_info'],
     promoted: { sock: 'tcp_sock' },
+    data: ['flags', 'name'],
+    flags: { flags: 0x1f },
+    named: 'name',
+    required: [['ssthresh'], ['undo_cwnd'], ['cong_avoid', 'cong_control']],
   },
-  { struct: 'bpf_dummy_ops', helpers: null, sleepable: ['test_sleepable'] },
+  { struct: 'bpf_dummy_ops', helpers: null, sleepable: ['test_sleepable'], notRegistered: true },
   {
     struct: 'hid_bpf_ops',
     helpers: [],
     sleepable: ['hid_rdesc_fixup', 'hid_hw_request', 'hid_hw_output_report'],
+    data: ['hid_id', 'flags'],
   },
   {
     struct: 'sched_ext_ops',
@@ -53,6 +68,8 @@ export const STRUCT_OPS: readonly StructOpsRow[] = [
       'init',
       'exit',
     ],
+    data: ['dispatch_max_batch', 'flags', 'timeout_ms', 'exit_dump_len', 'hotplug_seq', 'name'],
+    named: 'name',
   },
   {
     struct: 'Qdisc_ops',
@@ -71,8 +88,10 @@ export const STRUCT_OPS: readonly StructOpsRow[] = [
       'egress_block_get',
     ],
     argumentTypes: { enqueue: { 2: 'bpf_sk_buff_ptr' } },
+    data: ['id'],
+    named: 'id',
   },
-  { struct: 'smc_hs_ctrl', helpers: [] },
+  { struct: 'smc_hs_ctrl', helpers: [], data: ['name', 'flags'], named: 'name' },
 ];
 
 export function structOpsRow(struct: string | undefined): StructOpsRow | undefined {

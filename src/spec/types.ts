@@ -393,6 +393,8 @@ export interface ProgTypeRow {
   readonly needsAttachBtf?: true;
   /** What expected_attach_type 0 stands for, where it is not one of `attachTypes` itself. */
   readonly defaultAttachType?: string;
+  /** Its programs are members of structs of functions (struct_ops). */
+  readonly implementsStructs?: boolean;
   /** It replaces a function of another program, and is verified as a program of that one's type. */
   readonly replacesFunctions?: true;
   /** PROG_LOAD refuses any expected_attach_type but 0. */

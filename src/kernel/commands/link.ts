@@ -7,9 +7,10 @@ import { KernelObject } from '../fd-table.ts';
 import { LinkObject, PerfEventLink, RawTracepointLink, XdpLink } from '../links.ts';
 import type { Machine } from '../machine.ts';
 import { MapObject, ProgObject } from '../objects.ts';
+import { StructOpsLink } from '../struct-ops.ts';
 import { attachToFunction, linkToFunction } from './function-link.ts';
 
-const { BPF_XDP, BPF_PERF_EVENT } = BPF_ATTACH_TYPE;
+const { BPF_XDP, BPF_PERF_EVENT, BPF_STRUCT_OPS } = BPF_ATTACH_TYPE;
 /** BPF_F_REPLACE for links: the old program is named. */
 const F_REPLACE = 4;
 
@@ -38,6 +39,7 @@ const EVENT_PROGRAMS: Readonly<Record<string, string>> = {
 const PROBE_PROGRAM = 'kprobe';
 
 export function linkCreate(machine: Machine, attr: LinkCreateAttr): Fd {
+  if (attr.attachType === BPF_STRUCT_OPS && attr.mapFd !== undefined) return linkStruct(machine, attr.mapFd);
   const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
   const linker = LINKERS[program.type.name];
   if (linker === undefined) {
@@ -50,6 +52,11 @@ export function linkCreate(machine: Machine, attr: LinkCreateAttr): Fd {
     );
   }
   return machine.fds.install(linker(machine, program, attr));
+}
+
+function linkStruct(machine: Machine, mapFd: Fd): Fd {
+  const map = machine.fds.expect(mapFd, MapObject, 'map');
+  return machine.fds.install(StructOpsLink.open(machine, map));
 }
 
 function linkXdp(machine: Machine, program: ProgObject, attr: LinkCreateAttr): LinkObject {

@@ -15,6 +15,7 @@ import { mapResolver } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, type MapParts } from '../objects.ts';
 import { requireNothing } from '../release.ts';
+import { StructOps } from '../struct-ops.ts';
 import { credentialsWith, TOKEN_FLAG } from '../token.ts';
 
 const { BPF_F_RDONLY, BPF_F_WRONLY } = BPF_MAP_FLAGS;
@@ -48,6 +49,9 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     throw new BpfError('EPERM', `making a ${type.name} map needs CAP_${type.capability.toUpperCase()}`);
   }
   checkStructOps(machine, type, attr);
+  const contents = type.structOfFunctions
+    ? new StructOps(machine, attr.btfVmlinuxValueTypeId ?? 0, flags)
+    : undefined;
   const btf = btfOfMap(machine, type, attr);
   const inner = type.holds === 'map' ? innerTemplate(machine, attr) : undefined;
   const id = machine.maps.reserve();
@@ -86,6 +90,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
   };
   btf?.object.get();
   const object = new MapObject(parts, machine);
+  object.structOps = contents;
   machine.addMap(object);
   return machine.fds.install(object, { read: !(flags & BPF_F_WRONLY), write: !(flags & BPF_F_RDONLY) });
 }
@@ -122,6 +127,7 @@ function checkSpecialFields(type: MapTypeRow, fields: readonly SpecialField[], f
 export function mapLookupElem(machine: Machine, attr: MapElemAttr): Uint8Array | null {
   const object = readable(machine, attr.mapFd);
   checkKey(object, attr.key);
+  if (object.structOps !== undefined) return object.structOps.lookup(attr.key);
   return found(object.map.lookup(attr.key, checkLookupFlags(object, attr.flags ?? 0)), object, 'look up');
 }
 
@@ -129,6 +135,11 @@ export function mapUpdateElem(machine: Machine, attr: MapUpdateAttr): void {
   const object = writable(machine, attr.mapFd);
   checkKey(object, attr.key);
   checkValue(object, attr.value);
+  if (object.structOps !== undefined) {
+    object.structOps.update(attr.key, attr.value, attr.flags ?? 0);
+    if (object.structOps.holdsMap) object.get();
+    return;
+  }
   const flags = checkLock(object, attr.flags ?? 0);
   const before = machine.kfuncs.owningValues(object.map, attr.key);
   check(object.map.update(attr.key, attr.value, flags), object, 'update');
@@ -138,6 +149,12 @@ export function mapUpdateElem(machine: Machine, attr: MapUpdateAttr): void {
 export function mapDeleteElem(machine: Machine, attr: MapElemAttr): void {
   const object = writable(machine, attr.mapFd);
   checkKey(object, attr.key);
+  if (object.structOps !== undefined) {
+    const held = object.structOps.holdsMap;
+    object.structOps.delete();
+    if (held) object.put();
+    return;
+  }
   check(deleteElem(machine, object, attr.key), object, 'delete from');
 }
 
@@ -153,6 +170,7 @@ export function mapGetNextKey(
 ): Uint8Array | null {
   const object = readable(machine, attr.mapFd);
   if (attr.key !== null) checkKey(object, attr.key);
+  if (object.structOps !== undefined) return object.structOps.nextKey(attr.key);
   return found(object.map.nextKey(attr.key), object, 'walk');
 }
 
