@@ -29,8 +29,9 @@ import {
   type StructRef,
   UNKNOWN_REG,
 } from './registers.ts';
-import { Frame, HistoryEntry, type LinkedReg, MAIN_CALLSITE, VState } from './state.ts';
+import { Frame, HistoryEntry, type LinkedReg, MAIN_CALLSITE, type RetvalRange, VState } from './state.ts';
 import type { Watcher } from './watch.ts';
+import { inWordsOf } from './words.ts';
 
 /** Marks of an instruction (kernel: insn_aux_data bits). */
 export const PRUNE_POINT = 1;
@@ -203,6 +204,8 @@ export class Env {
 
   // Counters.
   idGen = 0;
+  /** The callback that the call at the current instruction enters when it is done (only before 6.6). */
+  entering: { subprog: number; args: readonly Reg[]; range: RetvalRange } | null = null;
   insnsProcessed = 0;
   jumpsProcessed = 0;
   prevInsnsProcessed = 0;
@@ -270,7 +273,7 @@ export class Env {
 
   /** Adds a line to the log and ends the verification (or the speculative path). */
   fail(errno: ErrnoName, message: string, reason: RefusalReason): never {
-    this.log.write(`${message}\n`);
+    this.log.write(`${inWordsOf(this.release, message)}\n`);
     throw new Refusal(errno, reason);
   }
 

@@ -72,7 +72,7 @@ export const DEDUCTION_NEEDS: readonly DeductionNeed[] = [
   { rule: 'bits_decide', without: '6.6', lines: 'r0 &= 6\nif r0 == 3 goto bad' },
   {
     rule: 'single_values',
-    without: '6.6',
+    without: '6.12',
     lines: 'r0 &= 240\nif r0 < 20 goto out\nif r0 > 40 goto out\nif r0 != 32 goto bad',
   },
   {

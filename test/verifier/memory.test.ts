@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { check, LOOKUP, map, verdict } from './support.ts';
+import { assemble } from '../../src/asm/index.ts';
+import { progTypeByName } from '../../src/spec/index.ts';
+import { verify } from '../../src/verifier/index.ts';
+import { check, LOOKUP, map, ROOT, verdict } from './support.ts';
 
 const hash = map('hash', 8, 16);
 
@@ -125,5 +128,35 @@ describe('contexts', () => {
     const text = `r2 = *(u32 *)(r1 +0)\nif r2 == 0x0 goto pc+1\nr1 = r10\n*(u64 *)(r10 -8) = 0
 r1 += 0\nr0 = *(u32 *)(r1 -8)\nexit`;
     expect(verdict(text)).toContain('EACCES: invalid bpf_context access off=-8 size=4');
+  });
+});
+
+describe('atomic operations in arenas', () => {
+  const load = (op: number) =>
+    verify({
+      progType: progTypeByName('sched_cls')!,
+      expectedAttachType: 0,
+      insns: [
+        ...assemble('r1 = map[fd:1]\nr0 = 0\nr2 = 64\nr3 = 1'),
+        // r1 = addr_space_cast(r2, 0, 1); then the operation of 8 bytes on *r1 with R3.
+        { code: 0xbf, dst: 1, src: 2, off: 1, imm: 1 },
+        { code: 0xdb, dst: 1, src: 3, off: 0, imm: op },
+        ...assemble('r0 = 0\nexit'),
+      ],
+      gplCompatible: true,
+      mapByFd: () => map('arena', 0, 0, { flags: 1 << 10, mapExtra: 1n << 32n }),
+      credentials: ROOT,
+      flags: 0,
+      logLevel: 0,
+    });
+
+  it('are those that the JIT of x86-64 has', () => {
+    for (const op of [0x00, 0x01, 0x40, 0x50, 0xa0, 0xe1, 0xf1])
+      expect(load(op), op.toString(16)).toMatchObject({ verdict: 'accept' });
+    for (const op of [0x41, 0x51, 0xa1])
+      expect(load(op)).toMatchObject({
+        errno: 'EACCES',
+        message: 'BPF_ATOMIC stores into R1 arena is not allowed',
+      });
   });
 });

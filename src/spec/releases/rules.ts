@@ -69,12 +69,18 @@ export const RULES = {
   },
   /** Without: any tracing program may be loaded as one that sleeps. */
   sleepable_by_attach_type: { since: '6.2', what: 'attach types of programs that may sleep' },
+  /** Without: the bits of a wrong result are printed, not its range. */
+  words_of_result_ranges: { since: '6.8', what: 'words of a refusal' },
+  /** Without: numbers are called `inv`. */
+  words_for_numbers: { since: '5.18', what: 'words of a refusal' },
   /** Without: no text says that tracing programs may not attach to a function. */
   words_for_denied_functions: { since: '6.16', what: 'words of a refusal' },
   /** Without: no tracing program is attached to another one. */
   nested_tracing: { since: '6.9', what: 'tracing programs for tracing programs' },
   /** Without: functions with arguments that are structs cannot be attached to. */
   struct_arguments: { since: '6.1', what: 'structs as arguments of traced functions' },
+  /** Without: a function that a helper calls is taken to be called once. */
+  callbacks_again: { since: '6.6', what: 'functions that helpers call any number of times' },
   // What is deduced of numbers (verifier/domain/deductions.ts says more).
   /** Without: numbers have 64-bit bounds only. */
   bounds_of_halves: { since: '5.7', what: 'bounds of the low 32 bits' },
@@ -97,7 +103,7 @@ export const RULES = {
   /** Without: two numbers that differ in a known bit may be equal. */
   bits_decide: { since: '6.12', what: 'comparisons that bits decide' },
   /** Without: that a range and bits have just one number in common is not seen. */
-  single_values: { since: '6.12', what: 'ranges that bits narrow to a number' },
+  single_values: { since: '6.18', what: 'ranges that bits narrow to a number' },
   /** Without: 32-bit ranges that cross the sign tell nothing. */
   signs_of_halves: { since: '6.12', what: '32-bit ranges that cross the sign' },
   /** Without: a number of -1 or 0 is not followed as two. */

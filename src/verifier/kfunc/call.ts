@@ -15,7 +15,7 @@ import { Refusal } from '../refusal.ts';
 import { MAYBE_NULL, MEM_RCU, NOT_INIT_REG, PTR_UNTRUSTED, type Reg, scalarReg } from '../registers.ts';
 import { Slot, STACK_ITER, slotType } from '../state.ts';
 import { checkThrownCode } from '../transfer/call.ts';
-import { pushCallback } from '../transfer/callback.ts';
+import { enterCallback, pushCallback } from '../transfer/callback.ts';
 import { inRcuSection } from '../transfer/map-value.ts';
 import { clearPacketPointers } from '../transfer/packet.ts';
 import { checkKfuncArgs } from './args.ts';
@@ -225,6 +225,7 @@ export function checkKfuncCall(env: Env, explored: Explored, insn: Insn): boolea
   setKfuncResult(env, meta);
   if (row.changesPacket) clearPacketPointers(env);
   if (row.flags.has('iter_next')) advanceIter(env, explored, meta);
+  enterCallback(env);
   if (!row.throws) return false;
   checkResourceLeak(env, true, 'bpf_throw', true);
   return true;

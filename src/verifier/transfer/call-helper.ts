@@ -50,7 +50,7 @@ import {
 } from '../registers.ts';
 import { helperLacks } from '../release.ts';
 import { returnToCaller } from './call.ts';
-import { type CallbackCall, pushCallback } from './callback.ts';
+import { type CallbackCall, enterCallback, pushCallback } from './callback.ts';
 import { inRcuSection } from './map-value.ts';
 import { accessMemory } from './memory.ts';
 import { clearPacketPointers } from './packet.ts';
@@ -261,7 +261,7 @@ function runEffects(env: Env, meta: CallMeta): { packet: boolean; dynptr: Reg | 
     noteInlineLoop(env, meta.subprog);
     markPrecise(env, 1);
     const frame = env.cur.frame;
-    if (BigInt(frame.callbackDepth) < env.reg(1).v.umax) {
+    if (BigInt(frame.callbackDepth) < env.reg(1).v.umax || !env.release.has('callbacks_again')) {
       pushCallback(env, callbackOf(meta));
     } else {
       env.cur.ownCurrent().callbackDepth = 0;
@@ -464,4 +464,5 @@ export function checkHelperCall(env: Env, explored: Explored, insn: Insn): void 
   // A tail call of the main program that fails has changed nothing.
   if (helper.tailCall && !tailCallInSubprog(env, explored)) changesPacket = false;
   if (changesPacket) clearPacketPointers(env);
+  enterCallback(env);
 }

@@ -6,6 +6,7 @@
 import type { Insn } from '../../contracts/insn.ts';
 import { attachTarget, isVoidCgroupHook, lsmReturnRange, returnsVoid } from '../attach-target.ts';
 import { markPrecise } from '../backtrack.ts';
+import { formatTnum, tnumIsUnknown, tnumRange } from '../domain/index.ts';
 import type { Env } from '../env.ts';
 import type { Explored } from '../explored.ts';
 import { attachTypeName } from '../helper-table.ts';
@@ -81,17 +82,17 @@ export function checkSubprogCall(env: Env, insn: Insn): void {
 function failRange(env: Env, n: number, range: RetvalRange, when: string, note = ''): never {
   const reg = env.reg(n);
   let text = `${when} the register R${n} has`;
+  const reason = { kind: 'return_range', register: n, min: range.min, max: range.max, detail: when } as const;
+  if (!env.release.has('words_of_result_ranges')) {
+    text += tnumIsUnknown(reg.v.tnum) ? ' unknown scalar value' : ` value ${formatTnum(reg.v.tnum)}`;
+    const wanted = tnumRange(BigInt.asUintN(64, BigInt(range.min)), BigInt.asUintN(64, BigInt(range.max)));
+    env.fail('EINVAL', `${text} should have been in ${formatTnum(wanted)}${note}`, reason);
+  }
   const known: string[] = [];
   if (reg.v.smin > -0x8000_0000_0000_0000n) known.push(` smin=${reg.v.smin}`);
   if (reg.v.smax < 0x7fff_ffff_ffff_ffffn) known.push(` smax=${reg.v.smax}`);
   text += known.length === 0 ? ' unknown scalar value' : known.join('');
-  env.fail('EINVAL', `${text} should have been in [${range.min}, ${range.max}]${note}`, {
-    kind: 'return_range',
-    register: n,
-    min: range.min,
-    max: range.max,
-    detail: when,
-  });
+  env.fail('EINVAL', `${text} should have been in [${range.min}, ${range.max}]${note}`, reason);
 }
 
 function within(range: RetvalRange, reg: Reg): boolean {
@@ -106,6 +107,7 @@ export function returnToCaller(env: Env, explored: Explored): void {
   env.liveStack.update();
   const callee = cur.frame;
   const r0 = callee.regs[0]!;
+  const again = callee.inCallback && env.release.has('callbacks_again');
   if (r0.type === PTR_TO_STACK)
     env.fail('EINVAL', 'cannot return stack pointer to the caller', {
       kind: 'return_pointer',
@@ -122,7 +124,7 @@ export function returnToCaller(env: Env, explored: Explored): void {
     markPrecise(env, 0);
     if (!within(callee.callbackRange, r0)) failRange(env, 0, callee.callbackRange, 'At callback return');
     // The helper decides again whether there is another round.
-    env.insn = callee.callsite;
+    env.insn = again ? callee.callsite : callee.callsite + 1;
   } else {
     cur.own(cur.curframe - 1).regs[0] = r0;
     env.insn = callee.callsite + 1;
@@ -134,7 +136,7 @@ export function returnToCaller(env: Env, explored: Explored): void {
     env.printState(cur, cur.curframe - 1, true);
   }
   cur.frames.pop();
-  if (!callee.inCallback) return;
+  if (!again) return;
   const previous = explored.previousEntry(cur, env.insn);
   if (previous !== null) widenImprecise(env, previous, cur);
 }

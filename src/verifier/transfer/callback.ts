@@ -168,6 +168,10 @@ export function pushCallback(env: Env, call: CallbackCall): void {
     frame.inAsyncCallback = true;
     return;
   }
+  if (!env.release.has('callbacks_again')) {
+    env.entering = { subprog, args: rules.args(env, caller.regs, call), range: rules.range };
+    return;
+  }
   const state = env.pushPath(target.start, env.insn, false, 'ENOMEM');
   const frame = enterFrame(env, state, subprog, env.insn);
   setArgs(frame, rules.args(env, caller.regs, call), rules.range);
@@ -175,4 +179,19 @@ export function pushCallback(env: Env, call: CallbackCall): void {
   state.callbackUnrollDepth++;
   state.own(state.curframe - 1).callbackDepth++;
   env.cur.ownCurrent().callbackDepth = 0;
+}
+
+/**
+ * Before 6.6 a synchronous callback is one call, on the only path, that returns behind the helper: entered once the helper's
+ * result is set.
+ */
+export function enterCallback(env: Env): void {
+  const { entering } = env;
+  if (entering === null) return;
+  env.entering = null;
+  const frame = enterFrame(env, env.cur, entering.subprog, env.insn);
+  setArgs(frame, entering.args, entering.range);
+  frame.inCallback = true;
+  env.insn = env.subprogs[entering.subprog]!.start - 1;
+  env.liveStack.resetCurrent();
 }

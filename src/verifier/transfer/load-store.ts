@@ -135,14 +135,20 @@ export function checkStoreImm(env: Env, insn: Insn): void {
   savePointerType(env, type, false);
 }
 
+/** What x86-64's JIT cannot make for an arena, where an access may fault. */
+const NOT_IN_ARENAS: ReadonlySet<number> = new Set(
+  [ATOMIC.AND, ATOMIC.OR, ATOMIC.XOR].map((op) => op | ATOMIC.FETCH),
+);
+
 /** Atomics work on memory of the program, not on what a facade or the packet stands for. */
-function atomicAllowed(type: number): boolean {
+function atomicAllowed(type: number, op: number): boolean {
+  if (type === PTR_TO_ARENA) return !NOT_IN_ARENAS.has(op);
   return type !== PTR_TO_CTX && !isPacketPointer(type) && type !== PTR_TO_FLOW_KEYS && !isSockPointer(type);
 }
 
 function refuseAtomic(env: Env, what: string, n: number): void {
   const { type } = env.reg(n);
-  if (!atomicAllowed(type)) {
+  if (!atomicAllowed(type, env.insns[env.insn]!.imm)) {
     env.fail('EACCES', `BPF_ATOMIC ${what} R${n} ${typeName(type)} is not allowed`, {
       kind: 'atomic_target',
       register: n,

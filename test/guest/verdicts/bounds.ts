@@ -113,6 +113,12 @@ class Writer {
     this.insns[at] = { ...jump, off: this.insns.length - at - 1 };
   }
 
+  /** Makes `n` 0 where it is above. */
+  compareWith(n: number, limit: number): void {
+    this.put(0xb5, n, 0, 1, limit);
+    this.put(0xb7, n, 0, 0, 0);
+  }
+
   leave(): void {
     this.put(0xb7, 0, 0, 0, 0);
     this.put(0x95, 0, 0, 0, 0);
@@ -144,9 +150,8 @@ class Writer {
   }
 }
 
-function program(seed: number): readonly Insn[] {
-  const w = new Writer(seed);
-  // R9 = the value of element 0, or leave.
+/** R9 = the value of element 0, or leave. */
+function start(w: Writer): void {
   w.put(0x62, 10, 0, -4, 0);
   w.put(0xbf, 2, 10, 0, 0);
   w.put(0x07, 2, 0, 0, -4);
@@ -156,6 +161,11 @@ function program(seed: number): readonly Insn[] {
   w.put(0x55, 0, 0, 2, 0);
   w.leave();
   w.put(0xbf, 9, 0, 0, 0);
+}
+
+function program(seed: number): readonly Insn[] {
+  const w = new Writer(seed);
+  start(w);
   for (const n of NUMBERS) {
     const [, bits] = w.pick(SIZES);
     if (w.chance(80)) w.put(0x61 | bits, n, 9, 8 * n, 0);
@@ -204,4 +214,77 @@ export function deductions(): { cases: VerdictCase[]; kinds: Record<string, MapK
     }),
   );
   return { cases, kinds: {} };
+}
+
+/** A function that bpf_loop or bpf_for_each_map_elem calls with a pointer to fp-8, which it changes. */
+function callback(w: Writer, context: number): void {
+  w.put(0xbf, 6, context, 0, 0);
+  w.put(0x79, 0, 6, 0, 0);
+  for (const n of [1, 2, 3, 4, 5, 7]) w.put(0xb7, n, 0, 0, w.constant());
+  const steps = w.random.below(4);
+  for (let i = 0; i < steps; i++) {
+    const op = w.pick(OPS.filter((one) => one !== 0x30 && one !== 0x90));
+    const shift = op === 0x60 || op === 0x70 || op === 0xc0;
+    w.put(op | 0x07, 0, 0, 0, shift ? w.pick([1, 3, 8]) : w.pick([0, 1, 2, 8, 15, 63, 255, -1]));
+  }
+  if (w.chance(30)) w.compareWith(0, w.pick([8, 32, 63, 64]));
+  if (w.chance(85)) w.put(0x7b, 6, 0, 0, 0);
+  else if (w.chance(50)) w.put(0x7a, 6, 0, 0, w.pick([0, 5, 100]));
+  w.put(0xb7, 0, 0, 0, w.chance(90) ? w.random.below(2) : w.random.below(4));
+  w.put(0x95, 0, 0, 0, 0);
+}
+
+const LOOP = 181;
+const FOR_EACH_MAP_ELEM = 164;
+
+/** Programs that walk callbacks: whether one round is all, or any number of them, decides. */
+export function callbacks(
+  count: number,
+  seed: number,
+): { cases: VerdictCase[]; kinds: Record<string, MapKind> } {
+  const cases = Array.from({ length: count }, (_, i): VerdictCase => {
+    const w = new Writer(seed + i);
+    const maps = [3];
+    start(w);
+    w.put(0x7a, 10, 0, -8, w.pick([0, 1, 8, 60, 64, 100]));
+    const each = w.chance(30);
+    const calls = w.chance(25) ? 2 : 1;
+    const functions: number[] = [];
+    for (let n = 0; n < calls; n++) {
+      if (each) {
+        maps.push(w.insns.length);
+        w.put(0x18, 1, 1, 0, 0);
+        w.put(0, 0, 0, 0, 0);
+      } else if (w.chance(60)) {
+        w.put(0xb7, 1, 0, 0, w.pick([0, 1, 2, 5, 100]));
+      } else {
+        w.put(0x61, 1, 9, 0, 0);
+      }
+      functions.push(w.insns.length);
+      w.put(0x18, 2, 4, 0, 0);
+      w.put(0, 0, 0, 0, 0);
+      w.put(0xbf, 3, 10, 0, 0);
+      w.put(0x07, 3, 0, 0, -8);
+      w.put(0xb7, 4, 0, 0, 0);
+      w.put(0x85, 0, 0, 0, each ? FOR_EACH_MAP_ELEM : LOOP);
+    }
+    w.put(0x79, 1, 10, -8, 0);
+    if (w.chance(30)) w.bound(1);
+    w.put(0x0f, 9, 1, 0, 0);
+    w.put(0x71, 0, 9, 0, 0);
+    w.leave();
+    const target = w.insns.length;
+    for (const at of functions) w.insns[at] = { ...w.insns[at]!, imm: target - at - 1 };
+    callback(w, each ? 4 : 2);
+    return {
+      id: i,
+      name: `callbacks ${seed + i}`,
+      progType: 'socket_filter',
+      expectedAttachType: 0,
+      loadFlags: 0,
+      insns: toHex(encodeProgram(w.insns)).match(/.{16}/g)!,
+      maps: { [KIND]: maps },
+    };
+  });
+  return { cases, kinds: { [KIND]: { type: 'ARRAY', key: 4, value: VALUE_SIZE, max_entries: 1 } } };
 }

@@ -1,17 +1,21 @@
 /**
- * `tsx test/guest/verdicts/generate.ts DIR [--kinds helpers,ctx,isa,fuzz,bounds,deductions,exploits,attach] [--count N]`: writes tables for verdicts/run.ts, each into
+ * `tsx test/guest/verdicts/generate.ts DIR [--kinds helpers,ctx,isa,fuzz,bounds,callbacks,deductions,exploits,attach] [--count N]`: writes tables for verdicts/run.ts, each into
  * a directory of its name.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { kernelBtf } from '../../../tools/conformance/verifier-case.ts';
-import { bounds, deductions } from './bounds.ts';
+import { bounds, callbacks, deductions } from './bounds.ts';
 import { attachments, contexts, exploits, fuzz, helpers, instructions, type Table } from './tables.ts';
 
 const command = new Command('generate')
   .argument('<dir>')
-  .option('--kinds <names>', 'tables to write', 'helpers,ctx,isa,fuzz,bounds,deductions,exploits,attach')
+  .option(
+    '--kinds <names>',
+    'tables to write',
+    'helpers,ctx,isa,fuzz,bounds,callbacks,deductions,exploits,attach',
+  )
   .option('--count <n>', 'random programs', '4000')
   .option('--seed <n>', 'of the first random program', '1')
   .parse();
@@ -23,6 +27,7 @@ const make: Record<string, () => Table> = {
   isa: () => ({ cases: instructions(), kinds: {} }),
   fuzz: () => fuzz(Number(options.count), Number(options.seed)),
   bounds: () => bounds(Number(options.count), Number(options.seed)),
+  callbacks: () => callbacks(Number(options.count), Number(options.seed)),
   deductions,
   exploits,
   // The hooks of this machine's kernel.
