@@ -37,7 +37,8 @@ export type Target =
   | { readonly file: string; readonly selector?: undefined }
   | { readonly selector: Selector | undefined; readonly file?: undefined };
 
-const SELECTORS: Readonly<Record<'prog' | 'map', readonly string[]>> = {
+const NOUNS = { prog: 'program', map: 'map' } as const;
+const SELECTORS: Readonly<Record<keyof typeof NOUNS, readonly string[]>> = {
   prog: ['id', 'pinned', 'name', 'tag'],
   map: ['id', 'pinned', 'name'],
 };
@@ -48,7 +49,8 @@ export function parseTarget(kind: 'prog' | 'map', words: readonly string[]): Tar
   if (value === undefined) return { file: first };
   if (rest.length > 0 || !SELECTORS[kind].includes(first)) {
     const forms = SELECTORS[kind].map((form) => `${form} ${form === 'pinned' ? 'PATH' : form.toUpperCase()}`);
-    throw new UsageError(`'${words.join(' ')}' is no ${kind}`, `give an object file, or ${forms.join(', ')}`);
+    const what = `'${words.join(' ')}' is no ${NOUNS[kind]}`;
+    throw new UsageError(what, `give an object file, or ${forms.join(', ')}`);
   }
   return { selector: { by: first as Selector['by'], value } };
 }
