@@ -217,7 +217,7 @@ const IN_PLACE = [
   "- Lookups in arrays and, with keys of up to 64 bytes, in hash maps of all kinds: the hash is unrolled for the key's size, and the first element",
   '  of the chain is compared in front of the loop over the others. With CPUs that run at the same time hash lookups stay calls: a chain',
   '  may change while it is walked.',
-  "- Records of a ring are reserved and submitted by two calls from Wasm to Wasm: 11 to 15 ns together on a machine where Linux's take 63. Updates of maps,",
+  "- Records of a ring are reserved and submitted by two calls from Wasm to Wasm: 11 to 15 ns together on a machine where Linux's take 63. Map updates,",
   '  string functions and reads of kernel memory are such calls too. A call costs 2 to 3 ns more than code in place.',
   '- Bulk instructions are not used for what programs write: `memory.fill` takes 4.3 ns for 64 bytes and 3.8 for 512, stores of 16 bytes 1.0 and',
   '  4.2, and a frame has 512 bytes. `memory.copy` would win from 256 bytes on (3.8 against 5.4 ns, 512 bytes 4.2 against 8.6), but a run of loads and',
