@@ -42,6 +42,8 @@ describe('races', () => {
     expect(ends[0].state['counts[0]']).toBe('1');
     const replay = await cli(['races', file, 'plain', '--schedule', ends[0].schedule]);
     expect(replay.stdout).toContain('counts[0] = 1');
+    // It was drawn from no seed.
+    expect(replay.stdout).not.toContain('--seed');
   });
 
   it('says that there is none', async () => {

@@ -68,6 +68,13 @@ describe.each(['jit', 'interp'])('run on packets, %s', (engine) => {
 });
 
 describe('run on packets', () => {
+  it('says nothing of times that nobody has taken: of runs on other CPUs', async () => {
+    const one = await cli(['run', example('xdp_filter'), '--pcap', TRAFFIC]);
+    expect(one.stdout).toMatch(/runs {6}95, [\d.]+ \S+ each/);
+    const two = await cli(['run', example('xdp_filter'), '--pcap', TRAFFIC, '--cpus', '2']);
+    expect(two.stdout).toMatch(/runs {6}95$/m);
+  });
+
   it('writes what passes', async () => {
     const path = temporary('passed.pcap');
     const { packets, programs } = await run(

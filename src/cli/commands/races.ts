@@ -53,7 +53,8 @@ interface RacesOptions extends TargetOptions {
 interface End {
   /** `counts[0]` → value, and what the runs returned. */
   readonly state: ReadonlyMap<string, string>;
-  readonly seed: number;
+  /** Absent: the schedule was given. */
+  readonly seed?: number;
   readonly schedule: string;
   times: number;
 }
@@ -63,7 +64,7 @@ interface Found {
   readonly interleavings: number;
   readonly ends: readonly End[];
   readonly races: readonly DataRace[];
-  readonly deadlocks: readonly (Deadlock & { readonly seed: number })[];
+  readonly deadlocks: readonly (Deadlock & { readonly seed?: number })[];
 }
 
 const DEFAULT_SEEDS = 200;
@@ -121,14 +122,16 @@ function explore({ kernel, object }: LoadedObject, names: readonly string[], opt
   const first = options.seed ?? 0;
   const ends = new Map<string, End>();
   const races = new Map<string, DataRace>();
-  const deadlocks: (Deadlock & { readonly seed: number })[] = [];
+  const deadlocks: (Deadlock & { readonly seed?: number })[] = [];
   const count = single ? 1 : options.seeds;
   for (let seed = first; seed < first + count; seed++) {
     let maps: ReadonlyMap<string, string> = new Map();
+    const drawn = options.schedule === undefined ? { seed } : {};
     const result = simulator.interleave({
       cpus,
       races: true,
-      ...(options.schedule === undefined ? { seed } : { schedule: options.schedule }),
+      ...drawn,
+      ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
       ...(options.slice === undefined ? {} : { slice: options.slice }),
       rewindAfter: () => {
         maps = contents(object);
@@ -137,14 +140,14 @@ function explore({ kernel, object }: LoadedObject, names: readonly string[], opt
     const state = new Map([...maps, ['returned', returned(result)]]);
     const key = JSON.stringify([...state]);
     const end = ends.get(key);
-    if (end === undefined) ends.set(key, { state, seed, schedule: result.schedule, times: 1 });
+    if (end === undefined) ends.set(key, { state, ...drawn, schedule: result.schedule, times: 1 });
     else end.times++;
     for (const race of result.races) {
       const ends = [race.first, race.second].map((p) => `${p.program} ${p.insn} ${p.access}`).sort();
       races.set(ends.join(), races.get(ends.join()) ?? race);
     }
     if (result.deadlocks.length > 0 && deadlocks.length === 0)
-      deadlocks.push(...result.deadlocks.map((one) => ({ ...one, seed })));
+      deadlocks.push(...result.deadlocks.map((one) => ({ ...one, ...drawn })));
   }
   return {
     programs: names,
@@ -192,7 +195,7 @@ function print(out: Output, found: Found, options: RacesOptions, file: string): 
       out.line(`              CPU ${end.cpu} ${ACCESS[end.access]} it at ${at(end)}`);
   }
   for (const { waits, recovered, seed } of found.deadlocks) {
-    out.line(`  deadlock  ${recovered ? 'a lock gives up' : 'the runs are ended'} (--seed ${seed})`);
+    out.line(`  deadlock  ${recovered ? 'a lock gives up' : 'the runs are ended'}${bySeed(seed)}`);
     for (const { at: place, lock, takenAt } of waits) {
       out.line(`              CPU ${place.cpu} waits at ${at(place)}`);
       const taken = takenAt === undefined ? '' : `, taken by CPU ${takenAt.cpu} at ${at(takenAt)}`;
@@ -202,12 +205,17 @@ function print(out: Output, found: Found, options: RacesOptions, file: string): 
   if (found.races.length + found.deadlocks.length === 0) out.line('  no race, no deadlock');
   printEnds(out, found);
   const [rarest] = found.ends.slice(-1);
-  if (found.ends.length > 1 && rarest !== undefined)
+  if (found.ends.length > 1 && rarest?.seed !== undefined)
     out.note(
       `again: tsbpf races ${file} ${found.programs.join(' ')} --cpus ${options.cpus} --seed ${rarest.seed}`,
     );
   if (found.interleavings === 1 && rarest !== undefined) out.line(`  schedule  ${rarest.schedule}`);
   out.line();
+}
+
+/** How to see it again; nothing where a schedule was given. */
+function bySeed(seed: number | undefined): string {
+  return seed === undefined ? '' : `  (--seed ${seed})`;
 }
 
 /** Only what differs between the ends says something; of a single one all. */
@@ -219,7 +227,7 @@ function printEnds(out: Output, { ends }: Found): void {
     const facts = shown
       .filter((key) => state.has(key))
       .map((key) => (key === 'returned' ? `returned ${state.get(key)}` : `${key} = ${state.get(key)}`));
-    out.line(`  ${grouped(times).padStart(7)}×  ${facts.join(', ')}  (--seed ${seed})`);
+    out.line(`  ${grouped(times).padStart(7)}×  ${facts.join(', ')}${bySeed(seed)}`);
   }
   if (ends.length > SHOWN_ENDS) out.line(`           and ${ends.length - SHOWN_ENDS} other ends`);
 }

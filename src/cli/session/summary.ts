@@ -119,8 +119,9 @@ function printProgram(out: Output, facts: ProgramFacts, kernel: 'embedded' | 'ho
       ? `JIT: ${plural(engine.insns, 'instruction')} to ${grouped(engine.bytes)} bytes of ${kernel === 'host' ? 'machine code' : 'WebAssembly'}`
       : `interpreter: ${plural(engine.insns, 'instruction')} prepared`;
   out.line(`  ${dim('engine')}    ${code}, ${duration(engine.microseconds * 1000)}`);
-  if (facts.runs > 0)
-    out.line(`  ${dim('runs')}      ${grouped(facts.runs)}, ${duration(facts.runTimeNs / facts.runs)} each`);
+  // Runs on other CPUs are counted, not timed.
+  const each = facts.runTimeNs > 0 ? `, ${duration(facts.runTimeNs / facts.runs)} each` : '';
+  if (facts.runs > 0) out.line(`  ${dim('runs')}      ${grouped(facts.runs)}${each}`);
   const results = Object.entries(facts.results);
   if (results.length > 0)
     out.line(
