@@ -4,11 +4,15 @@ import { INSN_ROWS, type InsnField, type InsnRow } from './table.ts';
 const BY_NAME: ReadonlyMap<string, InsnRow> = new Map(INSN_ROWS.map((r) => [r.name, r]));
 
 /** Rows by opcode byte, those with fixed fields first: a row without them is what remains. */
-const BY_CODE: readonly (readonly InsnRow[])[] = Array.from({ length: 256 }, (_, code) =>
-  INSN_ROWS.filter((r) => r.code === code).sort(
-    (a, b) => Object.keys(b.fixed).length - Object.keys(a.fixed).length,
-  ),
-);
+const BY_CODE: readonly (readonly InsnRow[])[] = byCode();
+
+function byCode(): InsnRow[][] {
+  const rows = Array.from({ length: 256 }, (): InsnRow[] => []);
+  for (const row of INSN_ROWS) rows[row.code]!.push(row);
+  for (const group of rows)
+    if (group.length > 1) group.sort((a, b) => Object.keys(b.fixed).length - Object.keys(a.fixed).length);
+  return rows;
+}
 
 /** The row of that name (see `InsnRow.name`), or undefined. */
 export function rowByName(name: string): InsnRow | undefined {
