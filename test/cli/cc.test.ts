@@ -120,6 +120,21 @@ describe('cc', () => {
     expect(stderr).toMatch(/cannot read it: it is a directory/);
   });
 
+  const installed = existsSync('/usr/include/linux/mpls.h');
+  it.skipIf(!installed)(
+    `finds headers of the machine that are not built in${installed ? '' : ': skipped, none are installed'}`,
+    async () => {
+      const path = file(
+        'mpls.c',
+        '#include <linux/bpf.h>\n#include <linux/mpls.h>\nint shift = MPLS_LS_LABEL_SHIFT;\n',
+      );
+      const out = join(directory, 'mpls.o');
+      expect(await cli(['cc', '-c', path, '-o', out])).toMatchObject({ exit: 0, stderr: '' });
+      expect((await cli(['cc', '-E', '-P', path])).stdout).toContain('int shift = 12;');
+      expect((await cli(['cc', '-nostdinc', '-c', path, '-o', out])).stderr).toMatch(/file not found/);
+    },
+  );
+
   it('keeps the bytes of strings that are no UTF-8', async () => {
     const path = join(directory, 'latin1.c');
     writeFileSync(

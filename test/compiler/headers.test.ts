@@ -139,6 +139,16 @@ int protocol = ETH_P_IP;
     ).toBe('');
   });
 
+  it('have the enumerators that programs take from vmlinux.h', () => {
+    const text = `#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+struct event { char comm[TASK_COMM_LEN]; bool exit; } event = { .exit = true };
+int state = TCP_ESTABLISHED + TCP_NEW_SYN_RECV + false;
+`;
+    for (const before of ['', '#include <linux/sched.h>\n']) expect(diagnostics(before + text)).toBe('');
+    expect(diagnostics(`${text}#include <stdbool.h>\nbool on = true;`)).toBe('');
+  });
+
   it('make the part of a vmlinux.h that a program can mean', () => {
     const path = new URL('../../examples/objects/xdp_filter.bpf.o', import.meta.url);
     const { data } = parseElf(new Uint8Array(readFileSync(path))).sections.find(

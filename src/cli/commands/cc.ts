@@ -15,7 +15,13 @@ import {
 import { BpfObject } from '../../libbpf/index.ts';
 import { utf8 } from '../../util/bytes.ts';
 import { type Action, type CommandRow, type Runner, withExamples } from '../command.ts';
-import { builtinHeaders, compileSource, filesOfMachine, readSource } from '../compiler/compile.ts';
+import {
+  builtinHeaders,
+  compileSource,
+  filesOfMachine,
+  includesOf,
+  readSource,
+} from '../compiler/compile.ts';
 import { type CompilerFlags, parseFlags } from '../compiler/flags.ts';
 import { runOtherCompiler } from '../compiler/other-compiler.ts';
 import { listProgram } from '../disassembly.ts';
@@ -80,7 +86,7 @@ function preprocess(input: string, flags: CompilerFlags, out: Output): number {
     throw fileError(input, Object.assign(new Error('it cannot be read'), { code: 'ENOENT' }), 'read it');
   const tokens = new Preprocessor(sink, input === '-' ? '<stdin>' : input, text, {
     resolver: filesOfMachine,
-    includes: flags.includes,
+    includes: includesOf(flags),
     defines: flags.defines,
     forced: flags.forced,
     target: { cpu: flags.cpu, optimize: flags.optimize },

@@ -1,5 +1,6 @@
 /** C sources to objects for the commands: the compiler with the files of this machine, its diagnostics as text. */
 import { readFileSync, statSync } from 'node:fs';
+import process from 'node:process';
 import { isBccSource } from '../../bcc/index.ts';
 import type { Btf } from '../../btf/index.ts';
 import {
@@ -56,6 +57,21 @@ export function readSource(path: string): string | undefined {
   return sourceText(bytes);
 }
 
+/** Where distributions of Linux have the headers of that processor. */
+const MULTIARCH: Readonly<Record<string, string>> = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' };
+
+/** The directories asked for, and behind the built-in headers those that every compiler on this machine looks into. */
+export function includesOf(flags: CompilerFlags): CompilerFlags['includes'] {
+  if (flags.noBuiltinHeaders) return flags.includes;
+  const own = MULTIARCH[process.arch];
+  const machine = [
+    '/usr/local/include',
+    ...(own === undefined ? [] : [`/usr/include/${own}`]),
+    '/usr/include',
+  ];
+  return { ...flags.includes, after: [...flags.includes.after, ...machine] };
+}
+
 /** The BTF asked for, or the running kernel's; `undefined` where that shows none. */
 function kernelTypes(btf: string | undefined): Btf | undefined {
   if (btf !== undefined) return readBtf(btf);
@@ -92,7 +108,7 @@ function headersFor(
     const sink = new DiagnosticSink(new SourceManager(), { errorLimit: 0, noWarnings: true });
     const tokens = new Preprocessor(sink, path, text, {
       resolver: filesOfMachine,
-      includes: flags.includes,
+      includes: includesOf(flags),
       defines: flags.defines,
       forced: flags.forced,
       target: { cpu: flags.cpu, optimize: flags.optimize },
@@ -152,7 +168,7 @@ function compileWith(
       cpu: flags.cpu,
       optimize: flags.optimize,
       debug: flags.debug,
-      includes: flags.includes,
+      includes: includesOf(flags),
       defines: flags.defines,
       forced: flags.forced,
       warnings: flags.warnings,

@@ -29,11 +29,29 @@ const UAPI_HEADERS = [
   ...['perf_event', 'time_types', 'filter', 'seccomp'],
 ].map((name) => `linux/${name}.h`);
 
+/** Enumerators of Linux's BTF (of `linux/stddef.h`, `linux/sched.h`, `net/tcp_states.h`) that programs count on vmlinux.h for. */
+const ENUMERATORS = `#ifndef true
+enum { false = 0, true = 1 };
+#endif
+#ifndef TASK_COMM_LEN
+enum { TASK_COMM_LEN = 16 };
+#endif
+#ifndef TCP_ESTABLISHED
+enum {
+${[
+  ...['TCP_ESTABLISHED', 'TCP_SYN_SENT', 'TCP_SYN_RECV', 'TCP_FIN_WAIT1', 'TCP_FIN_WAIT2', 'TCP_TIME_WAIT'],
+  ...['TCP_CLOSE', 'TCP_CLOSE_WAIT', 'TCP_LAST_ACK', 'TCP_LISTEN', 'TCP_CLOSING', 'TCP_NEW_SYN_RECV'],
+]
+  .map((name, i) => `\t${name} = ${i + 1},\n`)
+  .join('')}};
+#endif
+`;
+
 /** `vmlinux.h` of the embedded kernel. */
 export function ownVmlinuxHeader(): string {
   const includes = UAPI_HEADERS.map((name) => `#include <${name}>\n`).join('');
   const declared = (name: string): boolean => Object.hasOwn(UAPI_RECORDS, name);
-  return `#ifndef __VMLINUX_H__\n${includes}#endif\n${dumpC(ownKernelBtf(), { header: true, declared })}`;
+  return `#ifndef __VMLINUX_H__\n${includes}${ENUMERATORS}#endif\n${dumpC(ownKernelBtf(), { header: true, declared })}`;
 }
 
 /** Errors: EINVAL for bytes that are no BTF. */
@@ -58,10 +76,43 @@ export function vmlinuxHeaderFor(
     wanted.add(id);
     queue.push(id);
   };
-  for (let id = 1; id < btf.typeCount; id++) if (isNamed(btf.type(id), identifiers)) want(id);
+  for (let id = 1; id < btf.typeCount; id++) if (isNamed(btf, id, identifiers)) want(id);
   for (let id = queue.pop(); id !== undefined; id = queue.pop()) follow(btf, id, identifiers, want);
   const roots = [...wanted].filter((id) => DECLARED.has(btf.type(id).kind)).sort((a, b) => a - b);
-  return dumpC(btf, { header: true, roots, declared: (name) => without.has(name) });
+  const absent = withHolders(btf, without);
+  return dumpC(btf, { header: true, roots, declared: (name) => absent.has(name) });
+}
+
+/** Those names, and the records that have one of those records as a member: without it they cannot be defined. */
+function withHolders(btf: Btf, names: ReadonlySet<string>): ReadonlySet<string> {
+  if (names.size === 0) return names;
+  const absent = new Set(names);
+  const lacks = (id: number): boolean => {
+    const type = btf.type(id);
+    switch (type.kind) {
+      case 'struct':
+      case 'union':
+        return type.name === '' ? type.members.some((member) => lacks(member.type)) : absent.has(type.name);
+      case 'array':
+      case 'typedef':
+      case 'const':
+      case 'volatile':
+      case 'type_tag':
+        return lacks(type.type);
+      default:
+        return false;
+    }
+  };
+  for (let before = -1; before !== absent.size; ) {
+    before = absent.size;
+    for (let id = 1; id < btf.typeCount; id++) {
+      const type = btf.type(id);
+      if (type.kind !== 'struct' && type.kind !== 'union') continue;
+      if (type.name !== '' && !absent.has(type.name) && type.members.some((member) => lacks(member.type)))
+        absent.add(type.name);
+    }
+  }
+  return absent;
 }
 
 /** Kinds that are declared by themselves; the others are part of a declaration. */
@@ -74,15 +125,18 @@ const DECLARED: ReadonlySet<BtfType['kind']> = new Set([
   'fwd',
 ]);
 
-function isNamed(type: BtfType, identifiers: ReadonlySet<string>): boolean {
-  switch (type.kind) {
+/** Most types are not, and stay encoded: a kernel has some hundred thousand. */
+function isNamed(btf: Btf, id: number, identifiers: ReadonlySet<string>): boolean {
+  switch (btf.kind(id)) {
     case 'struct':
     case 'union':
     case 'typedef':
-      return identifiers.has(type.name);
+      return identifiers.has(btf.name(id));
     case 'enum':
-    case 'enum64':
-      return identifiers.has(type.name) || type.values.some(({ name }) => identifiers.has(name));
+    case 'enum64': {
+      const type = btf.type(id) as BtfType & { readonly values: readonly { readonly name: string }[] };
+      return identifiers.has(btf.name(id)) || type.values.some(({ name }) => identifiers.has(name));
+    }
     default:
       return false;
   }
