@@ -136,7 +136,10 @@ interface Job {
 }
 
 function startJob(file: string, options: JobOptions, onReport: (report: Report) => void): Job {
-  const child = fork(file, [JSON.stringify(options)], { execArgv: ['--expose-gc'] });
+  const child = fork(file, [JSON.stringify(options)], {
+    // Most of what a program leaves is garbage at once: fewer, cheaper collections.
+    execArgv: ['--expose-gc', '--max-semi-space-size=64'],
+  });
   const memory = new MemoryLog();
   const end = new Promise<JobEnd | string>((resolve) => {
     child.on('message', (message: JobMessage) => {
