@@ -46,6 +46,38 @@ describe('the BCC dialect', () => {
     expect(b.get('seen').size).toBe(1);
   });
 
+  it('takes records that are a part of the kernel’s others', () => {
+    const { kernel, b } = open(`
+      #include <uapi/linux/ptrace.h>
+      struct sock { u32 **sk_daddr; };
+      BPF_HASH(seen, u32, u32);
+      int kprobe__here(struct pt_regs *ctx, struct sock *skp) {
+        u32 *daddr = *(skp->sk_daddr);
+        u32 key = 1, value = *daddr;
+        seen.update(&key, &value);
+        return 0;
+      }`);
+    fireProbe(kernel, 'here', [0n]);
+    expect(b.get('seen').get(1)).toBe(0);
+  });
+
+  it('has the functions of string.h without it', () => {
+    const { kernel, b } = open(`
+      struct Ptr { u64 ptr; };
+      struct Counters { char unused; u64 stat1; };
+      BPF_HASH(stats, struct Ptr, struct Counters, 1024);
+      int kprobe__here(struct pt_regs *ctx) {
+        struct Ptr key = {.ptr=PT_REGS_PARM1(ctx)};
+        struct Counters zleaf;
+        memset(&zleaf, 0, sizeof(zleaf));
+        struct Counters *val = stats.lookup_or_try_init(&key, &zleaf);
+        if (val) val->stat1++;
+        return 0;
+      }`);
+    fireProbe(kernel, 'here', [3n]);
+    expect([...b.get('stats').values()]).toMatchObject([{ stat1: 1 }]);
+  });
+
   it('has functions of the kernel’s headers that are more than types', () => {
     const { kernel, b } = open(`
       #include <linux/scatterlist.h>

@@ -33,7 +33,11 @@ const BY_HEADER: Readonly<Record<string, readonly (readonly [head: string, body:
     ['tcp_hdr(skb)', '((struct tcphdr *)((skb)->head + (skb)->transport_header))'],
     ['tcp_flag_byte(th)', '(((u_int8_t *)(th))[13])'],
   ],
-  'net/tcp.h': [...SOCKETS, ['tcp_hdr(skb)', '((struct tcphdr *)((skb)->head + (skb)->transport_header))']],
+  'net/tcp.h': [
+    ...SOCKETS,
+    ['tcp_hdr(skb)', '((struct tcphdr *)((skb)->head + (skb)->transport_header))'],
+    ['TCP_SKB_CB(skb)', '((struct tcp_skb_cb *)&((skb)->cb[0]))'],
+  ],
   'linux/udp.h': [['udp_hdr(skb)', '((struct udphdr *)((skb)->head + (skb)->transport_header))']],
   'linux/ip.h': [['ip_hdr(skb)', '((struct iphdr *)((skb)->head + (skb)->network_header))']],
   'linux/ipv6.h': [['ipv6_hdr(skb)', '((struct ipv6hdr *)((skb)->head + (skb)->network_header))']],

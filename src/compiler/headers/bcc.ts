@@ -464,6 +464,8 @@ export function bccHeader(): string {
       '#ifndef LINUX_VERSION_CODE\n#define LINUX_VERSION_CODE 398848\n#define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + ((c) > 255 ? 255 : (c)))\n#endif\n',
       `#if __has_include(<vmlinux.h>)\n#include <vmlinux.h>\n#else\n${plainTypes()}#endif\n`,
       '#include <bpf/bpf_helpers.h>\n#include <bpf/bpf_tracing.h>\n#include <bpf/bpf_core_read.h>\n#include <bpf/bpf_endian.h>\n#include <linux/errno.h>\n',
+      // The kernel's headers bring these along.
+      'void *memcpy(void *, const void *, unsigned long);\nvoid *memmove(void *, const void *, unsigned long);\nvoid *memset(void *, int, unsigned long);\n',
       '#ifndef NULL\n#define NULL ((void *)0)\n#endif\n#define __user\n#define __kernel\n#define __rcu\n#define __percpu_\n',
       general(),
       tables(),
