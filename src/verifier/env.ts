@@ -147,9 +147,10 @@ export class Env {
   // Privileges (kernel: env->allow_ptr_leaks & co.).
   readonly allowPtrLeaks: boolean;
   readonly allowUninitStack: boolean;
-  /** Copies of a number are refined together; 32-bit ones; those at a distance; in 32 bits. Fields, as they are asked often. */
+  /** Copies of a number are refined together; 32-bit ones; spilled ones; those at a distance; in 32 bits. Fields, as they are asked often. */
   readonly linksCopies: boolean;
   readonly linksHalves: boolean;
+  readonly linksSpills: boolean;
   readonly linksSums: boolean;
   readonly linksSumsOfHalves: boolean;
   readonly bypassSpecV1: boolean;
@@ -241,6 +242,7 @@ export class Env {
     this.allowUninitStack = perfmon && this.release.has('uninit_stack_reads');
     this.linksCopies = this.release.has('linked_copies');
     this.linksHalves = this.release.has('linked_halves');
+    this.linksSpills = this.release.has('linked_spills');
     this.linksSums = this.release.has('linked_sums');
     this.linksSumsOfHalves = this.release.has('linked_sums_of_halves');
     this.bypassSpecV1 = perfmon;

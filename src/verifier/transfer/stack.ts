@@ -198,7 +198,7 @@ function writeFixed(env: Env, frameno: number, off: number, size: number, value:
   const constant = reg === null && isStoreImm(env);
   if (reg !== null && aligned && reg.type === SCALAR && env.bpfCapable && keepsScalar(env, reg, size)) {
     const fits = fitsBytes(reg, size);
-    if (fits && env.release.has('linked_spills')) reg = linkBeforeCopy(env, value);
+    if (fits && env.linksSpills) reg = linkBeforeCopy(env, value);
     // A narrowing spill is not the same number any longer.
     const spilled = fits ? reg : scalarReg(reg.v, 0, reg.off);
     env.cur.setSlot(frameno, spi, spillInto(env, slot, spilled, size));
