@@ -62,9 +62,10 @@ class CDumper {
 
   leaveOut(declared: (name: string) => boolean): void {
     for (let id = 1; id < this.btf.typeCount; id++) {
-      const type = this.btf.type(id);
-      const named = type.kind === 'struct' || type.kind === 'union' || type.kind === 'typedef';
-      if (named && type.name !== '' && declared(type.name)) this.defined.set(id, 'done');
+      const kind = this.btf.kind(id);
+      if (kind !== 'struct' && kind !== 'union' && kind !== 'typedef') continue;
+      const name = this.btf.name(id);
+      if (name !== '' && declared(name)) this.defined.set(id, 'done');
     }
   }
 
