@@ -69,6 +69,7 @@ const REASONS: readonly (readonly [said: RegExp, reason: string])[] = [
     'the kernel is not built to override returns (CONFIG_BPF_KPROBE_OVERRIDE)',
   ],
   [/of tracing: operation not permitted/, 'the machine does not allow fentry, fexit and fmod_ret'],
+  [/which is not in the kernel's BTF/, 'functions that the kernel does not have'],
   [/incomplete definition of type 'struct (?:nfs_|rdma_)/, 'types of a module that is not loaded'],
   [/no member named 'rq_disk' in 'struct request'/, 'members that the kernel does not have since 5.16'],
   [/no member named 'd_iname' in 'struct dentry'/, 'members that the kernel does not have since 6.15'],
