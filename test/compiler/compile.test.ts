@@ -163,6 +163,17 @@ describe('programs do what C says', () => {
     expect(run(text, new Uint8Array(70))).toBe(1);
   });
 
+  it('a cast to short leaves the register of inline assembly whole', () => {
+    const text = `SEC("xdp") int prog(struct xdp_md *ctx) {
+      volatile s64 n = -5;
+      asm goto("if %[n] s< 0 goto %l[yes]" : : [n] "r"((short)n) : : yes);
+      return 1;
+    yes:
+      return 2;
+    }`;
+    expect(run(text)).toBe(2);
+  });
+
   it('a jump from one piece of inline assembly into the next', () => {
     const text = `SEC("xdp") void prog(struct xdp_md *ctx) {
       asm volatile("r0 = 7");

@@ -433,7 +433,7 @@ class FunctionLowering extends ExprLowering {
       const letters = input.constraint.replace(/[=+&%]/g, '');
       const memory = /m/.test(letters) && !/[ri]/.test(letters);
       if (memory || isAggregate(input.expr.type)) args.push(this.addressOf(this.place(input.expr)));
-      else args.push(this.value(input.expr));
+      else args.push(wholeRegister(this.value(input.expr)));
       return { constraint: letters, name: input.name ?? undefined, memory };
     });
     builder.loc = statement.loc;
@@ -478,4 +478,11 @@ export function declareParameters(func: Func, decl: FunctionDecl): void {
 
 export function lowerFunction(module: ModuleContext, decl: FunctionDecl, func: Func): void {
   new FunctionLowering(module, decl, func).run();
+}
+
+/** What inline assembly gets for a value cut to less than a word: the register as it is, as from clang; `(short)x` is a known way to say so. */
+function wholeRegister(value: Value): Value {
+  const isCut =
+    value.kind === 'inst' && value.op === 'trunc' && (value.type === 'i8' || value.type === 'i16');
+  return isCut ? value.args[0]! : value;
 }
