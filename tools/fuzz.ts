@@ -280,6 +280,7 @@ function summarise(options: Options, { counts, causes, jobs, ends, seconds }: Re
     faults: of('fault'),
     crashes: of('crash'),
     enginesDiffer: of('engines differ'),
+    notCompiled: of('not compiled'),
     notCompared: of('not compared'),
     ...(options.linux !== true
       ? {}

@@ -58,3 +58,11 @@ describe('a run that is too long for the interpreter', () => {
     expect(kinds({ interpreter, jit: fault })).toEqual(['fault', 'engines differ']);
   });
 });
+
+it('a program that the JIT gave to the interpreter is a disagreement', () => {
+  const ran: Outcome = { verdict: 'accept', retval: 1, data: '', elements: [], jited: false };
+  const kinds = compare(long, { interpreter: ran, jit: ran }).map(({ kind }) => kind);
+  expect(kinds).toEqual(['not compiled']);
+  expect(KINDS['not compiled'].bad).toBe(true);
+  expect(compare(long, { interpreter: ran, jit: { ...ran, jited: true } })).toEqual([]);
+});

@@ -11,6 +11,7 @@ export const KINDS = {
   fault: { bad: true, verdict: false },
   crash: { bad: true, verdict: false },
   'engines differ': { bad: true, verdict: false },
+  'not compiled': { bad: true, verdict: false },
   'too lax': { bad: true, verdict: true },
   'too strict': { bad: false, verdict: true },
   'other message': { bad: false, verdict: false },
@@ -50,6 +51,9 @@ export function compare(p: GeneratedProgram, { interpreter, jit, linux }: Outcom
     const text = `ran longer than ${DEFAULT_INSTRUCTION_LIMIT} instructions`;
     report('not compared', text, text);
   } else {
+    // Else two runs of the interpreter would agree.
+    if (jit.verdict === 'accept' && jit.jited === false)
+      report('not compiled', 'the JIT has given the program to the interpreter', 'the JIT');
     const engines = difference(interpreter, jit);
     if (engines !== '') report('engines differ', `interpreter and JIT: ${engines}`, subject(engines));
   }
@@ -82,13 +86,14 @@ function compareLinux(p: GeneratedProgram, ours: Outcome, linux: Outcome, add: A
   if (text !== '') add('linux differs', `embedded and Linux: ${text}`, subject(text));
 }
 
-/** Without what may differ: which CPU ran it, the order of queues that were drained, what a socket filter's packet is afterwards. */
+/** Without what may differ: which engine and CPU ran it, the order of queues that were drained, what a socket filter's packet is afterwards. */
 export function comparableRun(p: Pick<GeneratedProgram, 'progKind' | 'maps'>, outcome: Outcome): Outcome {
   if (outcome.verdict !== 'accept') return outcome;
+  const { jited: _, ...ran } = outcome;
   return {
-    ...outcome,
-    data: p.progKind === 'socket_filter' ? '' : outcome.data,
-    elements: outcome.elements.filter(
+    ...ran,
+    data: p.progKind === 'socket_filter' ? '' : ran.data,
+    elements: ran.elements.filter(
       (line) => !/^(percpu|queue|stack|prog)/.test(p.maps[Number(line.split(' ')[0])]!.kind),
     ),
   };

@@ -2,6 +2,7 @@
 import * as asm from '../../src/asm/construct.ts';
 import { encodeProgram } from '../../src/asm/index.ts';
 import type { Fd, Kernel } from '../../src/contracts/kernel.ts';
+import { EmbeddedKernel } from '../../src/kernel/index.ts';
 import { mapTypeById } from '../../src/spec/index.ts';
 import { BpfError, concatBytes, ProgramFault, toHex } from '../../src/util/index.ts';
 import type { GeneratedProgram, MapSpec } from './generate.ts';
@@ -13,6 +14,8 @@ export interface Ran {
   readonly data: string;
   /** `map key value`, in order of keys; queues and stacks in order of their elements. */
   readonly elements: readonly string[];
+  /** It ran as compiled code; undefined where nobody asked. */
+  readonly jited?: boolean;
 }
 
 export type Outcome =
@@ -152,7 +155,10 @@ export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: st
     const { retval, dataOut } = kernel.progTestRun({ progFd, dataIn: p.input });
     stage = 'results';
     const elements = p.maps.flatMap((m, i) => linesOf(kernel, fds[i]!, m, i));
-    return { verdict: 'accept', retval, data: toHex(dataOut), elements };
+    const ran: Ran = { verdict: 'accept', retval, data: toHex(dataOut), elements };
+    if (!(kernel instanceof EmbeddedKernel)) return ran;
+    const info = kernel.objGetInfoByFd({ bpfFd: progFd });
+    return info.kind === 'prog' ? { ...ran, jited: info.jited } : ran;
   } catch (error) {
     const code = codeOf(error);
     const message = messageOf(error);
