@@ -29,6 +29,28 @@ describe('passes', () => {
     expect(run(loop('_Pragma("clang loop unroll_count(7)")'))).toBe(run(loop('')));
   });
 
+  it('static variables that nothing writes to are constants', () => {
+    const names = `static const char *names[] = { "one", "two", "three" };
+      SEC("xdp") int prog(struct xdp_md *ctx) { return names[2][1]; }`;
+    expect(listing(names)).toEqual(['r0 = 104', 'exit']);
+    const zero = `static int debug; SEC("xdp") int prog(struct xdp_md *ctx) { return debug ? 5 : 6; }`;
+    expect(listing(zero)).toEqual(['r0 = 6', 'exit']);
+    const table = `static u32 table[] = { 5, 6, 7, 8 };
+      SEC("xdp") int prog(struct xdp_md *ctx) { return table[ctx->rx_queue_index & 3]; }`;
+    expect(run(table)).toBe(5);
+  });
+
+  it('but not those that are volatile, written, or whose address is kept', () => {
+    const prog = (variable: string, body: string) =>
+      `${variable} SEC("xdp") int prog(struct xdp_md *ctx) { ${body} }`;
+    const loads = (text: string) => listing(text).filter((line) => / = \*\(u32/.test(line)).length;
+    expect(loads(prog('static volatile int x;', 'return x;'))).toBe(1);
+    expect(loads(prog('static int x;', 'int was = x; x = 7; return was;'))).toBe(1);
+    const kept = `static int x = 3; __attribute__((noinline)) int set(int *p) { if (p) *p = 9; return 0; }
+      SEC("xdp") int prog(struct xdp_md *ctx) { set(&x); return x; }`;
+    expect(run(kept)).toBe(9);
+  });
+
   it('what was stored is not loaded again', () => {
     const text = `u32 slot; SEC("xdp") int prog(struct xdp_md *ctx) { slot = ctx->data & 7; return slot; }`;
     expect(listing(text).filter((line) => /= \*\(u32/.test(line))).toHaveLength(1);

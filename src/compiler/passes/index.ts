@@ -10,6 +10,7 @@ import {
 } from '../ir/index.ts';
 import { removeUnreachable, simplifyCfg } from './cfg.ts';
 import { Cleaner } from './clean.ts';
+import { findConstants } from './constants.ts';
 import { eliminateDeadCode } from './dce.ts';
 import { dropUnwanted } from './demanded.ts';
 import { type Complain, expandMemory, lowerSwitches } from './expand.ts';
@@ -86,6 +87,7 @@ export function optimize(module: Module, options: PassOptions, complain: Complai
     findEffects(func);
   }
   const kept = reachable(module);
+  if (findConstants(module, kept.functions)) for (const func of kept.functions) cleaner.touch(func);
   if (options.probeReads === true)
     for (const func of kept.functions) if (insertProbeReads(func)) cleanAfter(func, 'probe reads');
   for (const func of kept.functions) cleaner.cleanWhole(func);
