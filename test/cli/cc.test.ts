@@ -101,6 +101,7 @@ describe('cc', () => {
     [['cc', '-target', 'x86_64', 'x.c'], /the target is bpf/],
     [['cc', '-o'], /-o needs a value/],
     [['cc', '-o', 'x.o', 'a.c', 'b.c'], /-o is for one C file/],
+    [['cc', '-c', 'a.c', '-o', '-'], /an object does not go to standard output/],
   ];
   for (const [argv, message] of wrong)
     it(`refuses ${argv.join(' ')}`, async () => {

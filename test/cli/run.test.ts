@@ -267,6 +267,21 @@ describe('run without input', () => {
     expect(programs[0].results).toEqual({ 'returned 1': 1 });
   });
 
+  it('fails where no program takes the packet', async () => {
+    const { exit, stderr } = await cli(['run', example('xdp_filter'), '--data', '00']);
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(/at least 14 bytes, not 1/);
+  });
+
+  it('says when CPUs are too many to be threads', async () => {
+    const { exit, stderr } = await cli([
+      ...['run', example('xdp_filter'), '--cpus', '99'],
+      ...['--pcap', TRAFFIC],
+    ]);
+    expect(exit).toBe(0);
+    expect(stderr).toMatch(/one thread: 99 CPUs are more than 32/);
+  });
+
   it('says what waits for events', async () => {
     const { exit, stderr } = await cli(['run', example('hello')]);
     expect(exit).toBe(0);

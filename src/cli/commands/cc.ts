@@ -39,6 +39,8 @@ const action: Action<[string[]]> = ({ out }, argv) => {
   if (flags.compiler !== undefined) return runOtherCompiler(flags.compiler, flags.passed);
   if (flags.output !== undefined && flags.inputs.length > 1)
     throw new UsageError('-o is for one C file', 'compile them one by one');
+  if (flags.output === '-' && flags.mode === 'object')
+    throw new UsageError('an object does not go to standard output', 'name a file: -o prog.bpf.o');
   let exit: number = EXIT.ok;
   for (const input of flags.inputs) exit = Math.max(exit, translate(input, flags, out));
   return exit;

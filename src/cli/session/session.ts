@@ -105,6 +105,10 @@ export async function runSession(
   // Read before anything is loaded: a bad recording is said at once.
   const recording = options.replay === undefined ? undefined : readRecording(options.replay);
   const oopses: string[] = [];
+  if (options.cpus > MOST_THREADS && options.pcap !== undefined)
+    listener.note(
+      `packets go through one thread: ${options.cpus} CPUs are more than ${MOST_THREADS}, the most that are threads`,
+    );
   const { kernel, chosen } = await openKernel(env, {
     // Each CPU of the recording has its values of per-CPU maps.
     cpus: Math.max(options.cpus, recording?.cpus ?? 1),

@@ -13,12 +13,14 @@ export interface TestRunRequest {
   readonly note: (text: string) => void;
 }
 
+/** Throws BpfError where no program could be run with what it was given. */
 export function testRunAll(
   placements: readonly Placement[],
   results: Results,
   request: TestRunRequest,
 ): void {
   let ran = 0;
+  let refused: BpfError | undefined;
   for (const placement of placements) {
     const { program, type, place } = placement;
     if (place === 'none' && type?.testRun === undefined) continue;
@@ -39,8 +41,10 @@ export function testRunAll(
     } catch (error) {
       if (!(error instanceof BpfError)) throw error;
       request.note(`'${program.name}' was not run: ${error.message}`);
+      refused = error;
     }
   }
+  if (ran === 0 && refused !== undefined) throw refused;
   if (ran > 0 && request.data === undefined) request.note('no input was given: packets are 64 zero bytes');
 }
 
