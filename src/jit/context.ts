@@ -152,6 +152,25 @@ export class FunctionContext {
     this.w.memory(OP.i32Store, 0);
   }
 
+  get budgeted(): boolean {
+    return this.#budget >= 0;
+  }
+
+  /** Pushes whether the budget has room for so many rounds. */
+  hasBudget(rounds: number): void {
+    this.w.get(this.#budget);
+    this.w.i32(rounds);
+    this.w.op(OP.i32GeS);
+  }
+
+  /** Takes off what there is room for. */
+  payBudget(rounds: number): void {
+    this.w.get(this.#budget);
+    this.w.i32(rounds);
+    this.w.op(OP.i32Sub);
+    this.w.set(this.#budget);
+  }
+
   /** Takes 1 off; traps where nothing is left. */
   spendBudget(): void {
     const { w } = this;

@@ -9,11 +9,16 @@ import { OP, TYPE } from './wasm/index.ts';
 /** Emits the loop in vectors. Where it is `whole` it ends with a branch out of the block that the caller has opened around both. */
 export function emitVectorLoop(f: FunctionContext, loop: VectorLoop): void {
   const { w } = f;
+  const paid = loop.rounds * LANES;
+  const conditions = loop.checks.length + (f.budgeted ? 1 : 0);
+  // Too little is left for all rounds: the loop as it was stops where it runs out.
+  if (f.budgeted) f.hasBudget(paid);
   for (const [n, check] of loop.checks.entries()) {
     emitCheck(f, check, loop.span);
-    if (n > 0) w.op(OP.i32And);
+    if (n > 0 || f.budgeted) w.op(OP.i32And);
   }
-  if (loop.checks.length > 0) w.block(OP.if, TYPE.empty);
+  if (conditions > 0) w.block(OP.if, TYPE.empty);
+  if (f.budgeted) f.payBudget(paid);
   const counter = f.scratch('vector.count', TYPE.i32);
   const result = (at: number) => f.scratch(`vector.${at}`, TYPE.v128);
   const collected = (variable: number) => f.scratch(`vector.sum.${variable}`, TYPE.v128);
@@ -101,8 +106,8 @@ export function emitVectorLoop(f: FunctionContext, loop: VectorLoop): void {
       f.setLow(register);
     }
   }
-  if (loop.whole) w.index(OP.br, loop.checks.length > 0 ? 1 : 0);
-  if (loop.checks.length > 0) w.op(OP.end);
+  if (loop.whole) w.index(OP.br, conditions > 0 ? 1 : 0);
+  if (conditions > 0) w.op(OP.end);
 }
 
 /** Pushes whether the bytes of the check are all outside of those of the store. */

@@ -10,6 +10,7 @@
 import {
   ALU_OP,
   accessBytes,
+  BUDGET_CHECK_IMM,
   CLASS,
   insnClass,
   insnMode,
@@ -311,6 +312,9 @@ class Planner {
   #insn(i: number): void {
     const insn = this.#insns[i]!;
     const { program } = this.#f.module;
+    // Rounds are paid for in front of the loop.
+    const isBarrier = insnClass(insn.code) === CLASS.ST && insnMode(insn.code) === MODE.NOSPEC;
+    if (isBarrier && insn.imm === BUDGET_CHECK_IMM && program.budgeted) return;
     if (program.arena?.accesses.has(i) || program.probeLoads.has(i)) give();
     switch (insnClass(insn.code)) {
       case CLASS.LD:

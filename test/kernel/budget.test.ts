@@ -93,6 +93,37 @@ for (const jit of [1, 0] as const) {
       expect(tight.run(tight.load(build(10)))).toBe(10);
     });
 
+    it('bounds loops over elements, whose rounds are done whether they are in vectors or not', () => {
+      const rounds = 64;
+      /** What the program returned, and how many elements it has written. */
+      const written = (budget: number | undefined) => {
+        const s = setUp(budget, jit);
+        const attr = { keySize: 4, valueSize: 4 * rounds, maxEntries: 1 };
+        const mapFd = s.kernel.mapCreate({ mapType: mapTypeByName('array')!.id, ...attr });
+        const program = new ProgramBuilder()
+          .ldMapValue(R6, mapFd)
+          .mov64(R1, 0)
+          .label('again')
+          .mov64(R2, reg(R6))
+          .alu64('add', R2, reg(R1))
+          .st('w', R2, 0, 7)
+          .alu64('add', R1, 4)
+          .jmp('jne', R1, 4 * rounds, 'again')
+          .mov64(R0, 3)
+          .exit();
+        const progFd = s.load(program);
+        const info = s.kernel.objGetInfoByFd({ bpfFd: progFd });
+        if (jit === 1) expect(info.kind === 'prog' && info.jitedDump).toMatch(/v128\.store/);
+        const result = s.run(progFd);
+        const value = s.kernel.mapLookupElem({ mapFd, key: new Uint8Array(4) })!;
+        return [result, value.filter((byte) => byte === 7).length];
+      };
+      expect(written(undefined)).toEqual([3, rounds]);
+      expect(written(rounds)).toEqual([3, rounds]);
+      expect(written(rounds - 1)).toEqual(['ETIMEDOUT', rounds - 1]);
+      expect(written(10)).toEqual(['ETIMEDOUT', 10]);
+    });
+
     it('bounds rounds of bpf_loop', () => {
       // 100 rounds of a callback.
       const file = readFileSync(new URL('../../bench/objects/calls.bpf.o', import.meta.url));
