@@ -3,6 +3,8 @@
  * them. Sums are unsigned 32-bit numbers that fold to 16 bits.
  */
 
+const WORD = 0x1_0000_0000;
+
 /** Adds with end-around carry. */
 export function csumAdd(a: number, b: number): number {
   const sum = (a >>> 0) + (b >>> 0);
@@ -13,15 +15,30 @@ export function csumSub(a: number, b: number): number {
   return csumAdd(a, ~b >>> 0);
 }
 
-/** The 32-bit sum of bytes, added to `sum`; an odd last byte counts as if a zero followed. */
+/**
+ * The 32-bit sum of bytes, added to `sum`; where the last word of 8 bytes is not whole zeros follow. The one's complement sum of 64-bit words
+ * is made first, its halves are put together at the end, as on x86-64: which of the two zeros comes out matters once it is inverted.
+ */
 export function csumPartial(bytes: Uint8Array, sum: number): number {
-  let total = sum >>> 0;
-  const even = bytes.length & ~1;
-  for (let i = 0; i < even; i += 2) total += bytes[i] | (bytes[i + 1] << 8);
-  if (even < bytes.length) total += bytes[even];
-  // Below 2^53 for any buffer that fits in memory.
-  while (total > 0xffff_ffff) total = (total % 0x1_0000_0000) + Math.floor(total / 0x1_0000_0000);
-  return total >>> 0;
+  let low = sum >>> 0;
+  let high = 0;
+  const word = (at: number) =>
+    ((bytes[at] ?? 0) |
+      ((bytes[at + 1] ?? 0) << 8) |
+      ((bytes[at + 2] ?? 0) << 16) |
+      ((bytes[at + 3] ?? 0) << 24)) >>>
+    0;
+  for (let at = 0; at < bytes.length; at += 8) {
+    low += word(at);
+    high += word(at + 4) + Math.floor(low / WORD);
+    low = (low % WORD) + Math.floor(high / WORD);
+    high %= WORD;
+    // The carry that went round may carry once more.
+    high += Math.floor(low / WORD);
+    low %= WORD;
+  }
+  const both = high + low;
+  return (both + Math.floor(both / WORD)) >>> 0;
 }
 
 /** The sum folded to 16 bits, not inverted. */

@@ -112,6 +112,14 @@ describe('checksums', () => {
     expect(bench.call('bpf_csum_diff', [bytes, 6, 0, 0, 0])).toBe(-22n);
   });
 
+  it('bpf_csum_diff has the zero that Linux has, before and after it is inverted', () => {
+    const bench = new HelperBench();
+    const ones = bench.put(new Uint8Array(16).fill(255));
+    expect(bench.call('bpf_csum_diff', [ones, 4, 0, 0, 0])).toBe(0n);
+    expect(bench.call('bpf_csum_diff', [ones, 8, 0, 0, 0])).toBe(0n);
+    expect(bench.call('bpf_csum_diff', [0, 0, ones, 4, 0])).toBe(0xffffn);
+  });
+
   it('bpf_l3_csum_replace keeps a header right', () => {
     const bench = new HelperBench();
     const header = Uint8Array.of(
