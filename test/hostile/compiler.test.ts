@@ -14,7 +14,7 @@ const TIME_LIMIT = 30_000;
 const SCALE = Number(process.env.HOSTILE_SCALE ?? 1);
 const COUNT = 100;
 
-const EXAMPLES = new URL('../../examples/', import.meta.url);
+const EXAMPLES = new URL('../../examples/src/', import.meta.url);
 const SAMPLES = readdirSync(EXAMPLES)
   .filter((name) => name.endsWith('.bpf.c'))
   .sort()
