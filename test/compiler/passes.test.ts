@@ -29,6 +29,18 @@ describe('passes', () => {
     expect(run(loop('_Pragma("clang loop unroll_count(7)")'))).toBe(run(loop('')));
   });
 
+  it('bytes of a constant keep their sign where their place is known late', () => {
+    const text = (type: string) => `static const ${type} table[4] = { (${type})134, 1, 2, 3 };
+      SEC("xdp") int prog(struct xdp_md *ctx) {
+        int in = ctx->rx_queue_index;
+        u64 at = 0;
+        switch ((u32)in % 5) { case 6: at = (u64)table[(u32)at & 3]; break; }
+        return (s16)table[(u32)at & 3] <= (s16)in;
+      }`;
+    expect(run(text('u8'))).toBe(0);
+    expect(run(text('s8'))).toBe(1);
+  });
+
   it('static variables that nothing writes to are constants', () => {
     const names = `static const char *names[] = { "one", "two", "three" };
       SEC("xdp") int prog(struct xdp_md *ctx) { return names[2][1]; }`;

@@ -19,7 +19,6 @@ import {
   Inst,
   type IrType,
   isConst,
-  type MemType,
   mayAlias,
   type Predicate,
   replaceUses,
@@ -418,8 +417,7 @@ class Numbering {
         const size = bytesOf(inst.mem);
         const at = lastOf(known, base, offset, size);
         const value =
-          (at >= 0 ? this.sameBits(known[at]!, inst) : undefined) ??
-          this.loadConstant(base, offset, inst.mem);
+          (at >= 0 ? this.sameBits(known[at]!, inst) : undefined) ?? this.loadConstant(base, offset, inst);
         if (value !== undefined) {
           replaceUses(inst, value);
           detach(inst);
@@ -506,6 +504,17 @@ class Numbering {
   }
 
   private sameBits(known: Known, load: Inst): Value | undefined {
+    if (extendsRead(load)) {
+      const { value } = known;
+      if (isConst(value)) return extended(load, value.value);
+      const isSame =
+        value?.kind === 'inst' &&
+        value.op === 'load' &&
+        value.mem === load.mem &&
+        value.type === load.type &&
+        value.has(FLAG.SIGNED) === load.has(FLAG.SIGNED);
+      return isSame ? value : undefined;
+    }
     const type = known.value?.type ?? known.merge!.values[0]!.value.type;
     if (type !== load.type && known.value === undefined) return undefined;
     const value = this.valueOf(known);
@@ -515,7 +524,8 @@ class Numbering {
   }
 
   /** Bytes of a constant that nobody changes. */
-  private loadConstant(base: Value, offset: number, mem: MemType): Value | undefined {
+  private loadConstant(base: Value, offset: number, load: Inst): Value | undefined {
+    const { mem } = load;
     if (base.kind !== 'global' || !base.readonlyContents || offset < 0) return undefined;
     const size = bytesOf(mem);
     // Copies of a fixed length from a shorter text: what lies behind it is nobody's.
@@ -525,8 +535,20 @@ class Numbering {
       return reloc.offset === offset && mem === 'ptr' && reloc.addend === 0 ? reloc.target : undefined;
     let value = 0n;
     for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(base.init?.[offset + i] ?? 0);
-    return constant(mem, value);
+    return extendsRead(load) ? extended(load, value) : constant(mem, value);
   }
+}
+
+/** Whether a load gives more bits than it reads, as those of the machine do: what was stored is not what it gives. */
+const extendsRead = (load: Inst): boolean => bitsOf(load.type) > 8 * bytesOf(load.mem);
+
+/** What such a load gives where the bits in memory are those of `value`. */
+function extended(load: Inst, value: bigint): Value {
+  const bits = 8 * bytesOf(load.mem);
+  return constant(
+    load.type,
+    load.has(FLAG.SIGNED) ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value),
+  );
 }
 
 function append(known: Known[], one: Known): void {
