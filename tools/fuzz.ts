@@ -40,7 +40,10 @@ interface Options {
   readonly limit: number;
 }
 
-/** The program with that report made small; undefined where it does not show it alone, in fresh kernels. */
+/** Milliseconds for making one program small: verifying one that is too large takes seconds each time. */
+const SHRINK_TIME = 60_000;
+
+/** The program with that report made small, as far as time allows; undefined where it does not show it alone, in fresh kernels. */
 function minimise(
   program: GeneratedProgram,
   { cause }: Report,
@@ -51,7 +54,8 @@ function minimise(
     compare(candidate, outcomesOf(pair, linux, candidate)).some((report) => report.cause === cause);
   try {
     if (!shows(program)) return undefined;
-    const small = shrink(program, shows);
+    const end = performance.now() + SHRINK_TIME;
+    const small = shrink(program, (candidate) => performance.now() < end && shows(candidate));
     return { program: small, outcomes: outcomesOf(pair, linux, small) };
   } finally {
     closePair(pair);
