@@ -93,7 +93,7 @@ function compareOne({ path, flags }: Job): void {
   const took = performance.now() - start;
   ourTime += took;
   if (result.object === null) {
-    failures.push({ path, stage: 'compile', what: firstError(text) });
+    fail({ path, stage: 'compile', what: firstError(text) });
     return;
   }
   totals.bothCompile++;
@@ -127,6 +127,12 @@ function fromClang(path: string, flags: readonly string[]): Verdicts | undefined
   return found;
 }
 
+/** Told at once, as a long run may be ended before its sums. */
+function fail(failure: (typeof failures)[number]): void {
+  failures.push(failure);
+  if (values.json) console.error(`${failure.path}: ${failure.stage}: ${failure.what}`);
+}
+
 function firstError(text: string): string {
   return text.split('\n').find((line) => / error: /.test(line)) ?? text.slice(0, 200);
 }
@@ -141,7 +147,7 @@ function compareVerdicts(path: string, theirs: Verdicts, ours: Verdicts): void {
     totals.clangLoads++;
     const refused = ours.insns.has(name) ? ours.refused.get(name) : 'there is no such program';
     if (refused !== undefined) {
-      failures.push({ path, stage: 'load', what: `${name}: ${refused}` });
+      fail({ path, stage: 'load', what: `${name}: ${refused}` });
       continue;
     }
     totals.bothLoad++;
@@ -150,7 +156,7 @@ function compareVerdicts(path: string, theirs: Verdicts, ours: Verdicts): void {
     totals.testRuns++;
     const got = ours.results.get(name);
     if (got === expected) totals.equalResults++;
-    else failures.push({ path, stage: 'result', what: `${name}: ${got}; with clang ${expected}` });
+    else fail({ path, stage: 'result', what: `${name}: ${got}; with clang ${expected}` });
   }
   if (left > 0 && right > 0) {
     logRatio += Math.log(right / left);

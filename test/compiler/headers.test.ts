@@ -56,6 +56,34 @@ SEC("tracepoint/syscalls/sys_enter_execve") int trace(struct trace_event_raw_sys
     expect(diagnostics(program)).toBe('');
   });
 
+  it('have what programs of a Linux machine take from its C library', () => {
+    const program = `#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <stdatomic.h>
+#include <signal.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <net/ethernet.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <linux/capability.h>
+atomic_int count;
+_Atomic(long) owner;
+SEC("socket") int look(struct __sk_buff *skb) {
+	struct timespec time = { .tv_sec = CLOCK_MONOTONIC };
+	struct tcphdr tcp = { .th_sport = 3 };
+	long expected = 4;
+	atomic_store(&count, 2);
+	atomic_compare_exchange_strong(&owner, &expected, 5);
+	_Static_assert(SIGKILL == 9 && O_CREAT == 0100 && CAP_BPF == 39 && sizeof(struct ip) == 20, "facts");
+	_Static_assert(sizeof(struct ether_header) == ETH_HLEN && S_ISREG(0100644), "facts");
+	return atomic_load(&count) + atomic_fetch_add_explicit(&owner, 1, memory_order_relaxed) + time.tv_sec + tcp.source;
+}
+`;
+    expect(diagnostics(program)).toBe('');
+  });
+
   it('have every helper with its number and its types', () => {
     expect(Object.keys(HELPER_PROTOTYPES).sort()).toEqual(HELPERS.map((row) => row.name).sort());
     const text = builtinHeader('bpf/bpf_helper_defs.h')!;

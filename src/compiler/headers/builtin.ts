@@ -8,6 +8,7 @@ import { bpfTracing } from './bpf-tracing.ts';
 import { C_HEADERS } from './c-library.ts';
 import { helperDefinitions } from './helper-defs.ts';
 import { LINUX_HEADERS } from './linux.ts';
+import { SYSTEM_HEADERS } from './system.ts';
 import { usdt } from './usdt.ts';
 import { ownVmlinuxHeader } from './vmlinux.ts';
 
@@ -23,7 +24,9 @@ const BPF_HEADERS: Readonly<Record<string, () => string>> = {
 const KERNEL_HEADERS: Readonly<Record<string, () => string>> = { 'vmlinux.h': ownVmlinuxHeader };
 
 const HEADERS: ReadonlyMap<string, () => string> = new Map(
-  [BPF_HEADERS, KERNEL_HEADERS, LINUX_HEADERS, C_HEADERS].flatMap((table) => Object.entries(table)),
+  [BPF_HEADERS, KERNEL_HEADERS, LINUX_HEADERS, SYSTEM_HEADERS, C_HEADERS].flatMap((table) =>
+    Object.entries(table),
+  ),
 );
 
 const made = new Map<string, string>();

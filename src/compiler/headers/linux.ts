@@ -337,8 +337,6 @@ export const LINUX_HEADERS: Readonly<Record<string, () => string>> = {
     ),
   'linux/time_types.h': () =>
     guarded('_UAPI_LINUX_TIME_TYPES_H', `${TYPES}${records(['__kernel_timespec'])}`),
-  'linux/time.h': () => '#include <linux/time_types.h>\n',
-  'linux/sched.h': () => guarded('_UAPI_LINUX_SCHED_H', '#define TASK_COMM_LEN 16\n'),
   'linux/if_ether.h': () =>
     guarded('_UAPI_LINUX_IF_ETHER_H', `${TYPES}${constants(known.ETHERNET)}${records(['ethhdr'])}`),
   'linux/if_packet.h': () => guarded('__LINUX_IF_PACKET_H', `${TYPES}${constants(known.PACKET)}`),
