@@ -201,9 +201,22 @@ export interface CodeCacheStats {
   readonly bytes: number;
 }
 
+/**
+ * Has a thread do an engine's job. Job and result are the engine's own, plain data but for WebAssembly modules. Resolves with undefined where
+ * there is no thread; rejects with what the job threw.
+ */
+export type CompileElsewhere = (job: unknown) => Promise<unknown>;
+
 export interface Engine {
   readonly name: 'interpreter' | 'jit';
   /** Absent: it keeps nothing. */
   cacheStats?(): CodeCacheStats;
   prepare(program: ExecutableProgram, env: EngineEnv, options?: PrepareOptions): PreparedProgram;
+  /** As `prepare`, with most of the work done elsewhere; absent: there is nothing in it that takes long. */
+  prepareLater?(
+    program: ExecutableProgram,
+    env: EngineEnv,
+    elsewhere: CompileElsewhere,
+    options?: PrepareOptions,
+  ): Promise<PreparedProgram>;
 }

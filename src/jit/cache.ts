@@ -86,18 +86,19 @@ export function sharedCodeCache(): CodeCache {
 /** 64 hex digits. `settings`: what else the code depends on. */
 export function codeKey(program: ExecutableProgram, settings: unknown): string {
   const { insns, calls, origin: _, ...rest } = program;
-  const hash = sha256.create().update(instructionBytes(insns));
+  const hash = sha256.create().update(new Uint8Array(instructionWords(insns).buffer));
   hash.update(utf8(`${describe(settings)}${describe(rest)}${describeCalls(calls)}`));
   return toHex(hash.digest());
 }
 
-function instructionBytes(insns: readonly Insn[]): Uint8Array {
+/** Two words an instruction, as it is loaded: opcode, registers and offset, then the immediate. */
+export function instructionWords(insns: readonly Insn[]): Int32Array {
   const words = new Int32Array(insns.length * 2);
   insns.forEach(({ code, dst, src, off, imm }, i) => {
     words[2 * i] = code | (dst << 8) | (src << 12) | (off << 16);
     words[2 * i + 1] = imm;
   });
-  return new Uint8Array(words.buffer);
+  return words;
 }
 
 /** Callees that are one object become one import, so each stands as a number. */

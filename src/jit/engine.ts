@@ -5,7 +5,7 @@
  * with a BpfError, as the kernel does before it falls back to its interpreter.
  */
 import type {
-  CallableFunction,
+  CompileElsewhere,
   Engine,
   EngineEnv,
   EntryTable,
@@ -19,8 +19,9 @@ import { BUDGET_SPENT, MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '.
 import { BpfError, InternalError } from '../util/errors.ts';
 import { arenaFunctions } from './arena-imports.ts';
 import { type CachedCode, type CodeCache, codeKey, sharedCodeCache } from './cache.ts';
+import { type CompileResult, codeFrom, compileCode, compileJob, type Stages } from './elsewhere.ts';
 import { type FaultSource, type FaultSources, faultOf, isTrap } from './faults.ts';
-import { callbacksOf, compileModule, IDLE_FRAME } from './module.ts';
+import { callbacksOf, IDLE_FRAME, type ModuleOptions } from './module.ts';
 import { createFrameLoop, type FrameLoop } from './packet-loop.ts';
 import { dumpModule, listModule } from './text.ts';
 
@@ -65,16 +66,26 @@ export function createJit(options: JitOptions = {}): Engine {
   const cache = options.cache ?? sharedCodeCache();
   const compile = options.compile ?? compileAsUsual;
   const sourcesOf = new WeakMap<EntryTable, FaultSources>();
+  const underWay = new Map<string, Promise<CompileResult | undefined>>();
+  const settingFor = (env: EngineEnv, { blinding }: PrepareOptions): Setting => {
+    let sources = sourcesOf.get(env.entries);
+    if (sources === undefined) {
+      sources = new Map();
+      sourcesOf.set(env.entries, sources);
+    }
+    return { tailCalls, maxNesting, sources, cache, compile, blinding };
+  };
   return {
     name: 'jit',
     cacheStats: () => cache.stats(),
-    prepare(program, env, { blinding } = {}) {
-      let sources = sourcesOf.get(env.entries);
-      if (sources === undefined) {
-        sources = new Map();
-        sourcesOf.set(env.entries, sources);
-      }
-      return new JitProgram(program, env, { tailCalls, maxNesting, sources, cache, compile, blinding });
+    prepare(program, env, options = {}) {
+      const setting = settingFor(env, options);
+      return new JitProgram(program, env, setting);
+    },
+    async prepareLater(program, env, elsewhere, options = {}) {
+      const setting = settingFor(env, options);
+      const code = await codeLater(program, env, setting, { elsewhere, underWay });
+      return new JitProgram(program, env, setting, code);
     },
   };
 }
@@ -86,12 +97,6 @@ interface Setting {
   readonly cache: CodeCache;
   readonly compile: CompileCode;
   readonly blinding: PrepareOptions['blinding'];
-}
-
-/** Milliseconds. */
-interface Stages {
-  readonly translate: number;
-  readonly compile: number;
 }
 
 class JitProgram implements PreparedProgram {
@@ -111,7 +116,7 @@ class JitProgram implements PreparedProgram {
   readonly #tokens: readonly number[];
   #released = false;
 
-  constructor(program: ExecutableProgram, env: EngineEnv, setting: Setting) {
+  constructor(program: ExecutableProgram, env: EngineEnv, setting: Setting, ready?: Code) {
     this.#env = env;
     this.#setting = setting;
     const tokenOf = new Map<number, number>();
@@ -119,7 +124,7 @@ class JitProgram implements PreparedProgram {
       for (const index of callbacksOf(program).keys()) {
         tokenOf.set(index, env.callbacks.register(this.#callback(`cb${index}`)));
       }
-      const { tag, code, cached, stages } = codeOf(program, env, setting);
+      const { tag, code, cached, stages } = ready ?? codeOf(program, env, setting);
       this.#tag = tag;
       this.cached = cached;
       this.stages = stages;
@@ -235,49 +240,76 @@ function memoryType(memory: WebAssembly.Memory): { minimum: number; maximum?: nu
   return shared ? { minimum: 1, maximum: 32768, shared } : { minimum: 1, shared };
 }
 
-/** From the cache, or made now. */
-function codeOf(
-  program: ExecutableProgram,
-  env: EngineEnv,
-  { tailCalls, maxNesting, cache, compile, blinding }: Setting,
-): { tag: string; code: CachedCode; cached: boolean; stages: Stages } {
+interface Code {
+  readonly tag: string;
+  readonly code: CachedCode;
+  readonly cached: boolean;
+  readonly stages: Stages;
+}
+
+interface Wanted {
+  readonly key: string;
+  readonly tag: string;
+  readonly options: ModuleOptions;
+}
+
+function wantedOf(program: ExecutableProgram, env: EngineEnv, setting: Setting): Wanted {
+  const { tailCalls, maxNesting, blinding } = setting;
   const options = { tailCalls, maxNesting, memory: memoryType(env.memory.wasm), blinding };
-  const started = performance.now();
   const key = codeKey(program, options);
   const tag = `bpf_${key.slice(0, 16)}`;
-  const found = cache.get(key);
+  return { key, tag, options: { tag, ...options } };
+}
+
+/** From the cache, or made now. */
+function codeOf(program: ExecutableProgram, env: EngineEnv, setting: Setting): Code {
+  const started = performance.now();
+  const { key, tag, options } = wantedOf(program, env, setting);
+  const found = setting.cache.get(key);
   if (found !== undefined)
     return { tag, code: found, cached: true, stages: { translate: performance.now() - started, compile: 0 } };
-  const { imports, ...compiled } = compileModule(program, { tag, ...options });
-  const translated = performance.now();
-  const module = compiledBy(compile, program, compiled.bytes as Uint8Array<ArrayBuffer>);
-  const stages = { translate: translated - started, compile: performance.now() - translated };
-  const code = { module, compiled, importCalls: callsOf(program, imports) };
-  // Each load has a key of its own.
-  if (blinding === undefined) cache.set(key, code);
+  const { code, stages } = compileCode(program, options, setting.compile);
+  keep(setting, key, code);
   return { tag, code, cached: false, stages };
 }
 
-function compiledBy(
-  compile: CompileCode,
-  program: ExecutableProgram,
-  bytes: Uint8Array<ArrayBuffer>,
-): WebAssembly.Module {
-  try {
-    return compile(bytes, program.insns.length);
-  } catch (cause) {
-    const size = `${program.insns.length} instructions, ${bytes.length} bytes of code`;
-    throw new BpfError('E2BIG', `jit: the host refused the code of ${program.name} (${size})`, { cause });
-  }
+/** Code with blinded constants has a key that no other load has. */
+function keep({ cache, blinding }: Setting, key: string, code: CachedCode): void {
+  if (blinding === undefined) cache.set(key, code);
 }
 
-/** A call of each function. */
-function callsOf(program: ExecutableProgram, callees: readonly CallableFunction[]): number[] {
-  const calls = new Map<CallableFunction, number>();
-  program.calls.forEach((target, at) => {
-    if (target?.kind === 'function' && !calls.has(target.callee)) calls.set(target.callee, at);
-  });
-  return callees.map((callee) => calls.get(callee) ?? -1);
+/** As `codeOf`, made elsewhere; loads of one program at the same time wait for the same code. */
+async function codeLater(
+  program: ExecutableProgram,
+  env: EngineEnv,
+  setting: Setting,
+  {
+    elsewhere,
+    underWay,
+  }: {
+    readonly elsewhere: CompileElsewhere;
+    readonly underWay: Map<string, Promise<CompileResult | undefined>>;
+  },
+): Promise<Code> {
+  const started = performance.now();
+  const { key, tag, options } = wantedOf(program, env, setting);
+  const found = setting.cache.get(key);
+  if (found !== undefined)
+    return { tag, code: found, cached: true, stages: { translate: performance.now() - started, compile: 0 } };
+  const others = underWay.get(key);
+  const asked = others ?? (elsewhere(compileJob(program, options)) as Promise<CompileResult | undefined>);
+  underWay.set(key, asked);
+  let result: CompileResult | undefined;
+  try {
+    result = await asked;
+  } finally {
+    underWay.delete(key);
+  }
+  if (result === undefined) return codeOf(program, env, setting);
+  // Whoever waited as well may have put it there.
+  const code = (others === undefined ? undefined : setting.cache.get(key)) ?? codeFrom(result);
+  keep(setting, key, code);
+  return { tag, code, cached: others !== undefined, stages: result.stages };
 }
 
 function blindingKey({ low, high }: NonNullable<PrepareOptions['blinding']>): WebAssembly.Global {

@@ -9,14 +9,15 @@
  */
 import type { CallableFunction, CallTarget, ExecutableProgram } from '../contracts/engine.ts';
 import { KERNEL_HI_SIGNED } from '../memory/address.ts';
-import { MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layout.ts';
+import { BUDGET_SPENT, MAX_NESTED_RUNS, RUN_STATE, STACK_BYTES, STACKS } from '../memory/layout.ts';
 import { BpfError } from '../util/errors.ts';
 import { importArena } from './arena-imports.ts';
-import { type Block, buildBlocks } from './cfg.ts';
+import { type Block, buildBlocks, nextInsn } from './cfg.ts';
 import { type CompiledFunction, compileFunction } from './function.ts';
 import { inlineSmall } from './inline.ts';
 import { type ModuleContext, pushRunState } from './module-context.ts';
-import { parameterMasks } from './usage.ts';
+import { isBudgetCheck } from './paid-loops.ts';
+import { mayCallBack, parameterMasks } from './usage.ts';
 import { CodeWriter, type FuncType, ModuleBuilder, OP, TYPE, type ValueType } from './wasm/index.ts';
 
 /** Value of the `frame` global outside of a run. */
@@ -41,7 +42,8 @@ export interface TranslatedModule {
   readonly callbacks: readonly number[];
   readonly needsTable: boolean;
   readonly functions: readonly CompiledSubprog[];
-  readonly functionName: (index: number) => string;
+  /** By Wasm function index. */
+  readonly functionNames: readonly string[];
 }
 
 export interface CompiledModule extends TranslatedModule {
@@ -105,8 +107,10 @@ export function compileModule(given: ExecutableProgram, options: ModuleOptions):
   });
   const names = subprogNames(program);
   const functionOf = types.map((type, i) => builder.addFunction(type, names[i]!));
+  const keepsBudget = budgetKeepers(program, blocksOf);
   const context: ModuleContext = {
     program,
+    keepsBudget,
     source,
     functionOf,
     parametersOf,
@@ -144,8 +148,28 @@ export function compileModule(given: ExecutableProgram, options: ModuleOptions):
       offset: codeOffsets.get(functionOf[i]!)!,
       type: types[i]!,
     })),
-    functionName: (index) => builder.functionLabel(index),
+    functionNames: builder.functionLabels(),
   };
+}
+
+/**
+ * Which subprograms work on the budget in memory: all but those that have no check other than the one of their entry, and call nothing
+ * that may spend.
+ */
+function budgetKeepers(program: ExecutableProgram, blocksOf: readonly (readonly Block[])[]): boolean[] {
+  if (!program.budgeted) return blocksOf.map(() => true);
+  return blocksOf.map((blocks, index) => {
+    const first = blocks[0]!;
+    if (index === 0 || first.start === first.end || !isBudgetCheck(program.insns[first.start]!)) return true;
+    for (const block of blocks) {
+      for (let i = block.start; i < block.end; i = nextInsn(program.insns, i)) {
+        if (i !== first.start && isBudgetCheck(program.insns[i]!)) return true;
+        const target = program.calls[i];
+        if (target?.kind === 'function' ? mayCallBack(target) : target !== undefined) return true;
+      }
+    }
+    return false;
+  });
 }
 
 function subprogNames(program: ExecutableProgram): string[] {
@@ -275,6 +299,26 @@ function addDriver(
   builder.exportFunction(name, index);
 }
 
+/** Takes 1 off the budget; traps where nothing is left. */
+function spendInMemory(w: CodeWriter, context: ModuleContext): void {
+  pushRunState(w, context, RUN_STATE.budget);
+  pushRunState(w, context, RUN_STATE.budget);
+  w.memory(OP.i32Load, 0);
+  w.i32(1);
+  w.op(OP.i32Sub);
+  w.memory(OP.i32Store, 0);
+  pushRunState(w, context, RUN_STATE.budget);
+  w.memory(OP.i32Load, 0);
+  w.i32(0);
+  w.op(OP.i32LtS);
+  w.block(OP.if, TYPE.empty);
+  pushRunState(w, context, RUN_STATE.budget);
+  w.i32(BUDGET_SPENT);
+  w.memory(OP.i32Store, 0);
+  w.op(OP.unreachable);
+  w.op(OP.end);
+}
+
 /** cbN(words…): a callback as a helper calls it. */
 function addTrampoline(
   builder: ModuleBuilder,
@@ -288,6 +332,7 @@ function addTrampoline(
   const index = builder.addFunction(type, `callback_${subprog}`);
   const w = new CodeWriter();
   const frame = params.length;
+  if (!context.keepsBudget[subprog]) spendInMemory(w, context);
   w.index(OP.globalGet, context.callbackFrame);
   w.set(frame);
   for (let r = 1; r <= 5; r++) {

@@ -40,10 +40,13 @@ function listFunction(
     if (before === undefined) stands.set(offset, [one]);
     else before.push(one);
   });
-  const insns = Array.from(readCode(f.code, compiled.functionName), (insn): JitedInsn => {
-    const here = stands.get(insn.offset);
-    return here === undefined ? insn : { ...insn, stands: here };
-  });
+  const insns = Array.from(
+    readCode(f.code, (index) => compiled.functionNames[index]!),
+    (insn): JitedInsn => {
+      const here = stands.get(insn.offset);
+      return here === undefined ? insn : { ...insn, stands: here };
+    },
+  );
   const types = (list: readonly number[]) => list.map(typeText).join(' ');
   const params = f.type.params.length === 0 ? '' : `(param ${types(f.type.params)}) `;
   const locals = f.locals.flatMap(({ type, count }) => new Array<number>(count).fill(type));

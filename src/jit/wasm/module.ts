@@ -119,10 +119,9 @@ export class ModuleBuilder {
     this.#exports.push({ name, kind: EXTERNAL.global, index });
   }
 
-  functionLabel(index: number): string {
-    return (
-      index < this.#imports.length ? this.#imports[index] : this.#functions[index - this.#imports.length]
-    )!.label;
+  /** By function index. */
+  functionLabels(): string[] {
+    return [...this.#imports, ...this.#functions].map(({ label }) => label);
   }
 
   /** The module's bytes, and for each function index the offset of its first instruction in them. */
