@@ -97,8 +97,10 @@ function widest(pointer: Value, offset: number, left: number, align: number): nu
   const place = frameOffset(pointer);
   let size = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
   if (place === null) {
-    const start = parameterOffset(pointer) ?? 0;
-    if (start !== 0) while (size > 1 && (start + offset) % size !== 0) size /= 2;
+    const start = parameterOffset(pointer);
+    // A parameter may point into the frame: what C says of its place, or an aligned caller's variable.
+    if (start !== undefined)
+      while (size > 1 && (start + offset) % size !== 0 && (size > align || offset % size !== 0)) size /= 2;
     return size;
   }
   if (place === undefined) {

@@ -8,6 +8,7 @@ import {
   detach,
   type Func,
   Inst,
+  isConst,
   type Module,
   replaceUses,
   type Value,
@@ -74,6 +75,23 @@ export class Uses {
   }
 }
 
+/**
+ * Instructions that a copy of a body would have: what is there for arguments that are constants alone (`__builtin_constant_p`: swaps of
+ * bytes have it, one by one) is gone from the copy.
+ */
+function costOf(func: Func): number {
+  let cost = countOf(func);
+  for (const block of func.blocks) {
+    const branch = block.terminator;
+    const test = branch?.op === 'condbr' ? branch.args[0] : undefined;
+    if (test?.kind !== 'inst' || test.op !== 'icmp' || test.args[0]!.kind !== 'inst') continue;
+    if (test.args[0].op !== 'constant_p' || !isConst(test.args[1]!)) continue;
+    const arm = branch!.targets[(test.pred === 'ne') === (test.args[1].value === 0n) ? 0 : 1]!;
+    if (arm.preds.length === 1) cost -= arm.insts.length + 3;
+  }
+  return cost;
+}
+
 function isRecursive(func: Func): boolean {
   for (const block of func.blocks)
     for (const inst of block.insts)
@@ -90,7 +108,7 @@ function wants(caller: Func, callee: Func, call: Inst, uses: Uses, size: number)
   if (size > HUGE_CALLER) return false;
   if (callee.alwaysInline || call.args.length > 5) return true;
   if (callee.noInline || size > LARGE_CALLER) return false;
-  const count = countOf(callee);
+  const count = costOf(callee);
   if (count <= (callee.inlineHint ? SMALL_HINTED : SMALL)) return true;
   return (
     callee.linkage === 'static' &&
