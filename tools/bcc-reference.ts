@@ -165,7 +165,15 @@ export const SECTIONS: readonly Section[] = [
       },
       {
         bcc: 'BPF(debug=…)',
-        note: '`dumpFunc`, `disassembleFunc`; `tsbpf cc -E`, `-S`, `--emit-ir` show each step',
+        here: ['DEBUG_LLVM_IR', 'DEBUG_BPF', 'DEBUG_PREPROCESSOR', 'DEBUG_SOURCE'],
+        check: 'module',
+        note: '`debug`, to `writeError`; the IR is our compiler’s',
+      },
+      {
+        bcc: 'DEBUG_BPF_REGISTER_STATE, DEBUG_BTF',
+        here: ['DEBUG_BPF_REGISTER_STATE', 'DEBUG_BTF'],
+        check: 'module',
+        note: 'the second shows types of tables and events',
       },
       { bcc: 'BPF(device=…)', note: 'programs on NICs are not loaded through this front end' },
       { bcc: 'b["name"]', here: 'get' },
@@ -173,9 +181,9 @@ export const SECTIONS: readonly Section[] = [
       { bcc: 'with BPF(…) as b', note: '`using b = new BPF(…)`' },
       { bcc: 'attach_kprobe(event, event_off, event_re, fn_name)', here: 'attachKprobe' },
       {
-        bcc: 'attach_kretprobe(event, event_re, fn_name)',
+        bcc: 'attach_kretprobe(event, event_re, fn_name, maxactive)',
         here: 'attachKretprobe',
-        note: '`maxactive` is the kernel’s own choice for perf events',
+        note: 'the embedded kernel misses no return, whatever `maxactive` is',
       },
       {
         bcc: 'attach_uprobe(name, sym, sym_re, addr, sym_off, fn_name, pid)',
@@ -195,7 +203,12 @@ export const SECTIONS: readonly Section[] = [
       {
         bcc: 'attach_raw_socket(fn, dev)',
         here: 'attachRawSocket',
-        note: 'a socket of its own, of all interfaces',
+        note: 'gives the socket; without `dev` one of all interfaces',
+      },
+      {
+        bcc: 'fn.sock',
+        here: 'packets',
+        note: '`for await (const bytes of b.packets(socket))`, or `kernel.readFd(socket, size)`',
       },
       ...renamed('attach_func detach_func detach_kprobe detach_kretprobe detach_uprobe detach_uretprobe'),
       ...renamed(

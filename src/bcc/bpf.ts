@@ -16,17 +16,18 @@ import {
   iteratorText,
 } from '../libbpf/index.ts';
 import { type ProgramSpec, parseObject } from '../object/index.ts';
-import { attachTypeByName } from '../spec/index.ts';
 import { BpfError, VerifierError } from '../util/errors.ts';
 import { Attachments } from './attachments.ts';
 import { compileBcc } from './compile.ts';
 import { Constants } from './constants.ts';
+import { Debug } from './debug.ts';
 import { Features } from './features.ts';
 import { Functions } from './functions.ts';
 import { fixSyscallFunction, kernelFunctions, syscallFunction, tracepoints } from './names.ts';
 import {
   type BpfOptions,
   type KprobeOptions,
+  type KretprobeOptions,
   type LoadedFunction,
   type PerfEventOptions,
   sourceOf,
@@ -34,6 +35,7 @@ import {
   type UprobeOptions,
 } from './options.ts';
 import { Output, showTrace, type TraceFields } from './output.ts';
+import { attachTypeId, nameOf, userPlace, xdpMode } from './places.ts';
 import { SharedTables } from './shared.ts';
 import { type SymbolOptions, Symbols } from './symbols.ts';
 import { Table, type TableOwner } from './table.ts';
@@ -48,6 +50,8 @@ const BY_NAME: ReadonlySet<AttachKind> = new Set([
   'trace',
   'lsm',
 ]);
+/** A packet that was put together again (GRO). */
+const LARGEST_PACKET = 65_535;
 /** As BCC's, where nobody says another. */
 const DEFAULT_PROBE_LIMIT = 1000;
 const SYSCALL_KINDS: ReadonlySet<string> = new Set(['kprobe', 'kretprobe']);
@@ -74,11 +78,14 @@ export class BPF extends Constants {
     this.kernel = kernel;
     this.#write = options.write ?? ((text) => console.log(text.replace(/\n$/, '')));
     this.#probeLimit = options.probeLimit ?? DEFAULT_PROBE_LIMIT;
-    const { object, events, tables } = compileBcc(kernel, sourceOf(options));
+    const writeError = options.writeError ?? ((text) => console.error(text.replace(/\n$/, '')));
+    const debug = new Debug(options.debug ?? 0, writeError);
+    const { object, events, tables } = compileBcc(kernel, { ...sourceOf(options), ...debug.compiling });
     const spec = parseObject(object, { name: 'bcc' });
+    debug.compiled(spec, events);
     const loadOptions = options.kernelBtf === undefined ? {} : { kernelBtf: options.kernelBtf };
     this.#maps = new BpfObject({ ...spec, programs: [] });
-    this.#functions = new Functions(kernel, spec, this.#maps, options.kernelBtf);
+    this.#functions = new Functions(kernel, spec, this.#maps, options.kernelBtf, debug.loading);
     this.#symbols = new Symbols(kernel);
     this.#features = new Features(kernel, options.kernelBtf);
     this.#shared = new SharedTables(kernel, spec, tables);
@@ -92,7 +99,7 @@ export class BPF extends Constants {
         this.#closers.push(action);
       },
       write: this.#write,
-      writeError: options.writeError ?? ((text) => console.error(text.replace(/\n$/, ''))),
+      writeError,
       lostEvents: (table) => {
         const name = `__bcc_lost_${table}`;
         const section = this.#maps.sections.find((one) => one.has(name));
@@ -200,7 +207,7 @@ export class BPF extends Constants {
   attachKprobe(options: KprobeOptions): void {
     this.#probe('kprobe', options);
   }
-  attachKretprobe(options: KprobeOptions): void {
+  attachKretprobe(options: KretprobeOptions): void {
     this.#probe('kretprobe', options);
   }
   detachKprobe(event: string, fnName?: string): void {
@@ -210,17 +217,23 @@ export class BPF extends Constants {
     this.#attachments.detach(`kretprobe ${event}`, fnName);
   }
 
-  #probe(kind: 'kprobe' | 'kretprobe', { event, eventRe, eventOff, fnName }: KprobeOptions): void {
+  #probe(
+    kind: 'kprobe' | 'kretprobe',
+    { event, eventRe, eventOff, fnName, maxactive = 0 }: KprobeOptions & KretprobeOptions,
+  ): void {
+    const more = maxactive === 0 ? {} : { maxactive };
     if (eventRe !== undefined) {
       const names = kernelFunctions(this.kernel, eventRe);
       this.#checkLimit(names.length, `functions match ${eventRe}`);
-      this.#each(names, (name) => this.#attach(`${kind} ${name}`, fnName, kind, kind, { target: name }));
+      this.#each(names, (name) =>
+        this.#attach(`${kind} ${name}`, fnName, kind, kind, { target: name, ...more }),
+      );
       return;
     }
     if (event === undefined) throw new BpfError('EINVAL', `a ${kind} needs an event or eventRe`);
     const target = eventOff === undefined || eventOff === 0 ? event : `${event}+${eventOff}`;
     this.#checkLimit(1, `probe of ${event}`);
-    this.#attach(`${kind} ${event}`, fnName, kind, kind, { target });
+    this.#attach(`${kind} ${event}`, fnName, kind, kind, { target, ...more });
   }
 
   /** Of what a pattern means some may refuse probes: that is an error if all do. */
@@ -423,15 +436,26 @@ export class BPF extends Constants {
     this.#attachments.detach(`perf_event ${evType} ${evConfig}`);
   }
 
-  /** A socket filter on a packet socket of its own: the descriptor of the socket. */
-  attachRawSocket(fn: string | LoadedFunction): Fd {
+  /**
+   * A socket filter on a packet socket of its own, of one interface (by name or index) or of all: the descriptor of the socket.
+   * `packets` reads what the filter keeps. Errors: ENODEV.
+   */
+  attachRawSocket(fn: string | LoadedFunction, dev?: string | number): Fd {
     const { program } = this.#functions.load(nameOf(fn), 'socket');
-    const fd = program.attachSocket();
+    const fd = program.attachSocket(dev === undefined || dev === '' ? {} : { interface: dev });
     const link = new BpfLink(this.kernel, undefined, `socket ${program.name}`, {
       onDestroy: () => this.kernel.close(fd),
     });
     this.#attachments.add(`socket ${program.name}`, program.name, link);
     return fd;
+  }
+
+  /** Packets of a socket that `attachRawSocket` gave, each at most `size` bytes, until `signal` fires or the program is cleaned up. */
+  packets(
+    socket: Fd,
+    options: { readonly size?: number; readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<Uint8Array> {
+    return this.#output.packets(this.kernel, socket, options.size ?? LARGEST_PACKET, options.signal);
   }
 
   /** BPF_PROG_ATTACH: `attachType` as `CGROUP_INET_EGRESS` or by its number. */
@@ -573,24 +597,4 @@ export class BPF extends Constants {
   [Symbol.dispose](): void {
     this.cleanup();
   }
-}
-
-const nameOf = (fn: string | LoadedFunction): string => (typeof fn === 'string' ? fn : fn.name);
-
-function userPlace(kind: string, { name, sym, addr }: Pick<UprobeOptions, 'name' | 'sym' | 'addr'>): string {
-  return `${kind} ${name}:${sym ?? `0x${(addr ?? 0n).toString(16)}`}`;
-}
-
-function attachTypeId(type: string | number): number {
-  if (typeof type === 'number') return type;
-  const row = attachTypeByName(type);
-  if (row === undefined) throw new BpfError('EINVAL', `there is no attach type '${type}'`);
-  return row.id;
-}
-
-/** XDP_FLAGS_* */
-function xdpMode(flags: number): 'skb' | 'native' | 'hw' | undefined {
-  if ((flags & BPF.XDP_FLAGS_SKB_MODE) !== 0) return 'skb';
-  if ((flags & BPF.XDP_FLAGS_DRV_MODE) !== 0) return 'native';
-  return (flags & BPF.XDP_FLAGS_HW_MODE) !== 0 ? 'hw' : undefined;
 }

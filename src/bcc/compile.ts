@@ -13,6 +13,7 @@ import {
   headersWithVmlinux,
   type IncludeResolver,
   Preprocessor,
+  printPreprocessed,
   SourceManager,
   type TableNote,
   vmlinuxHeaderFor,
@@ -37,6 +38,10 @@ export interface BccSource {
   readonly usdt?: boolean;
   /** Gets the compiler's warnings. */
   readonly onDiagnostics?: (text: string) => void;
+  /** Gets the compiler's IR, after its passes. */
+  readonly onIr?: (text: string) => void;
+  /** Gets the source as the preprocessor leaves it. */
+  readonly onPreprocessed?: (text: string) => void;
 }
 
 export interface BccObject {
@@ -79,11 +84,21 @@ export function isBccSource(text: string): boolean {
 /** Errors: BccCompileError. */
 export function compileBcc(kernel: CompileTarget, source: BccSource): BccObject {
   const tables = new Map<string, TableNote>();
-  const result = translateBcc(kernel, source, {
+  const { onPreprocessed } = source;
+  // It may take two attempts (translateBcc): the text of the last one counts.
+  let preprocessedText: string | undefined;
+  const keep = (text: string): void => {
+    preprocessedText = text;
+  };
+  const watched = onPreprocessed === undefined ? source : { ...source, onPreprocessed: keep };
+  const result = translateBcc(kernel, watched, {
     onTable: (name, note) => {
       tables.set(name, note);
     },
+    ...(source.onIr === undefined ? {} : { emitIr: true }),
   });
+  if (preprocessedText !== undefined) onPreprocessed?.(preprocessedText);
+  if (result.ir !== undefined) source.onIr?.(result.ir);
   const text = formatDiagnostics(result.sources, result.diagnostics);
   if (result.object === null) throw new BccCompileError(source.name, text);
   if (text !== '') source.onDiagnostics?.(text);
@@ -119,6 +134,7 @@ function translateWith(
     if (types !== undefined) vmlinux ??= typesHeader(types, source, files, flags);
     return vmlinux;
   };
+  source.onPreprocessed?.(preprocessed(source, files, flags, builtin));
   return compile({
     files,
     main: source.name,
@@ -132,6 +148,25 @@ function translateWith(
       tracepointFormat: (category, name) => tracepointFormat(kernel, source, category, name),
     },
   });
+}
+
+function preprocessed(
+  source: BccSource,
+  files: IncludeResolver,
+  flags: ReturnType<typeof readCflags>,
+  builtin: (name: string) => string | undefined,
+): string {
+  const sources = new SourceManager();
+  const sink = new DiagnosticSink(sources, { errorLimit: 0, noWarnings: true });
+  const tokens = new Preprocessor(sink, source.name, licensed(source.text), {
+    resolver: files,
+    target: { cpu: 3, optimize: 2 },
+    ...(flags.includes === undefined ? {} : { includes: flags.includes }),
+    ...(flags.defines === undefined ? {} : { defines: flags.defines }),
+    forced: [BCC_HEADER, ...(flags.forced ?? [])],
+    builtinHeader: bccHeaders(builtin),
+  });
+  return printPreprocessed(tokens, sources, true);
 }
 
 /** The program with its licence, behind its last line. */

@@ -4,25 +4,44 @@
  */
 import type { Btf } from '../btf/index.ts';
 import type { Kernel } from '../contracts/kernel.ts';
-import { BpfObject } from '../libbpf/index.ts';
+import { BpfObject, type LoadOptions } from '../libbpf/index.ts';
 import type { ObjectSpec, ProgramSpec } from '../object/index.ts';
 import { SECTIONS, sectionFor } from '../spec/index.ts';
 import { BpfError } from '../util/errors.ts';
 import type { LoadedFunction } from './options.ts';
 
+/** Who watches what is loaded. */
+export interface LoadDebug {
+  /** Of the verifier's log. */
+  readonly logLevel: number;
+  /** After each load, refused ones included. */
+  readonly onLoad: (program: ProgramSpec, log: string) => void;
+}
+
 export class Functions {
   readonly #kernel: Kernel;
   readonly #spec: ObjectSpec;
   readonly #maps: BpfObject;
-  readonly #load: { readonly kernelBtf?: Btf };
+  readonly #load: LoadOptions;
+  readonly #debug: LoadDebug | undefined;
   /** By name and section. */
   readonly #loaded = new Map<string, { readonly loaded: LoadedFunction; readonly object: BpfObject }>();
 
-  constructor(kernel: Kernel, spec: ObjectSpec, maps: BpfObject, kernelBtf: Btf | undefined) {
+  constructor(
+    kernel: Kernel,
+    spec: ObjectSpec,
+    maps: BpfObject,
+    kernelBtf: Btf | undefined,
+    debug?: LoadDebug,
+  ) {
     this.#kernel = kernel;
     this.#spec = spec;
     this.#maps = maps;
-    this.#load = kernelBtf === undefined ? {} : { kernelBtf };
+    this.#load = {
+      ...(kernelBtf === undefined ? {} : { kernelBtf }),
+      ...(debug === undefined ? {} : { logLevel: debug.logLevel }),
+    };
+    this.#debug = debug;
   }
 
   get names(): readonly string[] {
@@ -87,8 +106,12 @@ export class Functions {
       const settings = object.mapSettings(map.name).setType(type).setMaxEntries(maxEntries);
       settings.setFlags(flags).setMapExtra(mapExtra).reuse(map);
     }
-    object.load(this.#kernel, this.#load);
     const program = object.findProgram(name);
+    try {
+      object.load(this.#kernel, this.#load);
+    } finally {
+      this.#debug?.onLoad(spec, program.log);
+    }
     const loaded = { name, fd: program.fd, program };
     this.#loaded.set(key, { loaded, object });
     return loaded;

@@ -10,10 +10,19 @@ export {
   translateBcc,
 } from './compile.ts';
 export { PerfHWConfig, PerfSWConfig, PerfType } from './constants.ts';
+export {
+  DEBUG_BPF,
+  DEBUG_BPF_REGISTER_STATE,
+  DEBUG_BTF,
+  DEBUG_LLVM_IR,
+  DEBUG_PREPROCESSOR,
+  DEBUG_SOURCE,
+} from './debug.ts';
 export { type HistogramOptions, linearHistogram, log2Histogram } from './histogram.ts';
 export type {
   BpfOptions,
   KprobeOptions,
+  KretprobeOptions,
   LoadedFunction,
   PerfEventOptions,
   TracepointOptions,

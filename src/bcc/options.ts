@@ -27,6 +27,8 @@ export interface BpfOptions {
   readonly writeError?: (text: string) => void;
   /** Gets the compiler's warnings. */
   readonly onDiagnostics?: (text: string) => void;
+  /** What is printed of the program on its way, to `writeError`: `DEBUG_SOURCE | DEBUG_BTF` and the like. */
+  readonly debug?: number;
   /** How many kprobes and uprobes may be open at once; default 1000. */
   readonly probeLimit?: number;
   /** False: functions are not attached by their names. */
@@ -46,6 +48,11 @@ export interface KprobeOptions {
   readonly eventRe?: RegExp;
   readonly eventOff?: number;
   readonly fnName: string;
+}
+
+export interface KretprobeOptions extends Omit<KprobeOptions, 'eventOff'> {
+  /** How many calls may be under way at once, those beyond are missed; default: the kernel's choice. The embedded kernel misses none. */
+  readonly maxactive?: number;
 }
 
 export interface UprobeOptions {

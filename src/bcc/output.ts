@@ -1,7 +1,10 @@
 /** What programs give to user space: buffers of events that are polled, lines of trace_pipe. */
-import type { Kernel, TraceLine } from '../contracts/kernel.ts';
+import type { Fd, Kernel, TraceLine } from '../contracts/kernel.ts';
 import { BpfError } from '../util/errors.ts';
 import type { Poller } from './table.ts';
+
+/** Between two looks at a socket that had nothing. */
+const PACKET_PAUSE_MS = 5;
 
 export interface TraceFields {
   readonly task: string;
@@ -67,10 +70,49 @@ export class Output {
     }
   }
 
+  /** What a packet socket gets, until `signal` fires or the output is closed; looked for again and again, with a pause. */
+  async *packets(
+    kernel: Kernel,
+    socket: Fd,
+    size: number,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Uint8Array> {
+    const ended = signal === undefined ? this.#ended.signal : AbortSignal.any([signal, this.#ended.signal]);
+    while (!ended.aborted) {
+      const packet = nextPacket(kernel, socket, size);
+      if (packet === undefined) await pause(PACKET_PAUSE_MS, ended);
+      else yield packet;
+    }
+  }
+
   close(): void {
     this.#ended.abort();
     for (const poller of this.#pollers.splice(0)) poller.close();
   }
+}
+
+/** Errors: EOPNOTSUPP where the kernel's descriptors are not read. */
+function nextPacket(kernel: Kernel, socket: Fd, size: number): Uint8Array | undefined {
+  if (kernel.readFd === undefined)
+    throw new BpfError('EOPNOTSUPP', `packets of the ${kernel.features().kind} kernel cannot be read`);
+  try {
+    return kernel.readFd(socket, size);
+  } catch (error) {
+    if (error instanceof BpfError && error.code === 'EAGAIN') return undefined;
+    throw error;
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end);
+  });
 }
 
 function fieldsOf({ comm, pid, cpu, flags, timestamp, message }: TraceLine): TraceFields {

@@ -297,6 +297,8 @@ export type PerfEventAttr =
       readonly symbol: string;
       readonly offset?: bigint;
       readonly retprobe?: boolean;
+      /** Of a retprobe: how many calls may be under way at once, those beyond are missed; the kernel's choice where absent. */
+      readonly maxactive?: number;
     }
   | {
       readonly kind: 'uprobe';
@@ -525,9 +527,15 @@ export interface Kernel {
   mapRing(fd: Fd): RingMapping;
   /** Values of an array with BPF_F_MMAPABLE, or an arena, which has its address from then on. */
   mapMemory?(mapFd: Fd): MappedMemory;
-  /** SO_ATTACH_BPF; `socketFd` null asks the kernel for a packet socket of its own (embedded: all received packets). */
-  socketAttach(attr: { readonly socketFd: Fd | null; readonly progFd: Fd }): Fd;
-  /** The next bytes of a descriptor that is read (an iterator), at most `size`; empty at the end. */
+  /**
+   * SO_ATTACH_BPF; `socketFd` null asks the kernel for a packet socket of its own, which gets the packets of all interfaces, or of
+   * one (`ifindex`, packet(7)) as far as the program keeps them. Errors: ENODEV for an interface that is not there.
+   */
+  socketAttach(attr: { readonly socketFd: Fd | null; readonly progFd: Fd; readonly ifindex?: number }): Fd;
+  /**
+   * The next bytes of a descriptor that is read, at most `size`. An iterator is empty at the end; a packet socket gives a packet a
+   * time, EAGAIN where there is none.
+   */
   readFd?(fd: Fd, size: number): Uint8Array;
   /** Absent: there is no machine with files (embedded). */
   readonly files?: MachineFiles;

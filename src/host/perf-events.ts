@@ -66,6 +66,7 @@ const OPENINGS: { readonly [K in Kind]: (host: Host, frame: Frame, attr: OfKind<
       fields: { kprobe_func: frame.text(attr.symbol).address, probe_offset: offset },
       place: offset === 0n ? attr.symbol : `${attr.symbol}+0x${offset.toString(16)}`,
       what: `${attr.retprobe ? 'kretprobe' : 'kprobe'} ${attr.symbol}`,
+      maxactive: attr.retprobe === true ? (attr.maxactive ?? 0) : 0,
     });
   },
   uprobe: (host, frame, attr) => {
@@ -93,22 +94,22 @@ const OPENINGS: { readonly [K in Kind]: (host: Host, frame: Frame, attr: OfKind<
   }),
 };
 
-/** By perf_event_open itself, else by an event of tracefs. */
+/** By perf_event_open itself, else by an event of tracefs; that alone takes a number of calls under way. */
 function probe(
   host: Host,
   kind: ProbeKind,
   retprobe: boolean,
-  where: Opening & { readonly config?: bigint; readonly place: string },
+  where: Opening & { readonly config?: bigint; readonly place: string; readonly maxactive?: number },
 ): Opening {
-  const { fields, config = 0n, place, what } = where;
-  const pmu = probePmu(kind);
+  const { fields, config = 0n, place, what, maxactive = 0 } = where;
+  const pmu = maxactive === 0 ? probePmu(kind) : undefined;
   if (pmu !== undefined) {
     const flag = retprobe ? pmu.retprobe : 0n;
     return { fields: { ...fields, type: pmu.type, config: flag | config }, what };
   }
   let event: ProbeEvent;
   try {
-    event = makeProbeEvent(host, kind, place, retprobe);
+    event = makeProbeEvent(host, kind, place, retprobe, maxactive);
   } catch (error) {
     if (!(error instanceof BpfError) || hasProbeEvents(host, kind)) throw error;
     throw new BpfError('ENOENT', `this kernel has no ${kind}s`, {

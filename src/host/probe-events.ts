@@ -25,14 +25,24 @@ export interface ProbeEvent {
 
 let made = 0;
 
-/** Makes one. `place`: `do_unlinkat+0x4`, `/bin/bash:0x1234(0x5678)`. Throws BpfError where the kernel has no such probes either. */
-export function makeProbeEvent(host: Host, kind: ProbeKind, place: string, retprobe: boolean): ProbeEvent {
+/**
+ * Makes one. `place`: `do_unlinkat+0x4`, `/bin/bash:0x1234(0x5678)`; `maxactive` of a kretprobe: calls under way at once, 0 for the
+ * kernel's choice. Throws BpfError where the kernel has no such probes either.
+ */
+export function makeProbeEvent(
+  host: Host,
+  kind: ProbeKind,
+  place: string,
+  retprobe: boolean,
+  maxactive = 0,
+): ProbeEvent {
   // Words end at spaces; what stands behind a place would be an argument.
   if (/\s/.test(place)) throw new BpfError('EINVAL', `tracefs takes no place with spaces: '${place}'`);
   if (made === 0) removeStale(host);
   const group = `tsbpf_${process.pid}`;
   const name = `${kind}${made++}`;
-  write(host, kind, `${retprobe ? 'r' : 'p'}:${group}/${name} ${place}`, `${kind} ${place}`);
+  const type = retprobe ? `r${maxactive === 0 ? '' : maxactive}` : 'p';
+  write(host, kind, `${type}:${group}/${name} ${place}`, `${kind} ${place}`);
   const remove = (): boolean => removed(host, kind, group, name);
   try {
     return { id: host.tracefs.eventId(group, name), remove };

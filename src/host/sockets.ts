@@ -1,4 +1,7 @@
-/** Socket filters: SO_ATTACH_BPF on a socket that the caller has, or on a packet socket of our own that sees every frame. */
+/**
+ * Socket filters: SO_ATTACH_BPF on a socket that the caller has, or on a packet socket of our own (packet(7)) that sees the frames of
+ * all interfaces, or of one. Ours is bound after the program is attached: no frame is queued that the program has not seen.
+ */
 import type { Fd } from '../contracts/kernel.ts';
 import { errnoName } from '../util/errno.ts';
 import { BpfError } from '../util/errors.ts';
@@ -8,31 +11,51 @@ import type { Host } from './host.ts';
 const AF_PACKET = 17;
 /** SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK */
 const RAW_CLOEXEC_NONBLOCK = 3 | 0o2000000 | 0o4000;
-/** htons(ETH_P_ALL) */
-const EVERY_PROTOCOL = 0x0300;
+const ETH_P_ALL = 3;
 const SOL_SOCKET = 1;
 const SO_ATTACH_BPF = 50;
+/** struct sockaddr_ll */
+const SOCKADDR_LL_SIZE = 20;
 
-export function socketAttach(host: Host, attr: { readonly socketFd: Fd | null; readonly progFd: Fd }): Fd {
-  const fd = attr.socketFd ?? host.fds.own(check(openSocket(host), 'a packet socket'), { kind: 'other' });
+export function socketAttach(
+  host: Host,
+  attr: { readonly socketFd: Fd | null; readonly progFd: Fd; readonly ifindex?: number },
+): Fd {
+  const { socketFd, progFd, ifindex } = attr;
+  const fd = socketFd ?? host.fds.own(check(openSocket(host), 'a packet socket'), { kind: 'other' });
   try {
     host.bpf.scope((frame) => {
       const option = frame.room(4);
-      new DataView(option.bytes.buffer, option.bytes.byteOffset).setInt32(0, attr.progFd, true);
+      new DataView(option.bytes.buffer, option.bytes.byteOffset).setInt32(0, progFd, true);
       check(
         host.native.call('setsockopt', fd, SOL_SOCKET, SO_ATTACH_BPF, option.address, 4),
         'SO_ATTACH_BPF',
       );
     });
+    if (socketFd === null || ifindex !== undefined) bind(host, fd, ifindex ?? 0);
   } catch (error) {
-    if (attr.socketFd === null) host.fds.close(fd);
+    if (socketFd === null) host.fds.close(fd);
     throw error;
   }
   return fd;
 }
 
+/** Of no protocol: it gets nothing until it is bound. */
 function openSocket(host: Host): number {
-  return host.native.call('socket', AF_PACKET, RAW_CLOEXEC_NONBLOCK, EVERY_PROTOCOL);
+  return host.native.call('socket', AF_PACKET, RAW_CLOEXEC_NONBLOCK, 0);
+}
+
+/** `ifindex` 0: all interfaces. */
+function bind(host: Host, fd: Fd, ifindex: number): void {
+  host.bpf.scope((frame) => {
+    const address = frame.room(SOCKADDR_LL_SIZE);
+    const view = new DataView(address.bytes.buffer, address.bytes.byteOffset);
+    view.setUint16(0, AF_PACKET, true);
+    view.setUint16(2, ETH_P_ALL, false);
+    view.setInt32(4, ifindex, true);
+    const what = ifindex === 0 ? 'a packet socket' : `a packet socket of interface ${ifindex}`;
+    check(host.native.call('bind', fd, address.address, SOCKADDR_LL_SIZE), what);
+  });
 }
 
 function check(ret: number, what: string): number {

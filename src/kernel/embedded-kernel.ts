@@ -266,8 +266,11 @@ export class EmbeddedKernel implements Kernel {
   mapMemory(mapFd: Fd): MappedMemory {
     return mapMemory(this.#machine, mapFd);
   }
-  socketAttach(attr: { socketFd: Fd | null; progFd: Fd }): Fd {
+  socketAttach(attr: { socketFd: Fd | null; progFd: Fd; ifindex?: number }): Fd {
     return links.socketAttach(this.#machine, attr);
+  }
+  readFd(fd: Fd, size: number): Uint8Array {
+    return links.readDescriptor(this.#machine, fd, size);
   }
   ifNameToIndex(name: string): number | null {
     return this.#machine.devices.byName(name)?.ifindex ?? null;

@@ -139,6 +139,13 @@ export interface Attachment {
   readonly cpu?: number;
   /** bpf_get_attach_cookie */
   readonly cookie: bigint;
+  /** The socket whose filter it is. */
+  readonly socket?: PacketSocket;
+}
+
+export interface PacketSocket {
+  isFor(ifindex: number): boolean;
+  deliver(data: Uint8Array, kept: number): void;
 }
 
 /** What is attached to a function. */

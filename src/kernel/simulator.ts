@@ -73,11 +73,15 @@ export class MachineSimulator implements Simulator {
         return { xdp, data, filters: [], ...(redirect === undefined ? {} : { redirect }) };
     }
     const filters: number[] = [];
-    for (const socket of machine.points.at('socket')) {
+    for (const filter of machine.points.at('socket')) {
+      const { socket } = filter;
+      if (socket?.isFor(packet.ifindex) === false) continue;
       const context = machine.packets.skb({ data, ifindex: packet.ifindex });
       try {
-        const kept = runProgram(machine, socket.program, context.address, socket.cookie) ?? 0;
-        filters.push(Math.min(kept, data.length));
+        const wanted = runProgram(machine, filter.program, context.address, filter.cookie) ?? 0;
+        const kept = Math.min(wanted, data.length);
+        filters.push(kept);
+        socket?.deliver(data, kept);
       } finally {
         context.release();
       }

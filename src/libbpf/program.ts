@@ -8,6 +8,7 @@ import {
   type AttachOptions,
   attachProgram,
   attachTc,
+  interfaceIndex,
   type ObjectMaps,
   sectionAttachType,
   type TcOptions,
@@ -82,9 +83,16 @@ export class BpfProgram {
     return { name: this.name, fd: this.fd, attachTo, attachType, maps: this.#maps };
   }
 
-  /** SO_ATTACH_BPF to a packet socket of the kernel: the descriptor of the socket. */
-  attachSocket(): Fd {
-    return this.kernel.socketAttach({ socketFd: null, progFd: this.fd });
+  /** SO_ATTACH_BPF to a packet socket of the kernel, of all interfaces or of one: the descriptor of the socket. Errors: ENODEV. */
+  attachSocket(options: Pick<AttachOptions, 'interface'> = {}): Fd {
+    const { kernel } = this;
+    const ifindex =
+      options.interface === undefined ? undefined : interfaceIndex(kernel, this.#attachable(), options);
+    return kernel.socketAttach({
+      socketFd: null,
+      progFd: this.fd,
+      ...(ifindex === undefined ? {} : { ifindex }),
+    });
   }
 
   testRun(attr: Omit<ProgTestRunAttr, 'progFd'> = {}): ProgTestRunResult {

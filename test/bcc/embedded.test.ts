@@ -77,6 +77,18 @@ for (const jit of [1, 0])
       expect(b.numOpenKprobes()).toBe(2);
     });
 
+    it('takes a number of calls at once for a kretprobe, as far as the kernel would', () => {
+      const { kernel, b } = open(`
+        BPF_ARRAY(calls, u64, 1);
+        int leave(struct pt_regs *ctx) { calls.increment(0); return 0; }`);
+      const event = 'do_sys_open';
+      b.attachKretprobe({ event, fnName: 'leave', maxactive: 4096 });
+      kernel.simulator.fire({ kind: 'kretprobe', symbol: event, ret: 5n, process: PROCESS, time: 2n });
+      expect(b.get('calls').get(0)).toBe(1);
+      for (const maxactive of [4097, -1, 0.5])
+        expect(() => b.attachKretprobe({ event, fnName: 'leave', maxactive })).toThrow(/maxactive/);
+    });
+
     it('counts by a struct as key', () => {
       const { kernel, b } = open(`
         #include <linux/sched.h>

@@ -54,3 +54,28 @@ export function fireExec(kernel: EmbeddedKernel, pid: number, comm: string, file
     time: 1n,
   });
 }
+
+/** UDP of IPv4 to port 5353 is kept, its first 60 bytes. */
+export const KEEP_MDNS = `
+#include <bcc/proto.h>
+BPF_ARRAY(seen, u64, 1);
+int keep(struct __sk_buff *skb) {
+  u8 *cursor = 0;
+  struct ethernet_t *ethernet = cursor_advance(cursor, sizeof(*ethernet));
+  if (ethernet->type != 0x0800) return 0;
+  struct ip_t *ip = cursor_advance(cursor, sizeof(*ip));
+  if (ip->nextp != 17) return 0;
+  struct udp_t *udp = cursor_advance(cursor, sizeof(*udp));
+  if (udp->dport != 5353) return 0;
+  seen.increment(0);
+  return 60;
+}`;
+
+/** UDP of IPv4 in Ethernet to that port. */
+export function udpPacket(port: number, length = 100): Uint8Array {
+  const bytes = new Uint8Array(length);
+  bytes.set([8, 0, 0x45], 12);
+  bytes[23] = 17;
+  bytes.set([port >> 8, port & 255], 36);
+  return bytes;
+}

@@ -102,6 +102,21 @@ describe.skipIf(why !== undefined)('BCC probes of the kernel', () => {
     expect(tracing('kprobe_events')).toBe(before);
   });
 
+  it('a kretprobe for as many calls at once as it is told', (context) => {
+    const before = tracing('kprobe_events');
+    const bpf = open(
+      context,
+      `int leave(struct pt_regs *ctx) { if (is_ours()) note(2, (int)PT_REGS_RC(ctx)); return 0; }`,
+      (one) => one.attachKretprobe({ event: 'do_unlinkat', fnName: 'leave', maxactive: 77 }),
+    );
+    if (bpf === null) return;
+    expect(tracing('kprobe_events')).toMatch(/^r77:\S+ do_unlinkat/m);
+    work();
+    expect(seen(bpf)).toEqual(new Map([[2, -NO_ENTRY]]));
+    bpf.cleanup();
+    expect(tracing('kprobe_events')).toBe(before);
+  });
+
   it('kprobes by pattern, as many as are allowed', (context) => {
     const bpf = open(
       context,

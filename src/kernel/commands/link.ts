@@ -3,10 +3,10 @@ import type { Fd, LinkCreateAttr, LinkUpdateAttr } from '../../contracts/kernel.
 import { BPF_ATTACH_TYPE } from '../../uapi/index.ts';
 import { BpfError } from '../../util/errors.ts';
 import { PerfEventObject } from '../events.ts';
-import { KernelObject } from '../fd-table.ts';
 import { LinkObject, PerfEventLink, RawTracepointLink, XdpLink } from '../links.ts';
 import type { Machine } from '../machine.ts';
 import { MapObject, ProgObject } from '../objects.ts';
+import { SocketObject } from '../packet-socket.ts';
 import { StructOpsLink } from '../struct-ops.ts';
 import { attachToFunction, linkToFunction } from './function-link.ts';
 
@@ -166,41 +166,28 @@ export function progBindMap(machine: Machine, attr: { progFd: Fd; mapFd: Fd; fla
   if (!program.maps.includes(map)) program.maps.push(map.get());
 }
 
-/** A packet socket of the embedded kernel: sees every frame that an interface receives, through its filter. */
-export class SocketObject extends KernelObject {
-  readonly what = 'socket';
-  readonly #machine: Machine;
-  #attachment: { program: ProgObject; cookie: bigint } | undefined;
-
-  constructor(machine: Machine) {
-    super();
-    this.#machine = machine;
-  }
-
-  attach(program: ProgObject): void {
-    this.#detach();
-    this.#attachment = { program: program.get(), cookie: 0n };
-    this.#machine.points.attach('socket', this.#attachment);
-  }
-
-  #detach(): void {
-    if (this.#attachment === undefined) return;
-    this.#machine.points.detach('socket', this.#attachment);
-    this.#attachment.program.put();
-    this.#attachment = undefined;
-  }
-
-  protected destroy(): void {
-    this.#detach();
-  }
-}
-
-export function socketAttach(machine: Machine, attr: { socketFd: Fd | null; progFd: Fd }): Fd {
+/** Errors: EINVAL for other programs than socket filters, ENODEV. */
+export function socketAttach(
+  machine: Machine,
+  attr: { socketFd: Fd | null; progFd: Fd; ifindex?: number },
+): Fd {
   const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
   if (program.type.name !== 'socket_filter') {
     throw new BpfError('EINVAL', `a ${program.type.name} program is no socket filter`);
   }
   const fd = attr.socketFd ?? machine.fds.install(new SocketObject(machine));
-  machine.fds.expect(fd, SocketObject, 'socket').attach(program);
+  try {
+    const socket = machine.fds.expect(fd, SocketObject, 'socket');
+    if (attr.ifindex !== undefined) socket.bind(attr.ifindex);
+    socket.attach(program);
+  } catch (error) {
+    if (attr.socketFd === null) machine.fds.close(fd);
+    throw error;
+  }
   return fd;
+}
+
+/** read(2): the next packet of a socket. */
+export function readDescriptor(machine: Machine, fd: Fd, size: number): Uint8Array {
+  return machine.fds.expect(fd, SocketObject, 'socket').read(size);
 }

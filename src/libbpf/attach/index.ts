@@ -10,7 +10,7 @@ import type { Attachable, AttachKind, AttachOptions } from './types.ts';
 
 export { iteratorText, readIterator } from './iter.ts';
 export { attachStructOps, type StructOpsMap } from './struct-ops.ts';
-export { sectionAttachType } from './support.ts';
+export { interfaceIndex, sectionAttachType } from './support.ts';
 export { attachTc, type TcOptions } from './tc.ts';
 export type {
   Attachable,

@@ -5,6 +5,9 @@ import type { BpfLink } from '../link.ts';
 import { byTarget, onPerfEvent, parseOffset, targetOf } from './support.ts';
 import type { Attachable, AttachOptions, AttachRow } from './types.ts';
 
+/** KRETPROBE_MAXACTIVE_MAX of the kernel. */
+const MAX_MAXACTIVE = 4096;
+
 export const KPROBE: AttachRow = {
   ready: byTarget,
   attach: (kernel, program, options) => attachKprobe(kernel, program, options, false),
@@ -36,6 +39,10 @@ function attachKprobe(
   if (!/^[\w.$]+$/.test(symbol)) throw new BpfError('EINVAL', `'${symbol}' is no function of the kernel`);
   if (retprobe && offset !== undefined)
     throw new BpfError('EINVAL', `a kretprobe fires when ${symbol} returns: it takes no offset`);
+  const maxactive = options.maxactive ?? 0;
+  if (!Number.isInteger(maxactive) || maxactive < 0 || maxactive > MAX_MAXACTIVE)
+    throw new BpfError('EINVAL', `maxactive is a number of calls up to ${MAX_MAXACTIVE}, not ${maxactive}`);
+  if (maxactive !== 0 && !retprobe) throw new BpfError('EINVAL', 'only kretprobes have a maxactive');
   return onPerfEvent(
     kernel,
     program,
@@ -44,6 +51,7 @@ function attachKprobe(
       kind: 'kprobe',
       symbol,
       retprobe,
+      ...(maxactive === 0 ? {} : { maxactive }),
       ...(offset === undefined ? {} : { offset: parseOffset(offset, target) }),
     },
     `${retprobe ? 'kretprobe' : 'kprobe'} ${target}`,

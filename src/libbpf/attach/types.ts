@@ -56,6 +56,8 @@ export interface AttachOptions {
   readonly pid?: number;
   /** bpf_get_attach_cookie, bpf_usdt_cookie */
   readonly cookie?: bigint;
+  /** kretprobe: how many calls may be under way at once, at most 4096; default: the kernel's choice. */
+  readonly maxactive?: number;
   /** Offset of the semaphore that the probe counts up (uprobe), bytes in the file. */
   readonly refCtrOffset?: bigint;
   // Multi-probes: instead of a pattern behind the section's `/`.
