@@ -11,7 +11,7 @@ import { BpfError, InternalError } from '../util/errors.ts';
 import type { FunctionContext } from './context.ts';
 import { emitHashLookup, hashShape } from './hash-lookup.ts';
 import { KNOWN } from './known.ts';
-import { givesCpu } from './usage.ts';
+import { givesCpu, mayCallBack } from './usage.ts';
 import { OP, TYPE } from './wasm/index.ts';
 
 /** Most tail calls of one run (linux/bpf.h: MAX_TAIL_CALL_CNT). */
@@ -48,10 +48,12 @@ function emitSubprog(f: FunctionContext, index: number): void {
 }
 
 function callSubprog(f: FunctionContext, index: number): void {
-  f.storeBudget();
+  const keeps = f.module.keepsBudget[index]!;
+  if (keeps) f.storeBudget();
+  else f.spendBudget();
   f.w.get(f.frameLocal);
   f.w.index(OP.call, f.module.functionOf[index]!);
-  f.loadBudget();
+  if (keeps) f.loadBudget();
 }
 
 function emitFunction(f: FunctionContext, target: FunctionTarget): void {
@@ -85,9 +87,10 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
   const { w } = f;
   const index = f.module.imported.get(callee);
   if (index === undefined) throw new InternalError(`jit: ${callee.name} was not imported`);
-  const mayCallBack = f.module.callbackFrame >= 0;
-  if (mayCallBack) {
-    f.storeBudget();
+  const hasCallbacks = f.module.callbackFrame >= 0;
+  const callsBack = hasCallbacks && mayCallBack(target);
+  if (callsBack) f.storeBudget();
+  if (hasCallbacks) {
     w.get(f.frameLocal);
     w.index(OP.globalSet, f.module.callbackFrame);
   }
@@ -96,7 +99,7 @@ function emitFunction(f: FunctionContext, target: FunctionTarget): void {
     if (kind === 'u64') f.getHigh(i + 1);
   });
   w.index(OP.call, index);
-  if (mayCallBack) f.loadBudget();
+  if (callsBack) f.loadBudget();
   switch (callee.result) {
     case 's32':
       w.op(OP.i64ExtendI32S);
@@ -288,29 +291,47 @@ function emitLoop(f: FunctionContext, callback: number): void {
   w.block(OP.if, TYPE.i64);
   w.i32(0);
   w.set(round);
-  w.block(OP.block, TYPE.empty);
-  w.block(OP.loop, TYPE.empty);
-  w.get(round);
-  w.get(count);
-  w.op(OP.i32GeU);
-  w.index(OP.brIf, 1);
-  for (let r = 1; r <= 5; r++) {
-    if (((parameters >> r) & 1) === 0) continue;
-    if (r === 1) {
-      w.get(round);
-      w.op(OP.i64ExtendI32U);
-    } else if (r === 2) f.get(3);
-    else w.i64(0);
+  const loop = () => {
+    w.block(OP.block, TYPE.empty);
+    w.block(OP.loop, TYPE.empty);
+    w.get(round);
+    w.get(count);
+    w.op(OP.i32GeU);
+    w.index(OP.brIf, 1);
+    for (let r = 1; r <= 5; r++) {
+      if (((parameters >> r) & 1) === 0) continue;
+      if (r === 1) {
+        w.get(round);
+        w.op(OP.i64ExtendI32U);
+      } else if (r === 2) f.get(3);
+      else w.i64(0);
+    }
+    callSubprog(f, callback);
+    w.get(round);
+    w.i32(1);
+    w.op(OP.i32Add);
+    w.set(round);
+    w.op(OP.i64Eqz);
+    w.index(OP.brIf, 0);
+    w.op(OP.end);
+    w.op(OP.end);
+  };
+  if (f.module.keepsBudget[callback]! || !f.budgeted) loop();
+  else {
+    // With room for all rounds they are paid for behind the loop: as many as were made.
+    f.pushBudget();
+    w.get(count);
+    w.op(OP.i32GeS);
+    w.block(OP.if, TYPE.empty);
+    f.isPaid = true;
+    loop();
+    f.isPaid = false;
+    w.get(round);
+    f.payPushed();
+    w.op(OP.else);
+    loop();
+    w.op(OP.end);
   }
-  callSubprog(f, callback);
-  w.get(round);
-  w.i32(1);
-  w.op(OP.i32Add);
-  w.set(round);
-  w.op(OP.i64Eqz);
-  w.index(OP.brIf, 0);
-  w.op(OP.end);
-  w.op(OP.end);
   w.get(round);
   w.op(OP.i64ExtendI32U);
   w.op(OP.else);

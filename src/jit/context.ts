@@ -38,6 +38,8 @@ export class FunctionContext {
   readonly #scratch = new Map<string, number>();
   /** i32 local with what is left of the run's budget; -1: the program has none. */
   readonly #budget: number;
+  /** What is being emitted is paid for: there are no checks in it. */
+  isPaid = false;
   /** R0 is NULL exactly where this i32 local is 0; -1: nothing is known. */
   nullTest = -1;
 
@@ -45,7 +47,7 @@ export class FunctionContext {
     module: ModuleContext,
     writer: CodeWriter,
     known: Known,
-    options: { parameters: number; stackDepth: number; webs: Webs; forms: Forms },
+    options: { parameters: number; stackDepth: number; webs: Webs; forms: Forms; spends: boolean },
   ) {
     this.module = module;
     this.w = writer;
@@ -57,7 +59,7 @@ export class FunctionContext {
     for (let r = 1; r <= 5; r++) if ((options.parameters >> r) & 1) this.#wide[r] = local++;
     this.#frame = local++;
     this.#parameters = local;
-    this.#budget = module.program.budgeted ? this.#newLocal(TYPE.i32) : -1;
+    this.#budget = options.spends ? this.#newLocal(TYPE.i32) : -1;
   }
 
   #newLocal(type: ValueType): number {
@@ -152,8 +154,24 @@ export class FunctionContext {
     this.w.memory(OP.i32Store, 0);
   }
 
+  /** Whether what is being emitted has to pay. */
   get budgeted(): boolean {
-    return this.#budget >= 0;
+    return this.#budget >= 0 && !this.isPaid;
+  }
+
+  /** Pushes what is left. */
+  pushBudget(): void {
+    this.w.get(this.#budget);
+  }
+
+  /** Takes the i32 on the stack off. */
+  payPushed(): void {
+    const spent = this.scratch('budget.spent', TYPE.i32);
+    this.w.set(spent);
+    this.w.get(this.#budget);
+    this.w.get(spent);
+    this.w.op(OP.i32Sub);
+    this.w.set(this.#budget);
   }
 
   /** Pushes whether the budget has room for so many rounds. */
@@ -173,6 +191,7 @@ export class FunctionContext {
 
   /** Takes 1 off; traps where nothing is left. */
   spendBudget(): void {
+    if (!this.budgeted) return;
     const { w } = this;
     w.get(this.#budget);
     w.i32(1);

@@ -2,16 +2,7 @@
  * One subprogram to one Wasm function body: scopes from the layout, blocks in its order, branches by label depth.
  * Invariant: every instruction leaves the operand stack empty, so that blocks have no parameters and no results.
  */
-import {
-  BUDGET_CHECK_IMM,
-  CLASS,
-  insnClass,
-  insnMode,
-  insnOp,
-  JMP_OP,
-  LD_IMM64,
-  MODE,
-} from '../asm/opcodes.ts';
+import { CLASS, insnClass, insnMode, insnOp, JMP_OP, LD_IMM64, MODE } from '../asm/opcodes.ts';
 import type { ExecutableSubprog } from '../contracts/engine.ts';
 import { alignUp } from '../util/bytes.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
@@ -26,6 +17,8 @@ import { Forms } from './forms.ts';
 import { KNOWN, Known, KnownStates } from './known.ts';
 import { emitLoad, emitStore } from './memory.ts';
 import type { ModuleContext } from './module-context.ts';
+import { emitHasRoom, emitSettle } from './paid-emit.ts';
+import { findPaidLoops, isBudgetCheck, type PaidLoop } from './paid-loops.ts';
 import { findRotations, NO_ROTATIONS, type Rotations } from './rotates.ts';
 import { promotedWebs } from './slots.ts';
 import { emitStoreRun } from './store-runs.ts';
@@ -40,6 +33,8 @@ export interface Marks {
   readonly offsets: number[];
   readonly insns: number[];
 }
+
+const NO_PAID_LOOPS: ReadonlyMap<number, PaidLoop> = new Map();
 
 /** Of an open scope that is no target. */
 const NOWHERE = -1;
@@ -67,6 +62,9 @@ class FunctionCompiler {
   readonly #w: CodeWriter;
   readonly #known = new Known();
   readonly #marks: Marks = { offsets: [], insns: [] };
+  /** By position; and the one that is being emitted without checks. */
+  #paidLoops: ReadonlyMap<number, PaidLoop> = NO_PAID_LOOPS;
+  #paid: PaidLoop | undefined;
   /** Of the block that code is made for. */
   #rotations: Rotations = NO_ROTATIONS;
   /** i32 local by which dispatch nodes choose. */
@@ -86,7 +84,11 @@ class FunctionCompiler {
     const forms = new Forms(module.program, webs, parameters, module.parametersOf);
     this.#w = new CodeWriter(64 + (subprog.end - subprog.start) * 12);
     if (module.blinding !== undefined) this.#w.blindWith(module.blinding);
+    const spends =
+      module.program.budgeted === true && module.keepsBudget[index]! && spendsItself(module, blocks);
+    if (spends) this.#paidLoops = findPaidLoops(module, blocks, this.#layout);
     this.#f = new FunctionContext(module, this.#w, this.#known, {
+      spends,
       parameters,
       stackDepth: alignUp(subprog.stackDepth, 8),
       webs,
@@ -114,21 +116,45 @@ class FunctionCompiler {
   // Structured form
 
   #emitStructured(): void {
+    const flow = new ForwardKnowledge(this.#module, this.#blocks, this.#layout);
+    this.#emitRange(0, this.#layout.order.length, 0, flow, this.#paidLoops);
+  }
+
+  /** Emits the positions `from`..`to`, whose scopes are those from `next` on; gives the first scope behind them. */
+  #emitRange(
+    from: number,
+    to: number,
+    next: number,
+    flow: ForwardKnowledge,
+    paidLoops: ReadonlyMap<number, PaidLoop>,
+  ): number {
     const w = this.#w;
     const { order, scopes, dispatch } = this.#layout;
-    const flow = new ForwardKnowledge(this.#module, this.#blocks, this.#layout);
     const closing: Scope[] = [];
-    let next = 0;
-    for (let at = 0; at < order.length; at++) {
+    let scopeAt = next;
+    for (let at = from; at < to; ) {
       while (closing.length > 0 && closing[closing.length - 1]!.end === at) this.#close(closing.pop()!);
-      for (; next < scopes.length && scopes[next]!.start === at; next++) {
-        const scope = scopes[next]!;
-        if (scope.kind === 'loop' && scope.end === at + 1) this.#emitInVectors(at, flow, closing);
+      let end = at;
+      for (; scopeAt < scopes.length && scopes[scopeAt]!.start === at; scopeAt++) {
+        const scope = scopes[scopeAt]!;
+        if (scope.kind === 'loop') {
+          const isInVectors = scope.end === at + 1 && this.#emitInVectors(at, flow, closing);
+          const paid = isInVectors ? undefined : paidLoops.get(at);
+          if (paid !== undefined) {
+            scopeAt = this.#emitPaid(paid, scopeAt, flow);
+            end = scope.end;
+            break;
+          }
+        }
         closing.push(scope);
         w.block(scope.kind === 'loop' ? OP.loop : OP.block, TYPE.empty);
         const map = scope.kind === 'loop' ? this.#loopTo : this.#blockTo;
         map.set(scope.kind === 'loop' ? scope.start : scope.end, this.#open.length);
         this.#open.push(scope.kind === 'loop' ? scope.start : scope.end);
+      }
+      if (end > at) {
+        at = end;
+        continue;
       }
       const node = order[at]!;
       flow.enter(at, this.#known);
@@ -136,23 +162,53 @@ class FunctionCompiler {
       if (selectors !== undefined) this.#emitDispatch(node, at, selectors);
       else this.#emitBlock(node, at);
       flow.leave(at, this.#known);
+      at++;
     }
     while (closing.length > 0) this.#close(closing.pop()!);
+    return scopeAt;
+  }
+
+  /** Emits a loop twice: without checks where the budget has room for all of it, and as it is. */
+  #emitPaid(loop: PaidLoop, scope: number, flow: ForwardKnowledge): number {
+    const w = this.#w;
+    const { start, end, order } = { ...loop, order: this.#layout.order };
+    const header = order[start]!;
+    flow.before(start, this.#known);
+    this.#f.enterBlock(header);
+    this.#mark(this.#blocks[header]!.start);
+    emitHasRoom(this.#f, loop);
+    w.block(OP.if, TYPE.empty);
+    this.#open.push(NOWHERE);
+    this.#paid = loop;
+    this.#f.isPaid = true;
+    this.#emitRange(start, end, scope, flow, NO_PAID_LOOPS);
+    this.#paid = undefined;
+    this.#f.isPaid = false;
+    w.op(OP.else);
+    const next = this.#emitRange(start, end, scope, flow, NO_PAID_LOOPS);
+    w.op(OP.end);
+    this.#open.pop();
+    return next;
+  }
+
+  /** Whether the way from a node to a position leaves the loop that is paid for. */
+  #leavesPaid(to: number): boolean {
+    return this.#paid !== undefined && (to < this.#paid.start || to >= this.#paid.end);
   }
 
   /** Puts what can be done in vectors in front of the loop of the block at position `at`, and opens a block around both if need be. */
-  #emitInVectors(at: number, flow: ForwardKnowledge, closing: Scope[]): void {
+  #emitInVectors(at: number, flow: ForwardKnowledge, closing: Scope[]): boolean {
     const { order, position, succs } = this.#layout;
     const node = order[at]!;
     const block = this.#blocks[node];
-    if (block?.terminator !== 'branch') return;
+    if (block?.terminator !== 'branch') return false;
     const exit = block.succs[0] === node ? block.succs[1]! : block.succs[0]!;
     const isPlain = succs[node]![0] === block.succs[0] && succs[node]![1] === block.succs[1];
-    if (!isPlain || exit === node || position[exit] !== at + 1) return;
+    if (!isPlain || exit === node || position[exit] !== at + 1) return false;
     const entry = new Known();
     flow.before(at, entry);
     const loop = planVectorLoop(this.#f, block, node, exit, entry);
-    if (loop === undefined) return;
+    if (loop === undefined) return false;
     flow.enter(at, this.#known);
     this.#f.enterBlock(node);
     this.#mark(block.start);
@@ -163,6 +219,7 @@ class FunctionCompiler {
       this.#open.push(NOWHERE);
     }
     emitVectorLoop(this.#f, loop);
+    return true;
   }
 
   #mark(i: number): void {
@@ -216,7 +273,15 @@ class FunctionCompiler {
     const first = inverted ? 1 : 0;
     this.#select(node, first);
     emitCondition(this.#f, insn, inverted, jump);
-    this.#w.index(OP.brIf, this.#label(position[succs[node]![first]!]!, at));
+    const to = position[succs[node]![first]!]!;
+    if (this.#leavesPaid(to)) {
+      this.#w.block(OP.if, TYPE.empty);
+      this.#open.push(NOWHERE);
+      emitSettle(this.#f, this.#paid!, node);
+      this.#w.index(OP.br, this.#label(to, at));
+      this.#open.pop();
+      this.#w.op(OP.end);
+    } else this.#w.index(OP.brIf, this.#label(to, at));
     this.#select(node, 1 - first);
     this.#jump(node, 1 - first, at);
   }
@@ -224,6 +289,7 @@ class FunctionCompiler {
   /** Goes to successor `which` of the node at position `at`, by falling through where it comes next. */
   #jump(node: number, which: number, at: number): void {
     const to = this.#layout.position[this.#layout.succs[node]![which]!]!;
+    if (this.#leavesPaid(to)) emitSettle(this.#f, this.#paid!, node);
     if (to !== at + 1) this.#w.index(OP.br, this.#label(to, at));
   }
 
@@ -402,7 +468,7 @@ class FunctionCompiler {
       case CLASS.ST:
         if (insnMode(insn.code) === MODE.MEM) return this.#emitStores(i, after, end);
         if (insnMode(insn.code) !== MODE.NOSPEC) this.#unknown(i);
-        else if (insn.imm === BUDGET_CHECK_IMM && this.#module.program.budgeted) f.spendBudget();
+        else if (isBudgetCheck(insn)) f.spendBudget();
         return after;
       case CLASS.STX:
         if (insnMode(insn.code) === MODE.MEM) return this.#emitStores(i, after, end);
@@ -485,6 +551,19 @@ class FunctionCompiler {
     const { code } = this.#module.program.insns[i]!;
     throw new BpfError('EOPNOTSUPP', `jit: no translation of instruction ${i}: code 0x${code.toString(16)}`);
   }
+}
+
+/** Whether the function takes anything off the budget, other than what functions that keep it themselves take. */
+function spendsItself({ program, keepsBudget }: ModuleContext, blocks: readonly Block[]): boolean {
+  for (const block of blocks) {
+    for (let i = block.start; i < block.end; i = nextInsn(program.insns, i)) {
+      if (isBudgetCheck(program.insns[i]!)) return true;
+      const target = program.calls[i];
+      if (target?.kind === 'subprog' && !keepsBudget[target.index]) return true;
+      if (target?.kind === 'function' && target.row?.callbackShape === 'loop') return true;
+    }
+  }
+  return false;
 }
 
 function range(n: number): number[] {

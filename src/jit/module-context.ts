@@ -11,6 +11,8 @@ export interface ModuleContext {
   readonly functionOf: readonly number[];
   /** Mask of R1..R5 that each subprogram's function takes, in that order, before its frame pointer. */
   readonly parametersOf: readonly number[];
+  /** Which subprograms look at the run's budget themselves; callers of the others pay for the call, and that is all. */
+  readonly keepsBudget: readonly boolean[];
   /** Wasm function index of an imported function. */
   readonly imported: ReadonlyMap<CallableFunction, number>;
   /** Imported global that holds the token of each callback subprogram: what the program holds as function pointer. */

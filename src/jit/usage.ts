@@ -70,6 +70,11 @@ export function givesCpu(row: HelperRow | undefined): boolean {
   return row !== undefined && row.args.length === 0 && row.ret.kind === 'integer' && row.ret.range === 'cpu';
 }
 
+/** Whether the function may call one of the program's; of kernel functions that is not known. */
+export function mayCallBack({ row }: Extract<CallTarget, { kind: 'function' }>): boolean {
+  return row === undefined || row.callbackShape !== undefined;
+}
+
 /** Mask of registers that the instruction writes. What a call leaves in R1..R5 cannot be read. */
 export function writeMask(insn: Insn): number {
   const { code } = insn;
