@@ -30,6 +30,8 @@ import { mayCallBack, writeMask } from './usage.ts';
 
 /** Longest loop, with all inside it, that is emitted twice. */
 const MOST_INSNS = 400;
+/** Longest round for each check where the count of rounds is not known before. */
+const MOST_INSNS_UNKNOWN = 16;
 /** Steps, costs and numbers at run time stay so small that nothing wraps. */
 const MOST_STEP = 1 << 16;
 const MOST_COST = 1 << 20;
@@ -65,6 +67,13 @@ export interface PaidLoop {
   readonly meets: boolean;
   /** Of each node that is left for somewhere outside: what its round has cost so far, and whether the variable has been stepped. */
   readonly leaves: ReadonlyMap<number, { readonly cost: number; readonly stepped: boolean }>;
+}
+
+/** The jump that tells whether the loop goes on, at the end of a node. */
+interface Decision {
+  readonly node: number;
+  readonly jump: number;
+  readonly goesOn: boolean;
 }
 
 /** What is known of a loop when the one around it is looked at. */
@@ -256,10 +265,58 @@ class Finder {
     if (block.terminator !== 'branch') return undefined;
     const [taken, other] = succs[node]! as [number, number];
     if (this.#isInside(position[taken]!) === this.#isInside(position[other]!)) return undefined;
-    const jump = this.#lastOf(block);
-    const insn = this.#insns[jump]!;
+    const last = this.#lastOf(block);
     const goesOn = this.#isInside(position[taken]!);
-    const compared = this.#compared(insn, node, block, jump);
+    const paid = this.#countedBy(node, { node, jump: last, goesOn });
+    if (paid !== undefined) return paid;
+    const decision = this.#decisionBefore(node, last, goesOn);
+    return decision === undefined ? undefined : this.#countedBy(node, decision);
+  }
+
+  /**
+   * Compilers have `if (i == n) x = 1; else x = 0;` and, further on, `if (x != 1)` go on: where the branch at the end of the node only looks at
+   * such an `x`, the one that it was set behind.
+   */
+  #decisionBefore(node: number, last: number, goesOn: boolean): Decision | undefined {
+    const insn = this.#insns[last]!;
+    const op = insnOp(insn.code);
+    const isEqual = op === JMP_OP.JEQ;
+    if ((!isEqual && op !== JMP_OP.JNE) || insnSource(insn.code) !== SOURCE.K) return undefined;
+    const { preds } = this.#blocks[node]!;
+    if (preds.length !== 2 || this.#lastWrite(node, insn.dst) >= 0) return undefined;
+    const origins = preds.map((pred) => {
+      const block = this.#blocks[pred]!;
+      return block.terminator === 'branch' ? pred : block.preds.length === 1 ? block.preds[0]! : -1;
+    });
+    const from = origins[0]!;
+    if (from < 0 || origins[1] !== from || !this.#passed.has(from)) return undefined;
+    const { succs, terminator } = this.#blocks[from]!;
+    if (terminator !== 'branch') return undefined;
+    const leaves = succs.map((next) => {
+      let write = next === node ? -1 : this.#lastWrite(next, insn.dst);
+      if (write < 0) write = this.#lastWrite(from, insn.dst);
+      const value = write < 0 ? undefined : this.#constantOf(write);
+      if (value === undefined) return undefined;
+      const wide = insnClass(insn.code) === CLASS.JMP;
+      const isSame = value.low === insn.imm && (!wide || value.high === insn.imm >> 31);
+      return (isSame === isEqual) !== goesOn;
+    });
+    if (leaves[0] === undefined || leaves[1] === undefined || leaves[0] === leaves[1]) return undefined;
+    return { node: from, jump: this.#lastOf(this.#blocks[from]!), goesOn: !leaves[0] };
+  }
+
+  /** The last instruction of the block that writes the register; -1: none does. */
+  #lastWrite(node: number, register: number): number {
+    const block = this.#blocks[node]!;
+    let found = -1;
+    for (let i = block.start; i < block.end; i = nextInsn(this.#insns, i))
+      if ((writeMask(this.#insns[i]!) >>> register) & 1) found = i;
+    return found;
+  }
+
+  #countedBy(node: number, { node: decides, jump, goesOn }: Decision): PaidLoop | undefined {
+    const insn = this.#insns[jump]!;
+    const compared = this.#compared(insn, decides, this.#blocks[decides]!, jump);
     if (compared === undefined) return undefined;
     const { variable, step, def, narrow, stepped, bound, mirrored } = compared;
     const test = testOf(insnOp(insn.code), goesOn, mirrored);
@@ -284,6 +341,8 @@ class Finder {
     const cost = this.#cost;
     const lastCost = this.#costAt.get(node)!;
     if (rounds === undefined) {
+      // What is worked out where it is entered is worth as much as some short rounds.
+      if (this.#size > MOST_INSNS_UNKNOWN * cost) return undefined;
       // Counted where it is entered: only numbers that are neither negative nor great, of which all comparisons say the same.
       if (known !== undefined && (known < 0 || from !== undefined)) return undefined;
       // The last number may not be below zero either where that would be a great one.

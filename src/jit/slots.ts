@@ -236,7 +236,7 @@ function touchedBy(
       touchAccess(program, i, src, places, touched);
       break;
     case CLASS.ST:
-      touchAccess(program, i, dst, places, touched);
+      if (insnMode(code) !== MODE.NOSPEC) touchAccess(program, i, dst, places, touched);
       break;
     case CLASS.STX: {
       const isAtomic = insnMode(code) === MODE.ATOMIC;

@@ -43,7 +43,8 @@ export function readMask(insn: Insn, target: CallTarget | undefined, parameters:
     case CLASS.LDX:
       return bit(insn.src);
     case CLASS.ST:
-      return bit(insn.dst);
+      // A barrier, or a check of the budget, looks at nothing.
+      return insnMode(code) === MODE.NOSPEC ? 0 : bit(insn.dst);
     case CLASS.STX:
       if (insnMode(code) !== MODE.ATOMIC) return bit(insn.dst) | bit(insn.src);
       return bit(insn.dst) | bit(insn.src) | (insn.imm === ATOMIC.CMPXCHG ? bit(0) : 0);

@@ -93,35 +93,74 @@ for (const jit of [1, 0] as const) {
       expect(tight.run(tight.load(build(10)))).toBe(10);
     });
 
-    it('bounds loops over elements, whose rounds are done whether they are in vectors or not', () => {
-      const rounds = 64;
-      /** What the program returned, and how many elements it has written. */
-      const written = (budget: number | undefined) => {
-        const s = setUp(budget, jit);
-        const attr = { keySize: 4, valueSize: 4 * rounds, maxEntries: 1 };
-        const mapFd = s.kernel.mapCreate({ mapType: mapTypeByName('array')!.id, ...attr });
-        const program = new ProgramBuilder()
-          .ldMapValue(R6, mapFd)
-          .mov64(R1, 0)
+    it.each([
+      ['R0', R0],
+      ['R2', R2],
+    ])(
+      'bounds loops over elements, whose rounds are done whether they are in vectors or not: %s',
+      (_, place) => {
+        const rounds = 64;
+        /** What the program returned, and how many elements it has written. */
+        const written = (budget: number | undefined) => {
+          const s = setUp(budget, jit);
+          const attr = { keySize: 4, valueSize: 4 * rounds, maxEntries: 1 };
+          const mapFd = s.kernel.mapCreate({ mapType: mapTypeByName('array')!.id, ...attr });
+          const program = new ProgramBuilder()
+            .ldMapValue(R6, mapFd)
+            .mov64(R1, 0)
+            .label('again')
+            .mov64(place, reg(R6))
+            .alu64('add', place, reg(R1))
+            .st('w', place, 0, 7)
+            .alu64('add', R1, 4)
+            .jmp('jne', R1, 4 * rounds, 'again')
+            .mov64(R0, 3)
+            .exit();
+          const progFd = s.load(program);
+          const info = s.kernel.objGetInfoByFd({ bpfFd: progFd });
+          if (jit === 1) expect(info.kind === 'prog' && info.jitedDump).toMatch(/v128\.store/);
+          const result = s.run(progFd);
+          const value = s.kernel.mapLookupElem({ mapFd, key: new Uint8Array(4) })!;
+          return [result, value.filter((byte) => byte === 7).length];
+        };
+        expect(written(undefined)).toEqual([3, rounds]);
+        expect(written(rounds)).toEqual([3, rounds]);
+        expect(written(rounds - 1)).toEqual(['ETIMEDOUT', rounds - 1]);
+        expect(written(10)).toEqual(['ETIMEDOUT', 10]);
+      },
+    );
+
+    it('bounds loops in one another, and gives nothing for rounds that were not made', () => {
+      // 6 rounds of 1 + 5; then up to 100, left after 4.
+      const build = () =>
+        new ProgramBuilder()
+          .mov64(R0, 0)
+          .mov64(R6, 6)
+          .label('outer')
+          .mov64(R7, 0)
+          .label('inner')
+          .alu64('add', R0, 1)
+          .alu64('add', R7, 1)
+          .jmp('jlt', R7, 5, 'inner')
+          .alu64('add', R6, -1)
+          .jmp('jne', R6, 0, 'outer')
           .label('again')
-          .mov64(R2, reg(R6))
-          .alu64('add', R2, reg(R1))
-          .st('w', R2, 0, 7)
-          .alu64('add', R1, 4)
-          .jmp('jne', R1, 4 * rounds, 'again')
-          .mov64(R0, 3)
+          .alu64('add', R0, 1)
+          .jmp('jeq', R6, 3, 'out')
+          .alu64('add', R6, 1)
+          .jmp('jlt', R6, 100, 'again')
+          .label('out')
           .exit();
-        const progFd = s.load(program);
-        const info = s.kernel.objGetInfoByFd({ bpfFd: progFd });
-        if (jit === 1) expect(info.kind === 'prog' && info.jitedDump).toMatch(/v128\.store/);
-        const result = s.run(progFd);
-        const value = s.kernel.mapLookupElem({ mapFd, key: new Uint8Array(4) })!;
-        return [result, value.filter((byte) => byte === 7).length];
-      };
-      expect(written(undefined)).toEqual([3, rounds]);
-      expect(written(rounds)).toEqual([3, rounds]);
-      expect(written(rounds - 1)).toEqual(['ETIMEDOUT', rounds - 1]);
-      expect(written(10)).toEqual(['ETIMEDOUT', 10]);
+      const needed = 6 * (1 + 5) + 4;
+      for (const budget of [needed, needed + 1, 1000]) {
+        const s = setUp(budget, jit);
+        const progFd = s.load(build());
+        expect([s.run(progFd), s.run(progFd)]).toEqual([34, 34]);
+      }
+      for (const budget of [0, 1, 7, needed - 5, needed - 1]) {
+        const s = setUp(budget, jit);
+        expect(s.run(s.load(build()))).toBe('ETIMEDOUT');
+      }
     });
 
     it('bounds rounds of bpf_loop', () => {
