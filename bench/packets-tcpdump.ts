@@ -25,7 +25,7 @@ import { median } from './harness.ts';
 const FILTER = 'udp port 53';
 const PROGRAM = 'udp_port_53';
 const OBJECT = new URL('objects/capture.bpf.o', import.meta.url).pathname;
-const COMMAND = new URL('../dist/bin.js', import.meta.url).pathname;
+const COMMAND = new URL('../dist/start.cjs', import.meta.url).pathname;
 const FILE_HEADER = 24;
 const TICKS_PER_MS = 1 / 10;
 /** Frames of these lengths in turn; about one in seven is DNS over UDP. */

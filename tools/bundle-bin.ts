@@ -1,9 +1,10 @@
 /**
  * The last step of `npm run build`: `dist/bin.js` and all that it imports, packages too, become one file, `dist/bin.cjs`, because finding
- * and reading some hundred modules takes longer than running a program. `dist/bin.js` then runs that file, by `dist/start.cjs`, with V8's
- * code of the last time (`src/cli/code-cache.ts`). Modules are evaluated when a command asks for them. The directory may be given: `tools/bundle-bin.ts DIR`.
+ * and reading some hundred modules takes longer than running a program. `dist/start.cjs` runs that file with V8's code of the last time
+ * (`src/cli/code-cache.ts`). It is the package's command; `dist/bin.js` is the same for who imports it: Node needs some milliseconds more
+ * to start an ECMAScript module. Modules are evaluated when a command asks for them. The directory may be given: `tools/bundle-bin.ts DIR`.
  */
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import process from 'node:process';
 import { build, type Metafile } from 'esbuild';
@@ -48,8 +49,10 @@ await build({
   platform: 'node',
   target: 'node20',
   external: ['./bin.cjs'],
+  banner: { js: '#!/usr/bin/env node' },
   logLevel: 'warning',
 });
+chmodSync(join(directory, 'start.cjs'), 0o755);
 writeFileSync(
   join(directory, 'bin.js'),
   "#!/usr/bin/env node\nimport { createRequire } from 'node:module';\n\ncreateRequire(import.meta.url)('./start.cjs');\n",

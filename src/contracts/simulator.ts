@@ -40,6 +40,13 @@ export interface FrameBatch {
   room(): Uint8Array;
   /** Runs all records that are complete. False where the program was stopped by a fault: no more frames are taken. */
   take(length: number): boolean;
+  /**
+   * Room for bytes that come after those that the next `take` or `takeAhead` runs, to be filled while it does: a piece, by turns one of
+   * two. A view that the next growth of the kernel's memory detaches; the place stays.
+   */
+  ahead(): Uint8Array;
+  /** As `take`, with `length` bytes in the older of the pieces that `ahead` gave and that nobody has taken. */
+  takeAhead(length: number): boolean;
   /** Frames so far, and how often the program gave each result. */
   readonly frames: number;
   readonly actions: ReadonlyMap<number, number>;

@@ -6,12 +6,17 @@ import type { FrameBatch } from '../contracts/kernel.ts';
 import { RUN_STATE } from '../memory/layout.ts';
 import { MODELLED_XDP, MODELLED_XDP_SIZE } from '../spec/index.ts';
 import { XDP_ACTION } from '../uapi/index.ts';
+import { InternalError } from '../util/errors.ts';
 import type { Machine } from './machine.ts';
 import type { ProgObject } from './objects.ts';
 import { oops, reclaim } from './run.ts';
 
 /** Bytes of a capture that are run at once: few enough to be still in the processor's cache, where reading has left them. */
 const PIECE = 1 << 19;
+/** Bytes that are read ahead at once: many, as a thread that reads is told of each piece, and few enough for the caches that processors share. */
+const PIECE_AHEAD = 1 << 21;
+/** Room in front of such a piece for what is left of the one before it. */
+const HEADROOM = 1 << 16;
 /** Label of the memory where it lies. */
 const BUFFER = 'capture';
 const RECORD_HEADER = 16;
@@ -53,6 +58,9 @@ class KernelFrameBatch implements FrameBatch {
   readonly #ctx: number;
   /** Bytes at the start of the buffer that belong to the next record. */
   #left = 0;
+  /** Pieces that are read ahead, each behind its headroom: those that nobody fills, and those that were given and not taken. */
+  readonly #spare: number[] = [];
+  readonly #given: number[] = [];
   /** Time stamp of the first frame, nanoseconds. */
   #first: bigint | undefined;
   frames = 0;
@@ -79,21 +87,56 @@ class KernelFrameBatch implements FrameBatch {
     const known = this.#left >= RECORD_HEADER;
     const length = known ? memory.view.getUint32(this.#buffer + CAPTURED_LENGTH, true) : 0;
     const size = Math.max(PIECE, RECORD_HEADER + Math.min(length, this.#request.longest));
-    if (size > this.#size) {
-      const larger = memory.allocate(size, BUFFER);
-      memory.u8.copyWithin(larger, this.#buffer, this.#buffer + this.#left);
-      memory.free(this.#buffer);
-      this.#buffer = larger;
-      this.#size = size;
-    }
+    this.#reserve(size);
     return memory.u8.subarray(this.#buffer + this.#left, this.#buffer + size);
   }
 
+  /** Makes the buffer, with what is left in it, at least so large. */
+  #reserve(size: number): void {
+    if (size <= this.#size) return;
+    const { memory } = this.#machine;
+    const larger = memory.allocate(size, BUFFER);
+    memory.u8.copyWithin(larger, this.#buffer, this.#buffer + this.#left);
+    memory.free(this.#buffer);
+    this.#buffer = larger;
+    this.#size = size;
+  }
+
+  ahead(): Uint8Array {
+    const { memory } = this.#machine;
+    const piece = this.#spare.pop() ?? memory.allocate(HEADROOM + PIECE_AHEAD, BUFFER);
+    this.#given.push(piece);
+    return memory.u8.subarray(piece + HEADROOM, piece + HEADROOM + PIECE_AHEAD);
+  }
+
   take(length: number): boolean {
+    return this.#run(this.#buffer, this.#buffer + this.#left + length);
+  }
+
+  takeAhead(length: number): boolean {
+    const piece = this.#given.shift();
+    if (piece === undefined) throw new InternalError('no piece was given to be read ahead');
+    const { u8 } = this.#machine.memory;
+    const bytes = piece + HEADROOM;
+    try {
+      if (this.#left <= HEADROOM) {
+        const start = bytes - this.#left;
+        u8.copyWithin(start, this.#buffer, this.#buffer + this.#left);
+        return this.#run(start, bytes + length);
+      }
+      this.#reserve(this.#left + length);
+      this.#machine.memory.u8.copyWithin(this.#buffer + this.#left, bytes, bytes + length);
+      return this.take(length);
+    } finally {
+      this.#spare.push(piece);
+    }
+  }
+
+  /** Runs the records of [start, end); what is left of them goes to the start of the buffer. */
+  #run(start: number, end: number): boolean {
     const machine = this.#machine;
-    const end = this.#buffer + this.#left + length;
-    if (this.#first === undefined && end - this.#buffer >= RECORD_HEADER) {
-      this.#first = this.#stamp(this.#buffer);
+    if (this.#first === undefined && end - start >= RECORD_HEADER) {
+      this.#first = this.#stamp(start);
       machine.clock.setEpoch(this.#first - this.#request.start);
     }
     const first = this.#first ?? 0n;
@@ -110,7 +153,7 @@ class KernelFrameBatch implements FrameBatch {
     const level = machine.level++;
     machine.running = this.#program;
     let sound = true;
-    let at = this.#buffer;
+    let at = start;
     try {
       const { longest } = this.#request;
       const counts = this.#ctx + MODELLED_XDP_SIZE;
@@ -132,7 +175,7 @@ class KernelFrameBatch implements FrameBatch {
       // Where the clock stands between two takes.
       const now = machine.clock.monotonic();
       machine.clock.follow(undefined);
-      if (this.frames > 0 || at > this.#buffer) machine.clock.advanceTo(now);
+      if (this.frames > 0 || at > start) machine.clock.advanceTo(now);
       machine.redirects.clear();
       reclaim(machine);
     }
@@ -140,12 +183,16 @@ class KernelFrameBatch implements FrameBatch {
       this.#program.runCount += this.frames - before;
       this.#program.runTimeNs += (performance.now() - began) * 1e6;
     }
+    // Nothing of the buffer itself is left where the records lie elsewhere.
+    if (start !== this.#buffer) this.#left = 0;
+    this.#reserve(end - at);
     this.#left = end - at;
     machine.memory.u8.copyWithin(this.#buffer, at, end);
     return sound;
   }
 
   close(): void {
+    for (const piece of [...this.#spare, ...this.#given]) this.#machine.memory.free(piece);
     this.#machine.memory.free(this.#buffer);
     this.#machine.memory.free(this.#ctx);
   }

@@ -122,6 +122,60 @@ describe('frames in bulk', () => {
     expect(bulk.value()).toEqual(single.value());
   });
 
+  it('are the same read ahead', () => {
+    const plain = setUp();
+    plain.attach(program(plain.map, 5));
+    const bytes = records(FRAMES);
+    const one = plain.open()!;
+    one.room().set(bytes);
+    one.take(bytes.length);
+
+    const s = setUp();
+    s.attach(program(s.map, 5));
+    const batch = s.open()!;
+    const pieces: Uint8Array[] = [];
+    for (let at = 0, size = 1; at < bytes.length; at += size, size = (size * 7) % 5003)
+      pieces.push(bytes.subarray(at, at + size));
+    batch.room().set(pieces[0]!);
+    batch.ahead().set(pieces[1]!);
+    batch.take(pieces[0]!.length);
+    pieces.slice(1).forEach((piece, i) => {
+      // Filled before what comes in front of it is run.
+      batch.ahead().set(pieces[i + 2] ?? []);
+      // What takes its turn in between makes the memory larger.
+      if (i === 3) s.kernel.mapCreate({ mapType: 2, keySize: 4, valueSize: 4096, maxEntries: 4096 });
+      expect(batch.takeAhead(piece.length)).toBe(true);
+    });
+    expect(batch.frames).toBe(FRAMES.length);
+    expect(batch.rest()).toHaveLength(0);
+    expect([...batch.actions].sort()).toEqual([...one.actions].sort());
+    batch.close();
+    expect(s.value()).toEqual(plain.value());
+  });
+
+  it('leave more in front of what is read ahead than there is room', () => {
+    const s = setUp();
+    s.attach(program(s.map, 3));
+    const batch = s.kernel.simulator.receiveFrames({
+      ifindex: 1,
+      tick: 1000,
+      start: START,
+      longest: 1 << 20,
+    })!;
+    const data = new Uint8Array(200_000).fill(7);
+    const bytes = records([{ ...FRAMES[0]!, data }, FRAMES[1]!]);
+    const cut = 150_000;
+    batch.room().set(bytes.subarray(0, cut));
+    batch.ahead().set(bytes.subarray(cut));
+    batch.take(cut);
+    expect(batch.frames).toBe(0);
+    batch.takeAhead(bytes.length - cut);
+    expect(batch.frames).toBe(2);
+    expect(batch.rest()).toHaveLength(0);
+    expect(() => batch.takeAhead(1)).toThrow('no piece');
+    batch.close();
+  });
+
   it('leave what is not complete, or too long', () => {
     const s = setUp();
     s.attach(program(s.map, 3));

@@ -2,6 +2,7 @@
  * A capture file in bulk: where one XDP program alone sees the packets, their bytes are read straight into the kernel's memory and
  * run there, piece by piece. Any other file, and any other set of programs, goes packet by packet (packets.ts).
  */
+import { availableParallelism } from 'node:os';
 import { LINKTYPE, MAX_CAPTURE_RECORD, pcapHeader, tooLongRecord } from '../../capture/index.ts';
 import type { FrameBatch } from '../../contracts/kernel.ts';
 import { BpfError } from '../../util/errors.ts';
@@ -11,6 +12,8 @@ import { LONGEST_FRAME, ParallelFrames } from './parallel-frames.ts';
 import { PositionedFile } from './positioned-file.ts';
 
 const FILE_HEADER = 24;
+/** Bytes in front of the reader below which a thread that reads them would only just have started. */
+const WORTH_READING_AHEAD = 1 << 23;
 /** Where a record says how many bytes were captured. */
 const CAPTURED_LENGTH = 8;
 
@@ -51,22 +54,37 @@ export async function feedInBulk(feed: PacketFeed, path: string, counts: PacketC
   }
 }
 
+/**
+ * Piece by piece; where there is a second processor, and enough to read, a thread of Node's reads the next piece meanwhile. What
+ * a program does is not seen by it: it gets bytes of its own place.
+ */
 async function feedPieces(
   { pace, after }: PacketFeed,
   file: PositionedFile,
   batch: FrameBatch,
   counts: PacketCounts,
 ): Promise<void> {
-  for (;;) {
-    const piece = file.read(batch.room());
-    if (piece.length === 0) break;
-    const before = batch.frames;
-    const sound = batch.take(piece.length);
-    counts.packets += batch.frames - before;
-    after();
-    await pace.step(batch.frames - before);
-    // Stopped, or no frame in as many bytes as the longest one needs.
-    if (!sound || pace.stopped || batch.frames === before) break;
+  let reading: Promise<number> | undefined;
+  try {
+    for (;;) {
+      const isAhead = reading !== undefined;
+      const length: number = reading === undefined ? file.read(batch.room()).length : await reading;
+      reading = undefined;
+      if (isAhead) file.position += length;
+      if (length === 0) break;
+      const before = batch.frames;
+      if (file.size - file.position >= WORTH_READING_AHEAD && availableParallelism() > 1)
+        reading = file.readAhead(batch.ahead(), file.position);
+      const sound = isAhead ? batch.takeAhead(length) : batch.take(length);
+      counts.packets += batch.frames - before;
+      after();
+      await pace.step(batch.frames - before);
+      // Stopped, or no frame in as many bytes as the longest one needs.
+      const stuck = batch.frames === before && batch.rest().length > MAX_CAPTURE_RECORD;
+      if (!sound || pace.stopped || stuck) break;
+    }
+  } finally {
+    await reading?.catch(() => {});
   }
   if (!pace.stopped) sayRest(batch.rest(), batch.frames, { file, counts, pace });
 }

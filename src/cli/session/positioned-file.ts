@@ -1,10 +1,12 @@
 /** A file that is read piece by piece, without a stream in between. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
 import { fileError } from '../files.ts';
 
 export class PositionedFile {
   readonly path: string;
   readonly isRegular: boolean;
+  /** Bytes that it had when it was opened. */
+  readonly size: number;
   position = 0;
   readonly #fd: number;
 
@@ -12,7 +14,9 @@ export class PositionedFile {
     this.path = path;
     try {
       this.#fd = openSync(path, 'r');
-      this.isRegular = fstatSync(this.#fd).isFile();
+      const stat = fstatSync(this.#fd);
+      this.isRegular = stat.isFile();
+      this.size = stat.size;
     } catch (error) {
       throw fileError(path, error, 'read it');
     }
@@ -27,6 +31,16 @@ export class PositionedFile {
     } catch (error) {
       throw fileError(this.path, error, 'read it');
     }
+  }
+
+  /** Bytes from another position on, read while this thread goes on; how many. `position` stays.*/
+  readAhead(room: Uint8Array, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      read(this.#fd, room, 0, room.length, position, (error, length) => {
+        if (error === null) resolve(length);
+        else reject(fileError(this.path, error, 'read it'));
+      });
+    });
   }
 
   close(): void {
