@@ -124,6 +124,22 @@ describe('run on packets', () => {
     expect(stderr).toMatch(/cut\.pcap: the capture ends inside the record/);
   });
 
+  it('reads long captures ahead, to the record that is cut', async () => {
+    const once = await run(example('xdp_filter'), '--pcap', TRAFFIC);
+    const times = Math.ceil((20 << 20) / (readFileSync(TRAFFIC).length - 24));
+    const bytes = repeated(readFileSync(TRAFFIC), times);
+    const long = temporary('long.pcap', bytes);
+    const { packets, programs } = await run(example('xdp_filter'), '--pcap', long);
+    expect(packets.packets).toBe(times * once.packets.packets);
+    for (const [action, count] of Object.entries(once.programs[0]!.results))
+      expect(programs[0]!.results[action]).toBe(times * count);
+    const cut = temporary('long-cut.pcap', bytes.subarray(0, -1));
+    const { exit, stdout, stderr } = await cli(['run', example('xdp_filter'), '--pcap', cut, '--json']);
+    expect(exit).toBe(1);
+    expect((JSON.parse(stdout) as RunDocument).packets.packets).toBe(times * once.packets.packets - 1);
+    expect(stderr).toMatch(/long-cut\.pcap: the capture ends inside the record/);
+  });
+
   it('ends at an interrupt with what it has', async () => {
     const big = temporary('big.pcap', repeated(readFileSync(TRAFFIC), 4000));
     const { exit, stdout } = await cli(
