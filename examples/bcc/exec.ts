@@ -1,6 +1,6 @@
 /** Where the examples look at executions: the system call's function, and on kernels without kprobes its tracepoint. */
-import type { BPF } from '../../src/bcc/index.ts';
-import { BpfError } from '../../src/util/index.ts';
+import type { BPF } from '../../src/bcc/index.ts'; // 'tsbpf/bcc'
+import { BpfError } from '../../src/index.ts'; // 'tsbpf'
 
 /** What it was attached to. */
 export function attachExec(b: BPF, fnName: string): string {
