@@ -23,7 +23,11 @@ const { metafile } = await build({
   // `require` can be given to a script, an import cannot in every Node that this runs on.
   supported: { 'dynamic-import': false },
   define: { 'import.meta.url': 'bundleUrl' },
-  banner: { js: 'const bundleUrl = require("node:url").pathToFileURL(__filename).href;' },
+  // What `runBundle` evaluates.
+  banner: {
+    js: '(function(exports,require,module,__filename,__dirname){const bundleUrl = require("node:url").pathToFileURL(__filename).href;',
+  },
+  footer: { js: '})' },
   // Names stay, for reports of errors.
   minifyWhitespace: true,
   lineLimit: 160,

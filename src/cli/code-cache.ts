@@ -27,9 +27,12 @@ import process from 'node:process';
 import { Script } from 'node:vm';
 import * as zlib from 'node:zlib';
 
-/** Magic, checksum of the bundle, checksum of the code, its length, whether the run that made it failed: u32s, little-endian. */
-const HEADER = 20;
-const MAGIC = 0x4342_5354;
+/**
+ * Magic, checksum of the bundle, checksum of the code, its length, whether the run that made it failed: u32s, little-endian. The code
+ * behind it is aligned: else V8 copies it first.
+ */
+const HEADER = 32;
+const MAGIC = 0x4442_5354;
 /** A command that traces for hours keeps what it needed to start. */
 const KEEP_AFTER_MS = 1000;
 /** So many files stay, the last ones that were written. */
@@ -42,22 +45,26 @@ export interface CodeCacheOptions {
   readonly argv: readonly string[];
 }
 
-/** Evaluates a CommonJS bundle. */
+/** Evaluates a bundle: a file in Latin-1 that holds the function of a CommonJS module, as an expression. */
 export function runBundle(path: string, options: CodeCacheOptions = defaults()): void {
   const { directory, argv } = options;
-  const require = createRequire(path);
+  const source = readFileSync(path);
+  const run = (script: Script): void => {
+    const module = { exports: {} };
+    const evaluate = script.runInThisContext() as (...args: unknown[]) => void;
+    evaluate(module.exports, createRequire(path), module, path, dirname(path));
+  };
   const checksum = (zlib as { crc32?: Checksum }).crc32;
   // Node before 20.15 has none.
   if (checksum === undefined || directory === undefined) {
-    require(path);
+    run(new Script(source.toString('latin1'), { filename: path }));
     return;
   }
-  const source = readFileSync(path);
   const sourceSum = checksum(source);
   const file = join(directory, `${nameFor(argv, sourceSum, checksum)}.code`);
   const kept = readKept(file, { sourceSum, checksum });
-  const text = `(function(exports,require,module,__filename,__dirname){${source.toString('latin1')}\n})`;
-  const script = new Script(text, {
+  // As it is, in one piece: another copy of some megabytes takes longer than all of their code that runs.
+  const script = new Script(source.toString('latin1'), {
     filename: path,
     ...(kept === undefined ? {} : { cachedData: kept.code }),
   });
@@ -68,8 +75,7 @@ export function runBundle(path: string, options: CodeCacheOptions = defaults()):
   });
   setTimeout(keep, KEEP_AFTER_MS, false).unref();
   process.on('exit', (code) => keep(code !== 0));
-  const module = { exports: {} };
-  script.runInThisContext()(module.exports, require, module, path, dirname(path));
+  run(script);
 }
 
 type Checksum = (data: Uint8Array | string, before?: number) => number;

@@ -31,7 +31,7 @@ const kept = () => readdirSync(cache).map((name) => join(cache, name));
 beforeAll(() => {
   writeFileSync(
     bundle,
-    "process.exitCode = Number(process.argv[3] ?? 0); console.log('ran', typeof require);\n",
+    "(function(exports,require,module){process.exitCode = Number(process.argv[3] ?? 0); console.log('ran', typeof require);})\n",
   );
   // Says whether V8 took what was kept.
   const contents = `
