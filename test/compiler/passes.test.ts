@@ -29,6 +29,51 @@ describe('passes', () => {
     expect(run(loop('_Pragma("clang loop unroll_count(7)")'))).toBe(run(loop('')));
   });
 
+  it('truth values that are numbers need no branch, but for numbers that an address is made of', () => {
+    const jumps = (text: string) => listing(text).filter((line) => line.includes('goto')).length;
+    const prog = (body: string) => `u64 out[4]; u32 table[16];
+      SEC("xdp") int prog(struct xdp_md *ctx) {
+        u16 a = ctx->rx_queue_index, b = ctx->ingress_ifindex;
+        ${body}
+        return 2;
+      }`;
+    expect(jumps(prog('out[0] = a < b; out[1] = a != 0; out[2] = b == 7; out[3] = (s8)a >= (s8)b;'))).toBe(0);
+    expect(jumps(prog('out[0] = a != 0 || b > 9;'))).toBe(0);
+    expect(jumps(prog('out[0] = a == 3 && b == 4;'))).toBe(0);
+    // The bounds of the index have to be seen on each path.
+    expect(jumps(prog('u8 good = a < 16; out[0] = good; if (good) out[1] = table[a];'))).toBeGreaterThan(0);
+  });
+
+  it('a loop keeps the test that ends it where its end is known for other reasons', () => {
+    // `i != shifted` ends the loop at 2 at the latest, but that takes bounds of a shift to see.
+    const text = `SEC("xdp") int prog(struct xdp_md *ctx) {
+        u32 by = ctx->rx_queue_index & 31, last = 0;
+        for (u32 i = 0; i < 3; i++) {
+          last = i;
+          if (i != ((u32)(ctx->ingress_ifindex == 77) >> by)) break;
+        }
+        return last;
+      }`;
+    expect(listing(text).filter((line) => /goto -/.test(line))).toEqual([]);
+    expect(run(text)).toBe(1);
+  });
+
+  it('bytes that branches store are known behind them, as a load extends them', () => {
+    const text = (type: string) => `SEC("xdp") int prog(struct xdp_md *ctx) {
+        u32 in = ctx->rx_queue_index;
+        volatile int unknown = 3;
+        struct { ${type} kind; u64 rest; } s[2] = {};
+        if (in > unknown) s[0].kind = 200; else s[0].kind = 10;
+        if (in > 100) s[1].rest = in;
+        if (s[0].kind == 10) return 1;
+        return s[0].kind < 0 ? 2 : 3 + s[1].rest;
+      }`;
+    expect(run(text('u8'))).toBe(1);
+    expect(run(text('s8'))).toBe(1);
+    expect(run(text('s8').replace('in > unknown', 'in < unknown'))).toBe(2);
+    expect(run(text('u8').replace('in > unknown', 'in < unknown'))).toBe(3);
+  });
+
   it('bytes of a constant keep their sign where their place is known late', () => {
     const text = (type: string) => `static const ${type} table[4] = { (${type})134, 1, 2, 3 };
       SEC("xdp") int prog(struct xdp_md *ctx) {

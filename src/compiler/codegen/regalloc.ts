@@ -459,7 +459,25 @@ function forwardSpills(block: MBlock): void {
     forDefs(mi, forget);
     kept.push(mi);
   }
-  block.insts = kept;
+  block.insts = withoutDeadStores(kept);
+}
+
+/** Without stores of a spilled value that the same block stores again before it loads it. */
+function withoutDeadStores(insts: readonly MInst[]): MInst[] {
+  const again = new Set<Slot>();
+  const kept: MInst[] = [];
+  for (let i = insts.length - 1; i >= 0; i--) {
+    const mi = insts[i]!;
+    const { slot } = mi;
+    if (slot !== undefined && slot.alloca === undefined) {
+      if (mi.code === STORE64 && mi.dst === FRAME_POINTER) {
+        if (again.has(slot)) continue;
+        again.add(slot);
+      } else again.delete(slot);
+    }
+    kept.push(mi);
+  }
+  return kept.reverse();
 }
 
 /** Gives every register of the function one of the machine's. Returns false where even spilling does not end. */

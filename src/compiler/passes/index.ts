@@ -27,6 +27,7 @@ import { type Kept, reachable } from './reach.ts';
 import { eliminateDeadStores } from './stores.ts';
 import { tailRecursion } from './tail-recursion.ts';
 import { threadBranches } from './thread.ts';
+import { computeTruth } from './truth.ts';
 
 export interface PassOptions {
   /** 0 to 3; 0 is treated as 1: programs that keep everything in the frame do not pass the kernel's verifier. */
@@ -159,6 +160,12 @@ function makeLegal(func: Func, cpu: number, whole: Whole, check: (func: Func, af
   simplifyCfg(func);
   eliminateDeadCode(func);
   check(func, 'late fold');
+  if (computeTruth(func, whole)) {
+    simplifyCfg(func);
+    fold(func);
+    eliminateDeadCode(func);
+  }
+  check(func, 'truth');
   legalize(func, cpu);
   check(func, 'late');
 }

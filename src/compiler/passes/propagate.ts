@@ -7,7 +7,6 @@
  * comparison of a number that a pointer or a call depends on is removed.
  */
 import {
-  BINARY_OPS,
   type Block,
   bitsOf,
   constant,
@@ -15,6 +14,7 @@ import {
   detach,
   FLAG,
   type Func,
+  findLoops,
   hasEffect,
   INVERSE,
   type Inst,
@@ -43,11 +43,11 @@ import {
 } from './facts.ts';
 import type { Whole } from './interprocedural.ts';
 import { maskOf } from './masks.ts';
+import { reachesPointer } from './pointed.ts';
 
 const MAX_ROUNDS = 16;
 /** Rounds after which phis that still move are let go. */
 const WIDEN_AFTER = 3;
-const MAX_REACH = 48;
 
 const isNumber = (value: Value): boolean => value.type !== 'ptr' && value.type !== 'void';
 
@@ -71,6 +71,7 @@ class Propagation {
   private readonly taken = new Map<Block, Set<Block>>();
   private readonly pointed = new Map<Value, boolean>();
 
+  private readonly insts: Inst[] = [];
   private readonly whole: Whole;
 
   constructor(func: Func, whole: Whole) {
@@ -80,6 +81,7 @@ class Propagation {
     for (const block of func.blocks)
       for (const inst of block.insts) {
         inst.id = this.known.length;
+        this.insts.push(inst);
         this.known.push(undefined);
         this.changedAt.push(0);
         this.lookedAt.push(-1);
@@ -136,48 +138,13 @@ class Propagation {
     return facts;
   }
 
-  /** Whether an address, a call or the result of the function may be made from it: the verifier then has to follow its bounds. */
   private reachesPointer(value: Value): boolean {
-    if (value.kind !== 'inst' && value.kind !== 'param') return false;
-    const before = this.pointed.get(value);
-    if (before !== undefined) return before;
-    const seen = new Set<Value>([value]);
-    const work: (Inst | typeof value)[] = [value];
-    let found = false;
-    search: while (work.length > 0) {
-      const one = work.pop()!;
-      for (const user of one.users) {
-        switch (user.op) {
-          case 'icmp':
-          case 'condbr':
-          case 'switch':
-          case 'load':
-            continue;
-          case 'store':
-            // A variable of the frame comes back with its bounds.
-            continue;
-          case 'phi':
-          case 'select':
-          case 'zext':
-          case 'sext':
-          case 'trunc':
-            break;
-          default:
-            if (BINARY_OPS.has(user.op)) break;
-            found = true;
-            break search;
-        }
-        if (seen.has(user)) continue;
-        if (seen.size >= MAX_REACH) {
-          found = true;
-          break search;
-        }
-        seen.add(user);
-        work.push(user);
-      }
-    }
-    this.pointed.set(value, found);
-    return found;
+    return reachesPointer(value, this.pointed);
+  }
+
+  about(value: Value, block: Block): Facts | undefined {
+    if (value.kind === 'inst' && this.insts[value.id] !== value) return undefined;
+    return this.reached.has(block) && isNumber(value) ? this.at(value, block) : undefined;
   }
 
   /** Whether the comparison may be decided by what is known. */
@@ -414,8 +381,30 @@ class Propagation {
     return changed;
   }
 
+  /**
+   * Tests that are known never to leave their loop, for reasons that the verifier may not find: they tell it that the loop ends,
+   * and the unrolling how often it runs.
+   */
+  private findExits(): Set<Value> {
+    const exits = new Set<Value>();
+    for (const loop of findLoops(this.dom))
+      for (const block of loop.blocks) {
+        const last = block.terminator;
+        if (last?.op !== 'condbr' || this.taken.get(block)?.size !== 1) continue;
+        const cond = last.args[0]!;
+        if (cond.kind !== 'inst' || cond.op !== 'icmp') continue;
+        const [yes, no] = last.targets as [Block, Block];
+        if (loop.blocks.has(yes) === loop.blocks.has(no)) continue;
+        const stays = loop.blocks.has(yes) === this.taken.get(block)!.has(yes);
+        const operands = cond.args.map((arg) => this.at(arg, block));
+        if (stays && operands.some((facts) => facts !== undefined && !isKnown(facts))) exits.add(cond);
+      }
+    return exits;
+  }
+
   apply(): boolean {
     let changed = false;
+    const exits = this.findExits();
     for (const block of this.dom.order) {
       if (!this.reached.has(block)) continue;
       this.tellOthers(block);
@@ -428,7 +417,8 @@ class Propagation {
           !hasEffect(inst) &&
           inst.op !== 'opaque' &&
           inst.op !== 'core' &&
-          inst.op !== 'constant_p'
+          inst.op !== 'constant_p' &&
+          !exits.has(inst)
         ) {
           if (inst.users.size === 0) continue;
           replaceUses(inst, constant(inst.type, facts.umin));
@@ -442,6 +432,7 @@ class Propagation {
       if (
         last.op === 'condbr' &&
         !isConst(last.args[0]) &&
+        !exits.has(last.args[0]!) &&
         taken?.size === 1 &&
         last.targets[0] !== last.targets[1]
       ) {
@@ -513,6 +504,15 @@ class Propagation {
     detach(inst);
     return true;
   }
+}
+
+/** Asks what is known of a number in a block. */
+export type FactsOf = (value: Value, block: Block) => Facts | undefined;
+
+/** What is known of the numbers of a function as it is now; of those that are made later nothing is. */
+export function findFacts(func: Func, whole: Whole): FactsOf {
+  const propagation = new Propagation(func, whole);
+  return propagation.solve() ? (value, block) => propagation.about(value, block) : () => undefined;
 }
 
 /** True where something changed; the caller cleans up. */
