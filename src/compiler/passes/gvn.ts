@@ -42,6 +42,8 @@ interface Known {
   value: Value | undefined;
   readonly alias: AliasTag | undefined;
   readonly merge?: { readonly block: Block; readonly values: readonly { value: Value; from: Block }[] };
+  /** What a load that extends gives of a merge, and the load that asked first. */
+  wide?: { readonly phi: Inst; readonly load: Inst };
 }
 
 /** Codes of operations for the table: with the type or predicate added, all are different. */
@@ -505,15 +507,19 @@ class Numbering {
 
   private sameBits(known: Known, load: Inst): Value | undefined {
     if (extendsRead(load)) {
-      const { value } = known;
-      if (isConst(value)) return extended(load, value.value);
-      const isSame =
-        value?.kind === 'inst' &&
-        value.op === 'load' &&
-        value.mem === load.mem &&
-        value.type === load.type &&
-        value.has(FLAG.SIGNED) === load.has(FLAG.SIGNED);
-      return isSame ? value : undefined;
+      if (known.value !== undefined) return sameWide(known.value, load);
+      if (known.wide !== undefined) return isSameRead(known.wide.load, load) ? known.wide.phi : undefined;
+      const { block, values } = known.merge!;
+      const wide = values.map(({ value }) => sameWide(value, load));
+      if (!wide.every((value) => value !== undefined)) return undefined;
+      const phi = new Inst('phi', load.type, wide);
+      phi.targets = values.map(({ from }) => from);
+      phi.block = block;
+      phi.loc = block.insts[0]?.loc;
+      phi.id = this.nextNumber++;
+      this.phis.push(phi);
+      known.wide = { phi, load };
+      return phi;
     }
     const type = known.value?.type ?? known.merge!.values[0]!.value.type;
     if (type !== load.type && known.value === undefined) return undefined;
@@ -541,6 +547,15 @@ class Numbering {
 
 /** Whether a load gives more bits than it reads, as those of the machine do: what was stored is not what it gives. */
 const extendsRead = (load: Inst): boolean => bitsOf(load.type) > 8 * bytesOf(load.mem);
+
+/** What is known to be in memory, as a load that extends gives it; undefined where the extension is not known. */
+function sameWide(value: Value, load: Inst): Value | undefined {
+  if (isConst(value)) return extended(load, value.value);
+  return value.kind === 'inst' && value.op === 'load' && isSameRead(value, load) ? value : undefined;
+}
+
+const isSameRead = (one: Inst, other: Inst): boolean =>
+  one.mem === other.mem && one.type === other.type && one.has(FLAG.SIGNED) === other.has(FLAG.SIGNED);
 
 /** What such a load gives where the bits in memory are those of `value`. */
 function extended(load: Inst, value: bigint): Value {
