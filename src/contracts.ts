@@ -1,5 +1,6 @@
 /** The seams between rooms of one height: types only, nothing that runs. */
 export type * from './contracts/annotations.ts';
+export type * from './contracts/background.ts';
 export type * from './contracts/cpus.ts';
 export type * from './contracts/engine.ts';
 export type * from './contracts/events.ts';

@@ -50,4 +50,4 @@ export {
   VerifierError,
 } from './util/index.ts';
 export { VERSION } from './version.ts';
-export { type WebWorker, webCpuThreads } from './web-cpu-threads.ts';
+export { type WebWorker, webBackgroundThreads, webCpuThreads } from './web-cpu-threads.ts';

@@ -2,6 +2,7 @@
  * Which kernel: the embedded one, Linux itself, or whichever may be had. A composition root: with `bin.ts` and `index.ts` the one place
  * that knows both. The host kernel is imported when it is asked for, so that nothing of it is loaded elsewhere.
  */
+import type { BackgroundOptions } from './contracts/background.ts';
 import type { Kernel } from './contracts/kernel.ts';
 import { EmbeddedKernel, type EmbeddedKernelOptions } from './kernel/index.ts';
 import type { ErrnoName } from './util/errno.ts';
@@ -10,7 +11,9 @@ import { BpfError } from './util/errors.ts';
 export type KernelChoice = 'embedded' | 'host' | 'auto';
 
 /** Options beside `kernel` are those of the embedded kernel; Linux is as it is. */
-export interface OpenKernelOptions extends EmbeddedKernelOptions {
+export interface OpenKernelOptions extends Omit<EmbeddedKernelOptions, 'background'> {
+  /** Default in Node: a thread that is started with the first large program of `progLoadAsync`; elsewhere, and with false: none. */
+  readonly background?: BackgroundOptions | false;
   /** Default `embedded`. `auto`: the host where it may be used. */
   readonly kernel?: KernelChoice;
 }
@@ -27,7 +30,9 @@ export interface OpenedKernel {
  * without privileges; `auto` takes the embedded kernel then and says in `why` what is missing. The caller ends it with `shutdown`.
  */
 export async function openKernel(options: OpenKernelOptions = {}): Promise<OpenedKernel> {
-  const { kernel: choice = 'embedded', ...embedded } = options;
+  const { kernel: choice = 'embedded', background, ...rest } = options;
+  const threads = background ?? hostThreads();
+  const embedded: EmbeddedKernelOptions = threads ? { ...rest, background: threads } : rest;
   if (choice === 'embedded') return await openEmbedded(embedded, 'it is the default');
   const host = await openHost();
   if (host.kernel !== undefined) {
@@ -45,9 +50,21 @@ async function openEmbedded(options: EmbeddedKernelOptions, why: string): Promis
   return { kernel, chosen: 'embedded', why };
 }
 
+const isNode = (): boolean => typeof process !== 'undefined' && process.versions?.node !== undefined;
+
+/** Nothing of them is loaded before one is needed. */
+function hostThreads(): BackgroundOptions | undefined {
+  if (!isNode()) return undefined;
+  // From here, as a bundle of this package has its files beside it.
+  const entry = new URL('./host/background-worker.js', import.meta.url);
+  return {
+    start: async (events) => (await import('./host/cpu-threads.ts')).nodeBackgroundThreads(entry)(events),
+  };
+}
+
 /** Only Node lets its compiler be chosen. */
 async function hostCompiler(): Promise<EmbeddedKernelOptions['compileModule']> {
-  if (typeof process === 'undefined' || process.versions?.node === undefined) return undefined;
+  if (!isNode()) return undefined;
   const { smallAtOnce } = await import('./host/v8-compiler.ts');
   return smallAtOnce();
 }

@@ -1,4 +1,5 @@
-/** Web workers as CPUs of the embedded kernel. */
+/** Web workers for the embedded kernel: its CPUs, and those that verify and compile for it. */
+import type { StartBackgroundThread } from './contracts/background.ts';
 import type { StartCpuThread } from './contracts/cpus.ts';
 
 /** What is used of a web worker. */
@@ -21,4 +22,9 @@ export function webCpuThreads(makeWorker: () => WebWorker): StartCpuThread {
       onError(new Error(String((event as { message?: string }).message ?? 'the worker failed')));
     return { post: (message) => worker.postMessage(message), terminate: () => worker.terminate() };
   };
+}
+
+/** Makes threads for `EmbeddedKernel({ background: { start } })` out of workers that run `tsbpf/background-worker`; any page may. */
+export function webBackgroundThreads(makeWorker: () => WebWorker): StartBackgroundThread {
+  return webCpuThreads(makeWorker);
 }

@@ -438,6 +438,12 @@ export interface Kernel {
 
   // programs
   progLoad(attr: ProgLoadAttr): Fd;
+  /**
+   * As `progLoad`, and lets the caller's thread go on: the embedded kernel has threads verify and compile large programs, where it was given any
+   * (`background`); else, and for Linux, all is done before the promise is given. `attr` may be changed and descriptors closed after the
+   * call. Rejects as `progLoad` throws; with ECANCELED when `signal` is aborted, with ESHUTDOWN when the kernel is shut down meanwhile.
+   */
+  progLoadAsync(attr: ProgLoadAttr, options?: { readonly signal?: AbortSignal }): Promise<Fd>;
   progTestRun(attr: ProgTestRunAttr): ProgTestRunResult;
   /** A test run that is made ready once and started many times from JavaScript (embedded); `repeat` is not looked at. */
   prepareRun?(attr: ProgTestRunAttr): PreparedRun;

@@ -1,5 +1,6 @@
-/** Threads of Node as CPUs of the embedded kernel. */
+/** Threads of Node for the embedded kernel: its CPUs, and those that verify and compile for it. */
 import { Worker } from 'node:worker_threads';
+import type { StartBackgroundThread } from '../contracts/background.ts';
 import type { CpuThread, CpuThreadEvents, StartCpuThread } from '../contracts/cpus.ts';
 
 /**
@@ -7,8 +8,19 @@ import type { CpuThread, CpuThreadEvents, StartCpuThread } from '../contracts/cp
  * (`host/cpu-worker`); give it where a bundler has put it elsewhere.
  */
 export function nodeCpuThreads(entry = new URL('./cpu-worker.js', import.meta.url)): StartCpuThread {
+  return threads(entry, 'tsbpf CPU');
+}
+
+/** Makes threads for `EmbeddedKernel({ background: { start } })`. `entry`: as above, `host/background-worker`. */
+export function nodeBackgroundThreads(
+  entry = new URL('./background-worker.js', import.meta.url),
+): StartBackgroundThread {
+  return threads(entry, 'tsbpf compiler');
+}
+
+function threads(entry: URL, name: string): StartCpuThread {
   return ({ onMessage, onError }: CpuThreadEvents): CpuThread => {
-    const worker = new Worker(entry, { name: 'tsbpf CPU' });
+    const worker = new Worker(entry, { name });
     worker.on('message', onMessage);
     worker.on('error', onError);
     worker.on('messageerror', onError);

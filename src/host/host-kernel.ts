@@ -85,6 +85,12 @@ export class HostKernel implements K.Kernel {
   progLoad(attr: K.ProgLoadAttr): K.Fd {
     return programs.progLoad(this.#host, attr);
   }
+  /** The system call waits for the verifier, so this does too. */
+  async progLoadAsync(attr: K.ProgLoadAttr, { signal }: { signal?: AbortSignal } = {}): Promise<K.Fd> {
+    if (signal?.aborted)
+      throw new BpfError('ECANCELED', 'the load was given up by its caller', { cause: signal.reason });
+    return programs.progLoad(this.#host, attr);
+  }
   progTestRun(attr: K.ProgTestRunAttr): K.ProgTestRunResult {
     return programs.progTestRun(this.#host, attr);
   }

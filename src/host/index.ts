@@ -6,7 +6,7 @@ import { HostKernel } from './host-kernel.ts';
 import { loadNative, whyNoNative } from './native.ts';
 
 export { ATTR_COMMANDS, attrRow } from './attr.ts';
-export { nodeCpuThreads } from './cpu-threads.ts';
+export { nodeBackgroundThreads, nodeCpuThreads } from './cpu-threads.ts';
 export { HostKernel } from './host-kernel.ts';
 export { parseTraceLines } from './trace-pipe.ts';
 export { type ParsedLog, parseVerifierLog } from './verifier-log.ts';

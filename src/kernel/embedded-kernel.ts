@@ -40,6 +40,7 @@ import * as maps from './commands/map.ts';
 import * as batches from './commands/map-batch.ts';
 import * as objects from './commands/objects.ts';
 import { progLoad } from './commands/prog-load.ts';
+import { progLoadAsync } from './commands/prog-load-async.ts';
 import { prepareRun, progTestRun } from './commands/test-run.ts';
 import { Cpus, MAX_CPUS } from './cpus/cpus.ts';
 import { holds } from './credentials.ts';
@@ -126,6 +127,9 @@ export class EmbeddedKernel implements Kernel {
 
   progLoad(attr: ProgLoadAttr): Fd {
     return progLoad(this.#machine, attr);
+  }
+  progLoadAsync(attr: ProgLoadAttr, options: { signal?: AbortSignal } = {}): Promise<Fd> {
+    return progLoadAsync(this.#machine, attr, options.signal);
   }
   progTestRun(attr: ProgTestRunAttr): ProgTestRunResult {
     return progTestRun(this.#machine, attr);
@@ -311,6 +315,8 @@ export class EmbeddedKernel implements Kernel {
     this.#machine.observe(observer);
   }
   shutdown(): void {
+    this.#machine.closed = true;
+    this.#machine.background?.close();
     this.#machine.cpus?.close();
     this.#machine.async.dropAll();
     this.#machine.fds.closeAll();

@@ -2,7 +2,9 @@
  * The state of one embedded kernel that its commands share: memory, tables of objects, credentials, clocks, attach points.
  * Commands are functions over it, one file a family; `EmbeddedKernel` is the thin face with the methods of the contract.
  */
+
 import type { Btf } from '../btf/index.ts';
+import type { BackgroundOptions } from '../contracts/background.ts';
 import type { CpuOptions } from '../contracts/cpus.ts';
 import type { Engine, EngineEnv, PreparedProgram } from '../contracts/engine.ts';
 import type { EventStacks } from '../contracts/events.ts';
@@ -25,6 +27,7 @@ import { BpfError, type SourceLocation } from '../util/errors.ts';
 import type { verify } from '../verifier/index.ts';
 import { AsyncWork } from './async-work.ts';
 import { AttachPoints } from './attach-points.ts';
+import { BackgroundThreads } from './background/threads.ts';
 import { Bpffs } from './bpffs.ts';
 import { KernelClock } from './clock.ts';
 import type { CpuSet } from './cpus/hooks.ts';
@@ -49,6 +52,8 @@ export interface EmbeddedKernelOptions {
   readonly credentials?: Credentials;
   /** CPUs that per-CPU maps have room for (default: those that there are). Programs run on CPU 0 unless an event says otherwise. */
   readonly possibleCpus?: number;
+  /** Threads that verify and compile for `progLoadAsync`. Absent: it does all on the calling thread. */
+  readonly background?: BackgroundOptions;
   /** CPUs that run at the same time, each a thread on a memory that all share. Absent: one CPU, and nothing is shared. */
   readonly cpus?: CpuOptions;
   /**
@@ -162,6 +167,9 @@ export class Machine {
   readonly async: AsyncWork;
   readonly redirects = new Redirects();
   readonly engines: Readonly<Record<'interpreter' | 'jit', Engine>>;
+  readonly background: BackgroundThreads | undefined;
+  /** The kernel was shut down. */
+  closed = false;
   readonly verify: typeof verify | undefined;
   readonly engineEnv: EngineEnv;
   readonly possibleCpus: number;
@@ -221,6 +229,7 @@ export class Machine {
     this.mapsModule = createMapsModule(this.memory, seat?.mapsCode);
     this.engineEnv = { memory: this.memory, entries: this.entries, callbacks: this.callbacks };
     this.verify = options.verify;
+    this.background = options.background && new BackgroundThreads(options.background, options.kernelBtf);
     this.engines = {
       interpreter: createInterpreter({ strict: options.strictStack ? 'stack' : true }),
       jit: createJit(jitOptions(options)),

@@ -16,7 +16,7 @@ import { resizeDatasec } from './load/datasec.ts';
 import { KernelTypes } from './load/kernel-types.ts';
 import { fillMaps, type MadeMap, makeMap, setSlot } from './load/maps.ts';
 import type { LoadOptions } from './load/options.ts';
-import { loadProgram } from './load/programs.ts';
+import { loadProgram, loadProgramAsync } from './load/programs.ts';
 import {
   planStructOps,
   type StructOpsFunction,
@@ -32,6 +32,11 @@ export type { LoadOptions } from './load/options.ts';
 export interface LoadFailure {
   readonly program: BpfProgram;
   readonly error: unknown;
+}
+
+interface ToLoad {
+  readonly program: BpfProgram;
+  readonly structOps: StructOpsFunction | undefined;
 }
 
 const DATA_ORIGINS: ReadonlySet<string> = new Set(['data', 'rodata', 'bss', 'kconfig']);
@@ -115,16 +120,19 @@ export class BpfObject {
 
   /** Makes the maps and loads the programs. */
   load(kernel: Kernel, options: LoadOptions = {}): this {
-    if (this.#kernel !== undefined)
-      throw new BpfError('EBUSY', `object '${this.spec.name}' is loaded already`);
-    this.#kernel = kernel;
-    const types = new KernelTypes(kernel, options.kernelBtf);
+    const types = this.#begin(kernel, options);
     try {
-      this.#loadSteps(kernel, types, options);
+      const { context, programs } = this.#makeMaps(kernel, types, options);
+      for (const { program, structOps } of programs) {
+        try {
+          program.setLoaded(kernel, loadProgram(context, program, { maps: this.#made, structOps }));
+        } catch (error) {
+          this.#failed(program, error, options);
+        }
+      }
+      this.#fillProgramArrays(kernel);
     } catch (error) {
-      // Pins that this load has made are not left behind; those that it found are.
-      for (const path of this.#pinned) kernel.unlink(path);
-      this.close();
+      this.#undo(kernel);
       throw error;
     } finally {
       types.close();
@@ -133,7 +141,80 @@ export class BpfObject {
     return this;
   }
 
-  #loadSteps(kernel: Kernel, types: KernelTypes, options: LoadOptions): void {
+  /**
+   * As `load`, with programs that the kernel may verify and compile while the caller goes on, several at the same time (`Kernel.progLoadAsync`).
+   * Rejects as `load` throws: with the error of the first program in the object's order; with ECANCELED when `signal` is aborted or the object
+   * is closed meanwhile.
+   */
+  async loadAsync(
+    kernel: Kernel,
+    { signal, ...options }: LoadOptions & { readonly signal?: AbortSignal } = {},
+  ): Promise<this> {
+    const types = this.#begin(kernel, options);
+    try {
+      const { context, programs } = this.#makeMaps(kernel, types, options);
+      const given = signal === undefined ? {} : { signal };
+      let loads: { readonly program: BpfProgram; readonly fd: Promise<Fd> }[] = [];
+      const settle = async (): Promise<void> => {
+        const settled = await Promise.allSettled(loads.map(({ fd }) => fd));
+        // All that were loaded are the object's, so that they are closed with it where one fails.
+        const failures: LoadFailure[] = [];
+        for (const [i, result] of settled.entries()) {
+          const { program } = loads[i]!;
+          if (result.status === 'rejected') failures.push({ program, error: result.reason });
+          else if (this.#kernel === kernel) program.setLoaded(kernel, result.value);
+          else kernel.close(result.value);
+        }
+        loads = [];
+        if (this.#kernel !== kernel)
+          throw new BpfError('ECANCELED', `object '${this.spec.name}' was closed while it was being loaded`);
+        for (const { program, error } of failures) {
+          if (signal?.aborted) throw error;
+          this.#failed(program, error, options);
+        }
+      };
+      for (const { program, structOps } of programs) {
+        // A program that attaches to another one of the object needs it loaded.
+        if (program.attachTarget?.program !== undefined) await settle();
+        const around = { maps: this.#made, structOps };
+        loads.push({ program, fd: loadProgramAsync(context, program, around, given) });
+      }
+      await settle();
+      this.#fillProgramArrays(kernel);
+    } catch (error) {
+      try {
+        if (this.#kernel === kernel) this.#undo(kernel);
+        types.close();
+      } catch {
+        // The kernel was shut down meanwhile, and has closed everything.
+      }
+      throw error;
+    } finally {
+      this.#pinned = [];
+    }
+    types.close();
+    return this;
+  }
+
+  #begin(kernel: Kernel, options: LoadOptions): KernelTypes {
+    if (this.#kernel !== undefined)
+      throw new BpfError('EBUSY', `object '${this.spec.name}' is loaded already`);
+    this.#kernel = kernel;
+    return new KernelTypes(kernel, options.kernelBtf);
+  }
+
+  /** Pins that this load has made are not left behind; those that it found are. */
+  #undo(kernel: Kernel): void {
+    for (const path of this.#pinned) kernel.unlink(path);
+    this.close();
+  }
+
+  /** All but the programs, which are to be loaded in this order. */
+  #makeMaps(
+    kernel: Kernel,
+    types: KernelTypes,
+    options: LoadOptions,
+  ): { readonly context: LoadContext; readonly programs: readonly ToLoad[] } {
     const wanted = this.#settings.filter((settings) => settings.autocreate);
     const needsBtf = wanted.some((settings) => settings.spec.structOps !== undefined);
     const btf = loadBtf(kernel, this.#loadBtf, needsBtf);
@@ -161,13 +242,14 @@ export class BpfObject {
     this.#maps = this.#made.flatMap((made) => (made === undefined ? [] : [made.map]));
     fillMaps(context, this.#settings, this.#made);
     const slots = this.#structOpsSlots();
+    const programs: ToLoad[] = [];
     for (const program of this.programs) {
       const structOps = slots.get(program.name);
       // A function of a struct that is not made has nothing to be verified against.
       const orphan = structOps === undefined && this.#implementsStruct(program.name);
-      if (program.autoload && !orphan) this.#loadProgram(context, program, structOps);
+      if (program.autoload && !orphan) programs.push({ program, structOps });
     }
-    this.#fillProgramArrays(kernel);
+    return { context, programs };
   }
 
   /** Attaches every loaded program whose section says to what, XDP programs where `options` name an interface, and struct_ops maps. */
@@ -290,13 +372,9 @@ export class BpfObject {
     });
   }
 
-  #loadProgram(context: LoadContext, program: BpfProgram, structOps: StructOpsFunction | undefined): void {
-    try {
-      program.setLoaded(context.kernel, loadProgram(context, program, { maps: this.#made, structOps }));
-    } catch (error) {
-      if (context.options.strict !== false) throw error;
-      this.failures.push({ program, error });
-    }
+  #failed(program: BpfProgram, error: unknown, { strict }: LoadOptions): void {
+    if (strict !== false) throw error;
+    this.failures.push({ program, error });
   }
 }
 

@@ -74,9 +74,11 @@ export function restricted(kernel: Kernel, filter: ProcessFilter): Kernel {
       throw error;
     }
   };
+  const progLoadAsync: Kernel['progLoadAsync'] = async (attr) => progLoad(attr);
   return new Proxy(kernel, {
     get(target, property) {
       if (property === 'progLoad') return progLoad;
+      if (property === 'progLoadAsync') return progLoadAsync;
       const value: unknown = Reflect.get(target, property, target);
       return typeof value === 'function' ? value.bind(target) : value;
     },

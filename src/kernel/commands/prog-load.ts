@@ -7,7 +7,7 @@ import type { Btf } from '../../btf/index.ts';
 import { ownKernelBtf } from '../../compiler/headers/own-types.ts';
 import type { ExecutableProgram } from '../../contracts/engine.ts';
 import type { Insn } from '../../contracts/insn.ts';
-import type { Fd, ProgLoadAttr } from '../../contracts/kernel.ts';
+import type { Fd, LoadStages, ProgLoadAttr } from '../../contracts/kernel.ts';
 import type { MapInfo } from '../../contracts/maps.ts';
 import type {
   Credentials,
@@ -16,6 +16,7 @@ import type {
   Rejection,
   VerifiedProgram,
   VerifyRequest,
+  VerifyResult,
 } from '../../contracts/verify.ts';
 import { moveFunctions, moveLines, rewrite, withArguments } from '../../rewrite/index.ts';
 import { attachTypeById, attachTypeByName, type ProgTypeRow, progTypeById } from '../../spec/index.ts';
@@ -29,7 +30,7 @@ import type { Machine } from '../machine.ts';
 import { ownerAccepts } from '../map-resolver.ts';
 import { checkObjectName } from '../names.ts';
 import { BtfObject, MapObject, ProgObject } from '../objects.ts';
-import { jitRequested, prepare } from '../prepare.ts';
+import { jitRequested, type Prepared, prepare } from '../prepare.ts';
 import { requireNothing } from '../release.ts';
 import { programTag } from '../tag.ts';
 import { credentialsWith, TOKEN_FLAG } from '../token.ts';
@@ -71,7 +72,51 @@ const PROG_FLAGS =
   BPF_MACROS.BPF_F_TEST_REG_INVARIANTS |
   TOKEN_FLAG;
 
+/** What a load begins with: the command checked, its descriptors looked up. Nothing of it is held. */
+export interface Opened {
+  readonly attr: ProgLoadAttr;
+  readonly who: Credentials;
+  readonly uid: number;
+  readonly type: ProgTypeRow;
+  readonly expectedAttachType: number;
+  readonly name: string;
+  readonly insns: readonly Insn[];
+  readonly gplCompatible: boolean;
+  readonly funcInfo: Uint8Array;
+  readonly lineInfo: Uint8Array;
+  readonly btf: BtfObject | undefined;
+  readonly lines: LineInfo[] | undefined;
+  readonly target: LoadTarget | undefined;
+}
+
+/** Microseconds. */
+type Taken = Pick<LoadStages, 'verify' | 'rewrite'>;
+
+/** A program that was rewritten for this machine and is to be made ready to run. */
+export interface Rewriting {
+  readonly opened: Opened;
+  readonly verified: VerifiedProgram;
+  readonly maps: ReadonlyMap<MapInfo, MapObject>;
+  readonly program: ExecutableProgram;
+  readonly xlated: Uint8Array;
+  readonly entryArguments: number;
+  /** What the engine gets. */
+  readonly runnable: ExecutableProgram;
+  readonly taken: Taken;
+}
+
 export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
+  const opened = openLoad(machine, attr);
+  const started = performance.now();
+  const asked = verifyRequest(machine, opened);
+  const verified = verifiedBy(machine, opened, asked, verifyHere(machine, opened, asked.request));
+  const rewriting = rewriteLoad(machine, opened, verified, performance.now() - started);
+  const began = performance.now();
+  const prepared = prepare(machine, rewriting.runnable, opened.who);
+  return installProgram(machine, rewriting, prepared, performance.now() - began);
+}
+
+export function openLoad(machine: Machine, attr: ProgLoadAttr): Opened {
   const who = credentialsOf(machine, attr);
   const type = checkAttributes(machine, attr, who);
   const expectedAttachType = checkAttachType(type, attr.expectedAttachType ?? 0);
@@ -90,25 +135,36 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   const described = funcInfo.length > 0 || lineInfo.length > 0;
   const btf = described ? machine.fds.expect(attr.progBtfFd ?? 0, BtfObject, 'BTF') : undefined;
   const lines = btf === undefined ? undefined : decodeLines(btf, lineInfo);
-
   const target = findProgram(machine, attr, type);
-
-  const started = performance.now();
-  const verified = verifyProgram(machine, attr, {
+  const { uid } = machine.credentials;
+  return {
+    attr,
     who,
+    uid,
     type,
-    target,
     expectedAttachType,
+    name,
     insns,
     gplCompatible,
+    funcInfo,
+    lineInfo,
     btf,
-    funcs: decodeFuncs(funcInfo),
     lines,
-  });
+    target,
+  };
+}
 
+/** `verifyMs`: what verification has taken. */
+export function rewriteLoad(
+  machine: Machine,
+  opened: Opened,
+  verified: VerifiedProgram,
+  verifyMs: number,
+): Rewriting {
+  const { type, name, btf } = opened;
   const maps = new Map<MapInfo, MapObject>();
   for (const info of verified.usedMaps) maps.set(info, mapOf(machine, info));
-  const verifiedAt = performance.now();
+  const started = performance.now();
   const { program, xlated } = rewrite(verified, {
     name: name || type.name,
     helpers: machine.helpers,
@@ -117,10 +173,20 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     budgeted: machine.budgeted,
     map: (info) => (maps.get(info) ?? mapOf(machine, info)).map,
   });
-  const rewrittenAt = performance.now();
+  const taken = { verify: verifyMs * 1000, rewrite: (performance.now() - started) * 1000 };
   const entryArguments = type.replacesFunctions ? argumentsOf(btf?.btf, verified.subprogs[0]!) : -1;
   const runnable = entryArguments < 0 ? program : withArguments(program, entryArguments);
-  const prepared = prepare(machine, runnable, who);
+  return { opened, verified, maps, program, xlated, entryArguments, runnable, taken };
+}
+
+/** The last step: the program gets its id and a descriptor. */
+export function installProgram(
+  machine: Machine,
+  { opened, verified, maps, program, xlated, entryArguments, runnable, taken: times }: Rewriting,
+  prepared: Prepared,
+  prepareMs: number,
+): Fd {
+  const { attr, type, expectedAttachType, name, insns, funcInfo, lineInfo, btf, lines, target } = opened;
   const { executable, blinded } = prepared;
   // As in Linux, which keeps the functions of a program apart from the program that is shown.
   const shown =
@@ -128,9 +194,8 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
       ? program
       : { insns: blinded.insns, origin: blinded.origin, subprogs: [{ start: 0, end: blinded.insns.length }] };
   attr.onStages?.({
-    verify: (verifiedAt - started) * 1000,
-    rewrite: (rewrittenAt - verifiedAt) * 1000,
-    prepare: (performance.now() - rewrittenAt) * 1000,
+    ...times,
+    prepare: prepareMs * 1000,
     ...(executable.stages === undefined
       ? {}
       : { translate: executable.stages.translate * 1000, compile: executable.stages.compile * 1000 }),
@@ -155,7 +220,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     expectedAttachType,
     name,
     tag: programTag(attr.insns),
-    gplCompatible,
+    gplCompatible: opened.gplCompatible,
     sleepable: ((attr.progFlags ?? 0) & BPF_MACROS.BPF_F_SLEEPABLE) !== 0,
     xlated: shown === program ? xlated : encodeProgram(shown.insns),
     ...prepared,
@@ -177,7 +242,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
     maxCtxOffset: maxCtxOffset(verified),
     movesPacket: movesPacket(program) || verified.subprogs.some(({ changesPacket }) => changesPacket),
     loadTime: machine.clock.boottime(),
-    uid: machine.credentials.uid,
+    uid: opened.uid,
     announce,
   };
   for (const map of maps.values()) {
@@ -201,6 +266,7 @@ export function progLoad(machine: Machine, attr: ProgLoadAttr): Fd {
   }
   return machine.fds.install(object);
 }
+
 /** Whose capabilities count: those of the caller, with the token that is named. */
 function credentialsOf(machine: Machine, attr: ProgLoadAttr): Credentials {
   const flags = attr.progFlags ?? 0;
@@ -276,40 +342,35 @@ function findProgram(machine: Machine, attr: ProgLoadAttr, type: ProgTypeRow): L
   return { program, btfId: attachBtfId };
 }
 
-interface Parsed {
-  readonly who: Credentials;
-  readonly type: ProgTypeRow;
-  readonly target: LoadTarget | undefined;
-  readonly expectedAttachType: number;
-  readonly insns: readonly Insn[];
-  readonly gplCompatible: boolean;
-  readonly btf: BtfObject | undefined;
-  readonly funcs: FuncInfo[] | undefined;
-  readonly lines: LineInfo[] | undefined;
-}
-
 /** What the program is verified against. */
 function kernelTypes(machine: Machine): Btf {
   return machine.kernelBtf ?? ownKernelBtf();
 }
 
-function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): VerifiedProgram {
-  // Explanations and searches come after the descriptors may have been closed.
+/** A request, and the maps that it was given by descriptor: they may have been closed when an explanation is asked for. */
+export interface Asked {
+  readonly request: VerifyRequest;
+  readonly maps: ReadonlyMap<number, MapInfo | number>;
+}
+
+export function verifyRequest(machine: Machine, opened: Opened): Asked {
+  const { attr, btf, lines, target } = opened;
   const maps = new Map<number, MapInfo | number>();
   const mapByFd = (fd: number): MapInfo | number => {
     const info = maps.get(fd) ?? infoByFd(machine, fd);
     maps.set(fd, info);
     return info;
   };
+  const funcs = decodeFuncs(opened.funcInfo);
   const request: VerifyRequest = {
-    progType: parsed.type,
-    expectedAttachType: parsed.expectedAttachType,
-    insns: parsed.insns,
-    gplCompatible: parsed.gplCompatible,
+    progType: opened.type,
+    expectedAttachType: opened.expectedAttachType,
+    insns: opened.insns,
+    gplCompatible: opened.gplCompatible,
     mapByFd,
     mapByIndex: (index) => mapByFd(attr.fdArray?.[index] ?? -1),
     ...(attr.fdArray === undefined ? {} : { btfByIndex: (index) => btfAt(machine, attr, index) }),
-    credentials: parsed.who,
+    credentials: opened.who,
     release: machine.release.name,
     flags: attr.progFlags ?? 0,
     logLevel: attr.logLevel ?? 0,
@@ -318,18 +379,32 @@ function verifyProgram(machine: Machine, attr: ProgLoadAttr, parsed: Parsed): Ve
     get kernelBtf() {
       return kernelTypes(machine);
     },
-    ...(parsed.target === undefined ? {} : { target: describeTarget(parsed.target.program) }),
+    ...(target === undefined ? {} : { target: describeTarget(target.program) }),
     jitRequested: jitRequested(machine),
-    ...(parsed.btf === undefined ? {} : { btf: parsed.btf.btf }),
-    ...(parsed.funcs === undefined ? {} : { funcInfo: parsed.funcs }),
-    ...(parsed.lines === undefined ? {} : { lineInfo: parsed.lines }),
+    ...(btf === undefined ? {} : { btf: btf.btf }),
+    ...(funcs === undefined ? {} : { funcInfo: funcs }),
+    ...(lines === undefined ? {} : { lineInfo: lines }),
     ...(attr.attachBtfId === undefined ? {} : { attachBtfId: attr.attachBtfId }),
     ...(attr.logSize === undefined ? {} : { logLimit: attr.logSize }),
   };
+  return { request, maps };
+}
+
+export function verifyHere(machine: Machine, { attr }: Opened, request: VerifyRequest): VerifyResult {
   const annotator = attr.onAnnotations === undefined ? null : new Annotator(request);
   const result = (machine.verify ?? verify)(request, annotator);
-  attr.onLog?.(result.log);
   if (annotator !== null) attr.onAnnotations?.(annotator.result());
+  return result;
+}
+
+/** Hands out the log. Throws VerifierError for what was refused. */
+export function verifiedBy(
+  machine: Machine,
+  { attr }: Opened,
+  { request, maps }: Asked,
+  result: VerifyResult,
+): VerifiedProgram {
+  attr.onLog?.(result.log);
   if (result.verdict === 'reject') throw rejectionError(request, result, globalsOf(machine, maps));
   return result;
 }
@@ -391,7 +466,7 @@ function btfAt(machine: Machine, attr: ProgLoadAttr, index: number): 'not_module
   return object instanceof BtfObject ? 'not_module' : undefined;
 }
 
-function mapOf(machine: Machine, info: MapInfo): MapObject {
+export function mapOf(machine: Machine, info: MapInfo): MapObject {
   const map = machine.maps.find(info.id);
   if (map === undefined) throw new InternalError(`map id ${info.id} vanished during load`);
   return map;

@@ -29,6 +29,49 @@ export interface Surroundings {
 }
 
 export function loadProgram(context: LoadContext, program: BpfProgram, around: Surroundings): Fd {
+  const { kernel } = context;
+  const steps = loadSteps(context, program, around);
+  let step = steps.next();
+  while (!step.done) {
+    let fd: Fd;
+    try {
+      fd = kernel.progLoad(step.value);
+    } catch (error) {
+      step = steps.throw(error);
+      continue;
+    }
+    step = steps.next(fd);
+  }
+  return step.value;
+}
+
+/** As `loadProgram`; the kernel may let the caller go on meanwhile. */
+export async function loadProgramAsync(
+  context: LoadContext,
+  program: BpfProgram,
+  around: Surroundings,
+  options: { readonly signal?: AbortSignal },
+): Promise<Fd> {
+  const { kernel } = context;
+  const steps = loadSteps(context, program, around);
+  let step = steps.next();
+  while (!step.done) {
+    let fd: Fd;
+    try {
+      fd = await kernel.progLoadAsync(step.value, options);
+    } catch (error) {
+      step = steps.throw(error);
+      continue;
+    }
+    step = steps.next(fd);
+  }
+  return step.value;
+}
+
+/** Yields what PROG_LOAD is to be called with, and is told what came of it. */
+type LoadSteps = Generator<ProgLoadAttr, Fd, Fd>;
+
+function* loadSteps(context: LoadContext, program: BpfProgram, around: Surroundings): LoadSteps {
   const { kernel, spec: object, options } = context;
   const { spec } = program;
   const ready = new Relocation(context, program, around).run();
@@ -55,14 +98,13 @@ export function loadProgram(context: LoadContext, program: BpfProgram, around: S
       ? { progBtfFd: context.btfFd, funcInfo: spec.funcInfoRecords, lineInfo: spec.lineInfoRecords }
       : {}),
   };
-  const load = (one: ProgLoadAttr): Fd => again(() => kernel.progLoad(one));
   try {
-    return load(attr);
+    return yield* again(attr);
   } catch (error) {
     // Kernels before 4.17 know no attach type; where it only says more than the type does, it may be left out.
     const optional = spec.sectionRow?.attachTypeOptional === true && attachType !== undefined;
-    if (optional && isShapeRefusal(error)) return load({ ...attr, expectedAttachType: 0 });
-    return withLog(load, attr, error, (refusal) => {
+    if (optional && isShapeRefusal(error)) return yield* again({ ...attr, expectedAttachType: 0 });
+    return yield* withLog(attr, error, (refusal) => {
       const explained = explainPoison(refusal, ready.notes);
       if (explained instanceof VerifierError) program.log = explained.log;
       return explained;
@@ -71,25 +113,20 @@ export function loadProgram(context: LoadContext, program: BpfProgram, around: S
 }
 
 /** What was refused without a log is loaded once more to get one, as libbpf does. */
-function withLog(
-  load: (attr: ProgLoadAttr) => Fd,
-  attr: ProgLoadAttr,
-  first: unknown,
-  explain: (error: unknown) => unknown,
-): Fd {
+function* withLog(attr: ProgLoadAttr, first: unknown, explain: (error: unknown) => unknown): LoadSteps {
   const silent = first instanceof VerifierError && first.log === '' && attr.logLevel === 0;
   if (!silent) throw explain(first);
   try {
-    return load({ ...attr, logLevel: 1 });
+    return yield* again({ ...attr, logLevel: 1 });
   } catch (error) {
     throw explain(error);
   }
 }
 
-function again<T>(action: () => T): T {
+function* again(attr: ProgLoadAttr): LoadSteps {
   for (let tries = 1; ; tries++) {
     try {
-      return action();
+      return yield attr;
     } catch (error) {
       if (!(error instanceof BpfError) || error.code !== 'EAGAIN' || tries === MAX_AGAIN) throw error;
     }
