@@ -24,6 +24,8 @@ export interface JobOptions {
   readonly damage: number;
   readonly size: number;
   readonly linux: boolean;
+  /** Of each run; absent: none. */
+  readonly budget?: number;
 }
 
 export interface MemorySample {
@@ -85,13 +87,13 @@ async function run(options: JobOptions): Promise<void> {
   const { count = Number.POSITIVE_INFINITY, seconds = Number.POSITIVE_INFINITY } = options;
   const end = performance.now() + seconds * 1000;
   const watch = watchdog();
-  let pair = openPair(linux);
+  let pair = openPair(linux, options.budget);
   let programs = 0;
   let accepted = 0;
   for (; programs < count && performance.now() < end; programs++) {
     if (programs > 0 && programs % KERNEL_LIFE === 0) {
       closePair(pair);
-      pair = openPair(linux);
+      pair = openPair(linux, options.budget);
       sampleMemory(programs);
       // What has been told is sent between two turns of the event loop.
       await new Promise((resolve) => setImmediate(resolve));

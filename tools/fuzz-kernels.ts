@@ -65,8 +65,11 @@ function sameMap({ imm }: Insn, a: VerifyRequest, b: VerifyRequest): boolean {
   return typeof one === 'number' || typeof other === 'number' ? one === other : one.id === other.id;
 }
 
-/** With as many CPUs as Linux has, whose numbers' range the verifier knows, and with Linux's types: programs call functions by id. */
-export function openPair(linux?: Kernel): Pair {
+/**
+ * With as many CPUs as Linux has, whose numbers' range the verifier knows, and with Linux's types: programs call functions by id.
+ * `budget`: loop rounds and calls that a run may make.
+ */
+export function openPair(linux?: Kernel, budget?: number): Pair {
   const possibleCpus = linux?.features().possibleCpus ?? 1;
   const types = linux?.kernelBtf() ?? null;
   const verified = new Verified();
@@ -77,6 +80,7 @@ export function openPair(linux?: Kernel): Pair {
       onOops: () => undefined,
       verify: jit === 0 ? verified.verify : verified.again,
       ...(btf === undefined ? {} : { kernelBtf: btf }),
+      ...(budget === undefined ? {} : { budget }),
     });
     kernel.simulator.setSysctl(JIT_SYSCTL, jit);
     kernel.simulator.setTime(1_000_000_000n, 1_700_000_000_000_000_000n);

@@ -33,6 +33,7 @@ interface Options {
   readonly damage: number;
   readonly size: number;
   readonly linux?: boolean;
+  readonly budget?: number;
   readonly shrink?: boolean;
   readonly keep?: boolean;
   readonly show?: boolean;
@@ -48,8 +49,9 @@ function minimise(
   program: GeneratedProgram,
   { cause }: Report,
   linux: Kernel | undefined,
+  budget: number | undefined,
 ): { readonly program: GeneratedProgram; readonly outcomes: ReturnType<typeof outcomesOf> } | undefined {
-  const pair = openPair(linux);
+  const pair = openPair(linux, budget);
   const shows = (candidate: GeneratedProgram): boolean =>
     compare(candidate, outcomesOf(pair, linux, candidate)).some((report) => report.cause === cause);
   try {
@@ -62,12 +64,12 @@ function minimise(
   }
 }
 
-function show(p: GeneratedProgram): void {
+function show(p: GeneratedProgram, budget: number | undefined): void {
   console.log(`# seed ${p.seed}: ${p.progKind}${p.damaged ? ', damaged' : ''}`);
   for (const [i, m] of p.maps.entries())
     console.log(`# map ${i}: ${m.kind}, key ${m.keySize}, value ${m.valueSize}, ${m.maxEntries} entries`);
   console.log(disassemble(p.insns, { index: true, opcode: true }));
-  const pair = openPair();
+  const pair = openPair(undefined, budget);
   for (const [name, kernel] of [
     ['interpreter', pair.interpreter],
     ['JIT', pair.jit],
@@ -173,13 +175,14 @@ async function bundleJob(directory: string): Promise<string> {
 }
 
 function jobOptions(options: Options, index: number): JobOptions {
-  const { jobs, seed, count, seconds, damage, size, linux = false } = options;
+  const { jobs, seed, count, seconds, damage, size, linux = false, budget } = options;
   return {
     firstSeed: seed + index,
     stride: jobs,
     damage,
     size,
     linux,
+    ...(budget === undefined ? {} : { budget }),
     ...(seconds === undefined ? { count: Math.ceil((count - index) / jobs) } : { seconds }),
   };
 }
@@ -187,7 +190,7 @@ function jobOptions(options: Options, index: number): JobOptions {
 async function run(options: Options): Promise<void> {
   const generate = (seed: number) => generateProgram(seed, { damage: options.damage, size: options.size });
   if (options.show === true) {
-    show(generate(options.seed));
+    show(generate(options.seed), options.budget);
     return;
   }
   const asked = options.linux === true ? await openOracle() : undefined;
@@ -209,7 +212,7 @@ async function run(options: Options): Promise<void> {
       else console.log(`seed ${report.seed}: ${report.kind}: ${report.text}`);
     }
     if (!first || !(options.shrink || options.keep) || report.kind === 'not compared') return;
-    const small = minimise(generate(report.seed), report, linux);
+    const small = minimise(generate(report.seed), report, linux, options.budget);
     if (small === undefined) {
       console.log(`seed ${report.seed}: it does not show alone`);
       return;
@@ -349,6 +352,7 @@ const command = new Command('fuzz')
   .option('--size <n>', 'most pieces of a program', number, 40)
   .option('--limit <n>', 'reports to print', number, 50)
   .option('--seconds <n>', 'as many as this time allows, instead of --count', number)
+  .option('--budget <n>', 'loop rounds and calls that a run may make', number)
   .option('--linux', "compare with this machine's kernel too (root)")
   .option('--shrink', 'print the smallest program of each kind of disagreement')
   .option('--keep', 'also keep it as a test, with what Linux says (test/generator/regressions)')

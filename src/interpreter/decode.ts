@@ -86,7 +86,9 @@ function memoryOp(program: ExecutableProgram, i: number, insn: Insn): number {
   const mode = insnMode(code);
   const cls = insnClass(code);
   if (mode === MODE.MEM) return code;
-  if (mode === MODE.NOSPEC && insn.imm === BUDGET_CHECK_IMM && program.budgeted) return OP.BUDGET_CHECK;
+  // The mode is that of atomic operations as well, which are stores of registers.
+  if (mode === MODE.NOSPEC && cls === CLASS.ST && insn.imm === BUDGET_CHECK_IMM && program.budgeted)
+    return OP.BUDGET_CHECK;
   if (mode === MODE.MEMSX && cls === CLASS.LDX && accessBytes(code) < 8) return code;
   if (mode === MODE.ATOMIC && cls === CLASS.STX) {
     if (insn.imm === ATOMIC.LOAD_ACQ) return CLASS.LDX | MODE.MEM | insnSize(code);

@@ -27,6 +27,13 @@ export type Outcome =
   | { readonly verdict: 'fault'; readonly code: string; readonly message: string }
   /** The run of an accepted program was stopped, as it took more instructions than the interpreter follows. */
   | { readonly verdict: 'too long'; readonly code: string; readonly message: string }
+  /** The run of an accepted program has used up its budget; maps are as it has left them. */
+  | {
+      readonly verdict: 'stopped';
+      readonly code: string;
+      readonly message: string;
+      readonly elements: readonly string[];
+    }
   /** An error that is no BpfError: a bug. */
   | { readonly verdict: 'crash'; readonly stage: string; readonly message: string };
 
@@ -94,6 +101,9 @@ const messageOf = (error: unknown): string =>
 const isTooLong = (error: unknown): boolean =>
   error instanceof BpfError && error.cause instanceof ProgramFault && error.cause.reason === 'limit';
 
+const isStopped = (error: unknown): boolean =>
+  error instanceof BpfError && error.cause instanceof ProgramFault && error.cause.reason === 'budget';
+
 /** Programs that write the stack all over; one a kernel. */
 const sweepers = new WeakMap<Kernel, Fd>();
 
@@ -125,6 +135,7 @@ function cpusOf(kernel: Kernel): number {
 /** Loads and runs; `onLog` gets the verifier's log of the failing path. */
 export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: string) => void): Outcome {
   const open: Fd[] = [];
+  let elements: () => string[] = () => [];
   const cpus = cpusOf(kernel);
   let stage = 'maps';
   try {
@@ -140,6 +151,7 @@ export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: st
         kernel.mapUpdateElem({ mapFd: fd, key, value: userValue(m, value, cpus) });
       return fd;
     });
+    elements = () => p.maps.flatMap((m, i) => linesOf(kernel, fds[i]!, m, i));
     const insns = p.insns.map((insn) => ({ ...insn }));
     for (const { slot, map } of p.fixes) insns[slot]!.imm = fds[map]!;
     stage = 'load';
@@ -154,8 +166,7 @@ export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: st
     sweepStack(kernel);
     const { retval, dataOut } = kernel.progTestRun({ progFd, dataIn: p.input });
     stage = 'results';
-    const elements = p.maps.flatMap((m, i) => linesOf(kernel, fds[i]!, m, i));
-    const ran: Ran = { verdict: 'accept', retval, data: toHex(dataOut), elements };
+    const ran: Ran = { verdict: 'accept', retval, data: toHex(dataOut), elements: elements() };
     if (!(kernel instanceof EmbeddedKernel)) return ran;
     const info = kernel.objGetInfoByFd({ bpfFd: progFd });
     return info.kind === 'prog' ? { ...ran, jited: info.jited } : ran;
@@ -166,6 +177,7 @@ export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: st
       return { verdict: 'crash', stage, message };
     if (stage === 'load') return { verdict: 'reject', code, message };
     if (isTooLong(error)) return { verdict: 'too long', code, message };
+    if (isStopped(error)) return { verdict: 'stopped', code, message, elements: elements() };
     return { verdict: code === 'EINVAL' ? 'no run' : 'fault', code, message };
   } finally {
     for (const fd of open.reverse()) kernel.close(fd);
@@ -175,6 +187,7 @@ export function runProgram(kernel: Kernel, p: GeneratedProgram, onLog?: (log: st
 /** What differs between two outcomes, in words; empty where they agree. */
 export function difference(a: Outcome, b: Outcome): string {
   if (a.verdict !== b.verdict) return `${describeOutcome(a)} against ${describeOutcome(b)}`;
+  if (a.verdict === 'stopped' && b.verdict === 'stopped') return differentElements(a.elements, b.elements);
   if (a.verdict !== 'accept' || b.verdict !== 'accept') {
     return 'code' in a && 'code' in b && a.code !== b.code
       ? `${describeOutcome(a)} against ${describeOutcome(b)}`
@@ -182,11 +195,13 @@ export function difference(a: Outcome, b: Outcome): string {
   }
   if (a.retval !== b.retval) return `r0 is 0x${a.retval.toString(16)} against 0x${b.retval.toString(16)}`;
   if (a.data !== b.data) return `the packet is ${a.data} against ${b.data}`;
-  const at = a.elements.findIndex((line, i) => line !== b.elements[i]);
-  if (at >= 0 || a.elements.length !== b.elements.length) {
-    return `map elements: ${a.elements[at] ?? 'none'} against ${b.elements[at] ?? 'none'}`;
-  }
-  return '';
+  return differentElements(a.elements, b.elements);
+}
+
+function differentElements(a: readonly string[], b: readonly string[]): string {
+  const at = a.findIndex((line, i) => line !== b[i]);
+  if (at < 0 && a.length === b.length) return '';
+  return `map elements: ${a[at] ?? 'none'} against ${b[at] ?? 'none'}`;
 }
 
 export function describeOutcome(o: Outcome): string {

@@ -163,6 +163,21 @@ for (const jit of [1, 0] as const) {
       }
     });
 
+    it('leaves atomic operations what they are', () => {
+      const s = setUp(100, jit);
+      const program = new ProgramBuilder()
+        .st('dw', 10, -8, 5)
+        .callLocal('function')
+        .mov64(R1, 2)
+        .atomic('fetch_add', 'dw', 10, R1, -8)
+        .mov64(R0, reg(R1))
+        .exit()
+        .label('function')
+        .mov64(R0, 1)
+        .exit();
+      expect(s.run(s.load(program))).toBe(5);
+    });
+
     it('bounds rounds of bpf_loop', () => {
       // 100 rounds of a callback.
       const file = readFileSync(new URL('../../bench/objects/calls.bpf.o', import.meta.url));
