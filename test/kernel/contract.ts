@@ -4,6 +4,7 @@
  */
 import { isaContract } from './contract-isa.ts';
 import { linkContract } from './contract-links.ts';
+import { loadContract } from './contract-load.ts';
 import { mapContract } from './contract-maps.ts';
 import { objectContract } from './contract-objects.ts';
 import { runContract } from './contract-runs.ts';
@@ -11,6 +12,7 @@ import type { OpenSubject } from './subject.ts';
 
 export function kernelContract(open: OpenSubject): void {
   mapContract(open);
+  loadContract(open);
   objectContract(open);
   linkContract(open);
   runContract(open);

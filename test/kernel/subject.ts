@@ -20,6 +20,7 @@ export type SubjectKernel = Pick<
   | 'mapDeleteBatch'
   | 'mapFreeze'
   | 'progLoad'
+  | 'progLoadAsync'
   | 'progTestRun'
   | 'progBindMap'
   | 'linkCreate'
