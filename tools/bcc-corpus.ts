@@ -1,5 +1,5 @@
 /**
- * The tools of the BPF Compiler Collection through our compiler: `npx tsx tools/bcc-corpus.ts DIR [--load] [TOOL…]`, DIR being a checkout of BCC.
+ * The tools and examples of the BPF Compiler Collection through our compiler: `npx tsx tools/bcc-corpus.ts DIR [--load] [TOOL…]`, DIR being a checkout of BCC.
  * Each Python tool runs with a stand-in for its module (tools/bcc-corpus), which writes down the C that the tool has put together; that is
  * compiled, and with `--load` (root) loaded into this machine's kernel, function by function as the tool attaches it. What the kernel does
  * not have (a function, a hook that it does not allow) is told apart from what it refuses. Ends with the reason of each that is left.
@@ -69,6 +69,8 @@ const REASONS: readonly (readonly [said: RegExp, reason: string])[] = [
     'the kernel is not built to override returns (CONFIG_BPF_KPROBE_OVERRIDE)',
   ],
   [/of tracing: operation not permitted/, 'the machine does not allow fentry, fexit and fmod_ret'],
+  [/of lsm: operation not permitted/, 'the machine does not allow LSM programs'],
+  [/type 'struct tracepoint__\w+'/, 'tracepoints that the kernel does not have'],
   [/which is not in the kernel's BTF/, 'functions that the kernel does not have'],
   [/incomplete definition of type 'struct (?:nfs_|rdma_)/, 'types of a module that is not loaded'],
   [/no member named 'rq_disk' in 'struct request'/, 'members that the kernel does not have since 5.16'],
@@ -89,6 +91,14 @@ const [directory = '', ...rest] = process.argv.slice(2).filter((word) => word !=
 const load = process.argv.includes('--load');
 const work = mkdtempSync(join(tmpdir(), 'bcc-corpus-'));
 const counts = { tools: 0, programs: 0, compiled: 0, loaded: 0, lacking: 0 };
+
+/** A folder of the checkout and all below it. */
+function foldersBelow(folder: string): string[] {
+  const below = readdirSync(join(directory, folder), { withFileTypes: true }).filter((one) =>
+    one.isDirectory(),
+  );
+  return [folder, ...below.flatMap(({ name }) => foldersBelow(join(folder, name)))];
+}
 
 function programsOf(path: string, name: string): Program[] {
   const out = join(work, 'record.json');
@@ -173,7 +183,7 @@ try {
   });
   if (dump.status === 0) writeFileSync(types, dump.stdout);
   execFileSync('python3', ['--version'], { stdio: 'ignore' });
-  for (const folder of ['tools', 'tools/old', 'tools/lib'])
+  for (const folder of ['tools', 'tools/old', 'tools/lib', ...foldersBelow('examples')])
     for (const file of readdirSync(join(directory, folder)).sort()) {
       const name = basename(file, '.py');
       if (!file.endsWith('.py') || (rest.length > 0 && !rest.includes(name))) continue;

@@ -45,6 +45,22 @@ describe.skipIf(why !== undefined)('BCC programs on the host', () => {
     }
   });
 
+  it('knows the address of a socket by the name that the kernel’s headers give it', () => {
+    using b = new BPF({
+      kernel,
+      text: `
+        #include <net/sock.h>
+        BPF_HASH(seen, u32, u64);
+        int f(struct pt_regs *ctx, struct sockaddr_storage *address) {
+          u32 size = sizeof(struct sockaddr_storage);
+          u64 family = address->ss_family;
+          seen.update(&size, &family);
+          return 0;
+        }`,
+    });
+    expect(b.loadFunc('f', BPF.KPROBE).program.spec.insns.length).toBeGreaterThan(5);
+  });
+
   it('follows pointers of the kernel by itself, with types from its BTF', () => {
     const b = new BPF({
       kernel,

@@ -37,6 +37,9 @@ function socketNames(): string {
     ['s6_addr32', 'u6_addr32'],
   ])
     text += `#ifndef ${name}\n#define ${name} in6_u.${field}\n#endif\n`;
+  // The kernel's own name for it (linux/socket.h).
+  text +=
+    '#if defined(__VMLINUX_H__) && !defined(sockaddr_storage)\n#define sockaddr_storage __kernel_sockaddr_storage\n#endif\n';
   return guarded('__BCC_SOCKET_NAMES', text);
 }
 
