@@ -206,6 +206,29 @@ describe('diagnostics', () => {
     },
   );
 
+  it('what is right C and hardly meant', () => {
+    const text = `struct s { unsigned bits : 3; };
+int f(struct s *p, int a, int b, unsigned char c) {
+  int set; set = 3;
+  if (a & b == c) p->bits = 9;
+  if (!a == b) a = a;
+  if ((a == b)) a = b << a + 1;
+  if (a && b || c == 256) ;
+  return (a != 1 || a != 2) + ((a & 3) == 4) + (a == a);
+}
+`;
+    const reports = analyzed(text, { warnings: ['all'] }).reports.map((report) => report.replace(/: .*/, ''));
+    expect(reports).toHaveLength(13);
+    // By name or by group they are turned off.
+    const less = ['all', 'no-parentheses', 'no-self-assign', 'no-empty-body'];
+    expect(analyzed(text, { warnings: less }).reports).toHaveLength(7);
+    // What is an error stays one.
+    const strict = analyzed('int f(int a) { int x; return a; }', {
+      warnings: ['error=unused-variable', 'all'],
+    });
+    expect(strict.reports[0]).toMatch(/error: unused variable/);
+  });
+
   it('warnings that -Wall turns on', () => {
     const text = [
       'static int never(void) { return 1; }',

@@ -15,6 +15,7 @@ import type { Attribute, SCompound, SExpr, SInit, TypeName } from '../parse/inde
 import { nearest } from '../parse/index.ts';
 import type { DiagnosticSink, FixIt, Location, Note } from '../source/index.ts';
 import { INT } from './arithmetic-types.ts';
+import type { Report } from './lint.ts';
 import { quoteType, typeName } from './print-type.ts';
 
 export type Symbol =
@@ -84,6 +85,8 @@ export abstract class SemaBase {
   protected preserving = 0;
   /** > 0 where nothing is evaluated: sizeof, typeof, _Generic's control. */
   protected unevaluated = 0;
+  /** How often each local variable is meant, without what only stores to it. */
+  protected readonly reads = new Map<VarDecl, number>();
   /** `#pragma clang attribute` in force. */
   protected readonly pushedAttributes: { attributes: readonly Attribute[]; targets: readonly string[] }[] =
     [];
@@ -123,6 +126,11 @@ export abstract class SemaBase {
   protected warning(code: string, message: string, loc: Location, notes: readonly Note[] = []): void {
     this.diagnostics.warning(code, message, loc, { notes });
   }
+
+  /** `warning` for the questions of `lint.ts`; nothing is said of what is not evaluated. */
+  protected readonly lint: Report = (code, message, loc) => {
+    if (this.unevaluated === 0) this.warning(code, message, loc);
+  };
 
   private readonly place = (record: RecordType | EnumType): string => {
     const at = this.diagnostics.sources.position(record.location);

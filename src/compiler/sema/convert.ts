@@ -382,9 +382,8 @@ export abstract class ConvertSema extends TagSema {
     const from = integerOf(value.type);
     // Reinterpreting the same bits (u32 x = -1, int x = 0xffffffff) is idiom.
     if (from.size <= to.size || wrap(wrapped, from) === value.value) return;
-    const narrow = BigInt.asUintN(to.size * 8, value.value) === value.value;
-    if (narrow && to.size < 4 && !to.signed) return;
-    if (narrow) return;
+    // The bits have room, and are those of an unsigned number that was written as one.
+    if (BigInt.asUintN(to.size * 8, value.value) === value.value && !from.signed) return;
     if (value.value < 0n && BigInt.asIntN(to.size * 8, value.value) === value.value) return;
     this.warning(
       'constant-conversion',

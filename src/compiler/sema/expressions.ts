@@ -30,6 +30,7 @@ import {
   unqualified,
 } from './arithmetic-types.ts';
 import { evaluateInteger } from './evaluate.ts';
+import { checkNot, checkPrecedence } from './lint.ts';
 import { readNumber, readStrings } from './literals.ts';
 import { TypeQuestionSema } from './type-questions.ts';
 
@@ -135,6 +136,8 @@ export abstract class ExpressionSema extends TypeQuestionSema {
         left =
           left.lvalue && core(left.type).kind !== 'array' && !isVoid(left.type) ? this.rvalue(left) : left;
       }
+      checkPrecedence(link.op, link.left, link.right, link.loc, this.lint);
+      checkNot(link.op, link.left, right, this.lint);
       left = this.binaryOperation(link.op, left, right, link.loc);
     }
     return left;
@@ -160,7 +163,10 @@ export abstract class ExpressionSema extends TypeQuestionSema {
   }
 
   protected reference(decl: VarDecl | FunctionDecl, loc: Location): Expr {
-    if (this.unevaluated === 0) decl.referenced = true;
+    if (this.unevaluated === 0) {
+      decl.referenced = true;
+      if (decl.kind === 'var') this.reads.set(decl, (this.reads.get(decl) ?? 0) + 1);
+    }
     const { deprecated } = decl.attributes;
     if (deprecated !== undefined)
       this.warning(

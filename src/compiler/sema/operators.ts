@@ -30,6 +30,7 @@ import {
 } from './arithmetic-types.ts';
 import { ConvertSema } from './convert.ts';
 import { arithmetic, evaluateInteger, isNullConstant } from './evaluate.ts';
+import { checkBitField, checkComparison, checkOverlap, checkSelfAssign } from './lint.ts';
 
 const COMPARISONS: ReadonlySet<string> = new Set(['==', '!=', '<', '>', '<=', '>=']);
 
@@ -113,6 +114,7 @@ export abstract class OperatorSema extends ConvertSema {
     if (left.kind === 'error' || right.kind === 'error') return this.errorExpr(loc);
     if (this.isFloat(left) || this.isFloat(right)) return this.noFloat(loc);
     if (!isScalar(left.type) || !isScalar(right.type)) return this.invalidOperands(left, right, loc);
+    checkOverlap(op, left, right, loc, this.lint);
     return { kind: 'logical', op, left, right, type: INT, lvalue: false, loc };
   }
 
@@ -226,6 +228,7 @@ export abstract class OperatorSema extends ConvertSema {
         op !== '!='
       )
         this.signCompare(left, right, loc);
+      checkComparison(op, x, y, loc, (type) => this.quote(type), this.lint);
       return make(x, y);
     }
     if (a.kind === 'pointer' && b.kind === 'pointer') {
@@ -375,6 +378,9 @@ export abstract class OperatorSema extends ConvertSema {
     if (op === '=') {
       const value = this.assignConvert(node, target.type, { kind: 'assign' });
       if (value.kind === 'error') return value;
+      checkSelfAssign(target, value, loc, (shown) => this.quote(shown), this.lint);
+      if (target.kind === 'member' && target.field.bitWidth !== null)
+        checkBitField(value, target.field.bitWidth, type, loc, (shown) => this.quote(shown), this.lint);
       return { kind: 'assign', target, value, type, lvalue: false, loc };
     }
     const value = this.rvalue(node);

@@ -9,14 +9,18 @@ import {
   type FunctionDecl,
   type Label,
   type LoopHint,
+  QUAL_VOLATILE,
+  qualifiers,
   type Stmt,
+  type VarDecl,
 } from '../ast/index.ts';
 import { nearest, type SCompound, type SExpr, type SLoopHint, type SStmt } from '../parse/index.ts';
-import type { Location } from '../source/index.ts';
+import { isMacroLocation, type Location } from '../source/index.ts';
 import { integerOf, isInteger, isVoid, VOID, wrap } from './arithmetic-types.ts';
 import { AsmSema } from './asm.ts';
 import type { LabelState } from './base.ts';
 import { fallsThrough } from './flow.ts';
+import { checkAddressTest, checkDoubleParentheses, onlyStored } from './lint.ts';
 import { checkUninitialized } from './uninitialized.ts';
 
 interface SwitchState {
@@ -63,6 +67,9 @@ export abstract class StatementSema extends AsmSema {
     for (const local of state.locals)
       if (!local.referenced && !local.attributes.unused && !local.attributes.cleanup)
         this.warning('unused-variable', `unused variable '${local.name}'`, local.loc);
+      else if (this.isOnlySet(local))
+        this.warning('unused-but-set-variable', `variable '${local.name}' set but not used`, local.loc);
+    this.reads.clear();
     if (this.diagnostics.isEnabled('unused-parameter'))
       for (const parameter of decl.parameters)
         if (!parameter.referenced && !parameter.attributes.unused && parameter.name !== '')
@@ -77,6 +84,41 @@ export abstract class StatementSema extends AsmSema {
         ]),
       );
     return result;
+  }
+
+  private isOnlySet(local: VarDecl): boolean {
+    const { unused, used, cleanup } = local.attributes;
+    if (!local.referenced || unused || used || cleanup || local.storage !== 'local') return false;
+    return this.reads.get(local) === 0 && (qualifiers(local.type) & QUAL_VOLATILE) === 0;
+  }
+
+  /** A `;` on the line of its `if` or loop, where what comes next looks like the body that was meant. */
+  private checkEmptyBody(node: SStmt, next: SStmt | undefined): void {
+    const { sources } = this.diagnostics;
+    const position = (loc: Location) => (isMacroLocation(loc) ? null : sources.position(loc));
+    const test = node.kind === 'switch' ? node.value : 'cond' in node ? node.cond : null;
+    const body =
+      node.kind === 'if' ? node.then : 'body' in node && !Array.isArray(node.body) ? node.body : null;
+    if (body === null || (body as SStmt).kind !== 'null' || node.kind === 'do') return;
+    const end = position((body as SStmt).loc);
+    const start = position(test?.loc ?? node.loc);
+    const own = position(node.loc);
+    if (end === null || start === null || own === null || end.line !== start.line) return;
+    const name = node.kind;
+    if (name === 'if' || name === 'switch') {
+      if (name === 'if' && node.otherwise !== null) return;
+    } else if (name === 'while' || name === 'for') {
+      if (next === undefined) return;
+      const after = position(next.loc);
+      if (next.kind !== 'compound' && (after === null || after.column <= own.column)) return;
+    } else return;
+    const what = name === 'if' || name === 'switch' ? `${name} statement` : `${name} loop`;
+    this.warning('empty-body', `${what} has empty body`, (body as SStmt).loc, [
+      {
+        message: 'put the semicolon on a separate line to silence this warning',
+        location: (body as SStmt).loc,
+      },
+    ]);
   }
 
   private finishLabel(label: LabelState): void {
@@ -101,7 +143,8 @@ export abstract class StatementSema extends AsmSema {
   private items(list: readonly SStmt[]): Stmt[] {
     const result: Stmt[] = [];
     const labels = this.localLabels.length;
-    for (const node of list) {
+    for (const [i, node] of list.entries()) {
+      this.checkEmptyBody(node, list[i + 1]);
       const statement = this.statement(node);
       if (statement !== null) result.push(statement);
     }
@@ -231,6 +274,7 @@ export abstract class StatementSema extends AsmSema {
 
   private test(node: SExpr, loc: Location): Expr {
     const expr = this.expr(node);
+    checkDoubleParentheses(node, this.lint);
     if (node.kind === 'assign' && node.op === '=')
       this.warning(
         'parentheses',
@@ -241,7 +285,9 @@ export abstract class StatementSema extends AsmSema {
           { message: "use '==' to turn this assignment into an equality comparison", location: node.loc },
         ],
       );
-    return this.condition(expr, loc);
+    const tested = this.condition(expr, loc);
+    checkAddressTest(tested, this.lint);
+    return tested;
   }
 
   private expressionStatement(node: SExpr, loc: Location): Stmt {
@@ -256,6 +302,8 @@ export abstract class StatementSema extends AsmSema {
 
   protected unusedValue(expr: Expr, comma = false): void {
     let what: string | null = null;
+    const stored = onlyStored(expr);
+    if (stored !== null) this.reads.set(stored, (this.reads.get(stored) ?? 0) - 1);
     let at = expr;
     while (at.kind === 'cast' && !at.explicit) at = at.operand;
     switch (at.kind) {

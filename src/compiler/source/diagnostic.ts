@@ -62,6 +62,10 @@ const GROUPS: ReadonlyMap<string, readonly string[]> = new Map(
       'unused-label',
       'unused-but-set-variable',
       'uninitialized',
+      'tautological-overlap-compare',
+      'tautological-bitwise-compare',
+      'bitwise-op-parentheses',
+      'logical-op-parentheses',
       'sometimes-uninitialized',
       'parentheses',
       'missing-braces',
@@ -69,6 +73,13 @@ const GROUPS: ReadonlyMap<string, readonly string[]> = new Map(
       'unknown-pragmas',
       'self-assign',
       'misleading-indentation',
+    ],
+    parentheses: [
+      'parentheses',
+      'logical-op-parentheses',
+      'bitwise-op-parentheses',
+      'shift-op-parentheses',
+      'parentheses-equality',
     ],
     extra: ['unused-parameter', 'sign-compare', 'missing-field-initializers'],
     unused: ['unused-variable', 'unused-function', 'unused-label', 'unused-but-set-variable', 'unused-value'],
@@ -276,11 +287,13 @@ function commandLineSettings(options: readonly string[]): Settings {
     else if (option.startsWith('error=')) setAll(levels, option.slice(6), 'error');
     else if (option.startsWith('no-error=')) setAll(levels, option.slice(9), 'warning');
     else if (option.startsWith('no-')) setAll(levels, option.slice(3), 'ignored');
-    else setAll(levels, option, 'warning');
+    // What is an error stays one: `-Werror=unused-variable -Wall`.
+    else setAll(levels, option, 'warning', true);
   }
   return { levels, allErrors };
 }
 
-function setAll(levels: Map<string, Level>, name: string, level: Level): void {
-  for (const member of GROUPS.get(name) ?? [name]) levels.set(member, level);
+function setAll(levels: Map<string, Level>, name: string, level: Level, keepsErrors = false): void {
+  for (const member of GROUPS.get(name) ?? [name])
+    if (!keepsErrors || levels.get(member) !== 'error') levels.set(member, level);
 }
