@@ -18,7 +18,7 @@ import { KNOWN, Known, KnownStates } from './known.ts';
 import { emitLoad, emitStore } from './memory.ts';
 import type { ModuleContext } from './module-context.ts';
 import { emitHasRoom, emitSettle } from './paid-emit.ts';
-import { findPaidLoops, isBudgetCheck, type PaidLoop } from './paid-loops.ts';
+import { findPaidLoops, isBudgetCheck, type PaidLoop, totalOf } from './paid-loops.ts';
 import { findRotations, NO_ROTATIONS, type Rotations } from './rotates.ts';
 import { promotedWebs } from './slots.ts';
 import { emitStoreRun } from './store-runs.ts';
@@ -62,7 +62,7 @@ class FunctionCompiler {
   readonly #w: CodeWriter;
   readonly #known = new Known();
   readonly #marks: Marks = { offsets: [], insns: [] };
-  /** By position; and the one that is being emitted without checks. */
+  /** By position; and the one that is being emitted without checks, where what it spends shows when it is left. */
   #paidLoops: ReadonlyMap<number, PaidLoop> = NO_PAID_LOOPS;
   #paid: PaidLoop | undefined;
   /** Of the block that code is made for. */
@@ -179,7 +179,9 @@ class FunctionCompiler {
     emitHasRoom(this.#f, loop);
     w.block(OP.if, TYPE.empty);
     this.#open.push(NOWHERE);
-    this.#paid = loop;
+    const total = totalOf(loop);
+    if (total === undefined) this.#paid = loop;
+    else this.#f.payBudget(total);
     this.#f.isPaid = true;
     this.#emitRange(start, end, scope, flow, NO_PAID_LOOPS);
     this.#paid = undefined;

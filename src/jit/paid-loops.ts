@@ -76,6 +76,11 @@ interface Decision {
   readonly goesOn: boolean;
 }
 
+/** What the loop costs, where that is always the same. */
+export function totalOf({ rounds, cost, lastCost, leaves }: PaidLoop): number | undefined {
+  return rounds === undefined || leaves.size > 1 ? undefined : rounds * cost + lastCost;
+}
+
 /** What is known of a loop when the one around it is looked at. */
 interface Seen {
   readonly end: number;
@@ -167,8 +172,8 @@ class Finder {
   seen(paid: PaidLoop | undefined): Seen {
     let total = -1;
     let to = -1;
-    if (paid?.rounds !== undefined && this.#leaving.length === 1) {
-      total = paid.rounds * paid.cost + paid.lastCost;
+    if (paid !== undefined && totalOf(paid) !== undefined) {
+      total = totalOf(paid)!;
       for (const next of this.#layout.succs[paid.exit]!) {
         const position = this.#layout.position[next]!;
         if (!this.#isInside(position)) to = position;
