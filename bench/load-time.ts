@@ -11,6 +11,7 @@ import type { Fd, Kernel, LoadStages } from '../src/contracts/kernel.ts';
 import { createHostKernel, whyNoHostKernel } from '../src/host/index.ts';
 import { EmbeddedKernel } from '../src/kernel/index.ts';
 import { median } from './harness.ts';
+import { type Blocking, measureBlocking } from './load-blocking.ts';
 import { createLoadMaps, type LoadMaps, loadProgram } from './load-programs.ts';
 import { benchPacket } from './packet.ts';
 import { measureOverhead, type Overhead } from './run-overhead.ts';
@@ -227,6 +228,14 @@ const TIERS: readonly Column<Tiers>[] = [
   { title: 'at once', value: ({ atOnce }) => short(atOnce.last) },
 ];
 
+const BLOCKING: readonly Column<Blocking>[] = [
+  { title: 'instructions', value: ({ size }) => size.toLocaleString('en') },
+  { title: 'progLoad', value: ({ plain }) => short(plain) },
+  { title: 'progLoadAsync: until loaded', value: ({ later }) => short(later) },
+  { title: 'longest without a turn', value: ({ blocked }) => short(blocked) },
+  { title: 'of progLoad', value: ({ plain, blocked }) => `${((100 * blocked) / plain).toFixed(0)} %` },
+];
+
 function printed<R>(columns: readonly Column<R>[], rows: readonly R[]): string {
   const table = new CliTable({
     head: columns.map(({ title }) => title),
@@ -266,11 +275,12 @@ function growth(rows: readonly Row[]): string[] {
 interface Beside {
   readonly overhead: readonly Overhead[];
   readonly tiers: readonly Tiers[];
+  readonly blocking: readonly Blocking[];
   /** Milliseconds of the first load of the process. */
   readonly cold: number;
 }
 
-function page(rows: readonly Row[], { overhead, tiers, cold }: Beside): string {
+function page(rows: readonly Row[], { overhead, tiers, blocking, cold }: Beside): string {
   const [processor] = cpus();
   return [
     '# Load time',
@@ -303,8 +313,13 @@ function page(rows: readonly Row[], { overhead, tiers, cold }: Beside): string {
     'V8 checks a module when it is made and compiles a function when it is first called, with its baseline compiler (0.1 to 0.2 µs an',
     'instruction: `first run`). A function that has run through 1.8 MB of its code is given to the optimising compiler, in a thread of V8, and',
     'replaced when that is done: `optimised after`, most of which is the time until a function has run often enough. So a load waits for no',
-    'optimisation, whatever its size, and there is nothing left that a worker of ours could take off the thread: of a load of 100 000',
-    'instructions, V8 has the few milliseconds of its column.',
+    'optimisation, whatever its size: of a load of 100 000 instructions, V8 has the few milliseconds of its column.',
+    '',
+    'What takes long is our own, verifying and translating. `kernel.progLoadAsync` and `BpfObject.loadAsync` have a thread do both for programs',
+    'of 1 000 instructions and more; rewriting and linking stay with the caller, as they work on the kernel. Milliseconds by the clock (one',
+    'function; the thread is running and warm), and the longest time that nothing else had a turn on the calling thread:',
+    '',
+    markdownTable(BLOCKING, blocking),
     '',
     'A small program takes about as long, by the clock, whether V8 compiles it twice or optimises it at once (with several threads, so that',
     'processor time grows), and is then as fast as it gets from its first run. So `openKernel` has programs of up to 100 instructions optimised',
@@ -357,6 +372,7 @@ const host = hostKernel === undefined ? undefined : { kernel: hostKernel, maps: 
 const rows = measureLoads(embedded, host, rounds, sizes);
 const overhead = measureOverhead({ rounds: 9, sampleMs: 10 });
 const tiers = measureTiers(25) ?? [];
+const blocking = await measureBlocking(sizes, rounds);
 if (options.json) {
   for (const { samples, ...row } of rows) {
     const medians = Object.fromEntries(
@@ -364,13 +380,15 @@ if (options.json) {
     );
     console.log(JSON.stringify({ ...row, options: undefined, ...medians }));
   }
-  for (const row of [...overhead, ...tiers]) console.log(JSON.stringify(row));
+  for (const row of [...overhead, ...tiers, ...blocking]) console.log(JSON.stringify(row));
 } else {
   console.log(`Loads, milliseconds\n${printed(LOADS, rows)}\n\nRuns\n${printed(RUNS, rows)}`);
   for (const text of growth(rows)) console.log(text);
   console.log(`\nA run from JavaScript, nanoseconds\n${printed(OVERHEAD, overhead)}`);
+  console.log(`\nWhat the calling thread waits, milliseconds\n${printed(BLOCKING, blocking)}`);
   console.log(`\nOptimised at once, milliseconds from the start of a load\n${printed(TIERS, tiers)}`);
 }
-if (options.write !== undefined) writeFileSync(options.write, page(rows, { overhead, tiers, cold }));
+if (options.write !== undefined)
+  writeFileSync(options.write, page(rows, { overhead, tiers, blocking, cold }));
 hostKernel?.shutdown();
 embedded.kernel.shutdown();

@@ -207,6 +207,11 @@ export class LinuxKernel {
 
   // programs
 
+  async progLoadAsync(attr: ProgLoadAttr, options: { signal?: AbortSignal } = {}): Promise<Fd> {
+    if (options.signal?.aborted) throw new BpfError('ECANCELED', 'given up');
+    return this.progLoad(attr);
+  }
+
   progLoad(attr: ProgLoadAttr): Fd {
     const log = new Uint8Array(attr.logLevel ? (attr.logSize ?? 1 << 16) : 1 << 16);
     const answer = this.#call(BPF_CMD.BPF_PROG_LOAD, {

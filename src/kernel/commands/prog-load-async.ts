@@ -45,6 +45,9 @@ export async function progLoadAsync(
     checkOpen(machine);
     const verified = verifiedBy(machine, opened, asked, result);
     const rewriting = rewriteLoad(machine, opened, verified, performance.now() - started);
+    // Rewriting and what comes next take a while each.
+    await unlessAborted(turn(), signal);
+    checkOpen(machine);
     const began = performance.now();
     const compile = async (job: unknown) => {
       const code = await background.ask({ kind: 'compile', job });
@@ -107,6 +110,11 @@ async function verifyElsewhere(machine: Machine, opened: Opened, { request }: As
   const outcome = await machine.background!.ask({ kind: 'verify', job: posted.job });
   if (outcome === undefined) return here();
   return resultOf(outcome as VerifyOutcome, request, posted.maps);
+}
+
+/** Others in this thread have their turn. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 function checkOpen(machine: Machine): void {
