@@ -1,11 +1,13 @@
 /** tcpconnect: connections that processes of this machine begin. */
 import {
+  AF_INET,
   address,
   type Column,
   header,
   main,
   ports,
   printable,
+  RECORD_TCP,
   row,
   type Tool,
   whole,
@@ -99,7 +101,6 @@ interface ConnectEvent extends Flow {
   readonly comm: string;
 }
 
-const AF_INET = 2;
 const shown = (family: number, bytes: readonly number[]): string =>
   family === AF_INET ? address(family, bytes.slice(12)) : address(family, bytes);
 
@@ -112,7 +113,7 @@ export const tcpconnect: Tool<Options> = {
     ['tcpconnect -c -d 10', 'counts by address and port, for ten seconds'],
     ['tcpconnect --input tcp.data', 'a recording'],
   ],
-  record: 'perf record -k CLOCK_MONOTONIC -a -o tcp.data -e sock:inet_sock_set_state COMMAND',
+  record: RECORD_TCP,
   configure: (command) =>
     command
       .option('-T, --time', 'time of the day')

@@ -1,11 +1,15 @@
 /** tcplife: TCP connections when they end: whose they were, how long they lasted, what went through them. */
+import { Option } from 'commander';
 import {
+  AF_INET,
+  AF_INET6,
   address,
   type Column,
   header,
   main,
   ports,
   printable,
+  RECORD_TCP,
   row,
   type Tool,
   whole,
@@ -36,9 +40,6 @@ interface Life {
   readonly daddr: readonly number[];
 }
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-
 export const tcplife: Tool<Options> = {
   name: 'tcplife',
   summary:
@@ -49,14 +50,14 @@ export const tcplife: Tool<Options> = {
     ['tcplife -L 80,443', 'only with these local ports'],
     ['tcplife --input tcp.data --json', 'a recording'],
   ],
-  record: 'perf record -k CLOCK_MONOTONIC -a -o tcp.data -e sock:inet_sock_set_state COMMAND',
+  record: RECORD_TCP,
   configure: (command) =>
     command
       .option('-T, --time', 'time of the day')
       .option('-w, --wide', 'wide columns, for IPv6')
       .option('-p, --pid <pid>', 'only of this process', whole(1))
       .option('-4, --ipv4', 'only IPv4')
-      .option('-6, --ipv6', 'only IPv6')
+      .addOption(new Option('-6, --ipv6', 'only IPv6').conflicts('ipv4'))
       .option('-L, --localport <ports>', 'only these local ports, separated by commas', ports)
       .option('-D, --remoteport <ports>', 'only these remote ports', ports),
   async run(session, options) {

@@ -122,6 +122,7 @@ describe('the command line of the tools', () => {
 
   it.each([
     ['execsnoop -p', 2, /unknown option '-p'/],
+    ['tcplife -4 -6', 2, /'-6, --ipv6' cannot be used with option '-4, --ipv4'/],
     ['opensnoop -p x', 2, /a whole number from 1 on is needed/],
     ['opensnoop -f O_NOPE', 2, /a flag is needed: .*O_WRONLY/],
     ['opensnoop -f toString', 2, /a flag is needed/],

@@ -1,5 +1,11 @@
 /** Network addresses as text (RFC 5952 for IPv6). */
 
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+
+/** What makes a recording of the states of TCP sockets. */
+export const RECORD_TCP = 'perf record -k CLOCK_MONOTONIC -a -o tcp.data -e sock:inet_sock_set_state COMMAND';
+
 export function ipv4(bytes: ArrayLike<number>): string {
   return Array.from({ length: 4 }, (_, i) => bytes[i]).join('.');
 }
@@ -20,6 +26,6 @@ export function ipv6(bytes: ArrayLike<number>): string {
   return `${hex(words.slice(0, best.at))}::${hex(words.slice(best.at + best.length))}`;
 }
 
-/** AF_INET, AF_INET6 */
+/** Of an address family. */
 export const address = (family: number, bytes: ArrayLike<number>): string =>
-  family === 2 ? ipv4(bytes) : ipv6(bytes);
+  family === AF_INET ? ipv4(bytes) : ipv6(bytes);
