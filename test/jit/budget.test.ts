@@ -193,7 +193,7 @@ class Generator {
       jsge: 'jslt',
       jeq: 'jne',
     };
-    switch (this.#below(4)) {
+    switch (this.#below(5)) {
       case 0: // Tested at the end.
         this.#put({ label: again }, BUDGET_CHECK);
         inner();
@@ -213,6 +213,20 @@ class Generator {
         inner();
         this.#put(step);
         this.#jump(again, asm.ja(0));
+        break;
+      case 3: // With what was decided in a register.
+        this.#put({ label: again });
+        inner();
+        this.#put(step, this.#below(2) === 0 ? asm.mov64Imm(R2, 1) : asm.mov32Imm(R2, 1));
+        this.#jump(test, compare(INVERSE[any]!));
+        this.#put(
+          asm.mov64Imm(R2, 0),
+          { label: test },
+          BUDGET_CHECK,
+          asm.stx('b', R9, counter, this.#word()),
+        );
+        if (this.#below(2) === 0) this.#jump(again, asm.jumpImm(wide ? 64 : 32, 'jne', R2, 1, 0));
+        else this.#jump(again, asm.jumpImm(wide ? 64 : 32, 'jeq', R2, 0, 0));
         break;
       default: // Entered at its test, which lies below.
         this.#jump(test, asm.ja(0));
