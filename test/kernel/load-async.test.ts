@@ -3,16 +3,18 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createLoadMaps, loadProgram } from '../../bench/load-programs.ts';
 import { encodeProgram, ProgramBuilder } from '../../src/asm/index.ts';
+import { parseBtf } from '../../src/btf/index.ts';
 import type { BackgroundOptions } from '../../src/contracts/background.ts';
 import type { Fd, ObjectInfo, ProgLoadAttr } from '../../src/contracts/kernel.ts';
 import { CodeCache, createJit } from '../../src/jit/index.ts';
-import { EmbeddedKernel } from '../../src/kernel/index.ts';
+import { EmbeddedKernel, ownKernelBtf, UNPRIVILEGED } from '../../src/kernel/index.ts';
 import { BpfObject } from '../../src/libbpf/index.ts';
 import { openKernel } from '../../src/open-kernel.ts';
 import { HELPERS } from '../../src/spec/index.ts';
 import { BpfError, VerifierError } from '../../src/util/index.ts';
 import { runArena } from '../arena/programs.ts';
 import { compileC } from '../cpus/stress.ts';
+import { cpuThreads } from '../cpus/threads.ts';
 import { backgroundThreads } from './background-threads.ts';
 import { makeMap, progType, R0, R1, R2, reg, returns, tailCall } from './subject.ts';
 
@@ -100,6 +102,61 @@ describe('a load with a thread', () => {
         expect(lasting(background, fd)).toEqual(lasting(plain, expected.programs[i]!.fd));
     },
   );
+
+  const KERNELS: Record<string, () => object> = {
+    'with a budget': () => ({ budget: 1000 }),
+    'of an older release': () => ({ release: '6.6' }),
+    'with the types of a Linux': () => ({ kernelBtf: parseBtf(ownKernelBtf().bytes.slice()) }),
+    'with several CPUs': () => ({ cpus: { count: 2, start: cpuThreads() } }),
+    'of somebody without capabilities': () => ({
+      credentials: { ...UNPRIVILEGED, capBpf: true, capNetAdmin: true },
+    }),
+  };
+
+  it.each(Object.keys(KERNELS))('in a kernel %s, too', async (what) => {
+    const [plain, background] = [open(undefined, KERNELS[what]!()), open({}, KERNELS[what]!())];
+    const bytes = readFileSync(new URL('../../bench/objects/calls.bpf.o', import.meta.url));
+    const expected = BpfObject.open(bytes).load(plain, { strict: false });
+    const object = await BpfObject.open(bytes).loadAsync(background, { strict: false });
+    const shown = (kernel: EmbeddedKernel, { programs }: BpfObject) =>
+      programs.map((program) => (program.loaded ? lasting(kernel, program.fd) : null));
+    expect(shown(background, object)).toEqual(shown(plain, expected));
+    const { fd: progFd } = object.programs.find(({ loaded }) => loaded)!;
+    const { retval } = background.progTestRun({ progFd, dataIn: PACKET });
+    if (background.cpus !== null)
+      expect((await background.cpus.testRun(1, { progFd, dataIn: PACKET })).retval).toBe(retval);
+  });
+
+  it('kernel functions and constants of maps', async () => {
+    const [plain, background] = [open(), open({})];
+    const results = await Promise.all(
+      [plain, background].map(async (kernel) => {
+        const constants = makeMap(kernel, 'array', { valueSize: 8, maxEntries: 1, mapFlags: 1 << 7 });
+        kernel.mapUpdateElem({
+          mapFd: constants,
+          key: new Uint8Array(4),
+          value: Uint8Array.of(9, 0, 0, 0, 5, 0, 0, 0),
+        });
+        kernel.mapFreeze({ mapFd: constants });
+        const kfunc = (name: string) => ownKernelBtf().find(name, 'func')!;
+        const b = new ProgramBuilder()
+          .callKfunc(kfunc('bpf_rcu_read_lock'))
+          .callKfunc(kfunc('bpf_rcu_read_unlock'))
+          .ldMapValue(R1, constants, 4)
+          .ldx('w', R0, R1, 0)
+          // Known to be 5: the rest is dead code.
+          .jmp('jeq', R0, 5, 'out')
+          .mov64(R0, reg(R2))
+          .label('out')
+          .exit();
+        const attr = { ...xdp(encodeProgram(b.build())), progType: progType('sched_cls') };
+        const fd = kernel === plain ? plain.progLoad(attr) : await kernel.progLoadAsync(attr);
+        return { ...lasting(kernel, fd), retval: kernel.progTestRun({ progFd: fd, dataIn: PACKET }).retval };
+      }),
+    );
+    expect(results[0]!.retval).toBe(5);
+    expect(results[1]).toEqual(results[0]);
+  });
 
   it('lets the caller go on, and gives the same results', async () => {
     const [plain, background] = [open(), open({})];

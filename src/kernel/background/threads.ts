@@ -82,8 +82,8 @@ class Thread {
       onError: () => this.#lose(),
     };
     this.#started = (async () => start(events))();
-    this.#started.then(
-      (thread) => {
+    this.#started
+      .then((thread) => {
         if (this.#lost) {
           thread.terminate();
           return;
@@ -91,9 +91,8 @@ class Thread {
         this.#thread = thread;
         thread.post({ kind: 'types', btf: kernelBtf });
         thread.busy?.(this.jobs > 0);
-      },
-      () => this.#lose(),
-    );
+      })
+      .catch(() => this.#lose());
   }
 
   get jobs(): number {
