@@ -44,6 +44,20 @@ describe('passes', () => {
     expect(jumps(prog('u8 good = a < 16; out[0] = good; if (good) out[1] = table[a];'))).toBeGreaterThan(0);
   });
 
+  it('what a branch says of a number stays with its blocks when a chain of tests in front becomes a number', () => {
+    const text = `u64 out; u32 first = 0x1a5c0100, second = 0x9a5c0100; u8 left, right = 3;
+      SEC("xdp") int prog(struct xdp_md *ctx) {
+        u8 a = left, b = right, bits = 0;
+        u32 word = first * 3 + second;
+        u8 low = word >> 8, high = word >> 24;
+        u16 result = (!a || b) / ((low % (high | 1)) | 1);
+        for (int i = 0; i < 5; i++) bits |= (low && high) + 1;
+        out = result;
+        return bits;
+      }`;
+    expect(run(text)).toBe(2);
+  });
+
   it('a loop keeps the test that ends it where its end is known for other reasons', () => {
     // `i != shifted` ends the loop at 2 at the latest, but that takes bounds of a shift to see.
     const text = `SEC("xdp") int prog(struct xdp_md *ctx) {

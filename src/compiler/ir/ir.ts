@@ -490,9 +490,14 @@ export const sameValue = (a: Value, b: Value): boolean =>
 /** Predecessors of all blocks, and ids in the order of the list. */
 export function computePreds(func: Func): void {
   func.blocks.forEach((block, i) => {
-    block.preds = [];
     block.id = i;
   });
+  linkPreds(func);
+}
+
+/** Predecessors alone: ids stay, and with them what dominators of before know of the blocks that are left. */
+export function linkPreds(func: Func): void {
+  for (const block of func.blocks) block.preds = [];
   for (const block of func.blocks) for (const succ of block.succs) succ.preds.push(block);
 }
 

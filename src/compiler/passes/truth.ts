@@ -9,7 +9,6 @@ import {
   BINARY_OPS,
   type Block,
   bitsOf,
-  computePreds,
   constant,
   detach,
   type Func,
@@ -17,6 +16,7 @@ import {
   Inst,
   type IrType,
   isConst,
+  linkPreds,
   type Predicate,
   pushArg,
   replaceUses,
@@ -120,7 +120,8 @@ export function computeTruth(func: Func, whole: Whole): boolean {
   // Chains of `||` end at one block: the last link becomes one with the link before.
   for (let again = true; again; ) {
     again = false;
-    computePreds(func);
+    // Facts are asked by block: ids of blocks must stay what they were when the facts were found.
+    linkPreds(func);
     for (const block of func.blocks) {
       if (!pass.join(func, block)) continue;
       again = true;
