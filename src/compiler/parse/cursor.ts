@@ -4,7 +4,7 @@
  * Errors that make a construct unreadable are reported and thrown as `ParseFailure`; statements, members and external
  * declarations catch it and go on behind the next `;`. Nesting is limited, so recursion is bounded by the input's limits.
  */
-import type { Token, TokenSource } from '../preprocess/index.ts';
+import type { PlainText, Token, TokenSource } from '../preprocess/index.ts';
 import { type DiagnosticSink, isMacroLocation, type Location, type Note } from '../source/index.ts';
 import { MAX_NESTING } from './syntax.ts';
 
@@ -63,6 +63,26 @@ export abstract class Cursor {
       }
     }
     if (set) this.pack = [1, 2, 4, 8, 16].includes(value) ? value : 0;
+  }
+
+  /** The text from the current token on, where it can be read without tokens; deep inside of brackets it is not. */
+  protected plainText(): PlainText | null {
+    if (this.ahead.length > 0 || this.tok.kind !== 'identifier' || this.nesting > MAX_NESTING - 8)
+      return null;
+    return this.source.plainText?.(this.tok) ?? null;
+  }
+
+  /** `text` was read to behind `mark`: the token after that is the current one. */
+  protected resume(text: PlainText, mark: string): void {
+    this.prev = {
+      kind: 'punct',
+      text: mark,
+      location: text.location - 1,
+      leadingSpace: false,
+      startOfLine: false,
+    };
+    this.source.resume!(text);
+    this.tok = this.pull();
   }
 
   /** Consumes the current token and gives it. */

@@ -10,7 +10,7 @@ import type { Attribute, SExpr, Specifiers, StorageClass, TypeName, TypeSpecifie
 const ERROR_TYPE: TypeSpecifier = { kind: 'error' };
 const BUILTIN = new Map<string, TypeSpecifier>();
 
-function builtin(name: string): TypeSpecifier {
+export function builtin(name: string): TypeSpecifier {
   let type = BUILTIN.get(name);
   if (type === undefined) {
     type = { kind: 'builtin', name };

@@ -4,6 +4,7 @@ import type { Location } from '../source/index.ts';
 import { ParseFailure } from './cursor.ts';
 import { DeclarationParser } from './declarations.ts';
 import { isReserved } from './keywords.ts';
+import { PlainReader } from './plain.ts';
 import type {
   Attribute,
   Declarator,
@@ -17,6 +18,8 @@ import type {
 const NO_NAME_STEPS: Declarator['steps'] = [];
 
 export abstract class RecordParser extends DeclarationParser {
+  private readonly plain = new PlainReader(this.scopes);
+
   protected recordSpecifier(union: boolean, keyword: Token): TypeSpecifier {
     const attributes: Attribute[] = [];
     this.attributes(attributes);
@@ -56,6 +59,11 @@ export abstract class RecordParser extends DeclarationParser {
       if (this.accept(';')) continue;
       if (this.tok.kind === 'pragma') {
         this.advance();
+        continue;
+      }
+      const text = this.plainText();
+      if (text !== null && this.plain.members(text, this.pack, members)) {
+        this.resume(text, ';');
         continue;
       }
       const { nesting } = this;
@@ -156,6 +164,11 @@ export abstract class RecordParser extends DeclarationParser {
       while (!this.is('}')) {
         if (this.tok.kind === 'pragma') {
           this.advance();
+          continue;
+        }
+        const text = this.plainText();
+        if (text !== null && this.plain.enumerators(text, enumerators)) {
+          this.resume(text, ',');
           continue;
         }
         const name = this.tok;

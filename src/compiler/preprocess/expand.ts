@@ -66,6 +66,11 @@ export abstract class MacroExpander {
     return true;
   }
 
+  /** Nothing stands between the file and who asks for tokens. */
+  protected get untouched(): boolean {
+    return this.lists.length === 0 && !this.pendingSpace && !this.pendingLine && !this.sink.stopped;
+  }
+
   /** Forgets what is left of expansions: they belonged to the line of a directive. */
   protected dropMacros(): void {
     for (const list of this.lists.splice(0)) if (list.macro !== null) list.macro.active = false;

@@ -1,12 +1,14 @@
 /** The table of all identifiers of a compilation: each spelling exists once, and carries what the preprocessor knows of it. */
 import type { Macro, Name } from './macro.ts';
+import type { Word } from './token.ts';
 
-export class Identifier implements Name {
+export class Identifier implements Name, Word {
   readonly text: string;
   /** The macro of that name, while it is defined. */
   macro: Macro | null = null;
   /** `#pragma GCC poison` */
   poisoned = false;
+  memo: object | null = null;
   readonly hash: number;
 
   constructor(text: string, hash: number) {

@@ -18,4 +18,4 @@ export type { PredefinedOptions } from './predefined.ts';
 export { Preprocessor, type PreprocessorOptions } from './preprocessor.ts';
 export { printMacros, printPreprocessed } from './print.ts';
 export { editDistance, similarName } from './similar.ts';
-export type { Token, TokenKind, TokenSource } from './token.ts';
+export type { PlainText, Token, TokenKind, TokenSource, Word } from './token.ts';

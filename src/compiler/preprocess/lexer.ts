@@ -7,6 +7,8 @@
 import type { DiagnosticSink, Location, SourceFile } from '../source/index.ts';
 import { HASH_SEED, hashStep, type IdentifierTable } from './identifiers.ts';
 import { PPToken } from './macro.ts';
+import { FileText } from './plain-text.ts';
+import type { PlainText } from './token.ts';
 
 const NL = 10;
 const CR = 13;
@@ -93,6 +95,7 @@ export class Lexer {
   private lineStart = true;
   /** Inside a directive: newlines end it. */
   directive = false;
+  private plain: FileText | null = null;
 
   constructor(file: SourceFile, names: IdentifierTable, sink: LexerReports) {
     this.file = file;
@@ -100,6 +103,21 @@ export class Lexer {
     this.names = names;
     this.sink = sink;
     if (this.text.charCodeAt(0) === 0xfeff) this.at = 1;
+  }
+
+  /** The text from the token `last` on, when that is what was read last; null when something else was. */
+  plainText(last: PPToken): PlainText | null {
+    const start = last.location - this.file.base;
+    if (this.directive || start + last.text.length !== this.at) return null;
+    this.plain ??= new FileText(this.text, this.file.base, this.names);
+    this.plain.at = start;
+    return this.plain;
+  }
+
+  /** Goes on where the text was read to, right behind a token. */
+  resume(text: PlainText): void {
+    this.at = text.at;
+    this.lineStart = false;
   }
 
   location(offset: number): Location {

@@ -13,7 +13,7 @@ import { Lexer } from './lexer.ts';
 import { textValue } from './literals.ts';
 import { type BuiltinMacro, type Macro, type Name, PPToken } from './macro.ts';
 import { type PredefinedOptions, predefinedMacros } from './predefined.ts';
-import type { Token, TokenSource } from './token.ts';
+import type { PlainText, Token, TokenSource } from './token.ts';
 
 export interface PreprocessorOptions {
   readonly resolver: IncludeResolver;
@@ -76,6 +76,17 @@ export class Preprocessor extends DirectiveReader implements TokenSource {
       if (token.kind === 'eof') this.ended = token;
       return token;
     }
+  }
+
+  plainText(last: Token): PlainText | null {
+    const file = this.files.at(-1);
+    return this.untouched && file !== undefined && this.ended === null
+      ? file.lexer.plainText(last as PPToken)
+      : null;
+  }
+
+  resume(text: PlainText): void {
+    this.files.at(-1)!.lexer.resume(text);
   }
 
   /** The definition of a macro, for those who ask after the text (`-dM`, the BCC dialect); null when it has none. */

@@ -27,7 +27,37 @@ export interface Token {
   readonly tokens?: readonly Token[];
 }
 
+/** A word as all its mentions share it. */
+export interface Word {
+  readonly text: string;
+  /** What a parser remembers of the word, whatever that is; null before. The preprocessor does not look at it. */
+  memo: object | null;
+}
+
+/** Text that is read without making tokens; see `plain-text.ts` for what can be read so. */
+export interface PlainText {
+  /** Offset of the next character. */
+  at: number;
+  /** Of the next character. */
+  readonly location: Location;
+  /** The next character behind spaces and tabs; NaN at the end. */
+  code(): number;
+  /** The next character behind blanks and newlines. */
+  lineCode(): number;
+  /** The word that begins with the next character; null where it is none, or the preprocessor has to do with it. */
+  word(): Word | null;
+  /** A number of decimal digits alone; null where something else stands there. */
+  number(): string | null;
+}
+
 /** Where the parser gets its tokens from. After the end every call gives the `eof` token again. */
 export interface TokenSource {
   next(): Token;
+  /**
+   * The text of the file from `last` on, the token that `next` gave last: for reading on without tokens. Null where more than that
+   * text stands behind the next tokens. Who reads it calls `resume`, or goes on with `next` as if nothing had been.
+   */
+  plainText?(last: Token): PlainText | null;
+  /** `text` was read up to its place, right behind a token: `next` goes on there. */
+  resume?(text: PlainText): void;
 }
