@@ -3,7 +3,7 @@ import type { Token, TokenSource } from '../preprocess/index.ts';
 import type { DiagnosticSink } from '../source/index.ts';
 import { ParseFailure } from './cursor.ts';
 import { StatementParser } from './statements.ts';
-import type { Attribute, SInitDeclarator, STopLevel } from './syntax.ts';
+import type { Attribute, SInitDeclarator, Specifiers, STopLevel } from './syntax.ts';
 
 class Parser extends StatementParser {
   /** Hands every external declaration to `take` as soon as it is read. */
@@ -41,6 +41,8 @@ class Parser extends StatementParser {
     if (this.isWord('asm') || this.isWord('__asm__') || this.isWord('__asm')) return this.fileAsm();
     const { state } = this.diagnostics;
     this.startFunction();
+    const record = this.plainRecord();
+    if (record !== null) return { kind: 'declaration', specifiers: record, declarators: [], state, loc };
     const specifiers = this.specifiers('external');
     const declarators: SInitDeclarator[] = [];
     if (this.is(';')) {
@@ -74,6 +76,14 @@ class Parser extends StatementParser {
       this.fail('expected', 'expected function body after function declarator');
     else this.expectSemicolon('after top level declarator');
     return { kind: 'declaration', specifiers, declarators, state, loc };
+  }
+
+  private plainRecord(): Specifiers | null {
+    if (!this.isWord('struct') && !this.isWord('union')) return null;
+    const text = this.plainText();
+    const record = text === null ? null : this.plain.record(text, this.pack);
+    if (record !== null) this.resume(text!, ';');
+    return record;
   }
 
   private fileAsm(): STopLevel {

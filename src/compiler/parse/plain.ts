@@ -25,6 +25,7 @@ const SEMICOLON = 59;
 const STAR = 42;
 const OPEN = 40;
 const OPEN_BRACE = 123;
+const CLOSE_BRACE = 125;
 const CLOSE = 41;
 const OPEN_BRACKET = 91;
 const CLOSE_BRACKET = 93;
@@ -33,10 +34,13 @@ const COMMA = 44;
 const EQUALS = 61;
 /** Pointers to pointers and arrays of arrays that are read here. */
 const MOST_STEPS = 6;
+/** Records inside each other: what is read in vain is read again as tokens, once a level. */
+const MOST_DEPTH = 3;
 
 const ORDINARY: SpecifierWord = { role: 'refused', message: '' };
 const RESERVED: SpecifierWord = { role: 'refused', message: '' };
 const NO_STEPS: readonly DeclaratorStep[] = [];
+const NO_DECLARATORS: MemberDeclaration['declarators'] = [];
 const NO_ALIGNAS: Specifiers['alignas'] = [];
 
 /** What the word is to the grammar; the table remembers it. */
@@ -51,6 +55,8 @@ export class PlainReader {
   private text!: PlainText;
   /** `#pragma pack` in force. */
   private pack = 0;
+  /** Of records inside each other; 0 where there may be none, in parameters. */
+  private depth = 0;
   /** The word behind the specifiers last read, and where it stands; null where another character does. */
   private behind: Word | null = null;
   private behindAt: Location = 0;
@@ -66,6 +72,7 @@ export class PlainReader {
     let behind = 0;
     for (;;) {
       text.lineCode();
+      this.depth = 1;
       const member = this.member();
       if (member === null) break;
       into.push(member);
@@ -73,6 +80,47 @@ export class PlainReader {
     }
     text.at = behind;
     return behind > 0;
+  }
+
+  /** `struct tag { members };`, whole, or null; the text stands behind the `;`. `pack` as above. */
+  record(text: PlainText, pack: number): Specifiers | null {
+    this.text = text;
+    this.pack = pack;
+    const begin = text.location;
+    const keyword = text.word();
+    if (keyword === null) return null;
+    const role = roleOf(keyword);
+    if (role.role !== 'record') return null;
+    text.code();
+    const loc = text.location;
+    const tag = text.word();
+    if (tag === null || roleOf(tag) !== ORDINARY || text.code() !== OPEN_BRACE) return null;
+    text.at++;
+    this.scopes.declareTag(tag.text, role.union ? 'union' : 'struct');
+    const members: MemberDeclaration[] = [];
+    while (text.lineCode() !== CLOSE_BRACE) {
+      this.depth = 1;
+      const member = this.member();
+      if (member === null) return null;
+      members.push(member);
+    }
+    text.at++;
+    if (text.code() !== SEMICOLON) return null;
+    text.at++;
+    return specifiersOf(
+      {
+        kind: 'record',
+        union: role.union,
+        tag: tag.text,
+        members,
+        attributes: NO_ATTRIBUTES,
+        pack,
+        loc,
+        declares: true,
+      },
+      0,
+      begin,
+    );
   }
 
   /** The same for enumerators; the text stands behind the `,` of the last one. */
@@ -114,6 +162,10 @@ export class PlainReader {
     let at = this.behindAt;
     if (word === null) {
       const code = text.code();
+      if (code === SEMICOLON && specifiers.type.kind === 'record' && specifiers.type.members !== null) {
+        text.at++;
+        return { specifiers, declarators: NO_DECLARATORS, staticAssert: null, loc };
+      }
       const pointers = code === STAR ? this.pointers() : NO_STEPS;
       if (pointers === null) return null;
       word = this.behind;
@@ -167,18 +219,18 @@ export class PlainReader {
     this.behind = null;
     for (;;) {
       text.code();
-      const at = text.location;
+      const start = text.location;
       const word = text.word();
       if (word === null) break;
       const role = roleOf(word);
       if (role === ORDINARY) {
         if (type !== null || base !== '' || longs > 0 || sign !== null) {
           this.behind = word;
-          this.behindAt = at;
+          this.behindAt = start;
           break;
         }
         if (!this.scopes.isTypedef(word.text)) return null;
-        type = { kind: 'name', name: word.text, loc: at };
+        type = { kind: 'name', name: word.text, loc: start };
         continue;
       }
       switch (role.role) {
@@ -204,7 +256,15 @@ export class PlainReader {
           text.code();
           const loc = text.location;
           const tag = text.word();
-          if (type !== null || tag === null || roleOf(tag) !== ORDINARY) return null;
+          if (tag === null) {
+            // `struct { … }` inside of a record.
+            if (type !== null || base !== '' || longs > 0 || sign !== null || role.role !== 'record')
+              return null;
+            type = this.anonymous(role.union, start);
+            if (type === null) return null;
+            break;
+          }
+          if (type !== null || roleOf(tag) !== ORDINARY) return null;
           // A definition, a fixed type, or a declaration of the tag alone.
           const code = text.code();
           if (
@@ -247,16 +307,33 @@ export class PlainReader {
       type = arithmetic(base, longs, sign);
     }
     if (type === null) return null;
+    return specifiersOf(type, quals, loc);
+  }
+
+  /** `{ members }` of a record without a tag; `loc` is that of its keyword. Null outside of records. */
+  private anonymous(union: boolean, loc: Location): TypeSpecifier | null {
+    const { text } = this;
+    if (this.depth === 0 || this.depth > MOST_DEPTH || text.code() !== OPEN_BRACE) return null;
+    text.at++;
+    this.depth++;
+    const members: MemberDeclaration[] = [];
+    while (text.lineCode() !== CLOSE_BRACE) {
+      const member = this.member();
+      if (member === null) return null;
+      members.push(member);
+    }
+    this.depth--;
+    text.at++;
+    this.behind = null;
     return {
-      type,
-      quals,
-      storage: null,
-      inline: false,
-      noreturn: false,
-      threadLocal: false,
+      kind: 'record',
+      union,
+      tag: null,
+      members,
       attributes: NO_ATTRIBUTES,
-      alignas: NO_ALIGNAS,
+      pack: this.pack,
       loc,
+      declares: true,
     };
   }
 
@@ -337,7 +414,10 @@ export class PlainReader {
     if (text.code() !== OPEN) return null;
     const begin = text.location;
     text.at++;
+    const { depth } = this;
+    this.depth = 0;
     const parameters = this.parameters();
+    this.depth = depth;
     if (parameters === null) return null;
     const step: DeclaratorStep = {
       kind: 'function',
@@ -383,6 +463,20 @@ const VOID: readonly SParameter[] = [];
 
 function isVoid({ type }: Specifiers): boolean {
   return type.kind === 'builtin' && type.name === 'void';
+}
+
+function specifiersOf(type: TypeSpecifier, quals: number, loc: Location): Specifiers {
+  return {
+    type,
+    quals,
+    storage: null,
+    inline: false,
+    noreturn: false,
+    threadLocal: false,
+    attributes: NO_ATTRIBUTES,
+    alignas: NO_ALIGNAS,
+    loc,
+  };
 }
 
 function named(name: string, loc: Location, steps: readonly DeclaratorStep[]): Declarator {

@@ -18,7 +18,7 @@ import type {
 const NO_NAME_STEPS: Declarator['steps'] = [];
 
 export abstract class RecordParser extends DeclarationParser {
-  private readonly plain = new PlainReader(this.scopes);
+  protected readonly plain = new PlainReader(this.scopes);
 
   protected recordSpecifier(union: boolean, keyword: Token): TypeSpecifier {
     const attributes: Attribute[] = [];

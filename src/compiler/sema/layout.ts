@@ -8,51 +8,51 @@ import { alignOf, sizeOf } from './arithmetic-types.ts';
 /** Largest object clang lets one have here, in bytes. */
 export const MAX_OBJECT_SIZE = 2 ** 61;
 
-/** A member as declared: unnamed bit-fields are members, too, though no fields. */
-export type Member =
-  | { readonly kind: 'field'; readonly field: Field }
-  | {
-      readonly kind: 'padding';
-      readonly type: Field['type'];
-      readonly width: number;
-      readonly packed: boolean;
-    };
+/** An unnamed bit-field: no field, but it takes room in front of the field of that index. */
+export interface Padding {
+  readonly before: number;
+  readonly type: Field['type'];
+  readonly width: number;
+  readonly packed: boolean;
+}
 
 function roundUp(value: number, to: number): number {
   return Math.ceil(value / to) * to;
 }
 
-/** Sets the offsets of all fields, and size and alignment of the record. `pack`: from `#pragma pack`, in bytes, or 0. */
-export function layoutRecord(record: RecordType, members: readonly Member[], pack: number): void {
-  const { union, attributes } = record;
+/** Sets the offsets of all fields, and size and alignment of the record. `paddings` in order; `pack`: from `#pragma pack`, in bytes, or 0. */
+export function layoutRecord(record: RecordType, paddings: readonly Padding[] | null, pack: number): void {
+  const { union, attributes, fields } = record;
   const recordPacked = attributes.packed === true;
   let align = 1;
   /** In bits. */
   let at = 0;
   let size = 0;
-  const grow = (bits: number) => {
-    if (bits > size) size = bits;
-  };
-  for (const member of members) {
-    const type = member.kind === 'field' ? member.field.type : member.type;
-    const packed = recordPacked || (member.kind === 'field' ? member.field.packed : member.packed);
-    const asked = member.kind === 'field' ? member.field.alignAttribute : 0;
-    const width = member.kind === 'field' ? member.field.bitWidth : member.width;
+  let nextPadding = 0;
+  for (let i = 0; ; ) {
+    const padding =
+      paddings !== null && paddings[nextPadding]?.before === i ? paddings[nextPadding++]! : null;
+    if (padding === null && i === fields.length) break;
+    const field = padding === null ? fields[i++]! : null;
+    const member = padding ?? field!;
+    const { type } = member;
+    const packed = recordPacked || member.packed;
+    const asked = field === null ? 0 : field.alignAttribute;
+    const width = padding === null ? field!.bitWidth : padding.width;
     let natural = alignOf(type);
     if (width === null) {
       if (packed) natural = 1;
       if (asked > natural) natural = asked;
       if (pack > 0 && natural > pack) natural = pack;
-      const field = (member as { field: Field }).field;
       const bytes = sizeOf(type);
       if (union) {
-        field.offset = 0;
-        grow(bytes * 8);
+        field!.offset = 0;
+        if (bytes * 8 > size) size = bytes * 8;
       } else {
         at = roundUp(at, natural * 8);
-        field.offset = at;
+        field!.offset = at;
         at += bytes * 8;
-        grow(at);
+        if (at > size) size = at;
       }
       if (natural > align) align = natural;
       continue;
@@ -66,14 +66,15 @@ export function layoutRecord(record: RecordType, members: readonly Member[], pac
     let place = union ? 0 : at;
     if (width === 0 || (pack === 0 && (place % unitAlign) + width > unit)) place = roundUp(place, unitAlign);
     else if (asked > 0 && (pack === 0 || asked <= pack)) place = roundUp(place, asked * 8);
-    if (member.kind === 'field') member.field.offset = place;
-    if (union) grow(width);
-    else {
+    if (field !== null) field.offset = place;
+    if (union) {
+      if (width > size) size = width;
+    } else {
       at = place + width;
-      grow(at);
+      if (at > size) size = at;
     }
     // Unnamed bit-fields do not raise the alignment of the record.
-    if (member.kind === 'field' && unitAlign / 8 > align) align = Math.max(align, Math.ceil(unitAlign / 8));
+    if (field !== null && unitAlign / 8 > align) align = Math.max(align, Math.ceil(unitAlign / 8));
   }
   if (attributes.aligned !== undefined && attributes.aligned > align) align = attributes.aligned;
   record.align = align;

@@ -34,7 +34,7 @@ import {
   ULONG,
   USHORT,
 } from './arithmetic-types.ts';
-import { layoutRecord, MAX_OBJECT_SIZE, type Member, maxBitWidth } from './layout.ts';
+import { layoutRecord, MAX_OBJECT_SIZE, maxBitWidth, type Padding } from './layout.ts';
 import { TypeSema } from './types.ts';
 
 /** Records that lie inside each other. */
@@ -121,8 +121,7 @@ export abstract class TagSema extends TypeSema {
   }
 
   private members(record: RecordType, spec: RecordSpecifier): void {
-    const members: Member[] = [];
-    const names = new Set<string>();
+    const members = new MemberList();
     for (const declaration of spec.members!) {
       if (declaration.staticAssert !== null) {
         this.staticAssert(declaration.staticAssert);
@@ -138,9 +137,11 @@ export abstract class TagSema extends TypeSema {
         );
         record.flexible = false;
       }
-      this.memberDeclaration(record, declaration, members, names);
+      this.memberDeclaration(record, declaration, members);
     }
-    layoutRecord(record, members, spec.pack);
+    // What was pushed to has room for more, and there are many records.
+    record.fields = record.fields.slice();
+    layoutRecord(record, members.paddings, spec.pack);
     this.limitNesting(record);
     if (record.size >= MAX_OBJECT_SIZE) {
       this.error('too-large', `type ${this.quote(record)} is too large`, spec.loc);
@@ -167,19 +168,14 @@ export abstract class TagSema extends TypeSema {
       );
   }
 
-  private memberDeclaration(
-    record: RecordType,
-    declaration: MemberDeclaration,
-    members: Member[],
-    names: Set<string>,
-  ): void {
+  private memberDeclaration(record: RecordType, declaration: MemberDeclaration, members: MemberList): void {
     const { specifiers } = declaration;
     const base = this.specifierType(specifiers);
     if (declaration.declarators.length === 0) {
       const at = core(base);
       const inline = specifiers.type.kind === 'record' && specifiers.type.tag === null;
       if (at.kind === 'record' && inline) {
-        this.anonymousMember(record, base, at, declaration, members, names);
+        this.anonymousMember(record, base, at, declaration, members);
         return;
       }
       // `struct s { … };` and `enum e { … };` inside of a struct declare the tag only.
@@ -198,14 +194,15 @@ export abstract class TagSema extends TypeSema {
       for (const asked of specifiers.alignas) aligned = Math.max(aligned, this.alignasValue(asked));
       const bits = width === null ? null : this.bitWidth(width, type, declarator);
       if (declarator.name === null) {
-        if (bits !== null) members.push({ kind: 'padding', type, width: bits, packed: own?.packed ?? false });
+        if (bits !== null)
+          members.pad({ before: record.fields.length, type, width: bits, packed: own?.packed ?? false });
         continue;
       }
-      if (names.has(declarator.name)) {
+      if (members.has(declarator.name)) {
         this.duplicateMember(record, declarator.name, declarator.loc);
         continue;
       }
-      names.add(declarator.name);
+      members.add(declarator.name);
       type = this.memberType(record, type, declarator);
       const field: Field = {
         name: declarator.name,
@@ -220,7 +217,6 @@ export abstract class TagSema extends TypeSema {
         location: declarator.loc,
       };
       record.fields.push(field);
-      members.push({ kind: 'field', field });
     }
   }
 
@@ -239,20 +235,11 @@ export abstract class TagSema extends TypeSema {
     type: CType,
     inner: RecordType,
     declaration: MemberDeclaration,
-    members: Member[],
-    names: Set<string>,
+    members: MemberList,
   ): void {
     const { specifiers } = declaration;
-    this.findField(inner, '');
-    for (const [name, path] of inner.lookup ?? []) {
-      if (names.has(name))
-        this.error(
-          'duplicate-member',
-          `member of anonymous ${inner.union ? 'union' : 'struct'} redeclares '${name}'`,
-          path.at(-1)!.location,
-        );
-      names.add(name);
-    }
+    if (members.hasNoneOf(inner)) members.addAll(inner);
+    else this.redeclared(inner, members);
     const own = this.fieldAttributes([specifiers.attributes]);
     if (inner.flexible) record.flexible = true;
     const field: Field = {
@@ -268,7 +255,20 @@ export abstract class TagSema extends TypeSema {
       location: specifiers.type.kind === 'record' ? specifiers.type.loc : declaration.loc,
     };
     record.fields.push(field);
-    members.push({ kind: 'field', field });
+  }
+
+  /** An anonymous member has names that its record has already. */
+  private redeclared(inner: RecordType, members: MemberList): void {
+    this.findField(inner, '');
+    for (const [name, path] of inner.lookup ?? []) {
+      if (members.has(name))
+        this.error(
+          'duplicate-member',
+          `member of anonymous ${inner.union ? 'union' : 'struct'} redeclares '${name}'`,
+          path.at(-1)!.location,
+        );
+      members.add(name);
+    }
   }
 
   /** Checks what may be a member; a type that may not is replaced. */
@@ -405,9 +405,7 @@ export abstract class TagSema extends TypeSema {
     for (const { name, value, loc } of spec.enumerators!) {
       let now = next;
       if (value !== null) {
-        if (value.kind === 'number' && value.text.length < 9 && DECIMAL.test(value.text))
-          now = BigInt(value.text);
-        else now = this.integerConstant(value, 'integer constant expression') ?? next;
+        now = this.integerConstant(value, 'integer constant expression') ?? next;
       }
       if (now > most) most = now;
       if (now < least) least = now;
@@ -458,8 +456,68 @@ export abstract class TagSema extends TypeSema {
   }
 }
 
+/** The members of a record while they are read: their names, those of anonymous members included, and what lies between them. */
+class MemberList {
+  paddings: Padding[] | null = null;
+  private readonly names: string[] = [];
+  /** A bit for each kind of name that is there: most names need not be compared with any. */
+  private kinds = 0;
+  /** The names of larger records. */
+  private set: Set<string> | null = null;
+
+  has(name: string): boolean {
+    if (this.set !== null) return this.set.has(name);
+    return (this.kinds & kindOf(name)) !== 0 && this.names.includes(name);
+  }
+
+  add(name: string): void {
+    if (this.set !== null) {
+      this.set.add(name);
+      return;
+    }
+    this.kinds |= kindOf(name);
+    this.names.push(name);
+    if (this.names.length > SMALL_RECORD) this.set = new Set(this.names);
+  }
+
+  pad(padding: Padding): void {
+    if (this.paddings === null) this.paddings = [padding];
+    else this.paddings.push(padding);
+  }
+
+  /** Whether no field of an anonymous member, at any depth, has a name that is here. */
+  hasNoneOf(record: RecordType): boolean {
+    for (const { name, type } of record.fields) {
+      if (name !== null) {
+        if (this.has(name)) return false;
+        continue;
+      }
+      const inner = core(type);
+      if (inner.kind === 'record' && !this.hasNoneOf(inner)) return false;
+    }
+    return true;
+  }
+
+  addAll(record: RecordType): void {
+    for (const { name, type } of record.fields) {
+      if (name !== null) {
+        this.add(name);
+        continue;
+      }
+      const inner = core(type);
+      if (inner.kind === 'record') this.addAll(inner);
+    }
+  }
+}
+
+const SMALL_RECORD = 24;
+
+function kindOf(name: string): number {
+  const { length } = name;
+  return 1 << ((name.charCodeAt(0) + 7 * name.charCodeAt(length - 1) + 13 * length) & 31);
+}
+
 const NO_TAGS: readonly string[] = [];
-const DECIMAL = /^(?:0|[1-9][0-9]*)$/;
 
 function smallestFor(least: bigint, most: bigint, packed: boolean): IntegerType {
   const candidates: readonly IntegerType[] =

@@ -246,7 +246,9 @@ export abstract class TypeSema extends AttributeSema {
       this.error('incomplete', `array has incomplete element type ${this.quote(element)}`, declarator.loc);
       return { kind: 'array', element: INT, length: 1, variable: false };
     }
-    if (size !== null) {
+    if (size !== null && isSmallDecimal(size) && Number(size.text) * sizeOf(element) < MAX_OBJECT_SIZE)
+      length = Number(size.text);
+    else if (size !== null) {
       const expr = this.rvalue(this.expr(size));
       if (expr.kind === 'error') length = 1;
       else if (!isInteger(expr.type)) {
@@ -297,6 +299,7 @@ export abstract class TypeSema extends AttributeSema {
 
   /** The value of a constant expression that the language demands; null after an error. */
   protected integerConstant(node: SExpr, what: string): bigint | null {
+    if (isSmallDecimal(node)) return BigInt(node.text);
     const expr = this.rvalue(this.expr(node));
     if (expr.kind === 'error') return null;
     if (!isInteger(expr.type)) {
@@ -326,6 +329,13 @@ export abstract class TypeSema extends AttributeSema {
     const text = node.message.length > 0 ? `: ${stringText(node.message)}` : '';
     this.error('static-assert', `static assertion failed${text}`, this.beginOf(node.cond));
   }
+}
+
+const DECIMAL = /^(?:0|[1-9][0-9]*)$/;
+
+/** An `int` whose value is what its digits say: nothing else needs to be asked of it. */
+export function isSmallDecimal(node: SExpr): node is SExpr & { readonly kind: 'number' } {
+  return node.kind === 'number' && node.text.length < 9 && DECIMAL.test(node.text);
 }
 
 function depthOf(type: CType): number {
