@@ -265,7 +265,7 @@ export abstract class DeclarationParser extends DeclaratorParser {
       next.kind === 'eof' ||
       next.text === '__attribute__';
     if (declarator && context !== 'type-name') return null;
-    const tag = this.scopes.tagKind(token.text);
+    const tag = this.scopes.tagKind(token);
     this.advance();
     if (tag !== undefined) {
       this.diagnostics.error(

@@ -105,7 +105,9 @@ class Parser extends StatementParser {
     if (tokens[2]?.text !== 'push') return null;
     let at = 3;
     const eof: Token = { kind: 'eof', text: '', location: loc, leadingSpace: false, startOfLine: true };
-    const inner = new Parser({ next: () => tokens[at++] ?? eof }, this.diagnostics);
+    // What is a tag in there is none outside: its words are not those of the table.
+    const next = (): Token => (at < tokens.length ? { ...tokens[at++]!, name: null } : eof);
+    const inner = new Parser({ next }, this.diagnostics);
     try {
       return inner.pushedAttributes(pragma);
     } catch (failure) {

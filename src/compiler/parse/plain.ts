@@ -38,6 +38,8 @@ const MOST_STEPS = 6;
 const MOST_DEPTH = 3;
 
 const ORDINARY: SpecifierWord = { role: 'refused', message: '' };
+/** Ordinary, and a typedef at file scope. */
+const TYPEDEF: SpecifierWord = { role: 'refused', message: '' };
 const RESERVED: SpecifierWord = { role: 'refused', message: '' };
 const NO_STEPS: readonly DeclaratorStep[] = [];
 const NO_DECLARATORS: MemberDeclaration['declarators'] = [];
@@ -48,6 +50,10 @@ function roleOf(word: Word): SpecifierWord {
   if (word.memo === null)
     word.memo = SPECIFIERS.get(word.text) ?? (isReserved(word.text) ? RESERVED : ORDINARY);
   return word.memo as SpecifierWord;
+}
+
+function isOrdinary(role: SpecifierWord): boolean {
+  return role === ORDINARY || role === TYPEDEF;
 }
 
 export class PlainReader {
@@ -94,9 +100,9 @@ export class PlainReader {
     text.code();
     const loc = text.location;
     const tag = text.word();
-    if (tag === null || roleOf(tag) !== ORDINARY || text.code() !== OPEN_BRACE) return null;
+    if (tag === null || !isOrdinary(roleOf(tag)) || text.code() !== OPEN_BRACE) return null;
     text.at++;
-    this.scopes.declareTag(tag.text, role.union ? 'union' : 'struct');
+    tag.tag = role.union ? 'union' : 'struct';
     const members: MemberDeclaration[] = [];
     while (text.lineCode() !== CLOSE_BRACE) {
       this.depth = 1;
@@ -130,7 +136,7 @@ export class PlainReader {
       text.lineCode();
       const loc = text.location;
       const word = text.word();
-      if (word === null || roleOf(word) !== ORDINARY) break;
+      if (word === null || !isOrdinary(roleOf(word))) break;
       let value: SExpr | null = null;
       let code = text.code();
       if (code === EQUALS) {
@@ -179,7 +185,7 @@ export class PlainReader {
       }
       steps = pointers;
     }
-    if (roleOf(word) !== ORDINARY) return null;
+    if (!isOrdinary(roleOf(word))) return null;
     let code = text.code();
     let width: SExpr | null = null;
     if (code === OPEN_BRACKET) {
@@ -223,13 +229,17 @@ export class PlainReader {
       const word = text.word();
       if (word === null) break;
       const role = roleOf(word);
-      if (role === ORDINARY) {
+      if (role === ORDINARY || role === TYPEDEF) {
         if (type !== null || base !== '' || longs > 0 || sign !== null) {
           this.behind = word;
           this.behindAt = start;
           break;
         }
-        if (!this.scopes.isTypedef(word.text)) return null;
+        if (role !== TYPEDEF || this.scopes.depth > 1) {
+          if (!this.scopes.isTypedef(word.text)) return null;
+          // What is a typedef at file scope stays one there.
+          if (this.scopes.depth === 1) word.memo = TYPEDEF;
+        }
         type = { kind: 'name', name: word.text, loc: start };
         continue;
       }
@@ -264,7 +274,7 @@ export class PlainReader {
             if (type === null) return null;
             break;
           }
-          if (type !== null || roleOf(tag) !== ORDINARY) return null;
+          if (type !== null || !isOrdinary(roleOf(tag))) return null;
           // A definition, a fixed type, or a declaration of the tag alone.
           const code = text.code();
           if (
@@ -274,7 +284,7 @@ export class PlainReader {
           )
             return null;
           if (role.role !== 'record') {
-            this.scopes.declareTag(tag.text, 'enum');
+            tag.tag = 'enum';
             type = {
               kind: 'enum',
               tag: tag.text,
@@ -284,7 +294,7 @@ export class PlainReader {
               loc,
             };
           } else {
-            this.scopes.declareTag(tag.text, role.union ? 'union' : 'struct');
+            tag.tag = role.union ? 'union' : 'struct';
             type = {
               kind: 'record',
               union: role.union,
@@ -355,7 +365,7 @@ export class PlainReader {
           quals |= role.qual;
           continue;
         }
-        if (role !== ORDINARY) return null;
+        if (!isOrdinary(role)) return null;
         this.behind = word;
         this.behindAt = at;
         break;

@@ -26,7 +26,7 @@ export abstract class RecordParser extends DeclarationParser {
     let tag: Token | null = null;
     if (this.tok.kind === 'identifier' && !isReserved(this.tok.text)) {
       tag = this.advance();
-      this.scopes.declareTag(tag.text, union ? 'union' : 'struct');
+      this.scopes.declareTag(tag, union ? 'union' : 'struct');
     }
     let members: MemberDeclaration[] | null = null;
     const { pack } = this;
@@ -144,7 +144,7 @@ export abstract class RecordParser extends DeclarationParser {
     let tag: Token | null = null;
     if (this.tok.kind === 'identifier' && !isReserved(this.tok.text)) {
       tag = this.advance();
-      this.scopes.declareTag(tag.text, 'enum');
+      this.scopes.declareTag(tag, 'enum');
     }
     let fixed: TypeName | null = null;
     if (this.is(':') && this.startsType(this.peek())) {

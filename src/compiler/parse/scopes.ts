@@ -2,6 +2,7 @@
  * Which names are typedefs: the one thing the grammar of C needs to know about meaning. An ordinary name is recorded
  * only where it hides a typedef.
  */
+import type { Token } from '../preprocess/index.ts';
 import type { Location } from '../source/index.ts';
 
 const PREDEFINED = ['__int128_t', '__uint128_t', '__builtin_va_list'];
@@ -9,6 +10,7 @@ const PREDEFINED = ['__int128_t', '__uint128_t', '__builtin_va_list'];
 export class TypedefScopes {
   /** File scope first. A name maps to the typedef's location, or to -1 where something else hides it. */
   private readonly scopes: (Map<string, Location> | null)[] = [new Map(PREDEFINED.map((name) => [name, 0]))];
+  /** Of tokens that come without a table of words: those have a place for it. */
   private readonly tags = new Map<string, 'struct' | 'union' | 'enum'>();
 
   push(): void {
@@ -68,11 +70,12 @@ export class TypedefScopes {
       if (scope !== null) for (const [name, location] of scope) if (location >= 0) yield name;
   }
 
-  declareTag(name: string, kind: 'struct' | 'union' | 'enum'): void {
-    this.tags.set(name, kind);
+  declareTag(token: Token, kind: 'struct' | 'union' | 'enum'): void {
+    if (token.name) token.name.tag = kind;
+    else this.tags.set(token.text, kind);
   }
 
-  tagKind(name: string): 'struct' | 'union' | 'enum' | undefined {
-    return this.tags.get(name);
+  tagKind(token: Token): 'struct' | 'union' | 'enum' | undefined {
+    return token.name ? (token.name.tag ?? undefined) : this.tags.get(token.text);
   }
 }

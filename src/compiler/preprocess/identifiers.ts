@@ -2,13 +2,14 @@
 import type { Macro, Name } from './macro.ts';
 import type { Word } from './token.ts';
 
-export class Identifier implements Name, Word {
+export class Identifier implements Name {
   readonly text: string;
   /** The macro of that name, while it is defined. */
   macro: Macro | null = null;
   /** `#pragma GCC poison` */
   poisoned = false;
   memo: object | null = null;
+  tag: Word['tag'] = null;
   readonly hash: number;
 
   constructor(text: string, hash: number) {

@@ -1,10 +1,9 @@
 /** What a macro is: its parameters and its body, ready to be substituted. Reading one from a `#define` is `define.ts`. */
 import type { Location } from '../source/index.ts';
-import type { Token, TokenKind } from './token.ts';
+import type { Token, TokenKind, Word } from './token.ts';
 
 /** A name as tokens carry it; the table behind it is `identifiers.ts`. */
-export interface Name {
-  readonly text: string;
+export interface Name extends Word {
   macro: Macro | null;
   poisoned: boolean;
 }

@@ -11,6 +11,15 @@ import type { Location } from '../source/index.ts';
  */
 export type TokenKind = 'identifier' | 'number' | 'char' | 'string' | 'punct' | 'pragma' | 'other' | 'eof';
 
+/** A word as all its mentions share it. */
+export interface Word {
+  readonly text: string;
+  /** What a parser remembers of the word, whatever that is; null before. The preprocessor does not look at it. */
+  memo: object | null;
+  /** The parser's, too: what the word is the tag of. */
+  tag: 'struct' | 'union' | 'enum' | null;
+}
+
 export interface Token {
   readonly kind: TokenKind;
   /**
@@ -23,15 +32,10 @@ export interface Token {
   readonly leadingSpace: boolean;
   /** It is the first of its line. */
   readonly startOfLine: boolean;
+  /** Of identifiers, where the source of tokens has a table of them. */
+  readonly name?: Word | null;
   /** Of a `pragma` alone. */
   readonly tokens?: readonly Token[];
-}
-
-/** A word as all its mentions share it. */
-export interface Word {
-  readonly text: string;
-  /** What a parser remembers of the word, whatever that is; null before. The preprocessor does not look at it. */
-  memo: object | null;
 }
 
 /** Text that is read without making tokens; see `plain-text.ts` for what can be read so. */
