@@ -104,6 +104,11 @@ export class Dominators {
     return this.enter[x]! <= this.enter[y]! && this.leave[y]! <= this.leave[x]!;
   }
 
+  /** Place in a walk of the dominator tree: smaller than those of all blocks that it dominates. Reachable. */
+  enterOf(block: Block): number {
+    return this.enter[this.position[block.id]!]!;
+  }
+
   idomOf(block: Block): Block | undefined {
     const at = this.position[block.id]!;
     return at <= 0 ? undefined : this.order[this.idom[at]!];

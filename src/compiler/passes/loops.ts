@@ -240,7 +240,6 @@ function copyLoop(func: Func, loop: Loop, count: number, closed: boolean): void 
     for (const block of func.blocks) {
       if (order.has(block)) continue;
       for (const inst of block.insts) {
-        for (const succ of block.succs) void succ;
         const { args } = inst;
         inst.args = [];
         for (const arg of args) if (arg.kind === 'inst' || arg.kind === 'param') arg.users.delete(inst);
@@ -389,18 +388,13 @@ function truthOutside(header: Block): boolean {
 function rotate(func: Func, loop: Loop): void {
   const { header } = loop;
   const before = preheader(func, loop);
-  const last = header.terminator!;
-  const outsideIndex = header.insts.length;
-  void outsideIndex;
   // The header is copied as the guard; what it computes and others use goes through variables.
   const homes: Inst[] = [];
-  const stored: { home: Inst; value: Inst }[] = [];
   for (const inst of [...header.insts]) {
     if (inst.type === 'void') continue;
     const home = demote(func, inst, (block) => block === header);
     if (home === undefined) continue;
     homes.push(home);
-    stored.push({ home, value: inst });
   }
   const values = new Map<Value, Value>();
   for (const phi of header.insts) {
@@ -412,9 +406,8 @@ function rotate(func: Func, loop: Loop): void {
   const rest = header.insts.filter((inst) => inst.op !== 'phi');
   const source = new Block(func, 'source');
   source.insts = rest;
-  const [copy] = cloneBlocks([source], () => guard, values, new Map());
+  cloneBlocks([source], () => guard, values, new Map());
   source.insts = [];
-  void copy;
   const terminator = guard.terminator!;
   for (const succ of new Set(terminator.targets))
     for (const phi of succ.insts) {
@@ -425,7 +418,6 @@ function rotate(func: Func, loop: Loop): void {
       if (mapped.kind === 'inst' || mapped.kind === 'param') mapped.users.add(phi);
       phi.targets.push(guard);
     }
-  void stored;
   // The way in goes through the guard; the header keeps the back edge alone.
   const go = before.terminator!;
   go.targets = go.targets.map((target) => (target === header ? guard : target));
@@ -437,7 +429,6 @@ function rotate(func: Func, loop: Loop): void {
     if ((value.kind === 'inst' || value.kind === 'param') && !phi.args.includes(value))
       value.users.delete(phi);
   }
-  void last;
   func.blocks.splice(func.blocks.indexOf(header), 0, guard);
   computePreds(func);
   construct(func, homes);

@@ -44,6 +44,7 @@ import {
 import type { Whole } from './interprocedural.ts';
 import { maskOf } from './masks.ts';
 import { reachesPointer } from './pointed.ts';
+import { Said } from './said.ts';
 
 const MAX_ROUNDS = 16;
 /** Rounds after which phis that still move are let go. */
@@ -65,8 +66,7 @@ class Propagation {
   private readonly listenedAt = new Map<Block, number>();
   private readonly enteredAt = new Map<Block, number>();
   private now = 0;
-  /** What branches say: by value, the blocks behind the branch. */
-  private readonly said = new Map<Value, Map<Block, Facts>>();
+  private readonly said = new Map<Value, Said>();
   private readonly reached = new Set<Block>();
   private readonly taken = new Map<Block, Set<Block>>();
   private readonly pointed = new Map<Value, boolean>();
@@ -132,10 +132,7 @@ class Propagation {
     else if (!isNumber(value)) facts = unknown(bitsOf(value.type));
     else facts = this.known[value.id];
     if (facts === undefined) return undefined;
-    const said = this.said.get(value);
-    if (said !== undefined)
-      for (const [where, more] of said) if (this.dom.dominates(where, block)) facts = intersect(facts, more);
-    return facts;
+    return this.said.get(value)?.refine(facts, block) ?? facts;
   }
 
   private reachesPointer(value: Value): boolean {
@@ -339,7 +336,7 @@ class Propagation {
     const say = (value: Value, facts: Facts): void => {
       let said = this.said.get(value);
       if (said === undefined) {
-        said = new Map();
+        said = new Said(this.dom);
         this.said.set(value, said);
       }
       const before = said.get(block);
