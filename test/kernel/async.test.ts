@@ -245,7 +245,7 @@ describe.each([
     kernel.shutdown();
     kernel = new EmbeddedKernel(options());
     open(TIMERS('HASH'));
-    set('delay', 2_000_000n);
+    set('delay', 200_000_000n);
     expect(run('arm')).toBe(0);
     expect(get('runs')).toBe(0);
     await expect.poll(() => get('runs')).toBe(1);
