@@ -362,7 +362,6 @@ class FunctionLowering extends ExprLowering {
     const end = builder.newBlock('switch.end');
     const fallback = statement.fallback === null ? end : builder.newBlock('default');
     if (statement.fallback !== null) this.cases.set(statement.fallback, fallback);
-    const signed = isSigned(statement.value.type);
     const bits = bitsOf(value.type);
     const plain: [bigint, Block][] = [];
     const seen = new Set<bigint>();
@@ -386,7 +385,6 @@ class FunctionLowering extends ExprLowering {
       builder.condbr(builder.icmp('ule', from, constant(value.type, one.high - one.low)), block, next);
       builder.start(next);
     }
-    void signed;
     if (plain.length === 0) builder.br(fallback);
     else builder.switch(value, fallback, plain);
     builder.start(builder.newBlock('switch.body'));

@@ -336,14 +336,13 @@ export abstract class StatementSema extends AsmSema {
     let callee: Expr = expr.callee;
     while (callee.kind === 'cast') callee = callee.operand;
     if (callee.kind !== 'decl-ref') return;
-    const { attributes, name } = callee.decl;
+    const { attributes } = callee.decl;
     if (attributes.warnUnusedResult)
       this.warning(
         'unused-result',
         `ignoring return value of function declared with 'warn_unused_result' attribute`,
         expr.loc,
       );
-    void name;
   }
 
   // -------------------------------------------------------------------------------------------------------------
