@@ -116,6 +116,15 @@ export function mapsCode(shared: boolean): WebAssembly.Module {
   return module;
 }
 
+/** Milliseconds that a thread sleeps at most before it looks at a lock again. */
+const NAP = 0.02;
+
+/** Sleeps while the word at an address is as seen, but not for long. */
+function napOn(memory: GuestMemory): (word: number, seen: number) => void {
+  if (!canWait()) return () => {};
+  return (word, seen) => void Atomics.wait(memory.i32, word >>> 2, seen, NAP);
+}
+
 /** Whether this thread may sleep in `Atomics.wait`: the main thread of a page may not. */
 function canWait(): boolean {
   const word = new Int32Array(new SharedArrayBuffer(4));
@@ -157,7 +166,7 @@ export function createMapsModule(memory: GuestMemory, code = mapsCode(memory.sha
       memory: memory.wasm,
       refill,
       wakeup: (map: number, flags: number) => module.onWakeup(map, flags),
-      ...(memory.shared ? { cpu_delta: memory.cpuDelta, can_wait: canWait() ? 1 : 0 } : {}),
+      ...(memory.shared ? { cpu_delta: memory.cpuDelta, nap: napOn(memory) } : {}),
     },
   });
   module.wasm = instance.exports as unknown as MapsWasm;

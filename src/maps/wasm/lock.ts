@@ -4,16 +4,16 @@ import { CPU_DELTA_AT } from './run-state';
 
 export const SHARED: bool = ASC_FEATURE_THREADS;
 
-// 1 where this thread may sleep (the main thread of a page may not).
-@external("env", "can_wait")
-declare const CAN_WAIT: i32;
+// Sleeps a little while the word is as seen, where this thread may sleep (the main thread of a page may not). Not memory.atomic.wait32:
+// V8's baseline compiler (11.3, Node 20) writes 64 bits into the 32-bit slot of its address there, which zeroes the local beside it.
+@external("env", "nap")
+declare function nap(word: usize, seen: u32): void;
 
 // Rounds before a waiting thread sleeps: the holder may have lost its processor.
 const SPINS: u32 = 200;
-const NAP_NS: i64 = 20_000;
 
 function pause(word: usize, seen: u32, spins: u32): void {
-  if (spins > SPINS && CAN_WAIT) atomic.wait<i32>(word, seen, NAP_NS);
+  if (spins > SPINS) nap(word, seen);
 }
 
 // A word that is 0 while nobody holds it.
