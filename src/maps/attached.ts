@@ -8,9 +8,9 @@ import { RUN_STATE } from '../memory/index.ts';
 import { mapTypeById } from '../spec/map-types.ts';
 import { ERRNO } from '../util/index.ts';
 import type { ElementVisitor } from './base.ts';
+import { chainAt } from './chains.ts';
 import {
   ELEM_KEY,
-  ELEM_NEXT,
   ELEM_STATE,
   HDR_BUCKETS,
   HDR_COUNT,
@@ -114,21 +114,13 @@ class AttachedMap implements BpfMap {
   }
 
   #walkChains(visit: ElementVisitor): number {
-    const { u32 } = this.#memory;
     const buckets = this.#get(HDR_BUCKETS);
     const mask = this.#get(HDR_MASK);
     const toValue = this.#get(HDR_VALUE_OFF) + this.#own();
     let visited = 0;
     for (let at = 0; at <= mask; at++) {
-      const chain: number[] = [];
-      for (
-        let elem = u32[(buckets + at * SHARED_BUCKET_BYTES) >>> 2]!;
-        elem !== 0 && chain.length <= this.info.maxEntries;
-        elem = u32[(elem + ELEM_NEXT) >>> 2]!
-      )
-        chain.push(elem);
-      for (const elem of chain) {
-        if ((u32[(elem + ELEM_STATE) >>> 2]! & 1) !== 0) continue;
+      for (const elem of chainAt(this.#memory, buckets + at * SHARED_BUCKET_BYTES)) {
+        if ((this.#memory.u32[(elem + ELEM_STATE) >>> 2]! & 1) !== 0) continue;
         visited++;
         if (visit(elem + ELEM_KEY, elem + toValue)) return visited;
       }

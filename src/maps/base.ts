@@ -19,6 +19,7 @@ import {
   HDR_SPECIAL,
   HDR_TYPE,
   HDR_VALUE_SIZE,
+  NO_LOCK,
 } from './layout.ts';
 import type { MapsModule, MapsWasm } from './module.ts';
 import { freeSlabs, slabsOf } from './slabs.ts';
@@ -102,6 +103,8 @@ export type ElementVisitor = (key: number, value: number) => boolean;
 
 /** A map of the embedded kernel: the contract, and what helpers and registry use besides. */
 export interface EmbeddedMap extends BpfMap {
+  /** As `nextKey`; but after a key that has gone the walk goes on about where it was, which may give keys again, and does not start anew. */
+  keyAfter(key: Uint8Array): Uint8Array | number;
   readonly frozen: boolean;
   /** Reservations or inserts refused for lack of room. */
   readonly dropped: number;
@@ -202,8 +205,19 @@ export abstract class MapBase implements EmbeddedMap {
   }
 
   nextKey(key: Uint8Array | null): Uint8Array | number {
-    const at = this.nextKeyAt(key === null ? 0 : this.putKey(key));
-    return at <= 0 ? at || -ERRNO.ENOENT : this.ctx.memory.read(at, this.info.keySize);
+    return this.#keyAfter(key, false);
+  }
+
+  keyAfter(key: Uint8Array): Uint8Array | number {
+    return this.#keyAfter(key, true);
+  }
+
+  #keyAfter(key: Uint8Array | null, onward: boolean): Uint8Array | number {
+    const { keySize } = this.info;
+    const from = key === null ? 0 : this.putKey(key, keySize);
+    const to = key === null ? this.ctx.module.scratch(keySize) : from + alignUp(keySize, 8);
+    const at = this.nextKeyAt(from, to, onward);
+    return at <= 0 ? at || -ERRNO.ENOENT : this.ctx.memory.read(at, keySize);
   }
 
   lookupAndDelete(_key: Uint8Array, _flags = 0): Uint8Array | number {
@@ -254,8 +268,8 @@ export abstract class MapBase implements EmbeddedMap {
   protected deleteAt(_key: number): number {
     return -ERRNO.ENOTSUPP;
   }
-  /** Offset of the next key (`key` 0: of the first), 0: none, or -errno. */
-  protected nextKeyAt(_key: number): number {
+  /** Offset of the next key (`key` 0: of the first), which may be left at `to`; 0: none, or -errno. `onward`: see `keyAfter`. */
+  protected nextKeyAt(_key: number, _to: number, _onward: boolean): number {
     return -ERRNO.ENOTSUPP;
   }
   /** A copy of the value at `at` as user space sees it. */
@@ -309,9 +323,9 @@ export abstract class MapBase implements EmbeddedMap {
       u32[(table >>> 2) + 2 + 2 * i] = field.size;
     });
     this.set(HDR_SPECIAL, table);
-    const lock = fields.find((field) => field.kind === 'spin_lock');
-    if (lock === undefined) return;
-    this.set(HDR_HAS_LOCK, 1);
-    this.set(HDR_LOCK_OFF, lock.offset);
+    // There is one at most, of either kind.
+    const lock = fields.find(({ kind }) => kind === 'spin_lock' || kind === 'res_spin_lock');
+    this.set(HDR_LOCK_OFF, lock?.offset ?? NO_LOCK);
+    if (lock?.kind === 'spin_lock') this.set(HDR_HAS_LOCK, 1);
   }
 }

@@ -35,7 +35,8 @@ export abstract class FdArrayMap extends IndexedMap {
     const old = this.#held.get(index);
     if (object === undefined) this.#held.delete(index);
     else this.#held.set(index, object);
-    this.ctx.memory.u32[(this.values >>> 2) + index] = object?.word ?? 0;
+    // Other CPUs find whole what it stands for.
+    Atomics.store(this.ctx.memory.u32, (this.values >>> 2) + index, object?.word ?? 0);
     old?.put();
     return old !== undefined;
   }

@@ -7,6 +7,7 @@ import type { MapCreateParams } from '../contracts/maps.ts';
 import { BPF_MAP_FLAGS } from '../uapi/index.ts';
 import { alignUp, ERRNO } from '../util/index.ts';
 import { type ElementVisitor, MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
+import { chainAt } from './chains.ts';
 import {
   BUCKET_BYTES,
   ELEM_HASH,
@@ -179,9 +180,8 @@ export class HashMapBase extends MapBase {
   protected override deleteAt(key: number): number {
     return this.ctx.module.wasm.hash_delete(this.address, key);
   }
-  protected override nextKeyAt(key: number): number {
-    const elem = this.ctx.module.wasm.hash_next(this.address, key);
-    return elem === 0 ? 0 : elem + ELEM_KEY;
+  protected override nextKeyAt(key: number, to: number, onward: boolean): number {
+    return this.ctx.module.wasm.hash_next_key(this.address, key, to, onward ? 1 : 0) === 0 ? 0 : to;
   }
 
   override lookupAndDelete(key: Uint8Array, flags = 0): Uint8Array | number {
@@ -202,11 +202,7 @@ export class HashMapBase extends MapBase {
     let visited = 0;
     for (let at = 0; at <= this.#mask; at++) {
       // The visitor may delete and insert: the chain is read at once, and what has gone meanwhile is passed over.
-      const chain: number[] = [];
-      const { u32 } = this.ctx.memory;
-      const head = u32[(this.get(HDR_BUCKETS) + at * this.#bucketBytes) >>> 2];
-      for (let elem = head; elem !== 0; elem = u32[(elem + ELEM_NEXT) >>> 2]) chain.push(elem);
-      for (const elem of chain) {
+      for (const elem of chainAt(this.ctx.memory, this.get(HDR_BUCKETS) + at * this.#bucketBytes)) {
         if ((this.ctx.memory.u32[(elem + ELEM_STATE) >>> 2] & 1) !== 0) continue;
         visited++;
         if (visit(elem + ELEM_KEY, this.valueOfElement(elem))) return visited;

@@ -34,8 +34,9 @@ export const HDR_HAS_LOCK = 88;
 export const HDR_SPECIAL = 92;
 
 // Only where threads share the memory: locks, and what `refill` knows of a map whose elements come from any thread.
-/** Offset of the bpf_spin_lock in the value. */
+/** Offset of the lock in the value, of either kind; NO_LOCK: there is none. */
 export const HDR_LOCK_OFF = 96;
+export const NO_LOCK = 0xffffffff;
 export const HDR_ALLOC_LOCK = 100;
 /** Elements made so far, and the most that there may be. */
 export const HDR_MADE = 104;

@@ -1,6 +1,6 @@
 /** LPM_TRIE: longest prefix match on keys {u32 prefixlen, u8 data[]} (kernel/bpf/lpm_trie.c). */
 import type { MapCreateParams } from '../contracts/maps.ts';
-import { alignUp } from '../util/index.ts';
+import { alignUp, ERRNO } from '../util/index.ts';
 import { MapBase, type MapBlocks, type MapContext, type MapTypeImpl } from './base.ts';
 import { slabSource } from './hash.ts';
 import {
@@ -11,7 +11,6 @@ import {
   HDR_LIMIT,
   HDR_VALUE_OFF,
   NODE_DATA,
-  NODE_PREFIX,
 } from './layout.ts';
 
 class LpmTrieMap extends MapBase {
@@ -52,6 +51,16 @@ class LpmTrieMap extends MapBase {
     super.free();
   }
 
+  /** A copy that no other CPU can have written to half-way. */
+  override lookup(key: Uint8Array, flags = 0): Uint8Array | number {
+    if (!this.ctx.memory.shared || flags !== 0) return super.lookup(key, flags);
+    const { valueSize } = this.info;
+    const at = this.putKey(key, valueSize);
+    const to = at + alignUp(key.length, 8);
+    const there = this.ctx.module.wasm.lpm_read(this.address, at, to, valueSize);
+    return there === 0 ? -ERRNO.ENOENT : this.readValue(to);
+  }
+
   protected override findForUser(key: number): number {
     const { lpm_lookup, lpm_lookup_4 } = this.ctx.module.wasm;
     return (this.info.keySize === 8 ? lpm_lookup_4 : lpm_lookup)(this.address, key);
@@ -62,15 +71,8 @@ class LpmTrieMap extends MapBase {
   protected override deleteAt(key: number): number {
     return this.ctx.module.wasm.lpm_delete(this.address, key);
   }
-  /** Prefix length and data do not stand side by side in a node, so the key is put together in scratch. */
-  protected override nextKeyAt(key: number): number {
-    const { memory, module } = this.ctx;
-    const node = module.wasm.lpm_next(this.address, key);
-    if (node === 0) return 0;
-    const at = module.scratch(this.info.keySize);
-    memory.u32[at >>> 2] = memory.u32[(node + NODE_PREFIX) >>> 2];
-    memory.u8.copyWithin(at + 4, node + NODE_DATA, node + NODE_DATA + this.info.keySize - 4);
-    return at;
+  protected override nextKeyAt(key: number, to: number): number {
+    return this.ctx.module.wasm.lpm_next_key(this.address, key, to) === 0 ? 0 : to;
   }
 }
 

@@ -38,8 +38,7 @@ export interface MapsWasm {
   readonly lru_percpu_hash_lookup_cpu: Words;
   readonly hash_of_maps_lookup: Words;
   readonly hash_find: Words;
-  readonly hash_next: Words;
-  readonly hash_chain: Words;
+  readonly hash_next_key: Words;
   readonly hash_read: Words;
   readonly hash_take: Words;
   readonly lru_hash_take: Words;
@@ -55,7 +54,8 @@ export interface MapsWasm {
   readonly lpm_lookup_4: Words;
   readonly lpm_update: Words;
   readonly lpm_delete: Words;
-  readonly lpm_next: Words;
+  readonly lpm_next_key: Words;
+  readonly lpm_read: Words;
   readonly queue_push: Words;
   readonly queue_peek: Words;
   readonly queue_pop: Words;

@@ -1,6 +1,6 @@
 /**
  * Slabs of elements where threads share the memory: whoever finds the map's free list empty makes one, and the books are in the
- * map's header, under its allocation lock. The thread that frees the map gives them back to the heap.
+ * map's header, under its allocation lock. The thread that frees the map gives them back.
  */
 import type { GuestMemory } from '../memory/index.ts';
 import {
@@ -55,8 +55,8 @@ export function slabsOf(memory: GuestMemory, map: number): Slab[] {
   return slabs;
 }
 
-/** Gives a map's slabs to the heap. Nobody uses the map any more. */
+/** Gives a map's slabs back, for slabs of other maps. Nobody uses the map any more. */
 export function freeSlabs(memory: GuestMemory, map: number): void {
-  for (const { start, bytes } of slabsOf(memory, map)) memory.adopt(start, Math.ceil(bytes / 16) * 16);
+  for (const { start, bytes } of slabsOf(memory, map)) memory.giveBack(start, bytes);
   memory.u32[(map + HDR_SLABS) >>> 2] = 0;
 }

@@ -71,18 +71,12 @@ export class Allocator {
     this.#end = end;
   }
 
-  /** Takes over memory that lies apart from what it has: free, unless `label` says what stands there already. */
-  add(start: number, size: number, label?: string): void {
+  /** Takes over free memory that lies apart from what it has. */
+  add(start: number, size: number): void {
     const last = this.#added.at(-1);
     if (last !== undefined && last.end === start) last.end = start + size;
     else this.#added.push({ start, end: start + size });
-    if (label === undefined) {
-      this.#insertFree(start, size);
-      return;
-    }
-    this.#used.set(start, { start, size, label });
-    this.#starts.splice(this.#lowerBound(start), 0, start);
-    this.#bytesUsed += size;
+    this.#insertFree(start, size);
   }
 
   free(start: number): Block {

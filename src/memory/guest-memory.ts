@@ -7,6 +7,7 @@ import { BpfError } from '../util/errors.ts';
 import { joinHalves } from '../util/u64.ts';
 import { Allocator, type Block } from './allocator.ts';
 import { HEAP_START, MACHINE_STATE, PAGE } from './layout.ts';
+import { givePiece, takePiece } from './shared-pieces.ts';
 
 export interface GuestMemoryOptions {
   /** Pages of 64 KiB to start with (default 64 = 4 MiB). */
@@ -149,11 +150,17 @@ export class GuestMemory {
   }
 
   /**
-   * Takes at least `size` bytes of a shared memory that nobody has had before; 0 where none are left. Any thread may: what it has taken is
-   * its own.
+   * Takes at least `size` zeroed bytes of a shared memory that nobody has; 0 where none are left. Any thread may: what it has taken is its own,
+   * until it is given back.
    */
   takeFresh(size: number): number {
     const bytes = alignUp(size, 16);
+    const piece = takePiece(this.#u32, bytes);
+    if (piece !== 0) {
+      this.#u8.fill(0, piece, piece + bytes);
+      this.#freshBytes = bytes;
+      return piece;
+    }
     const at = MACHINE_STATE.fresh >>> 2;
     for (;;) {
       const before = Atomics.load(this.#u32, at);
@@ -164,9 +171,9 @@ export class GuestMemory {
     }
   }
 
-  /** Takes over what `takeFresh` gave to somebody: free again, or with a label as a block. */
-  adopt(start: number, size: number, label?: string): void {
-    this.#heap.add(start, size, label);
+  /** Gives back what `takeFresh(size)` gave to somebody, for any thread. */
+  giveBack(start: number, size: number): void {
+    givePiece(this.#u32, start, alignUp(size, 16));
   }
 
   free(start: number): void {

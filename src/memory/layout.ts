@@ -40,6 +40,9 @@ export const RUN_STATE = {
 export const MACHINE_STATE = {
   /** Where memory starts that nobody has taken yet: see `GuestMemory.takeFresh`. */
   fresh: 0x1_0800,
+  /** First of the pieces that were given back, and the lock of their list: see `SharedPieces`. */
+  pieces: 0x1_0804,
+  piecesLock: 0x1_0808,
 } as const;
 
 /** In RUN_STATE.budget: the run was stopped because it had used up its budget. */

@@ -191,6 +191,22 @@ describe('what goes wrong', () => {
     });
   });
 
+  it('a thread that cannot be made: those that were made end', () => {
+    let ended = 0;
+    let made = 0;
+    const start = () => {
+      if (++made === 3) throw new Error('no more threads');
+      return { post: () => {}, terminate: () => ended++ };
+    };
+    expect(() => new EmbeddedKernel({ cpus: { count: 4, start } })).toThrow(
+      expect.objectContaining({
+        code: 'EAGAIN',
+        message: 'cannot start a thread for CPU 3: no more threads',
+      }),
+    );
+    expect(ended).toBe(2);
+  });
+
   it('counts of CPUs that cannot be', () => {
     for (const count of [33, 1.5, Number.NaN]) {
       expect(() => new EmbeddedKernel({ cpus: { count, start: cpuThreads() } })).toThrow(
@@ -202,6 +218,40 @@ describe('what goes wrong', () => {
 });
 
 describe('what programs were given', () => {
+  it('memory of maps that have gone serves other maps', async () => {
+    const { kernel } = boot({ cpus: { count: 2, start: cpuThreads() }, memory: { maximumPages: 512 } }, [
+      'whoami',
+    ]);
+    const key = new Uint8Array(4);
+    const value = new Uint8Array(1024);
+    for (let n = 0; n < 40; n++) {
+      const mapFd = kernel.mapCreate({ mapType: 1, keySize: 4, valueSize: 1024, maxEntries: 4096 });
+      for (let i = 0; i < 2000; i++) {
+        new DataView(key.buffer).setUint32(0, i, true);
+        kernel.mapUpdateElem({ mapFd, key, value });
+      }
+      kernel.close(mapFd);
+    }
+  });
+
+  it('frames stay until runs that wait for them have ended', async () => {
+    const { kernel, object, cpus, run } = boot({}, ['length', 'whoami']);
+    await cpus.ready();
+    const ifindex = kernel.simulator.addInterface('eth0');
+    object.findProgram('length').attach({ interface: ifindex });
+    const frames = cpus.frames({ ifindex, size: 76 })!;
+    new DataView(frames.bytes.buffer, frames.bytes.byteOffset).setUint32(8, 60, true);
+    const before = run('whoami', 1, 200_000);
+    const waiting = frames.run(1, { times: 1000 });
+    frames.free();
+    await before;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    // Would lie where the frames are, if they were free.
+    kernel.mapCreate({ mapType: 2, keySize: 4, valueSize: 76, maxEntries: 1 });
+    expect((await waiting).actions).toEqual(new Map([[1, 1000]]));
+    await expect(frames.run(1)).rejects.toMatchObject({ code: 'EINVAL' });
+  });
+
   it('stays until they have run, and comes back', async () => {
     const { kernel, object, cpus, run } = boot({}, ['inner', 'whoami']);
     await cpus.ready();

@@ -113,6 +113,35 @@ struct {
 	__type(value, __u64);
 } routes SEC(".maps");
 
+struct wide {
+	__u64 n, times7, inverse;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, struct wide);
+	__type(value, __u64);
+} wides SEC(".maps");
+
+struct net {
+	__u32 prefix;
+	__u8 data[12];
+};
+
+struct words {
+	__u64 word[32];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 64);
+	__type(key, struct net);
+	__type(value, struct words);
+} nets SEC(".maps");
+
+__u64 widened, narrowed;
 __u64 runs, wrong;
 __u64 inserted, removed, full;
 __u64 delivered, discarded, lost;
@@ -288,6 +317,32 @@ SEC("xdp") int route(struct xdp_md *ctx)
 			__sync_fetch_and_add(&routes_added, 1);
 	} else if (bpf_map_delete_elem(&routes, &key) == 0)
 		__sync_fetch_and_add(&routes_removed, 1);
+	return 0;
+}
+
+/* Keys and values of many words, while user space walks and takes. Keys below 8 are there all the time. */
+SEC("xdp") int walked(struct xdp_md *ctx)
+{
+	__u32 random = bpf_get_prandom_u32();
+	__u64 n = 8 + random % 56;
+	struct wide key = { n, n * 7, ~n };
+	struct net net = { .prefix = 96 };
+	struct words words;
+
+	if (random >> 31) {
+		if (bpf_map_update_elem(&wides, &key, &n, BPF_NOEXIST) == 0)
+			__sync_fetch_and_add(&widened, 1);
+	} else if (bpf_map_delete_elem(&wides, &key) == 0)
+		__sync_fetch_and_add(&narrowed, 1);
+	n = random >> 8 & 15;
+	for (int i = 0; i < 12; i++)
+		net.data[i] = n;
+	if (random >> 30 & 1) {
+		for (int i = 0; i < 32; i++)
+			words.word[i] = n;
+		bpf_map_update_elem(&nets, &net, &words, BPF_ANY);
+	} else
+		bpf_map_delete_elem(&nets, &net);
 	return 0;
 }
 

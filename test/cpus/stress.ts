@@ -250,6 +250,68 @@ export class Stress {
     for (const [key, value] of entries) this.equal('lpm: value', Number(read64(value, 0)), key[0]);
   }
 
+  #taken = 0;
+
+  /** Commands that go through maps while they change: every key and value whole, no element that stays passed over, none taken twice. */
+  async walks(repeat: number): Promise<void> {
+    const wides = this.object.findMap('wides').fd;
+    const nets = this.object.findMap('nets').fd;
+    const stay = Array.from({ length: 8 }, (_, n) => wideKey(BigInt(n)));
+    for (const key of stay) this.kernel.mapUpdateElem({ mapFd: wides, key, value: new Uint8Array(8) });
+    let step = 0;
+    await this.together('walked', repeat, () => {
+      const net = new Uint8Array(16).fill(++step & 15);
+      new DataView(net.buffer).setUint32(0, 96, true);
+      const words = this.kernel.mapLookupElem({ mapFd: nets, key: net });
+      for (let at = 0; words !== null && at < words.length; at += 8)
+        this.equal('lpm: a torn value', read64(words, at), BigInt(step & 15));
+      if (step % 4 !== 0) return;
+      for (const key of this.#keysOf(nets))
+        if (key.subarray(4).some((byte) => byte !== key[4])) this.fail('lpm: a torn key');
+      const seen = new Set<bigint>();
+      for (const key of this.#keysOf(wides)) seen.add(this.#wide(key));
+      const batch = this.kernel.mapLookupBatch({ mapFd: wides, inBatch: null, count: 100 });
+      const keys = batch.keys.map((key) => this.#wide(key));
+      this.equal('hash: keys of a batch are distinct', new Set(keys).size, keys.length);
+      for (let n = 0n; n < 8n; n++) {
+        if (!seen.has(n)) this.fail(`hash: a walk passed over ${n}`);
+        if (!keys.includes(n)) this.fail(`hash: a batch passed over ${n}`);
+      }
+      if (step % 16 !== 0) return;
+      const taken = this.kernel.mapLookupAndDeleteBatch({ mapFd: wides, inBatch: null, count: 100 });
+      for (const [i, key] of taken.keys.entries()) {
+        const n = this.#wide(key);
+        if (n < 8n) this.kernel.mapUpdateElem({ mapFd: wides, key, value: new Uint8Array(8) });
+        else {
+          this.#taken++;
+          this.equal('hash: value taken', read64(taken.values[i]!, 0), n);
+        }
+      }
+    });
+    const left = [...this.#keysOf(wides)].length - stay.length;
+    this.equal(
+      'hash: inserted - removed - taken',
+      this.global('widened') - this.global('narrowed') - this.#taken,
+      left,
+    );
+  }
+
+  *#keysOf(mapFd: Parameters<EmbeddedKernel['mapGetNextKey']>[0]['mapFd']): Generator<Uint8Array> {
+    let key: Uint8Array | null = null;
+    // After a key that has gone a walk starts anew, as on Linux.
+    for (let n = 0; n < 10_000; n++) {
+      key = this.kernel.mapGetNextKey({ mapFd, key });
+      if (key === null) return;
+      yield key;
+    }
+  }
+
+  #wide(key: Uint8Array): bigint {
+    const n = read64(key, 0);
+    if (!wideKey(n).every((byte, i) => byte === key[i])) this.fail('hash: a torn key');
+    return n;
+  }
+
   #called = 0;
 
   /** Slots are filled and emptied all the time; some programs live for one round only. */
@@ -326,6 +388,7 @@ export class Stress {
     await this.ring(repeat);
     await this.queues(repeat);
     await this.routes(repeat);
+    await this.walks(repeat);
     await this.calls(repeat);
     this.equal('operations with a wrong result', this.global('wrong'), 0);
   }
@@ -333,6 +396,13 @@ export class Stress {
 
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+function wideKey(n: bigint): Uint8Array {
+  const key = new Uint8Array(24);
+  const view = new DataView(key.buffer);
+  for (const [i, word] of [n, n * 7n, ~n].entries()) view.setBigUint64(8 * i, BigInt.asUintN(64, word), true);
+  return key;
 }
 
 function read64(bytes: Uint8Array, at: number): bigint {

@@ -37,24 +37,44 @@ export function mapLookupBatch(machine: Machine, attr: MapBatchAttr, remove = fa
   const keys: Uint8Array[] = [];
   const values: Uint8Array[] = [];
   if (attr.count === 0) return { keys, values, outBatch: attr.inBatch ?? null };
+  // Where other CPUs change the map meanwhile a walk may come to a key again.
+  const seen = machine.memory.shared ? new Set<string>() : undefined;
   let key = firstKey(object, attr.inBatch ?? null);
   while (key !== null && keys.length < attr.count) {
-    const value = found(object.map.lookup(key, elemFlags), object, 'look up');
+    const text = seen === undefined ? '' : String(key);
+    const value =
+      seen?.has(text) === true
+        ? null
+        : readOrTake(machine, object, key, elemFlags, remove && seen !== undefined);
     if (value !== null) {
+      seen?.add(text);
       keys.push(key);
       values.push(value);
     }
-    key = found(object.map.nextKey(key), object, 'walk');
+    key = found(object.map.keyAfter(key), object, 'walk');
   }
-  if (remove) for (const taken of keys) deleteElem(machine, object, taken);
+  if (remove && seen === undefined) for (const taken of keys) deleteElem(machine, object, taken);
   return { keys, values, outBatch: key };
+}
+
+/** `take`: and removes the element at once, so that no update in between is lost. */
+function readOrTake(
+  machine: Machine,
+  object: MapObject,
+  key: Uint8Array,
+  flags: number,
+  take: boolean,
+): Uint8Array | null {
+  if (!take) return found(object.map.lookup(key, flags), object, 'look up');
+  for (const value of machine.kfuncs.owningValues(object.map, key)) machine.valueGoes(object.map, value);
+  return found(object.map.lookupAndDelete(key, flags), object, 'take from');
 }
 
 function firstKey(object: MapObject, token: Uint8Array | null): Uint8Array | null {
   if (token === null) return found(object.map.nextKey(null), object, 'walk');
   checkKey(object, token);
   const there = found(object.map.lookup(token), object, 'look up');
-  return there === null ? found(object.map.nextKey(token), object, 'walk') : token;
+  return there === null ? found(object.map.keyAfter(token), object, 'walk') : token;
 }
 
 export function mapUpdateBatch(

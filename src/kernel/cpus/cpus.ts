@@ -71,10 +71,7 @@ export class Cpus implements CpuSet {
     machine.entries.retire = (entry, reuse) => this.#forget(entry, reuse);
     for (let cpu = 1; cpu < cpus.count; cpu++) this.#seats.push(this.#seat(cpu));
     for (const seat of this.#seats) {
-      seat.thread = cpus.start({
-        onMessage: (message) => this.#hear(seat, message as FromThread),
-        onError: (error) => this.#lose(seat, error),
-      });
+      this.#start(seat, cpus);
       const welcome: Welcome = {
         kind: 'welcome',
         cpu: seat.cpu,
@@ -88,7 +85,21 @@ export class Cpus implements CpuSet {
         randomSeed: machine.random(),
         timeOrigin: performance.timeOrigin,
       };
-      seat.thread.post(welcome);
+      seat.thread!.post(welcome);
+    }
+  }
+
+  /** Where one thread cannot be made those that were made end. */
+  #start(seat: Seat, cpus: CpuOptions): void {
+    try {
+      seat.thread = cpus.start({
+        onMessage: (message) => this.#hear(seat, message as FromThread),
+        onError: (error) => this.#lose(seat, error),
+      });
+    } catch (cause) {
+      this.close();
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new BpfError('EAGAIN', `cannot start a thread for CPU ${seat.cpu}: ${why}`, { cause });
     }
   }
 
@@ -154,10 +165,17 @@ export class Cpus implements CpuSet {
     const { executable, movesPacket } = program.parts;
     if (movesPacket || executable.runFrames === undefined || program.fault !== undefined) return null;
     const at = machine.memory.allocate(request.size, 'frames');
+    let runs = 0;
+    let wanted = true;
+    // A run that waits for its turn has not begun to look at them.
+    const letGo = (): void => {
+      if (!wanted && runs === 0) machine.memory.free(at);
+    };
     return {
       bytes: machine.memory.u8.subarray(at, at + request.size),
       run: async (cpu, options = {}): Promise<FrameCounts> => {
         const { times = 1, length = request.size, time } = options;
+        if (!wanted) throw new BpfError('EINVAL', 'the frames have been given back');
         if (!Number.isInteger(length) || length < 0 || length > request.size)
           throw new BpfError('EINVAL', `${length} bytes of frames, of ${request.size}`);
         const job: Job = {
@@ -170,10 +188,20 @@ export class Cpus implements CpuSet {
           times,
           ...(time === undefined ? {} : { time }),
         };
-        const { actions, ...counts } = await this.#run<'frames'>(cpu, program, job);
-        return { ...counts, actions: new Map(actions) };
+        runs++;
+        try {
+          const { actions, ...counts } = await this.#run<'frames'>(cpu, program, job);
+          return { ...counts, actions: new Map(actions) };
+        } finally {
+          runs--;
+          letGo();
+        }
       },
-      free: () => this.afterGrace(() => machine.memory.free(at)),
+      free: () => {
+        if (!wanted) return;
+        wanted = false;
+        letGo();
+      },
     };
   }
 
@@ -241,9 +269,11 @@ export class Cpus implements CpuSet {
         break;
       }
       case 'wake': {
-        Atomics.store(memory.u32, (message.map + MAP_HEADER.HDR_WAKING) >>> 2, 0);
         const map = this.#machine.mapByAddress(message.map);
-        if (map !== undefined) this.#machine.ringWaiters.get(map.id)?.wake();
+        // The map may have gone, and its memory may be another's.
+        if (map === undefined) break;
+        Atomics.store(memory.u32, (message.map + MAP_HEADER.HDR_WAKING) >>> 2, 0);
+        this.#machine.ringWaiters.get(map.id)?.wake();
         break;
       }
       case 'perf_output':
@@ -320,6 +350,7 @@ export class Cpus implements CpuSet {
     if (this.#closed || seat.error !== undefined) return;
     seat.error = error;
     seat.failed(lost(seat));
+    this.#dropLock(seat);
     for (const { reject, program } of seat.pending.values()) {
       program.put();
       reject(lost(seat));
@@ -329,10 +360,22 @@ export class Cpus implements CpuSet {
     this.#settle();
   }
 
+  /** Whoever waits for the lock of a program that will not go on. */
+  #dropLock(seat: Seat): void {
+    const { u32 } = this.#machine.memory;
+    const held = (RUN_STATE.heldLock + seat.delta) >>> 2;
+    const lock = Atomics.exchange(u32, held, 0);
+    if (lock !== 0) Atomics.store(u32, lock >>> 2, 0);
+  }
+
   // What may go when nobody can be looking at it.
 
+  /**
+   * Written back as it is: stores of before, such as that of an empty slot, are seen by every CPU that begins to run afterwards. A mere load
+   * may come before them.
+   */
   #activity(seat: Seat): number {
-    return Atomics.load(this.#machine.memory.u32, (RUN_STATE.activity + seat.delta) >>> 2);
+    return Atomics.add(this.#machine.memory.u32, (RUN_STATE.activity + seat.delta) >>> 2, 0);
   }
 
   afterGrace(free: () => void): void {

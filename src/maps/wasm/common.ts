@@ -84,14 +84,17 @@ export function copyValue(map: usize, to: usize, from: usize): void {
   else copy(to, from, load<u32>(map, HDR_VALUE_SIZE));
 }
 
-// Sets the special fields of a fresh value to zero.
+// Sets the special fields of a fresh value to zero. Where threads share the memory a lock stays as it is: of memory that was never used it
+// is free, and in an element that is used again a program that came too late may hold it, and will give it back.
 @inline
 export function initSpecial(map: usize, value: usize): void {
   const table = load<u32>(map, HDR_SPECIAL);
   if (table) {
     const n = load<u32>(table);
-    for (let i: u32 = 0; i < n; i++)
-      zero(value + load<u32>(table + 4 + i * 8), load<u32>(table + 8 + i * 8));
+    for (let i: u32 = 0; i < n; i++) {
+      const offset = load<u32>(table + 4 + i * 8);
+      if (!SHARED || offset != load<u32>(map, HDR_LOCK_OFF)) zero(value + offset, load<u32>(table + 8 + i * 8));
+    }
   }
 }
 

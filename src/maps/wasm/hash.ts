@@ -241,26 +241,35 @@ export function hash_find(map: usize, key: usize): usize {
   return findN(map, key);
 }
 
-function firstFrom(map: usize, at: u32): usize {
+function firstFrom(map: usize, at: u32, to: usize, size: u32): i32 {
   const mask = load<u32>(map, HDR_MASK);
   for (; at <= mask; at++) {
-    const elem = peek<u32>(bucketAt(map, at));
-    if (elem) return elem;
+    const head = bucketAt(map, at);
+    if (!peek<u32>(head)) continue;
+    beginChange(head + BUCKET_SEQ);
+    const elem = load<u32>(head);
+    if (elem) copy(to, elem + ELEM_KEY, size);
+    endChange(head + BUCKET_SEQ);
+    if (elem) return 1;
   }
   return 0;
 }
 
-// The element after the one with this key, by bucket; the first one where the key is 0 or gone.
-export function hash_next(map: usize, key: usize): usize {
-  const elem: usize = key ? findN(map, key) : 0;
-  if (!elem) return firstFrom(map, 0);
-  const next = load<u32>(elem, ELEM_NEXT);
-  return next ? next : firstFrom(map, (load<u32>(elem, ELEM_HASH) & load<u32>(map, HDR_MASK)) + 1);
-}
-
-// Head of chain `at`, for walks over the whole table.
-export function hash_chain(map: usize, at: u32): usize {
-  return at <= load<u32>(map, HDR_MASK) ? peek<u32>(bucketAt(map, at)) : 0;
+// Copies the key after this one, by bucket, while its chain stands still; 1 where there is one. The first key where `key` is 0; where it is
+// gone too, or with `onward` the first one of its bucket.
+export function hash_next_key(map: usize, key: usize, to: usize, onward: u32): i32 {
+  const size = load<u32>(map, HDR_KEY_SIZE);
+  if (!key) return firstFrom(map, 0, to, size);
+  const hash = hashKey(map, key, size);
+  const index = hash & load<u32>(map, HDR_MASK);
+  const sequence = bucketAt(map, index) + BUCKET_SEQ;
+  beginChange(sequence);
+  const elem = findHashed(map, key, size, hash);
+  const next: usize = elem ? load<u32>(elem, ELEM_NEXT) : 0;
+  if (next) copy(to, next + ELEM_KEY, size);
+  endChange(sequence);
+  if (next) return 1;
+  return firstFrom(map, elem ? index + 1 : onward ? index : 0, to, size);
 }
 
 // Copies `size` bytes of the value while the chain stands still; 1 where there is one.

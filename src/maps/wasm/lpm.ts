@@ -12,17 +12,18 @@ function bit(data: usize, index: u32): u32 {
   return (load<u8>(data + (index >> 3)) >> <u8>(7 - (index & 7))) & 1;
 }
 
-// Number of leading bits, at most `limit`, that agree. Reads whole bytes up to the one that holds bit `limit` - 1.
+// Number of leading bits, at most `limit`, that agree. Reads whole bytes up to the one that holds bit `limit` - 1. `a`: data of a node,
+// which another thread may be writing.
 @inline
 function common(a: usize, b: usize, limit: u32): u32 {
   let at: u32 = 0;
   while (at + 64 <= limit) {
-    const diff = load<u64>(a + (at >> 3)) ^ load<u64>(b + (at >> 3));
+    const diff = peek<u64>(a + (at >> 3)) ^ load<u64>(b + (at >> 3));
     if (diff) return at + <u32>clz<u64>(bswap<u64>(diff));
     at += 64;
   }
   while (at < limit) {
-    const diff = <u32>(load<u8>(a + (at >> 3)) ^ load<u8>(b + (at >> 3)));
+    const diff = <u32>(peek<u8>(a + (at >> 3)) ^ load<u8>(b + (at >> 3)));
     if (diff) {
       const found = at + clz<u32>(diff) - 24;
       return found < limit ? found : limit;
@@ -298,13 +299,26 @@ function parentOf(map: usize, child: usize, data: usize): usize {
   return parent;
 }
 
-// The node after the entry with this key in postorder (longer prefixes first); the first one where the key is 0, invalid
+// Copies the key of the entry after this one in postorder (longer prefixes first); of the first one where the key is 0, invalid
 // or gone. 0 at the end.
-export function lpm_next(map: usize, key: usize): usize {
+export function lpm_next_key(map: usize, key: usize, to: usize): i32 {
   beginChange(map + HDR_MAP_SEQ);
   const node = next(map, key);
+  if (node) {
+    store<u32>(to, load<u32>(node, NODE_PREFIX));
+    copy(to + 4, node + NODE_DATA, load<u32>(map, HDR_DATA_SIZE));
+  }
   endChange(map + HDR_MAP_SEQ);
-  return node;
+  return node ? 1 : 0;
+}
+
+// Copies `size` bytes of the value that a lookup finds while nothing changes; 1 where there is one.
+export function lpm_read(map: usize, key: usize, to: usize, size: u32): i32 {
+  beginChange(map + HDR_MAP_SEQ);
+  const at = longest(map, key);
+  if (at) copy(to, at, size);
+  endChange(map + HDR_MAP_SEQ);
+  return at ? 1 : 0;
 }
 
 @inline
