@@ -60,6 +60,8 @@ export interface ExecutableProgram {
   readonly budgeted?: true;
   /** Loads that may fault and then read 0. */
   readonly probeLoads: ReadonlySet<number>;
+  /** ld_imm64 of addresses in values of maps: where the value lies, as offsets of its first byte and of that behind its last one. */
+  readonly values?: ReadonlyMap<number, ValueRegion>;
   /**
    * Loads, stores and atomic operations whose base register holds an address in the program's arena, of which the low half counts.
    * addr_space_cast has in `imm` the upper half that it gives to a low half that is not 0.
@@ -67,6 +69,11 @@ export interface ExecutableProgram {
   readonly arena?: { readonly pages: ArenaPages; readonly accesses: ReadonlySet<number> };
   /** Subprogram 0 is the main one. A subprogram's code is contiguous and control does not leave it but by call and exit. */
   readonly subprogs: readonly ExecutableSubprog[];
+}
+
+export interface ValueRegion {
+  readonly from: number;
+  readonly upto: number;
 }
 
 export interface ExecutableSubprog {

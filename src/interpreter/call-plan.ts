@@ -25,11 +25,17 @@ function argumentChecks(row: HelperRow, map: BpfMap | undefined): ArgumentCheck[
 }
 
 function resultRegion(row: HelperRow | undefined, map: BpfMap | undefined): ResultRegion {
-  if (row?.ret.kind === 'map_value' && map !== undefined && map.info.inner === undefined)
-    return { kind: 'fixed', size: map.info.valueSize };
+  // What is looked up in maps of maps is a map.
+  if (row?.ret.kind === 'map_value' && map?.info.inner === undefined)
+    return map === undefined ? { kind: 'value' } : { kind: 'fixed', size: map.info.valueSize };
   const sized = row?.args.findIndex((arg) => arg.kind === 'const_alloc_size_or_zero') ?? -1;
   if (sized >= 0) return { kind: 'register', register: sized + 1 };
   return { kind: 'block' };
+}
+
+/** Memory that ends with the call. Of objects the allocator knows; records of rings stay where they are. */
+function released(row: HelperRow | undefined): number {
+  return 1 + (row?.args.findIndex(({ kind, release }) => release && kind === 'ringbuf_mem') ?? -1);
 }
 
 function planFunction(target: Extract<CallTarget, { kind: 'function' }>): FunctionPlan {
@@ -47,6 +53,7 @@ function planFunction(target: Extract<CallTarget, { kind: 'function' }>): Functi
     wordCount: words.length / 2,
     checks: row === undefined ? [] : argumentChecks(row, map),
     region: resultRegion(row, map),
+    releases: released(row),
     lock: target.lock === 'acquire',
     loops: row?.callbackShape === 'loop',
     token: 0,

@@ -40,6 +40,11 @@ function word(m: Machine, words: Uint8Array, i: number): number {
   return words[2 * i + 1] === 0 ? m.lo[register]! : m.hi[register]!;
 }
 
+/** Bytes of a value of the map with that header. */
+function valueBytes({ memory }: Machine, header: number): number {
+  return memory.u32[(header + MAP_HEADER.valueSize) >>> 2]!;
+}
+
 /** Calls `plan` with R1..R5, puts the result in R0 and takes the regions of R1..R5 away. */
 export function callFunction(m: Machine, program: Decoded, pc: number, plan: FunctionPlan): void {
   const { lo, hi, upto } = m;
@@ -48,7 +53,11 @@ export function callFunction(m: Machine, program: Decoded, pc: number, plan: Fun
     checkArguments(m, program, pc, plan);
     noteArguments(m, plan);
   }
-  const size = plan.region.kind === 'register' ? lo[plan.region.register]! : 0;
+  const { region, releases } = plan;
+  const size = region.kind === 'register' ? lo[region.register]! : 0;
+  const header = lo[1]!;
+  const goneFrom = m.from[releases]!;
+  const goneUpto = releases === 0 ? 0 : upto[releases]!;
 
   const { words } = plan;
   const { fn } = plan.callee;
@@ -88,6 +97,7 @@ export function callFunction(m: Machine, program: Decoded, pc: number, plan: Fun
   }
 
   if (m.freedSince) m.forgetFreed();
+  if (goneUpto !== 0) m.giveBack(goneFrom, goneUpto, plan.name);
   upto[0] = upto[1] = upto[2] = upto[3] = upto[4] = upto[5] = 0;
   switch (plan.callee.result) {
     case 's32':
@@ -96,9 +106,11 @@ export function callFunction(m: Machine, program: Decoded, pc: number, plan: Fun
       break;
     case 'ptr':
       m.setPointer(0, result | 0);
-      if (result !== 0 && plan.region.kind !== 'block') {
+      if (result !== 0 && region.kind !== 'block') {
         m.from[0] = result;
-        upto[0] = result + (plan.region.kind === 'fixed' ? plan.region.size : size);
+        upto[0] =
+          result +
+          (region.kind === 'fixed' ? region.size : region.kind === 'value' ? valueBytes(m, header) : size);
       }
       break;
     case 'u64': {

@@ -40,6 +40,7 @@ export const CHECKED = 0x1000;
 /** Numbers of operations that share an opcode byte with another one. */
 export const OP = {
   LD_IMM64_POINTER: 0x118,
+  LD_IMM64_VALUE: 0x218,
   MOVSX32: 0x2bc,
   MOVSX64: 0x2bf,
   ATOMIC32: 0xc3,
@@ -199,6 +200,11 @@ export function decode(
           if (insn.src !== 0) refuse(program, i, 'pseudo loads are rewritten before they run');
           op[i] = upper.imm === KERNEL_HI_SIGNED ? OP.LD_IMM64_POINTER : code;
           off[i] = upper.imm;
+          const region = program.values?.get(i);
+          if (region !== undefined) {
+            op[i] = OP.LD_IMM64_VALUE;
+            calls[i] = { kind: 'value', region, token: 0 };
+          }
         }
         // The second slot is never reached: it decodes to something that faults.
         op[++i] = 0;

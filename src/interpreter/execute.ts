@@ -331,6 +331,18 @@ function loop(m: Machine, started: Decoded, at: number, base: number, around: Su
         m.adopt(d, imm[pc]!);
         pc++;
         break;
+      case 0x218: {
+        // ... in a map's value
+        const plan = program.calls[pc]!;
+        lo[d] = imm[pc]!;
+        hi[d] = off[pc]!;
+        if (plan.kind === 'value') {
+          from[d] = plan.region.from;
+          upto[d] = plan.region.upto;
+        }
+        pc++;
+        break;
+      }
 
       // ---- stores ----------------------------------------------------------------------------------------------
       case 0x72:

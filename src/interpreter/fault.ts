@@ -89,11 +89,14 @@ export function badAccess(
   else if (upper === USER_HI) why = 'an address of user memory, which only the probe-read helpers reach';
   else if (upper !== KERNEL_HI) why = 'not an address';
   else if (m.upto[r] === 0) {
+    const given = m.given.findLast(({ from, upto }) => place >= from && place < upto);
     const lies = describePlace(m.memory, place);
     why =
-      m.memory.blockAt(place) === undefined
-        ? lies
-        : `a number that was not made from a pointer; there lies ${lies}`;
+      given !== undefined
+        ? `byte ${place - given.from} of ${plural(given.upto - given.from)} that ${given.by} has taken back`
+        : m.memory.blockAt(place) === undefined
+          ? lies
+          : `a number that was not made from a pointer; there lies ${lies}`;
   } else {
     const before = m.from[r]! - place;
     const beyond = place + size - m.upto[r]!;

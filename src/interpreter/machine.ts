@@ -49,6 +49,18 @@ export interface LaneState {
   waits(lock: number, held: boolean, program: Decoded, pc: number): boolean;
 }
 
+/** Memory that a program has given back. */
+export interface Given {
+  readonly from: number;
+  readonly upto: number;
+  readonly by: string;
+}
+
+/** End of the region in a slot whose pointer is none any longer. */
+const GIVEN_BACK = -1;
+/** Pieces of such memory that are remembered. */
+const GIVEN = 16;
+
 export class Machine {
   readonly memory: GuestMemory;
   readonly level: number;
@@ -90,6 +102,8 @@ export class Machine {
 
   /** Lowest byte of this CPU's stacks. */
   readonly #stacks: number;
+  /** What was given back last, for reports. */
+  readonly given: Given[] = [];
   #lastFrom = 0;
   #lastUpto = 0;
   #frees = 0;
@@ -177,7 +191,7 @@ export class Machine {
         this.#slotUpto[slot] !== 0
       ) {
         this.from[r] = this.#slotFrom[slot]!;
-        this.upto[r] = this.#slotUpto[slot]!;
+        this.upto[r] = Math.max(this.#slotUpto[slot]!, 0);
         return;
       }
     }
@@ -199,6 +213,18 @@ export class Machine {
         if (upto !== 0 && !this.#lives(this.#saved[i + 2]!, upto)) this.#saved[i + 3] = 0;
       }
     }
+  }
+
+  /** Memory that is the program's no longer, though nobody has freed it: who has a pointer to it has none. `by`: what took it. */
+  giveBack(from: number, upto: number, by: string): void {
+    const gone = (a: number, b: number): boolean => b !== 0 && a >= from && b <= upto;
+    for (let r = 0; r < REGISTERS; r++) if (gone(this.from[r]!, this.upto[r]!)) this.upto[r] = 0;
+    for (let i = 0; i < this.depth * SAVED; i += 4)
+      if (gone(this.#saved[i + 2]!, this.#saved[i + 3]!)) this.#saved[i + 3] = 0;
+    for (let slot = (this.from[10]! - this.stackBottom) >> 3; slot < this.#slotUpto.length; slot++)
+      if (gone(this.#slotFrom[slot]!, this.#slotUpto[slot]!)) this.#slotUpto[slot] = GIVEN_BACK;
+    this.given.push({ from, upto, by });
+    if (this.given.length > GIVEN) this.given.shift();
   }
 
   get freedSince(): boolean {

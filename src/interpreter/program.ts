@@ -1,5 +1,10 @@
 /** A decoded program: what the interpreter runs. Types only; `decode.ts` makes it. */
-import type { CallableFunction, ExecutableProgram, ExecutableSubprog } from '../contracts/engine.ts';
+import type {
+  CallableFunction,
+  ExecutableProgram,
+  ExecutableSubprog,
+  ValueRegion,
+} from '../contracts/engine.ts';
 import type { BpfMap } from '../contracts/maps.ts';
 
 export interface Decoded {
@@ -36,7 +41,9 @@ export type ResultRegion =
   /** `size` bytes from the address on. */
   | { readonly kind: 'fixed'; readonly size: number }
   /** As many bytes from the address on as register `register` said at the call. */
-  | { readonly kind: 'register'; readonly register: number };
+  | { readonly kind: 'register'; readonly register: number }
+  /** As many bytes from the address on as values of the map have that R1 points to. */
+  | { readonly kind: 'value' };
 
 export interface FunctionPlan {
   readonly kind: 'function';
@@ -47,6 +54,8 @@ export interface FunctionPlan {
   readonly wordCount: number;
   readonly checks: readonly ArgumentCheck[];
   readonly region: ResultRegion;
+  /** Register whose region the program may not touch any longer after the call; 0: none. */
+  readonly releases: number;
   /** Takes the lock that R1 points to. */
   readonly lock: boolean;
   /** bpf_loop. */
@@ -58,6 +67,8 @@ export type CallPlan =
   | FunctionPlan
   | { readonly kind: 'subprog'; readonly index: number; readonly token: 0 }
   | { readonly kind: 'callback'; readonly token: number }
+  /** ld_imm64 of an address in a map's value. */
+  | { readonly kind: 'value'; readonly region: ValueRegion; readonly token: 0 }
   | { readonly kind: 'tail_call'; readonly map: BpfMap | undefined; readonly token: 0 };
 
 /** A call of bpf_loop in progress. */

@@ -5,7 +5,7 @@
 import { INSN_SIZE } from '../asm/decode.ts';
 import { encodeProgram } from '../asm/encode.ts';
 import { CLASS, insnClass, insnOp, JMP_OP, PSEUDO } from '../asm/opcodes.ts';
-import type { CallTarget } from '../contracts/engine.ts';
+import type { CallTarget, ValueRegion } from '../contracts/engine.ts';
 import type { Insn } from '../contracts/insn.ts';
 import { BpfError, InternalError } from '../util/errors.ts';
 
@@ -30,6 +30,7 @@ export class Emitter {
   readonly origin: number[] = [];
   readonly probeLoads = new Set<number>();
   readonly arenaAccesses = new Set<number>();
+  readonly values = new Map<number, ValueRegion>();
   /** Original index → index of the first instruction that stands for it. */
   readonly places: Int32Array;
   /** Number of the subprogram → its first instruction, prologue included. */

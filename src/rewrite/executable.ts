@@ -15,6 +15,7 @@ export interface ExecutableOptions {
   /** Stack of every frame, bytes (default 512). */
   readonly stackDepth?: number;
   readonly probeLoads?: Iterable<number>;
+  readonly values?: ExecutableProgram['values'];
 }
 
 export function executable(insns: readonly Insn[], options: ExecutableOptions = {}): ExecutableProgram {
@@ -48,6 +49,7 @@ export function executable(insns: readonly Insn[], options: ExecutableOptions = 
     calls,
     origin: Int32Array.from(insns, (_, i) => i),
     probeLoads: new Set(options.probeLoads ?? []),
+    ...(options.values === undefined ? {} : { values: options.values }),
     subprogs,
   };
 }

@@ -187,6 +187,7 @@ class Rewriter {
         calls: out.calls,
         origin: Int32Array.from(out.origin),
         probeLoads: out.probeLoads,
+        ...(out.values.size === 0 ? {} : { values: out.values }),
         subprogs,
         ...(this.#arena === undefined
           ? {}
@@ -280,6 +281,8 @@ class Rewriter {
       if (address < 0)
         throw BpfError.fromReturn(address, `map '${facts.map.name}' has no value at offset ${valueOffset}`);
       const shown = { pseudo: PSEUDO.MAP_VALUE, low: id, high: valueOffset };
+      const from = address - valueOffset;
+      out.values.set(out.insns.length, { from, upto: from + facts.map.valueSize });
       out.immediate(i, insn.dst, address, KERNEL_HI_SIGNED, shown);
       return;
     }

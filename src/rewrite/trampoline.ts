@@ -13,6 +13,7 @@ import type {
   CallTarget,
   ExecutableProgram,
   ExecutableSubprog,
+  ValueRegion,
 } from '../contracts/engine.ts';
 import type { Insn } from '../contracts/insn.ts';
 
@@ -105,6 +106,7 @@ function assemble(
   const origin: number[] = [];
   const probeLoads = new Set<number>();
   const accesses = new Set<number>();
+  const values = new Map<number, ValueRegion>();
   const subprogs: ExecutableSubprog[] = [];
   [...before, ...own, ...behind].forEach((piece, i) => {
     const start = insns.length;
@@ -112,6 +114,8 @@ function assemble(
     piece.insns.forEach((insn, k) => {
       const at = subprog === undefined ? -1 : subprog.start + k;
       if (program.probeLoads.has(at)) probeLoads.add(insns.length);
+      const value = program.values?.get(at);
+      if (value !== undefined) values.set(insns.length, value);
       if (program.arena?.accesses.has(at)) accesses.add(insns.length);
       insns.push({ ...insn });
       const call = piece.calls[k];
@@ -127,7 +131,16 @@ function assemble(
     if (local && call?.kind === 'subprog') insn.imm = subprogs[call.index]!.start - at - 1;
   });
   const arena = program.arena === undefined ? {} : { arena: { ...program.arena, accesses } };
-  return { ...program, insns, calls, origin: Int32Array.from(origin), probeLoads, subprogs, ...arena };
+  return {
+    ...program,
+    insns,
+    calls,
+    origin: Int32Array.from(origin),
+    probeLoads,
+    values,
+    subprogs,
+    ...arena,
+  };
 }
 
 /** A program whose function 0 takes `args` arguments, to be run with the address of an array of them. */

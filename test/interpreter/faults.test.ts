@@ -4,7 +4,7 @@ import * as asm from '../../src/asm/index.ts';
 import type { CallTarget } from '../../src/contracts/engine.ts';
 import type { Insn } from '../../src/contracts/insn.ts';
 import { createInterpreter, type InterpreterOptions } from '../../src/interpreter/index.ts';
-import { kernelAddress, RUN_STATE, userAddress } from '../../src/memory/index.ts';
+import { kernelAddress, MAP_HEADER, RUN_STATE, userAddress } from '../../src/memory/index.ts';
 import { type ExecutableOptions, executable } from '../../src/rewrite/index.ts';
 import { helperByName } from '../../src/spec/index.ts';
 import { ProgramFault } from '../../src/util/index.ts';
@@ -127,6 +127,83 @@ describe('accesses outside of a region', () => {
     const fault = faultOf(insns, { calls: new Map([[3, { kind: 'function', callee: free }]]) });
     expect(fault.insn).toBe(4);
     expect(fault.message).toMatch(/free memory/);
+  });
+
+  describe('memory that was given back and is still there', () => {
+    const [reserve, submit] = [helperByName('bpf_ringbuf_reserve')!, helperByName('bpf_ringbuf_submit')!];
+    /** R6 is a record of 8 bytes that has been submitted; `after` uses it. */
+    const submitted = (block: number, before: readonly Insn[], after: readonly Insn[]) => {
+      const reserved = callable('reserve', ['u32', 'u32'], 'ptr', () => block + 8);
+      const insns = [
+        asm.mov64Imm(R2, 8),
+        asm.callHelper(131),
+        asm.mov64Reg(R6, R0),
+        ...before,
+        asm.mov64Reg(R1, R6),
+        asm.callHelper(132),
+        ...after,
+        asm.mov64Imm(R0, 0),
+        asm.exit(),
+      ];
+      const [first, second] = insns.flatMap(({ code }, i) => (code === 0x85 ? [i] : []));
+      const calls = new Map<number, CallTarget>([
+        [first!, { kind: 'function', callee: reserved, row: reserve }],
+        [second!, { kind: 'function', callee: callable('submit', ['u32'], 'void', () => 0), row: submit }],
+      ]);
+      return [insns, { calls }] as const;
+    };
+
+    it('through a register', () => {
+      const { block, faultOf, run } = setup();
+      expect(run(...submitted(block, [asm.st('dw', R6, 0, 1)], []))).toBe(0);
+      expect(faultOf(...submitted(block, [asm.st('b', R6, 8, 1)], [])).message).toMatch(
+        /1 byte beyond its end/,
+      );
+      const fault = faultOf(...submitted(block, [], [asm.st('w', R6, 4, 1)]));
+      expect(fault.insn).toBe(5);
+      expect(fault.message).toMatch(
+        /write of 4 bytes at R6\+4 = .*: byte 4 of 8 bytes that bpf_ringbuf_submit#132 has taken back/,
+      );
+    });
+
+    it('through the stack', () => {
+      const { block, faultOf } = setup();
+      const spill = [asm.stx('dw', R10, R6, -8)];
+      const use = [asm.ldx('dw', R3, R10, -8), asm.alu64Imm('add', R3, 1), asm.ldx('b', R0, R3)];
+      expect(faultOf(...submitted(block, spill, use)).message).toMatch(/byte 1 of 8 bytes that bpf_ringbuf_/);
+    });
+  });
+
+  it('values, where one of several maps was looked at, and globals', () => {
+    const { env, run, faultOf } = setup();
+    const header = env.memory.allocate(64, 'header of a map');
+    const values = env.memory.allocate(64, 'values of a map');
+    env.memory.view.setUint32(header + MAP_HEADER.valueSize, 12, true);
+    const row = helperByName('bpf_map_lookup_elem')!;
+    const lookup = callable('lookup', ['u32', 'u32'], 'ptr', () => values + 16);
+    const looked = (off: number) => [
+      ...asm.ldImm64(R1, kernelAddress(header)),
+      asm.callHelper(1),
+      asm.st('b', R0, off, 1),
+      asm.mov64Imm(R0, 0),
+      asm.exit(),
+    ];
+    const calls = new Map<number, CallTarget>([[2, { kind: 'function', callee: lookup, row }]]);
+    expect(run(looked(11), { calls })).toBe(0);
+    expect(faultOf(looked(12), { calls }).message).toMatch(
+      /12 bytes at byte 16 of values of a map: 1 byte beyond/,
+    );
+    expect(faultOf(looked(-1), { calls }).message).toMatch(/1 byte before its start/);
+    const global = (off: number) => [
+      ...asm.ldImm64(R1, kernelAddress(values + 4)),
+      asm.ldx('b', R0, R1, off),
+      asm.exit(),
+    ];
+    const region = new Map([[0, { from: values, upto: values + 13 }]]);
+    expect(run(global(8), { values: region })).toBe(0);
+    expect(faultOf(global(9), { values: region }).message).toMatch(
+      /outside of 13 bytes at byte 0 of values of a map/,
+    );
   });
 
   it('memory that a helper is asked to touch', () => {
