@@ -125,8 +125,11 @@ export interface BpfMap {
   /** Number of elements, where the type can tell cheaply; for progress and pictures. */
   count(): number;
   freeze(): number;
-  /** Gives up what a run that ended by a fault had reserved and not committed. No run is in progress. */
-  abandonReservations?(): void;
+  /**
+   * For what a run that ended by a fault had reserved and not committed: gives what gives up all that was reserved until now, to be called
+   * when no run is in progress that was so.
+   */
+  abandonReservations?(): () => void;
   /** Arenas only. */
   readonly arena?: Arena;
   /** Bytes of linear memory that the map occupies. */

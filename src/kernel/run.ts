@@ -54,10 +54,19 @@ export function reclaim(machine: Machine): void {
   if (machine.level > 0) return;
   for (const executable of machine.retired.splice(0)) executable.release();
   machine.async.runDue();
-  // On other CPUs there may be reservations in the same maps.
-  if (machine.faulted.size === 0 || machine.cpus?.busy) return;
-  for (const program of machine.faulted) for (const map of program.maps) map.map.abandonReservations?.();
-  machine.faulted.clear();
+  for (const program of machine.faulted) {
+    machine.faulted.delete(program);
+    for (const object of program.maps) {
+      const abandon = object.references > 0 ? object.map.abandonReservations?.() : undefined;
+      if (abandon === undefined) continue;
+      // Runs on other CPUs may have reservations in it that they will commit.
+      object.get();
+      machine.afterGrace(() => {
+        abandon();
+        object.put();
+      });
+    }
+  }
 }
 
 /** Marks, detaches and reports a program that faulted. Errors that are no faults of programs go on to the caller. */
@@ -80,8 +89,9 @@ export function oops(machine: Machine, program: ProgObject, error: unknown): voi
   machine.onOops(report);
 }
 
-/** The spin lock that the ended run held: other CPUs wait for it. */
-function dropLock({ memory }: Machine): void {
+/** The locks that the ended run held: other CPUs, and runs that come later, wait for them. */
+function dropLock({ memory, kfuncs }: Machine): void {
+  kfuncs.dropLocks();
   if (!memory.shared) return;
   const held = (RUN_STATE.heldLock + memory.cpuDelta) >>> 2;
   const lock = memory.u32[held]!;

@@ -96,6 +96,8 @@ export interface MapsModule {
   onWakeup: (map: number, flags: number) => void;
   /** Slab sources by map header: gives the map a new slab, false when memory is exhausted. */
   readonly refills: Map<number, () => boolean>;
+  /** Sleeps a little while the word at an address is as seen, where this thread may sleep; only on a shared memory. */
+  readonly nap: (word: number, seen: number) => void;
   /** Scratch of at least `size` bytes for keys and values of commands; valid until the next call. */
   scratch(size: number): number;
 }
@@ -146,6 +148,7 @@ export function createMapsModule(memory: GuestMemory, code = mapsCode(memory.sha
     wasm: undefined as unknown as MapsWasm,
     onWakeup: () => {},
     refills,
+    nap: memory.shared ? napOn(memory) : () => {},
     scratch(size) {
       if (size > scratchSize) {
         if (scratchAt !== 0) memory.free(scratchAt);
@@ -166,7 +169,7 @@ export function createMapsModule(memory: GuestMemory, code = mapsCode(memory.sha
       memory: memory.wasm,
       refill,
       wakeup: (map: number, flags: number) => module.onWakeup(map, flags),
-      ...(memory.shared ? { cpu_delta: memory.cpuDelta, nap: napOn(memory) } : {}),
+      ...(memory.shared ? { cpu_delta: memory.cpuDelta, nap: module.nap } : {}),
     },
   });
   module.wasm = instance.exports as unknown as MapsWasm;

@@ -46,17 +46,20 @@ export class RingBufMap extends MapBase {
   }
 
   /** Records that are still being written: nobody will ever commit them, and readers would wait for them. */
-  abandonReservations(): void {
+  abandonReservations(): () => void {
     const { u32 } = this.ctx.memory;
     const mask = this.info.maxEntries - 1;
     const { data, consumer, producer } = this.areas;
-    const end = u32[producer >>> 2]!;
-    for (let at = u32[consumer >>> 2]!; at !== end; ) {
-      const place = (data + (at & mask)) >>> 2;
-      const word = u32[place]!;
-      if ((word & RING_BUSY) !== 0) u32[place] = (word & ~RING_BUSY) | RING_DISCARD;
-      at = (at + alignUp((word & ~(RING_BUSY | RING_DISCARD)) + RING_HEADER_SIZE, 8)) >>> 0;
-    }
+    // Low halves of positions.
+    const end = Atomics.load(u32, producer >>> 2);
+    return () => {
+      for (let at = Atomics.load(u32, consumer >>> 2); ((end - at) | 0) > 0; ) {
+        const place = (data + (at & mask)) >>> 2;
+        const word = Atomics.load(u32, place);
+        if ((word & RING_BUSY) !== 0) Atomics.store(u32, place, (word & ~RING_BUSY) | RING_DISCARD);
+        at = (at + alignUp((word & ~(RING_BUSY | RING_DISCARD)) + RING_HEADER_SIZE, 8)) >>> 0;
+      }
+    };
   }
 
   /** Reservations that found no room. */

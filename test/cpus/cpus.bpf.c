@@ -121,6 +121,34 @@ SEC("xdp") int hold(struct xdp_md *ctx)
 	return 1;
 }
 
+/* Runs out of its budget with a record that it has not committed, and with a resilient lock. */
+SEC("xdp") int strand(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct resilient *value = bpf_map_lookup_elem(&resilients, &zero);
+	__u32 *record = bpf_ringbuf_reserve(&ring, 4, 0);
+
+	if (!record)
+		return 0;
+	if (value && bpf_res_spin_lock(&value->lock) == 0) {
+		for (int i = 0; i < 100000; i++)
+			value->n++;
+		bpf_res_spin_unlock(&value->lock);
+	}
+	bpf_ringbuf_submit(record, 0);
+	return 0;
+}
+
+/* An iterator belongs to the run. */
+SEC("xdp") int iterate(struct xdp_md *ctx)
+{
+	int i, sum = 0;
+
+	bpf_for(i, 0, 10)
+		sum += i;
+	return sum;
+}
+
 SEC("xdp") int take(struct xdp_md *ctx)
 {
 	__u32 zero = 0;

@@ -98,6 +98,13 @@ describe('a run on a CPU', () => {
     expect(Number(n) + Number(object.globals.timeouts)).toBe(60_000);
   });
 
+  it('iterates', async () => {
+    const { run } = boot({}, ['iterate']);
+    expect((await Promise.all([0, 1].map((cpu) => run('iterate', cpu)))).map(({ retval }) => retval)).toEqual(
+      [45, 45],
+    );
+  });
+
   it('interpreted gives the same', async () => {
     const kernel = new EmbeddedKernel({ cpus: { count: 2, start: cpuThreads() } });
     open.push(kernel);
@@ -172,6 +179,35 @@ describe('what goes wrong', () => {
     expect((await run('take', 2)).retval).toBe(7);
     expect((await run('take', 0)).retval).toBe(7);
     expect((await run('whoami', 1)).retval).toBe(1);
+  });
+
+  it('a fault gives back resilient locks at once, and records when runs of that time have ended', async () => {
+    const { kernel, object, cpus, run } = boot({ budget: 5000 }, ['strand', 'resilient', 'send', 'whoami']);
+    await cpus.ready();
+    const ring = new RingBufferReader(kernel, object.findMap('ring').fd);
+    // One CPU always runs something.
+    let over = false;
+    const busy = (async () => {
+      let last = run('whoami', 2, 20_000);
+      while (!over) {
+        const next = run('whoami', 2, 20_000);
+        await last;
+        last = next;
+      }
+      await last;
+    })();
+    await expect(run('strand', 1)).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+    expect((await run('resilient', 1)).retval).toBe(0);
+    expect((await run('resilient', 0)).retval).toBe(0);
+    await run('send', 0);
+    const records: number[] = [];
+    while (records.length === 0) {
+      for (const record of ring.consume()) records.push(record[0]!);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(records).toEqual([0]);
+    over = true;
+    await busy;
   });
 
   it('a thread that does not start', async () => {

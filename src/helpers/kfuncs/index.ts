@@ -14,7 +14,7 @@ import { LIST_KFUNCS } from './list.ts';
 import { freeFields } from './object-memory.ts';
 import { OBJECT_KFUNCS } from './objects.ts';
 import { RBTREE_KFUNCS } from './rbtree.ts';
-import { SECTION_KFUNCS } from './sections.ts';
+import { dropLocks, SECTION_KFUNCS } from './sections.ts';
 import { STRING_KFUNCS } from './strings.ts';
 import type { KfuncFamily } from './types.ts';
 
@@ -32,8 +32,10 @@ export const KFUNC_IMPLEMENTATIONS: KfuncFamily = {
   ...ASYNC_KFUNCS,
 };
 
-/** They neither make nor give back anything. */
+/** They neither make nor give back anything but within one run. */
 const OWN_NOTHING: KfuncFamily = {
+  ...ITER_KFUNCS,
+  ...CPUMASK_KFUNCS,
   ...SECTION_KFUNCS,
   ...DYNPTR_KFUNCS,
   ...STRING_KFUNCS,
@@ -69,5 +71,6 @@ export function createKfuncs(ctx: HelperContext): KfuncTable {
       return valuesOf(ctx, map, at);
     },
     ownsObjects,
+    dropLocks: () => dropLocks(ctx),
   };
 }

@@ -33,7 +33,7 @@ function takeLock(ctx: HelperContext, lock: number): number {
   const { view } = ctx.memory;
   const held = heldOf(ctx);
   if (ctx.memory.shared && !held.includes(lock)) {
-    if (!waitForLock(ctx.memory.i32, lock >>> 2)) return -ERRNO.ETIMEDOUT;
+    if (!waitForLock(ctx, lock)) return -ERRNO.ETIMEDOUT;
     held.push(lock);
     return 0;
   }
@@ -45,11 +45,14 @@ function takeLock(ctx: HelperContext, lock: number): number {
 }
 
 /** Another CPU may hold it: false where it does so for too long, as when each of two CPUs waits for the other's lock. */
-function waitForLock(i32: Int32Array, at: number): boolean {
+function waitForLock({ memory: { i32 }, module }: HelperContext, lock: number): boolean {
+  const at = lock >>> 2;
   let end = 0;
   while (Atomics.compareExchange(i32, at, 0, 1) !== 0) {
     end ||= performance.now() + LOCK_TIMEOUT;
     for (let spin = 0; spin < 100 && Atomics.load(i32, at) !== 0; spin++);
+    // The holder may have lost its processor.
+    module.nap(lock, 1);
     if (performance.now() > end) return false;
   }
   return true;
@@ -62,6 +65,11 @@ function leaveLock(ctx: HelperContext, lock: number): void {
   const held = heldOf(ctx);
   const at = held.lastIndexOf(lock);
   if (at >= 0) held.splice(at, 1);
+}
+
+/** Of a run that was stopped. */
+export function dropLocks(ctx: HelperContext): void {
+  for (const lock of [...heldOf(ctx)]) leaveLock(ctx, lock);
 }
 
 export const SECTION_KFUNCS: KfuncFamily = {

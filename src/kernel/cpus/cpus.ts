@@ -306,8 +306,8 @@ export class Cpus implements CpuSet {
   /** Something has ended: memory may be free now, and nobody may be running. */
   #settle(): void {
     this.#collect();
-    if (this.busy) return;
     reclaim(this.#machine);
+    if (this.busy) return;
     for (const resolve of this.#waitingForIdle.splice(0)) resolve();
   }
 

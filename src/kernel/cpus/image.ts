@@ -114,11 +114,12 @@ function mapImage(map: BpfMap | undefined): { map?: MapImage } {
   return { map: { name: map.info.name, layout: map.layout } };
 }
 
-// Sets and typed arrays as text.
+// Sets, maps and typed arrays as text.
 
 export function encodeImage(image: ProgramImage): string {
   return JSON.stringify(image, (_, value: unknown) => {
     if (value instanceof Set) return { $set: [...value] };
+    if (value instanceof Map) return { $map: [...value] };
     if (value instanceof Int32Array) return { $i32: Array.from(value) };
     if (typeof value === 'bigint') return { $big: String(value) };
     return value;
@@ -129,6 +130,7 @@ export function decodeImage(text: string): ProgramImage {
   return JSON.parse(text, (_, value: unknown) => {
     if (typeof value !== 'object' || value === null) return value;
     if ('$set' in value) return new Set(value.$set as unknown[]);
+    if ('$map' in value) return new Map(value.$map as [unknown, unknown][]);
     if ('$i32' in value) return Int32Array.from(value.$i32 as number[]);
     if ('$big' in value) return BigInt(value.$big as string);
     return value;
