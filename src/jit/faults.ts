@@ -49,6 +49,7 @@ export function faultOf(
   return new ProgramFault(`${what}${where}${at}`, {
     program: program.name,
     insn: place.insn < 0 ? -1 : (program.origin[place.insn] ?? place.insn),
+    code: program,
     cause: error,
     reason: budgetSpent ? 'budget' : 'access',
   });

@@ -48,8 +48,37 @@ interface Scratch {
   readonly onStack: Uint8Array;
 }
 
+/**
+ * How much is looked at before a graph is given up: loops inside of one another are gone over once for each that lies around them. Only
+ * nests far deeper than anybody writes come to that; for those the functions are emitted through tables.
+ */
+const EFFORT_PER_NODE = 64;
+const LEAST_EFFORT = 250_000;
+
+/** Steps that are left. */
+interface Effort {
+  left: number;
+}
+
 /** `succs[n]`: successors of node n; node 0 is the entry, has no predecessors, and reaches every node. */
 export function structure(original: readonly (readonly number[])[]): Layout {
+  return structured(original) ?? unstructured(original);
+}
+
+/** The layout of a graph that cannot be put in scopes with sensible effort: its depth is more than anybody accepts. */
+function unstructured(succs: readonly (readonly number[])[]): Layout {
+  return {
+    order: Int32Array.from(succs.keys()),
+    position: Int32Array.from(succs.keys()),
+    succs,
+    dispatch: new Map(),
+    selector: new Int32Array(succs.length).fill(-1),
+    scopes: [],
+    depth: Number.POSITIVE_INFINITY,
+  };
+}
+
+function structured(original: readonly (readonly number[])[]): Layout | undefined {
   const succs = original.map((list) => [...list]);
   const preds: number[][] = succs.map(() => []);
   succs.forEach((list, from) => {
@@ -58,7 +87,9 @@ export function structure(original: readonly (readonly number[])[]): Layout {
   const graph = { succs, preds };
   const selectorOf: number[] = new Array(succs.length).fill(-1);
   const dispatch = new Map<number, number[]>();
-  const { order, loops } = orderNodes(graph, selectorOf, dispatch);
+  const ordered = orderNodes(graph, selectorOf, dispatch);
+  if (ordered === undefined) return undefined;
+  const { order, loops } = ordered;
   const position = new Int32Array(succs.length);
   order.forEach((node, i) => {
     position[node] = i;
@@ -79,12 +110,12 @@ export function structure(original: readonly (readonly number[])[]): Layout {
 type Task = number | readonly number[];
 const LOOP_END = -1;
 
-/** Step 1. Adds dispatch nodes to the graph where needed. */
+/** Step 1. Adds dispatch nodes to the graph where needed. undefined: that would take too long. */
 function orderNodes(
   graph: Graph,
   selectorOf: number[],
   dispatch: Map<number, number[]>,
-): { order: number[]; loops: Scope[] } {
+): { order: number[]; loops: Scope[] } | undefined {
   const order: number[] = [];
   const loops: Scope[] = [];
   const openLoops: number[] = [];
@@ -94,6 +125,7 @@ function orderNodes(
   let selectors = 0;
   const size = graph.succs.length;
   const all = Array.from({ length: size }, (_, i) => i);
+  const effort: Effort = { left: EFFORT_PER_NODE * size + LEAST_EFFORT };
   // Dispatch nodes are placed as soon as they are made, so that the search never meets them.
   const scratch = { index: new Int32Array(size), low: new Int32Array(size), onStack: new Uint8Array(size) };
   const tasks: Task[] = components(graph, scratch, region, 1, all);
@@ -109,6 +141,8 @@ function orderNodes(
       order.push(task);
       continue;
     }
+    effort.left -= task.length;
+    if (effort.left < 0) return undefined;
     const id = ++regions;
     for (const node of task) region[node] = id;
     const entries = task.filter((node) => graph.preds[node]!.some((p) => region[p] !== id));
@@ -116,12 +150,18 @@ function orderNodes(
     let inner = task;
     if (entries.length > 1) {
       header = graph.succs.length;
-      for (const entry of entries) if (selectorOf[entry]! < 0) selectorOf[entry] = selectors++;
+      let low = selectors;
+      for (const entry of entries) {
+        if (selectorOf[entry]! < 0) selectorOf[entry] = selectors++;
+        low = Math.min(low, selectorOf[entry]!);
+      }
+      // The table by which it chooses has a place for each number between.
+      effort.left -= selectors - low;
       dispatch.set(
         header,
         entries.map((entry) => selectorOf[entry]!),
       );
-      addDispatch(graph, header, entries);
+      if (!addDispatch(graph, header, entries, effort)) return undefined;
       selectorOf.push(-1);
       region.push(0);
     } else {
@@ -138,12 +178,14 @@ function orderNodes(
   return { order, loops };
 }
 
-/** Puts node `header` in front of `entries`: all edges to one of them now lead to it. */
-function addDispatch(graph: Graph, header: number, entries: readonly number[]): void {
+/** Puts node `header` in front of `entries`: all edges to one of them now lead to it. false: that would take too long. */
+function addDispatch(graph: Graph, header: number, entries: readonly number[], effort: Effort): boolean {
   const headerPreds = new Set<number>();
   for (const entry of entries) {
     for (const pred of graph.preds[entry]!) {
       const list = graph.succs[pred]!;
+      effort.left -= list.length;
+      if (effort.left < 0) return false;
       for (let i = 0; i < list.length; i++) if (list[i] === entry) list[i] = header;
       headerPreds.add(pred);
     }
@@ -151,6 +193,7 @@ function addDispatch(graph: Graph, header: number, entries: readonly number[]): 
   }
   graph.succs.push([...entries]);
   graph.preds.push([...headerPreds]);
+  return true;
 }
 
 /**

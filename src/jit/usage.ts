@@ -131,8 +131,9 @@ export function parameterMasks(
       }
     }
   });
-  // Masks only grow, so each subprogram is looked at again at most five times a callee.
-  const pending = new Set(blocksOf.keys());
+  // Callees before their callers, so that each is looked at once; again only where functions call one another in circles. Masks only
+  // grow, so that it ends.
+  const pending = new Set(calleesFirst(callers));
   for (const index of pending) {
     pending.delete(index);
     const mask = liveAtStart(program, blocksOf[index]!, masks) & ARGUMENTS;
@@ -141,6 +142,29 @@ export function parameterMasks(
     for (const caller of callers[index]!) pending.add(caller);
   }
   return masks;
+}
+
+/** Subprograms in an order in which callees stand before their callers, as far as there is one. */
+function calleesFirst(callers: readonly ReadonlySet<number>[]): number[] {
+  const order: number[] = [];
+  const seen = new Uint8Array(callers.length);
+  const path: { readonly index: number; readonly rest: Iterator<number> }[] = [];
+  const enter = (index: number) => {
+    seen[index] = 1;
+    path.push({ index, rest: callers[index]!.values() });
+  };
+  for (let root = 0; root < callers.length; root++) {
+    if (seen[root] === 0) enter(root);
+    while (path.length > 0) {
+      const { index, rest } = path[path.length - 1]!;
+      const next = rest.next();
+      if (next.done === true) {
+        path.pop();
+        order.push(index);
+      } else if (seen[next.value] === 0) enter(next.value);
+    }
+  }
+  return order.reverse();
 }
 
 function liveAtStart(program: ExecutableProgram, blocks: readonly Block[], masks: readonly number[]): number {

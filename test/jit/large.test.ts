@@ -67,4 +67,51 @@ describe('large programs', () => {
     }
     expect(bench.prepare(insns).run(bench.ctx)).toBe(r0);
   });
+
+  it('loops nested 10 000 deep', () => {
+    const depth = 10_000;
+    const insns: Insn[] = [asm.mov64Imm(R0, 0)];
+    for (let i = 0; i < depth; i++) insns.push(asm.alu64Imm('add', R0, 1));
+    // Some go back to their own header once, which adds what lies behind it once more.
+    for (let i = depth - 1; i >= 0; i--) {
+      insns.push(asm.jumpImm(64, 'jne', R0, depth + i, 1));
+      insns.push(asm.gotol(1 + i - insns.length - 1));
+    }
+    insns.push(asm.exit());
+    let r0 = depth;
+    for (let i = depth - 1; i >= 0; i--) {
+      if (r0 !== depth + i) continue;
+      r0 += depth - i;
+      i = depth;
+    }
+    expect(bench.prepare(insns).run(bench.ctx)).toBe(r0);
+  });
+
+  it('branches back to anywhere before, 6000 of them', () => {
+    const size = 6000;
+    const next = random(5);
+    const graph = Array.from({ length: size }, (_, i) => ({
+      succs: [next() % (i + 1), Math.min(size - 1, i + 1)],
+      bit: next() % 16,
+    }));
+    const program = bench.prepare(graphProgram(graph, 20_000, 99));
+    expect(program.run(bench.ctx)).toBe(walk(graph, 20_000, 99));
+  });
+
+  it('1500 functions that hand what they were given to the next', () => {
+    const count = 1500;
+    const callers = count - 1;
+    const insns: Insn[] = [asm.mov64Imm(R1, 5), asm.callLocal(1), asm.exit()];
+    for (let i = 0; i < count; i++) {
+      const body = [];
+      for (let k = 0; k < 8; k++) body.push(asm.alu64Imm('add', R0, 1));
+      if (i < callers) insns.push(asm.callLocal(body.length + 1), ...body, asm.exit());
+      else insns.push(asm.mov64Reg(R0, R1), ...body, asm.exit());
+    }
+    const listing = bench.prepare(insns).listing?.() ?? [];
+    // All take R1 and their frame.
+    expect(listing.map(({ signature }) => signature)).toEqual(
+      new Array(count + 1).fill('(param i64 i32) (result i64)'),
+    );
+  });
 });
