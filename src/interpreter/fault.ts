@@ -64,6 +64,7 @@ export function fault(
     program: program.program.name,
     insn,
     registers: m.registers(),
+    code: program.program,
     ...details,
   });
 }

@@ -138,6 +138,9 @@ export class ProgramFault extends Error {
    */
   readonly reason: 'access' | 'budget' | 'limit';
 
+  /** The code that `insn` is of, where the engine knows: the run may have gone on in another program than the one it began with. */
+  readonly code: object | undefined;
+
   constructor(
     message: string,
     details: {
@@ -146,6 +149,7 @@ export class ProgramFault extends Error {
       registers?: readonly bigint[];
       cause?: unknown;
       reason?: ProgramFault['reason'];
+      code?: object;
     },
   ) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -154,5 +158,6 @@ export class ProgramFault extends Error {
     this.program = details.program;
     this.registers = details.registers;
     this.reason = details.reason ?? 'access';
+    this.code = details.code;
   }
 }
