@@ -67,6 +67,9 @@ class ArenaMap extends MapBase implements Arena {
   readonly #free: FreeRanges;
   /** Pages of the memory that are the map's and hold nothing. */
   readonly #spare: number[] = [];
+  /** Pages that programs on other CPUs may be writing to, though they have been freed; the oldest first. */
+  readonly #held = new Set<number>();
+  #gone = false;
   #present = 0;
 
   constructor(params: MapCreateParams, ctx: MapContext, blocks: MapBlocks) {
@@ -146,16 +149,34 @@ class ArenaMap extends MapBase implements Arena {
     const page = this.#pageOf(address);
     const end = Math.min(page + count, this.pages);
     if (count < 1 || page >= end) return;
-    const { u32, u8 } = this.ctx.memory;
+    const { u32 } = this.ctx.memory;
+    const freed: number[] = [];
     for (let i = page; i < end; i++) {
       const at = this.#pageAt(i);
       if (at === 0) continue;
-      u32[(this.table >>> 2) + i] = 0;
-      u8.fill(0, at, at + ARENA_PAGE);
-      this.#spare.push(at);
+      Atomics.store(u32, (this.table >>> 2) + i, 0);
+      this.#held.add(at);
+      freed.push(at);
       this.#present--;
     }
     this.#free.give(page, end - page);
+    const empty = (): void => {
+      if (!this.#gone) for (const at of freed) this.#empty(at);
+    };
+    if (this.ctx.afterGrace === undefined) empty();
+    else this.ctx.afterGrace(empty);
+  }
+
+  /** The page may be used again. */
+  #empty(at: number): void {
+    if (!this.#held.delete(at)) return;
+    this.ctx.memory.u8.fill(0, at, at + ARENA_PAGE);
+    this.#spare.push(at);
+  }
+
+  override free(): void {
+    this.#gone = true;
+    super.free();
   }
 
   reservePages(address: number, count: number): number {
@@ -178,6 +199,9 @@ class ArenaMap extends MapBase implements Arena {
 
   /** Puts a page of zeros at a place; false where there is no memory. */
   #fill(page: number): boolean {
+    // Who frees and takes without end gets back what was freed first.
+    if (this.#spare.length === 0 && this.#held.size >= this.pages)
+      this.#empty(this.#held.values().next().value!);
     if (this.#spare.length === 0) {
       const count = Math.min(CHUNK, this.pages - this.#present);
       let start: number;
@@ -189,7 +213,7 @@ class ArenaMap extends MapBase implements Arena {
       }
       for (let i = count - 1; i >= 0; i--) this.#spare.push(start + i * ARENA_PAGE);
     }
-    this.ctx.memory.u32[(this.table >>> 2) + page] = this.#spare.pop()!;
+    Atomics.store(this.ctx.memory.u32, (this.table >>> 2) + page, this.#spare.pop()!);
     this.#present++;
     return true;
   }

@@ -30,6 +30,8 @@ export interface MapContext {
   readonly module: MapsModule;
   readonly resolver: MapObjectResolver;
   readonly possibleCpus: number;
+  /** Calls `free` when no program can hold what it was given before; absent: none can. */
+  afterGrace?(free: () => void): void;
   /** 32 bits for the hash seed of a map without BPF_F_ZERO_SEED; default 0, which makes iteration order repeatable. */
   seed?(): number;
 }

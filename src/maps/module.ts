@@ -72,6 +72,7 @@ export interface MapsWasm {
   readonly spin_lock: Words;
   readonly spin_unlock: Words;
   readonly get_smp_processor_id: Words;
+  readonly csum_diff: Words;
   readonly strncmp: Words;
   readonly strcmp: Words;
   readonly strcasecmp: Words;

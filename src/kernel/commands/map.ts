@@ -80,6 +80,7 @@ export function mapCreate(machine: Machine, attr: MapCreateAttr): Fd {
     module: machine.mapsModule,
     resolver: mapResolver(machine),
     possibleCpus: machine.possibleCpus,
+    afterGrace: (free) => machine.afterGrace(free),
     ...(machine.hashSeed === undefined ? {} : { seed: machine.hashSeed }),
   });
   const parts: MapParts = {

@@ -1,4 +1,5 @@
 export * from './array';
+export * from './checksum';
 export * from './hash';
 export * from './lpm';
 export * from './packet';
