@@ -2,7 +2,7 @@
 import { MODELLED_SKB } from '../spec/index.ts';
 import { BPF_HDR_START_OFF } from '../uapi/index.ts';
 import { ERRNO } from '../util/index.ts';
-import { csumDiff, csumReplace2, csumReplace4, csumReplaceByDiff, type MemoryRange } from './checksum.ts';
+import { csumReplace2, csumReplace4, csumReplaceByDiff } from './checksum.ts';
 import { flowHash } from './flow-hash.ts';
 import { packetRange } from './packet-bytes.ts';
 import type { HelperContext, HelperFamily } from './types.ts';
@@ -131,17 +131,7 @@ export const SKB_HELPERS: HelperFamily = {
   bpf_l3_csum_replace: (context) => replaceChecksum(context, FIELD_MASK),
   bpf_l4_csum_replace: (context) => replaceChecksum(context, L4_FLAGS),
 
-  bpf_csum_diff: ({ memory, returnU64, valid }) => {
-    const rangeAt = (at: number, size: number): MemoryRange | null =>
-      size === 0 ? { at: 0, size: 0 } : size > 0 && valid(at, size) ? { at, size } : null;
-    return (from, fromSize, to, toSize, seed) => {
-      const before = rangeAt(from, fromSize);
-      const after = rangeAt(to, toSize);
-      if (before === null || after === null || ((fromSize | toSize) & 3) !== 0)
-        returnU64(BigInt.asUintN(64, BigInt(INVALID)));
-      else returnU64(BigInt(csumDiff(memory.u8, before, after, seed >>> 0)));
-    };
-  },
+  bpf_csum_diff: ({ module }) => module.wasm.csum_diff,
   // Only for checksums that the device has computed over the whole packet (CHECKSUM_COMPLETE).
   bpf_csum_update:
     ({ returnU64 }) =>

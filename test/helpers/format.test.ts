@@ -120,6 +120,51 @@ describe('checksums', () => {
     expect(bench.call('bpf_csum_diff', [0, 0, ones, 4, 0])).toBe(0xffffn);
   });
 
+  it('bpf_csum_diff of random bytes, at any place', () => {
+    const bench = new HelperBench();
+    // Sums of 64-bit words that carry round, halves together, then 16 bits.
+    const around = (sum: bigint, bits: bigint) => {
+      let rest = sum;
+      while (rest >> bits !== 0n) rest = (rest & ((1n << bits) - 1n)) + (rest >> bits);
+      return rest;
+    };
+    const invert = (sum: bigint) => BigInt.asUintN(32, ~sum);
+    const partial = (bytes: Uint8Array, seed: bigint) => {
+      const padded = new Uint8Array((bytes.length + 7) & ~7);
+      padded.set(bytes);
+      const words = [...new BigUint64Array(padded.buffer)];
+      return around(
+        around(
+          words.reduce((sum, word) => around(sum + word, 64n), seed),
+          64n,
+        ),
+        32n,
+      );
+    };
+    let state = 12345;
+    const next = (below: number) => {
+      state = (Math.imul(state, 1103515245) + 12345) | 0;
+      return (state >>> 8) % below;
+    };
+    for (let i = 0; i < 300; i++) {
+      const [from, to] = [0, 1].map(() => {
+        const ones = next(3) === 0;
+        return Uint8Array.from({ length: 4 * next(18) }, () => (ones ? 255 : next(256)));
+      }) as [Uint8Array, Uint8Array];
+      const seed = next(4) === 0 ? 0xffff_ffff : (next(0x1_0000) * 0x1_0000 + next(0x1_0000)) >>> 0;
+      let sum = BigInt(seed);
+      if (to.length > 0) {
+        sum = partial(to, sum);
+        if (from.length > 0) sum = around(sum + invert(partial(from, 0n)), 32n);
+      } else if (from.length > 0) sum = invert(partial(from, invert(sum)));
+      const place = bench.put(new Uint8Array(256)) + next(8);
+      bench.memory.u8.set(from, place);
+      bench.memory.u8.set(to, place + 100);
+      const got = bench.call('bpf_csum_diff', [place, from.length, place + 100, to.length, seed]);
+      expect(got, `${from} to ${to}, seed ${seed}`).toBe(around(sum, 16n));
+    }
+  });
+
   it('bpf_l3_csum_replace keeps a header right', () => {
     const bench = new HelperBench();
     const header = Uint8Array.of(
