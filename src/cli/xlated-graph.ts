@@ -1,7 +1,7 @@
 /** Control flow of a program as a graph for Graphviz (`prog dump xlated PROG visual`): a cluster a function, a record a block. */
 import { CALL, CLASS, insnClass, insnOp, JMP_OP } from '../asm/opcodes.ts';
 import type { Insn } from '../contracts/insn.ts';
-import type { XlatedInsn } from './xlated.ts';
+import { withDistance, type XlatedInsn } from './xlated.ts';
 
 interface Flow {
   /** Index of where a jump goes. */
@@ -34,7 +34,7 @@ export function* xlatedGraph(insns: readonly XlatedInsn[], raw: readonly Insn[])
   const functions = new Set<number>([0]);
   const leaders = new Set<number>();
   for (const { index, bytes } of insns) {
-    const flow = flowOf(raw[index]!, index, bytes.length / 8);
+    const flow = flowOf(withDistance(raw[index]!), index, bytes.length / 8);
     flows.set(index, flow);
     if (flow.calls !== undefined) functions.add(flow.calls);
     if (flow.target !== undefined) leaders.add(flow.target);

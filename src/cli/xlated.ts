@@ -3,8 +3,10 @@
  * lines, which the records of OBJ_GET_INFO_BY_FD and the program's BTF tell. Text and JSON are bpftool's.
  */
 import { type DisassembledInsn, decodeProgram, disassembleInsns } from '../asm/index.ts';
+import { CALL, CLASS, JMP_OP } from '../asm/opcodes.ts';
 import type { Btf } from '../btf/index.ts';
 import type { SourceLine } from '../contracts/engine.ts';
+import type { Insn } from '../contracts/insn.ts';
 import type { ProgInfo } from '../contracts/kernel.ts';
 import type { KernelSymbols } from '../libbpf/index.ts';
 
@@ -31,7 +33,8 @@ export function listXlated(info: ProgInfo, btf: Btf | undefined, symbols?: Kerne
   const lines = btf === undefined ? new Map<number, number>() : records(info.lineInfo, LINE_RECORD);
   const functionView = viewOf(info.funcInfo);
   const lineView = viewOf(info.lineInfo);
-  const listed: readonly DisassembledInsn[] = disassembleInsns(decodeProgram(info.xlatedInsns), {
+  const raw = decodeProgram(info.xlatedInsns);
+  const listed: readonly DisassembledInsn[] = disassembleInsns(raw.map(withDistance), {
     opcode: true,
     lossless: false,
     // References to maps hold ids after rewriting.
@@ -46,7 +49,7 @@ export function listXlated(info: ProgInfo, btf: Btf | undefined, symbols?: Kerne
     const source = lineAt === undefined ? undefined : sourceAt(btf!, lineView, lineAt);
     return {
       index,
-      text,
+      text: isCompiledCall(raw[index]!) ? `${text}${calledCode(info, raw[index]!, symbols)}` : text,
       bytes: info.xlatedInsns.subarray(index * INSN_SIZE, (index + slots) * INSN_SIZE),
       ...(proto === '' ? {} : { proto }),
       ...(source === undefined || source.text === '' ? {} : { source }),
@@ -71,6 +74,24 @@ export function sourceAtRecord(info: ProgInfo, btf: Btf, record: number): Source
   return source.text === '' ? undefined : source;
 }
 
+/** Where a program is compiled, Linux gives calls of its functions with the distance in `off` and the function's number in `imm`. */
+export function isCompiledCall(insn: Insn): boolean {
+  return insn.code === (CLASS.JMP | JMP_OP.CALL) && insn.src === CALL.LOCAL && insn.off !== 0;
+}
+
+/** The same call as it was loaded. */
+export function withDistance(insn: Insn): Insn {
+  return isCompiledCall(insn) ? { ...insn, off: 0, imm: insn.off } : insn;
+}
+
+/** `#name`, or the address where the kernel's symbols have no name for it. */
+function calledCode(info: ProgInfo, insn: Insn, symbols: KernelSymbols | undefined): string {
+  const address = info.jitedKsyms?.[insn.imm];
+  if (address === undefined) return '';
+  const found = symbols?.at(address);
+  return `#${found?.offset === 0n ? found.symbol.name : `0x${address.toString(16)}`}`;
+}
+
 function calledFunction(symbols: KernelSymbols): (distance: number) => string | undefined {
   const base = symbols.find('__bpf_call_base')[0];
   return (distance) => {
@@ -88,7 +109,7 @@ export interface XlatedOptions {
 
 export function* xlatedLines(insns: readonly XlatedInsn[], options: XlatedOptions): Generator<string> {
   for (const { index, text, bytes, proto, source } of insns) {
-    if (proto !== undefined) yield `${index > 0 ? '\n' : ''}${proto}:`;
+    if (proto !== undefined) yield `${proto}:`;
     if (source !== undefined) {
       const { file, line, column } = source;
       yield `; ${source.text}${options.linum ? ` [file:${file} line_num:${line} line_col:${column}]` : ''}`;

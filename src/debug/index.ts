@@ -11,7 +11,7 @@ export {
   type Share,
 } from './coverage/report.ts';
 export { foldedStacks, type Profile, type ProfiledFunction, type ProfiledLine, profile } from './profile.ts';
-export { Recorder, type RecordOptions } from './recording/recorder.ts';
+export { Recorder, RecordingFull, type RecordOptions } from './recording/recorder.ts';
 export { type MemoryChange, Recording, type StepKind } from './recording/recording.ts';
 export {
   type Breakpoint,

@@ -43,11 +43,12 @@ export function profile(counter: ExecutionCounter): Profile {
       const index = source.functionIndex(insn);
       if (index >= 0) own[index]! += count;
       const at = source.lineAt(insn);
-      if (at === undefined) return;
+      const placed = count - counts.unplaced[insn]!;
+      if (at === undefined || placed === 0) return;
       const key = `${at.line}:${at.file}`;
       const known = lines.get(key);
-      if (known !== undefined) known.instructions += count;
-      else lines.set(key, { file: at.file, line: at.line, text: at.text.trim(), instructions: count });
+      if (known !== undefined) known.instructions += placed;
+      else lines.set(key, { file: at.file, line: at.line, text: at.text.trim(), instructions: placed });
     });
     source.functions.forEach(({ name }, i) => {
       if (own[i]! > 0)

@@ -49,7 +49,7 @@ const action: Action<[string, string | undefined, DebugOptions]> = async (
   const { env, out } = context;
   if (options.data !== undefined && (options.pcap !== undefined || options.replay !== undefined))
     throw new UsageError('--data is for runs without --pcap and --replay');
-  const recorder = new Recorder({ maxSteps: options.steps });
+  const recorder = new Recorder({ maxSteps: options.steps, stopRuns: true });
   const annotations = new Map<string, Annotations>();
   const { data, set, pcap, replay, cflags, progType } = options;
   const summary = await runSession(

@@ -1,6 +1,7 @@
 /** One `run`: an object in a fresh kernel, its programs attached, input fed to them, output read, everything counted. */
 import type { Kernel } from '../../contracts/kernel.ts';
 import type { ProgramObserver } from '../../contracts/observe.ts';
+import { RecordingFull } from '../../debug/index.ts';
 import { openSourceOrObject } from '../compiler/source-or-object.ts';
 import type { CliEnv } from '../environment.ts';
 import { UsageError } from '../errors.ts';
@@ -277,6 +278,9 @@ class Feeder {
       if (this.#live) pace.stopped = true;
       else if (pcap === undefined && log === undefined) this.#testRuns();
       else await this.#feed(pace);
+    } catch (error) {
+      // What is recorded of the runs is what was wanted of them.
+      if (!(error instanceof RecordingFull)) throw error;
     } finally {
       release();
       pace.finish();

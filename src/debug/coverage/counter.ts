@@ -26,6 +26,8 @@ export interface StackNode {
 export class ProgramCounts {
   readonly source: ProgramSource;
   readonly insns: Float64Array;
+  /** Of those, how often the compiler had no line for the instruction: its record is another path's. */
+  readonly unplaced: Float64Array;
   /** By pc: how often control went on to the next instruction, and elsewhere in the same frame. */
   readonly fell: Float64Array;
   readonly taken: Float64Array;
@@ -46,6 +48,7 @@ export class ProgramCounts {
     this.source = new ProgramSource(program);
     const { insns, calls } = program.executable;
     this.insns = new Float64Array(program.insns.length);
+    this.unplaced = new Float64Array(program.insns.length);
     this.fell = new Float64Array(insns.length);
     this.taken = new Float64Array(insns.length);
     this.lines = new Float64Array(this.source.lines.length);
@@ -187,6 +190,7 @@ export class ExecutionCounter implements ProgramObserver {
     if (middle && (record === frame.passed || (jumped && line !== frame.line))) {
       frame.passed = record;
       frame.line = -1;
+      counts.unplaced[insn]!++;
       return;
     }
     frame.passed = -1;

@@ -262,7 +262,7 @@ function addLines(counts: ProgramCounts, full: FullCounts, fileOf: FileOf): void
     if (record < 0 || !source.isInsn(i)) return;
     const line = counts.sameLine[record]!;
     used[line] = 1;
-    instructions[line]! += count;
+    instructions[line]! += count - counts.unplaced[i]!;
     if (source.lineStarts[i] === 1) most[line] = Math.max(most[line]!, count);
   });
   source.lines.forEach(({ file, line, text }, record) => {

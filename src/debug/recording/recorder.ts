@@ -8,7 +8,7 @@ import { accessBytes, CLASS, insnClass, insnMode, JMP_OP, MODE } from '../../asm
 import type { ExecutableProgram } from '../../contracts/engine.ts';
 import type { InsnEvent, ObservedProgram, ObservedRun, ProgramObserver } from '../../contracts/observe.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import { HEAP_START } from '../../memory/layout.ts';
+import { MAX_NESTED_RUNS, STACK_BYTES, STACKS } from '../../memory/layout.ts';
 import { BpfError } from '../../util/errors.ts';
 import { FIRST_BYTE, Journal, REGISTERS, Recording, STEP_KINDS } from './recording.ts';
 
@@ -17,13 +17,21 @@ export interface RecordOptions {
   readonly maxSteps?: number;
   /** Of the recording, beside a copy of the kernel's memory. Default 256 MiB. */
   readonly maxBytes?: number;
-  /** Bytes that are compared around calls of helpers: what bounds the time where maps are large. Default 64 GiB, some 20 s. */
+  /** Bytes that are compared around calls of helpers: what bounds the time where maps are large. Default 64 GiB, some 20 s of it. */
   readonly maxCompared?: number;
+  /** At a limit the run ends too, and `RecordingFull` comes out of what started it. Default: runs go on unseen. */
+  readonly stopRuns?: boolean;
+}
+
+/** Thrown through a run that nobody would see the rest of. */
+export class RecordingFull extends Error {
+  override readonly name = 'RecordingFull';
 }
 
 const DEFAULT_STEPS = 1_000_000;
 const DEFAULT_BYTES = 256 << 20;
 const DEFAULT_COMPARED = 2 ** 36;
+const FRAME_BYTES = 512;
 const EXIT = CLASS.JMP | JMP_OP.EXIT;
 /** Equal words between two changes that are kept as one. */
 const GAP = 4;
@@ -45,6 +53,12 @@ export class Recorder implements ProgramObserver {
   readonly #maxSteps: number;
   readonly #maxBytes: number;
   readonly #maxCompared: number;
+  readonly #stopRuns: boolean;
+  /** Lowest byte of each level's stack that a program has had: below it there is nothing to compare. */
+  readonly #stackFrom = Array.from(
+    { length: MAX_NESTED_RUNS },
+    (_, level) => STACKS + (level + 1) * STACK_BYTES,
+  );
   readonly #low = new Int32Array(REGISTERS);
   readonly #high = new Int32Array(REGISTERS);
   #memory: GuestMemory | undefined;
@@ -63,6 +77,7 @@ export class Recorder implements ProgramObserver {
     this.#maxSteps = options.maxSteps ?? DEFAULT_STEPS;
     this.#maxBytes = options.maxBytes ?? DEFAULT_BYTES;
     this.#maxCompared = options.maxCompared ?? DEFAULT_COMPARED;
+    this.#stopRuns = options.stopRuns === true;
   }
 
   onMachine(memory: GuestMemory): void {
@@ -86,7 +101,10 @@ export class Recorder implements ProgramObserver {
   }
 
   onInsn(event: InsnEvent): void {
-    if (this.#truncated !== undefined) return;
+    if (this.#truncated !== undefined) {
+      if (this.#stopRuns) throw new RecordingFull(this.#truncated);
+      return;
+    }
     const number = this.#numbers.get(event.executable);
     const memory = this.#memory;
     if (number === undefined || memory === undefined) return;
@@ -127,7 +145,7 @@ export class Recorder implements ProgramObserver {
     });
   }
 
-  #frameOf({ level, depth, executable }: InsnEvent): Frame {
+  #frameOf({ level, depth, executable, low }: InsnEvent): Frame {
     this.#frames[level] ??= [];
     const frames = this.#frames[level];
     const before = this.#depths[level] ?? -1;
@@ -149,6 +167,8 @@ export class Recorder implements ProgramObserver {
     };
     if (caller !== undefined) this.#journal.callers.set(step, caller);
     frames[depth] = frame;
+    const bottom = low[10]! - FRAME_BYTES;
+    if (bottom >= STACKS && bottom < (this.#stackFrom[level] ?? 0)) this.#stackFrom[level] = bottom;
     return frame;
   }
 
@@ -239,7 +259,9 @@ export class Recorder implements ProgramObserver {
   #compareAll(): void {
     const memory = this.#memory!;
     this.#room(memory.size);
-    this.#compare(FIRST_BYTE, HEAP_START);
+    this.#stackFrom.forEach((from, level) => {
+      this.#compare(from, STACKS + (level + 1) * STACK_BYTES);
+    });
     // What was freed is nobody's; where it is given out again, it differs from the shadow and is seen.
     for (const { start, size } of memory.blocks()) this.#compare(start, start + size);
   }

@@ -87,6 +87,9 @@ export class Recording {
   readonly #low: Int32Array;
   readonly #high: Int32Array;
   #position: number;
+  #walks = 0;
+  /** What the kernel's memory held, while the state of a step stands in it. */
+  #kept: Uint8Array | undefined;
 
   constructor(parts: RecordingParts) {
     this.journal = parts.journal;
@@ -121,7 +124,7 @@ export class Recording {
     for (let i = journal.registersUpto.at(into - 1); i < journal.registersUpto.at(into); i++)
       this.#setRegister(journal.register.at(i), journal.registerNew, i);
     for (let i = journal.changesUpto.at(into - 1); i < journal.changesUpto.at(into); i++)
-      this.#shadow.set(this.#piece(journal.new, i), journal.changeAddress.at(i));
+      this.#write(this.#piece(journal.new, i), journal.changeAddress.at(i));
   }
 
   #back(from: number): void {
@@ -129,7 +132,7 @@ export class Recording {
     for (let i = journal.registersUpto.at(from) - 1; i >= journal.registersUpto.at(from - 1); i--)
       this.#setRegister(journal.register.at(i), journal.registerOld, i);
     for (let i = journal.changesUpto.at(from) - 1; i >= journal.changesUpto.at(from - 1); i--)
-      this.#shadow.set(this.#piece(journal.old, i), journal.changeAddress.at(i));
+      this.#write(this.#piece(journal.old, i), journal.changeAddress.at(i));
   }
 
   #setRegister(register: number, values: NumberLog<Int32Array>, i: number): void {
@@ -197,18 +200,45 @@ export class Recording {
     return [...found.values()];
   }
 
-  /** Runs `look` while the kernel's memory holds the state at the present step: what maps say then is what they held. */
+  /**
+   * Runs `look` while the kernel's memory holds the state at the present step: what maps say then is what they held. Inside of `walk`
+   * the state stays there and follows the steps.
+   */
   withState<T>(look: () => T): T {
-    const live = this.#memory.u8;
-    const { length } = this.#shadow;
-    const kept = live.slice(FIRST_BYTE, length);
-    live.set(this.#shadow.subarray(FIRST_BYTE), FIRST_BYTE);
-    const result = this.#memory.readU64(RUN_STATE.helperResult);
+    return this.walk(() => {
+      this.#lend();
+      const result = this.#memory.readU64(RUN_STATE.helperResult);
+      try {
+        return look();
+      } finally {
+        this.#memory.writeU64(RUN_STATE.helperResult, result);
+      }
+    });
+  }
+
+  /** Many looks and seeks at one go: the kernel's memory is exchanged once, and put back at the end. */
+  walk<T>(go: () => T): T {
+    this.#walks++;
     try {
-      return look();
+      return go();
     } finally {
-      this.#memory.u8.set(kept, FIRST_BYTE);
-      this.#memory.writeU64(RUN_STATE.helperResult, result);
+      this.#walks--;
+      if (this.#walks === 0 && this.#kept !== undefined) {
+        this.#memory.u8.set(this.#kept, FIRST_BYTE);
+        this.#kept = undefined;
+      }
     }
+  }
+
+  #lend(): void {
+    if (this.#kept !== undefined) return;
+    const live = this.#memory.u8;
+    this.#kept = live.slice(FIRST_BYTE, this.#shadow.length);
+    live.set(this.#shadow.subarray(FIRST_BYTE), FIRST_BYTE);
+  }
+
+  #write(bytes: Uint8Array, address: number): void {
+    this.#shadow.set(bytes, address);
+    if (this.#kept !== undefined) this.#memory.u8.set(bytes, address);
   }
 }

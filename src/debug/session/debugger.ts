@@ -67,6 +67,8 @@ export class Debugger {
   #next = 1;
   readonly #breakpoints: Held[] = [];
   readonly #watchpoints: Watched[] = [];
+  /** Values as they were last on the present way. */
+  readonly #seen = new Map<Watched, Watch>();
 
   /** Stands at the first step. */
   constructor(recording: Recording) {
@@ -291,6 +293,11 @@ export class Debugger {
   }
 
   #go(direction: Direction, times: number, wanted: (step: number, height: number) => boolean): Stop {
+    this.#seen.clear();
+    return this.recording.walk(() => this.#walkOn(direction, times, wanted));
+  }
+
+  #walkOn(direction: Direction, times: number, wanted: (step: number, height: number) => boolean): Stop {
     const way = direction === 'forward' ? 1 : -1;
     let stop = this.#stopAt('step');
     for (let i = 0; i < times; i++) {
@@ -359,10 +366,15 @@ export class Debugger {
   #changed(watch: Watched, step: number, way: 1 | -1): Stop | undefined {
     const after = way > 0 ? step : step + 1;
     if (after === 0 || after >= this.recording.length || !watch.may(after)) return undefined;
-    this.recording.seek(after - 1);
-    const before = watch.value();
-    this.recording.seek(after);
-    const now = watch.value();
+    const valueAt = (at: number): Watch => {
+      this.recording.seek(at);
+      return watch.value();
+    };
+    // Nothing that it may hang on has changed since the last look.
+    const known = this.#seen.get(watch);
+    const before = way > 0 && known !== undefined ? known : valueAt(after - 1);
+    const now = way < 0 && known !== undefined ? known : valueAt(after);
+    this.#seen.set(watch, way > 0 ? now : before);
     if (before.bytes === now.bytes) return undefined;
     watch.hits++;
     return {
