@@ -48,6 +48,10 @@ export abstract class IndexedMap extends MapBase {
     for (let i = 0; i < 4; i++) bytes[i] = next >>> (8 * i);
     return bytes;
   }
+
+  override keyAfter(key: Uint8Array): Uint8Array | number {
+    return this.nextKey(key);
+  }
 }
 
 class ArrayMap extends IndexedMap {

@@ -113,6 +113,10 @@ export class StackTraceMap extends MapBase {
     return bytes;
   }
 
+  override keyAfter(key: Uint8Array): Uint8Array | number {
+    return this.nextKey(key);
+  }
+
   override count(): number {
     return this.#buckets.size;
   }
