@@ -24,6 +24,8 @@ export interface KfuncTable {
   /** Offsets of the values of a key (one for each CPU) where values of the map may own something; else none. */
   owningValues(map: BpfMap, key: Uint8Array): readonly number[];
   ownsObjects(map: BpfMap): boolean;
-  /** Gives back the resilient locks that a run which was stopped had taken. */
+  /** Gives back the resilient locks that the run in progress, which was stopped, had taken. */
   dropLocks(): void;
+  /** Likewise objects that it had made or taken out of maps. */
+  dropObjects(): void;
 }

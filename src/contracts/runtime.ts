@@ -72,10 +72,16 @@ export interface HelperEnv {
   ringWakeup(map: BpfMap, flags: number): void;
   /** Moves the edges of the packet behind a modelled context (xdp_adjust_head & co.): 0 or -errno. */
   readonly packets: PacketOps;
+  /** Tells the runs apart that are in progress. Absent: there is one. */
+  run?(): number;
   /** Absent: helpers whose callbacks run later are not there. */
   readonly async?: AsyncCalls;
   /** A value is overwritten or deleted: what it owns goes. */
   valueGoes?(map: BpfMap, value: number): void;
+  /** Updates and deletions of maps whose values own something, where another thread has the books; `words`: those of the helper behind the map. */
+  changeOwning?(change: 'update' | 'delete', map: BpfMap, words: readonly number[]): number;
+  /** bpf_get_stackid, likewise. */
+  stackId?(map: BpfMap, stack: readonly bigint[], flags: number): number;
   /** Name of the kernel symbol at an address for %ps, `name+0x1/0x10` for %pS and %pB; undefined where there is none. */
   symbolName?(address: bigint, kind: 's' | 'S' | 'B'): string | undefined;
   /** The call stack of what runs, innermost address first, in the kernel or in user space; undefined where it is not known. */

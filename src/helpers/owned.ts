@@ -39,6 +39,8 @@ const release = (ctx: HelperContext, map: BpfMap, values: readonly number[]): vo
 
 /** The value stays where it is, but for what it owns. */
 export function updateOwning(ctx: HelperContext, map: BpfMap): HelperFn {
+  const { changeOwning } = ctx.env;
+  if (changeOwning !== undefined) return (_map, ...words) => changeOwning('update', map, words);
   return (address, key, value, flags, high) => {
     const before = valuesOf(ctx, map, key);
     const result = ctx.opsOf(map)?.update?.(address, key, value, flags, high) ?? -1;
@@ -48,6 +50,8 @@ export function updateOwning(ctx: HelperContext, map: BpfMap): HelperFn {
 }
 
 export function deleteOwning(ctx: HelperContext, map: BpfMap): HelperFn {
+  const { changeOwning } = ctx.env;
+  if (changeOwning !== undefined) return (_map, ...words) => changeOwning('delete', map, words);
   return (address, key) => {
     release(ctx, map, valuesOf(ctx, map, key));
     return ctx.opsOf(map)?.delete?.(address, key, 0, 0, 0) ?? -1;

@@ -23,11 +23,12 @@ export const STACK_HELPERS: HelperFamily = {
       if (high !== 0 || (flags & ~(SKIP | USER_STACK | FAST_STACK_CMP | REUSE_STACKID)) !== 0)
         return -ERRNO.EINVAL;
       const map = env.mapByAddress(address) as EmbeddedMap | undefined;
-      if (!(map instanceof StackTraceMap)) return -ERRNO.EINVAL;
+      if (map === undefined || map.info.type.name !== 'stack_trace') return -ERRNO.EINVAL;
       const stack = env.stack?.((flags & USER_STACK) !== 0);
       const skip = flags & SKIP;
       if (stack === undefined || stack.length <= skip) return -ERRNO.EFAULT;
-      return map.record(stack.slice(skip), flags);
+      if (env.stackId !== undefined) return env.stackId(map, stack.slice(skip), flags);
+      return map instanceof StackTraceMap ? map.record(stack.slice(skip), flags) : -ERRNO.EINVAL;
     };
   },
 

@@ -166,8 +166,9 @@ export interface ProgramParts {
   readonly xlated: Uint8Array;
   /** As rewritten: what `executable` was made from, but for what is attached to its functions. */
   readonly program: ExecutableProgram;
-  /** Changes with what is attached to the program's functions. */
+  /** Changes with what is attached to the program's functions; `code` is what it was made from. */
   executable: PreparedProgram;
+  code: ExecutableProgram;
   /** It counts as compiled. */
   readonly jited: boolean;
   /** Of a program that stands in for a function: how many arguments; -1: R1 is the context. */

@@ -54,18 +54,18 @@ export function reclaim(machine: Machine): void {
   if (machine.level > 0) return;
   for (const executable of machine.retired.splice(0)) executable.release();
   machine.async.runDue();
-  for (const program of machine.faulted) {
-    machine.faulted.delete(program);
-    for (const object of program.maps) {
-      const abandon = object.references > 0 ? object.map.abandonReservations?.() : undefined;
-      if (abandon === undefined) continue;
-      // Runs on other CPUs may have reservations in it that they will commit.
-      object.get();
-      machine.afterGrace(() => {
-        abandon();
-        object.put();
-      });
-    }
+  if (machine.faulted.size === 0) return;
+  machine.faulted.clear();
+  // Of all maps: those of programs that were tail-called, and maps in maps, are none of the program's own.
+  for (const object of machine.maps.values()) {
+    const abandon = object.references > 0 ? object.map.abandonReservations?.() : undefined;
+    if (abandon === undefined) continue;
+    // Runs on other CPUs may have reservations in it that they will commit.
+    object.get();
+    machine.afterGrace(() => {
+      abandon();
+      object.put();
+    });
   }
 }
 
@@ -74,9 +74,10 @@ export function oops(machine: Machine, program: ProgObject, error: unknown): voi
   if (!(error instanceof ProgramFault)) throw error;
   program.fault = error;
   dropLock(machine);
+  machine.kfuncs.dropObjects();
   machine.faulted.add(program);
   for (const link of machine.links.values()) if (link.program === program) link.release();
-  const source = sourceOf(program, error.insn);
+  const source = sourceOf(culprit(machine, program, error), error.insn);
   const place = source === undefined ? '' : `\n  at ${source.file}:${source.line}: ${source.text.trim()}`;
   const report = {
     program: program.parts.name,
@@ -109,6 +110,13 @@ function registersOf({ memory }: Machine, { registers }: ProgramFault): string {
     return [`R${r} = 0x${value.toString(16)}${place}`];
   });
   return shown.map((text) => `\n  ${text}`).join('');
+}
+
+/** The program whose instruction faulted: one that was tail-called, or the one that was run. */
+function culprit({ programs }: Machine, run: ProgObject, { code }: ProgramFault): ProgObject {
+  if (code === undefined || run.parts.code === code) return run;
+  for (const program of programs.values()) if (program.parts.code === code) return program;
+  return run;
 }
 
 /** The line that an instruction was compiled from: that of the last record at or before it. */

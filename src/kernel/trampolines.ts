@@ -116,6 +116,7 @@ function relink(machine: Machine, target: ProgObject): void {
   const { u32 } = machine.memory;
   for (const slot of slots(machine)) if (u32[slot] === before.entry) u32[slot] = executable.entry;
   parts.executable = executable;
+  parts.code = program;
   parts.announce(program);
   retire(machine, target, before);
 }

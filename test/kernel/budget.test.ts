@@ -2,13 +2,96 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { encodeProgram, ProgramBuilder, R0, R1, R2, R3, R6, R7, reg } from '../../src/asm/index.ts';
+import { builtinHeader, compile } from '../../src/compiler/index.ts';
 import type { Fd } from '../../src/contracts/kernel.ts';
 import { EmbeddedKernel, type Oops } from '../../src/kernel/index.ts';
 import { BpfObject, RingBufferReader } from '../../src/libbpf/index.ts';
+import type { GuestMemory } from '../../src/memory/index.ts';
 import { mapTypeByName, progTypeByName } from '../../src/spec/index.ts';
 import { BpfError } from '../../src/util/index.ts';
 
 const DATA = new Uint8Array(64);
+
+/** Programs that own something while they loop: records, an object of their own, one that was in a map, a lock. */
+const OWNERS = `
+#include <vmlinux.h>
+#include <bpf/bpf_helpers.h>
+extern void *bpf_obj_new_impl(__u64 id, void *meta) __ksym;
+extern void bpf_obj_drop_impl(void *p, void *meta) __ksym;
+extern int bpf_res_spin_lock(struct bpf_res_spin_lock *lock) __ksym;
+extern void bpf_res_spin_unlock(struct bpf_res_spin_lock *lock) __ksym;
+#define __kptr __attribute__((btf_type_tag("kptr")))
+#define __array(name, val) typeof(val) *name[]
+struct object { long a; };
+struct value { struct object __kptr *object; };
+struct locked { struct bpf_res_spin_lock lock; int n; };
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, int); __type(value, struct value); } owners SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, int); __type(value, struct locked); } locks SEC(".maps");
+struct ring { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } ring SEC(".maps"), inner SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 1); __type(key, int); __array(values, struct ring); } inner_of SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PROG_ARRAY); __uint(max_entries, 1); __type(key, int); __type(value, int); } programs SEC(".maps");
+int rounds = 10;
+static int round(int i, long *sum) { *sum += i; return 0; }
+static struct object *make(void) { return bpf_obj_new_impl(__builtin_btf_type_id(*(struct object *)0, 0), (void *)0); }
+SEC("tc") int target(struct __sk_buff *skb) {
+  int key = 0, i;
+  void *other = bpf_map_lookup_elem(&inner_of, &key);
+  if (!other) return 1;
+  long *more = bpf_ringbuf_reserve(other, 8, 0);
+  if (!more) return 1;
+  long *record = bpf_ringbuf_reserve(&ring, 8, 0);
+  if (!record) { bpf_ringbuf_discard(more, 0); return 1; }
+  *more = *record = 0;
+  bpf_for(i, 0, rounds) *record += i;
+  bpf_ringbuf_submit(record, 0);
+  bpf_ringbuf_submit(more, 0);
+  return 2;
+}
+SEC("tc") int enter(struct __sk_buff *skb) { bpf_tail_call(skb, &programs, 0); return 9; }
+SEC("tc") int keep(struct __sk_buff *skb) {
+  int key = 0;
+  long sum = 0;
+  struct object *object = make();
+  if (!object) return -1;
+  bpf_loop(rounds, round, &sum, 0);
+  struct value *value = bpf_map_lookup_elem(&owners, &key);
+  if (value) object = bpf_kptr_xchg(&value->object, object);
+  if (object) bpf_obj_drop_impl(object, (void *)0);
+  return 3;
+}
+SEC("tc") int exchange(struct __sk_buff *skb) {
+  int key = 0;
+  long sum = 0;
+  struct value *value = bpf_map_lookup_elem(&owners, &key);
+  if (!value) return -1;
+  struct object *object = bpf_kptr_xchg(&value->object, (void *)0);
+  if (!object) return -2;
+  bpf_loop(rounds, round, &sum, 0);
+  object = bpf_kptr_xchg(&value->object, object);
+  if (object) bpf_obj_drop_impl(object, (void *)0);
+  return 4;
+}
+static int hold(void) {
+  int key = 0, i;
+  struct locked *value = bpf_map_lookup_elem(&locks, &key);
+  if (!value) return -1;
+  if (bpf_res_spin_lock(&value->lock)) return -2;
+  bpf_for(i, 0, rounds) value->n += i;
+  bpf_res_spin_unlock(&value->lock);
+  return 5;
+}
+SEC("tc") int lock(struct __sk_buff *skb) { return hold(); }
+SEC("tc") int lock_again(struct __sk_buff *skb) { return hold(); }
+char _license[] SEC("license") = "GPL";
+`;
+
+function compiled(text: string): Uint8Array {
+  const options = { builtinHeader, noWarnings: true };
+  const files = { read: () => undefined };
+  const { object, diagnostics } = compile({ files, main: 'owners.bpf.c', text, options });
+  if (object === null) throw new Error(diagnostics.map(({ message }) => message).join('\n'));
+  return object;
+}
 
 interface Setup {
   readonly kernel: EmbeddedKernel;
@@ -263,6 +346,46 @@ for (const jit of [1, 0] as const) {
       expect(s.run(write(20))).toBe(2);
       // The record of the stopped run is in nobody's way.
       expect(reader.consume().map((record) => record[0])).toEqual([10, 20]);
+    });
+
+    it('gives back what the stopped run had, whoever reserved it and wherever it came from', () => {
+      const oopses: Oops[] = [];
+      const kernel = new EmbeddedKernel({ onOops: (oops) => oopses.push(oops), budget: 50 });
+      kernel.simulator.setSysctl('net.core.bpf_jit_enable', jit);
+      let memory: GuestMemory | undefined;
+      kernel.observe({ onMachine: (of) => (memory = of), onInsn: () => {} });
+      kernel.observe(null);
+      const object = BpfObject.open(compiled(OWNERS)).load(kernel);
+      const fd = (name: string) => object.findProgram(name).fd;
+      const test = (name: string) => kernel.progTestRun({ progFd: fd(name), dataIn: DATA }).retval | 0;
+      const put = (map: string, value: number) =>
+        kernel.mapUpdateElem({
+          mapFd: object.findMap(map).fd,
+          key: new Uint8Array(4),
+          value: new Uint8Array(Uint32Array.of(value).buffer),
+        });
+      const objects = () => [...memory!.blocks()].filter(({ label }) => label.startsWith('bpf_')).length;
+      put('programs', fd('target'));
+      put('inner_of', object.findMap('inner').fd);
+      expect(['enter', 'keep', 'exchange', 'lock'].map(test)).toEqual([2, 3, 4, 5]);
+      expect(objects()).toBe(1);
+      put('object.data', 1000);
+      expect(() => test('exchange')).toThrow(/budget/);
+      expect(objects()).toBe(0);
+      expect(() => test('keep')).toThrow(/budget/);
+      expect(objects()).toBe(0);
+      expect(() => test('lock')).toThrow(/budget/);
+      expect(() => test('enter')).toThrow(/budget/);
+      // What is told of is the line of the program that was tail-called.
+      const last = oopses.at(-1)!;
+      expect(last.program).toBe('enter');
+      expect(last.source?.text).toMatch(/bpf_for\(i, 0, rounds\) \*record/);
+      put('object.data', 5);
+      expect([test('target'), test('lock_again')]).toEqual([2, 5]);
+      // The stopped run's records are in nobody's way.
+      for (const ring of ['ring', 'inner'])
+        expect(new RingBufferReader(kernel, object.findMap(ring).fd).consume()).toHaveLength(2);
+      kernel.shutdown();
     });
 
     it('detaches the program', () => {

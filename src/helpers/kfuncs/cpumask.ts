@@ -3,11 +3,12 @@
  * addresses of sets.
  */
 import type { HelperContext } from '../types.ts';
-import { allocateObject } from './object-memory.ts';
+import { hold, letGo } from './held.ts';
+import { allocateObject, CPUMASK, CPUMASK_COUNT, dropCpumask } from './object-memory.ts';
 import { type KfuncFamily, type KfuncImplementation, kfn } from './types.ts';
 
 /** Bytes of a set in the kernel's types (CONFIG_NR_CPUS = 8192). */
-const BITS_BYTES = 1024;
+const BITS_BYTES = CPUMASK_COUNT;
 const BYTES = BITS_BYTES + 8;
 
 function bit({ memory }: HelperContext, set: number, cpu: number): boolean {
@@ -71,18 +72,18 @@ const firstOfBoth = kfn(
 
 export const CPUMASK_KFUNCS: KfuncFamily = {
   bpf_cpumask_create: kfn('', 'ptr', (ctx) => () => {
-    const set = allocateObject(ctx, BYTES, 'bpf_cpumask');
-    if (set !== 0) ctx.memory.view.setUint32(set + BITS_BYTES, 1, true);
-    return set;
+    const set = allocateObject(ctx, BYTES, CPUMASK);
+    if (set !== 0) ctx.memory.view.setUint32(set + CPUMASK_COUNT, 1, true);
+    return hold(ctx, set);
   }),
-  bpf_cpumask_acquire: kfn('p', 'ptr', ({ memory }) => (set) => {
-    memory.view.setUint32(set + BITS_BYTES, memory.view.getUint32(set + BITS_BYTES, true) + 1, true);
-    return set;
+  bpf_cpumask_acquire: kfn('p', 'ptr', (ctx) => (set) => {
+    const { view } = ctx.memory;
+    view.setUint32(set + CPUMASK_COUNT, view.getUint32(set + CPUMASK_COUNT, true) + 1, true);
+    return hold(ctx, set);
   }),
-  bpf_cpumask_release: kfn('p', 'void', ({ memory }) => (set) => {
-    const left = memory.view.getUint32(set + BITS_BYTES, true) - 1;
-    if (left > 0) memory.view.setUint32(set + BITS_BYTES, left, true);
-    else memory.free(set);
+  bpf_cpumask_release: kfn('p', 'void', (ctx) => (set) => {
+    letGo(ctx, set);
+    dropCpumask(ctx, set);
   }),
   bpf_cpumask_first: firstOf((on) => on),
   bpf_cpumask_first_zero: firstOf((on) => !on),

@@ -9,9 +9,10 @@ import { ASYNC_KFUNCS } from './async.ts';
 import { CPUMASK_KFUNCS } from './cpumask.ts';
 import { DYNPTR_KFUNCS } from './dynptr.ts';
 import { EXCEPTION_KFUNCS } from './exceptions.ts';
+import { dropHeld } from './held.ts';
 import { ITER_KFUNCS } from './iter.ts';
 import { LIST_KFUNCS } from './list.ts';
-import { freeFields } from './object-memory.ts';
+import { dropAnything, freeFields } from './object-memory.ts';
 import { OBJECT_KFUNCS } from './objects.ts';
 import { RBTREE_KFUNCS } from './rbtree.ts';
 import { dropLocks, SECTION_KFUNCS } from './sections.ts';
@@ -40,6 +41,9 @@ const OWN_NOTHING: KfuncFamily = {
   ...DYNPTR_KFUNCS,
   ...STRING_KFUNCS,
   ...EXCEPTION_KFUNCS,
+  // These ask the kernel around.
+  ...ARENA_KFUNCS,
+  ...ASYNC_KFUNCS,
 };
 
 /** Names of those that programs may call. */
@@ -72,5 +76,6 @@ export function createKfuncs(ctx: HelperContext): KfuncTable {
     },
     ownsObjects,
     dropLocks: () => dropLocks(ctx),
+    dropObjects: () => dropHeld(ctx, (at) => dropAnything(ctx, at)),
   };
 }

@@ -1,6 +1,8 @@
 /** Open-coded iterators over numbers and over bits of memory. */
 import { KERNEL_HI } from '../../memory/index.ts';
 import { ERRNO } from '../../util/errno.ts';
+import { hold, letGo } from './held.ts';
+import { allocateObject } from './object-memory.ts';
 import { type KfuncFamily, kfn } from './types.ts';
 
 /** BPF_MAX_LOOPS. */
@@ -41,7 +43,8 @@ export const ITER_KFUNCS: KfuncFamily = {
     if (valid(it, 8)) memory.writeHalves(it, 0, 0);
   }),
   /** `struct bpf_iter_bits`: u64 copy of the bits or their address, u32 nr_bits (31 bits), s32 bit. */
-  bpf_iter_bits_new: kfn('pqp', 's32', ({ memory, valid }) => (it, source, high, words) => {
+  bpf_iter_bits_new: kfn('pqp', 's32', (ctx) => (it, source, high, words) => {
+    const { memory, valid } = ctx;
     if (!valid(it, 16)) return -ERRNO.EFAULT;
     const { view } = memory;
     memory.writeHalves(it, 0, 0);
@@ -52,7 +55,8 @@ export const ITER_KFUNCS: KfuncFamily = {
     if (high >>> 0 !== KERNEL_HI >>> 0 || !valid(source, bytes)) return -ERRNO.EFAULT;
     let to = it;
     if (words > 1) {
-      to = memory.allocate(bytes, 'bpf_iter_bits', 8);
+      to = hold(ctx, allocateObject(ctx, bytes, 'bpf_iter_bits'));
+      if (to === 0) return -ERRNO.ENOMEM;
       memory.writeHalves(it, to, 0);
     }
     memory.u8.copyWithin(to, source, source + bytes);
@@ -72,9 +76,14 @@ export const ITER_KFUNCS: KfuncFamily = {
     view.setInt32(it + 12, count, true);
     return 0;
   }),
-  bpf_iter_bits_destroy: kfn('p', 'void', ({ memory, valid }) => (it) => {
-    if (!valid(it, 16)) return;
-    if (memory.view.getUint32(it + 8, true) > 64) memory.free(memory.view.getUint32(it, true));
+  bpf_iter_bits_destroy: kfn('p', 'void', (ctx) => (it) => {
+    const { memory } = ctx;
+    if (!ctx.valid(it, 16)) return;
+    if (memory.view.getUint32(it + 8, true) > 64) {
+      const bits = memory.view.getUint32(it, true);
+      letGo(ctx, bits);
+      memory.free(bits);
+    }
     memory.writeHalves(it + 8, 0, 0);
   }),
 };

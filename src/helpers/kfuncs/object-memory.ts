@@ -5,11 +5,16 @@ import type { SpecialField } from '../../contracts/maps.ts';
 import { BpfError } from '../../util/errors.ts';
 import { objectFields } from '../../verifier/index.ts';
 import type { HelperContext } from '../types.ts';
+import { forgetFields, knownFields } from './held.ts';
 import { listPop } from './list-nodes.ts';
 import { treeFirst, treeRemove } from './tree-nodes.ts';
 
-/** What the allocator calls objects with a copy for each processor. */
-const PER_CPU = 'bpf_percpu_obj_new';
+/** What the allocator calls them: objects, those with a copy for each processor, sets of processors. */
+export const OBJECT = 'bpf_obj_new';
+export const PER_CPU = 'bpf_percpu_obj_new';
+export const CPUMASK = 'bpf_cpumask';
+/** Where a set of processors has its count of references. */
+export const CPUMASK_COUNT = 1024;
 
 /** 0 where there is no room. */
 export function allocateObject({ memory }: HelperContext, size: number, label: string): number {
@@ -69,6 +74,7 @@ export function dropObject(ctx: HelperContext, at: number, fields: readonly Spec
     if (left > 0) return;
   }
   freeFields(ctx, at, fields);
+  forgetFields(ctx, at);
   memory.free(at);
 }
 
@@ -83,4 +89,20 @@ export function perCpuCopy({ memory, env }: HelperContext, pointer: number, cpu:
   const block = memory.blockAt(pointer);
   if (block === undefined || block.start !== pointer || block.label !== PER_CPU) return pointer;
   return pointer + cpu * (Math.floor(block.size / env.possibleCpus / 8) * 8);
+}
+
+/** Gives back one reference to a set of processors. */
+export function dropCpumask({ memory }: HelperContext, set: number): void {
+  const left = memory.view.getUint32(set + CPUMASK_COUNT, true) - 1;
+  if (left > 0) memory.view.setUint32(set + CPUMASK_COUNT, left, true);
+  else memory.free(set);
+}
+
+/** Gives back one reference to what lies there, whatever it is. */
+export function dropAnything(ctx: HelperContext, at: number): void {
+  const block = ctx.memory.blockAt(at);
+  if (block?.start !== at) return;
+  if (block.label === OBJECT) dropObject(ctx, at, knownFields(ctx, at));
+  else if (block.label === CPUMASK) dropCpumask(ctx, at);
+  else ctx.memory.free(at);
 }

@@ -1,5 +1,6 @@
 /** Trees that own objects, in the order of the program's comparison. */
 import { ERRNO } from '../../util/errno.ts';
+import { hold, letGo } from './held.ts';
 import { dropObject } from './object-memory.ts';
 import { Tree, treeFirst, treeRemove } from './tree-nodes.ts';
 import { type KfuncFamily, type KfuncImplementation, kfn } from './types.ts';
@@ -15,6 +16,7 @@ export const RBTREE_KFUNCS: KfuncFamily = {
   bpf_rbtree_add_impl: kfn('ppp', 's32', (ctx, { object }) => (root, node, less) => {
     const tree = new Tree(ctx, root);
     if (tree.owner(node) !== 0) {
+      letGo(ctx, node);
       dropObject(ctx, node - (object?.nodeOffset ?? 0), object?.fields ?? []);
       return -ERRNO.EINVAL;
     }
@@ -28,9 +30,15 @@ export const RBTREE_KFUNCS: KfuncFamily = {
     }
     tree.insert(node, parent, asLeft);
     if (leftmost) tree.leftmost = node;
+    // Not before: a callback that is stopped leaves it with the run.
+    letGo(ctx, node);
     return 0;
   }),
-  bpf_rbtree_remove: kfn('pp', 'ptr', (ctx) => (root, node) => (treeRemove(ctx, root, node) ? node : 0)),
+  bpf_rbtree_remove: kfn(
+    'pp',
+    'ptr',
+    (ctx) => (root, node) => hold(ctx, treeRemove(ctx, root, node) ? node : 0),
+  ),
   bpf_rbtree_first: kfn('p', 'ptr', (ctx) => (root) => treeFirst(ctx, root)),
   bpf_rbtree_root: kfn('p', 'ptr', (ctx) => (root) => new Tree(ctx, root).top),
   bpf_rbtree_left: child('left'),

@@ -4,6 +4,7 @@
  */
 import { ERRNO } from '../../util/errno.ts';
 import type { HelperContext } from '../types.ts';
+import { currentRun } from './held.ts';
 import { type KfuncFamily, kfn } from './types.ts';
 
 const NOTHING = kfn('', 'void', () => () => undefined);
@@ -16,9 +17,14 @@ const REMEMBERED = 31;
 /** RES_DEF_TIMEOUT, milliseconds. */
 const LOCK_TIMEOUT = 250;
 
-const heldBy = new WeakMap<HelperContext, number[]>();
+interface HeldLock {
+  readonly lock: number;
+  readonly run: number;
+}
 
-function heldOf(ctx: HelperContext): number[] {
+const heldBy = new WeakMap<HelperContext, HeldLock[]>();
+
+function heldOf(ctx: HelperContext): HeldLock[] {
   let held = heldBy.get(ctx);
   if (held === undefined) {
     held = [];
@@ -27,20 +33,22 @@ function heldOf(ctx: HelperContext): number[] {
   return held;
 }
 
+const isIn = (held: readonly HeldLock[], lock: number): boolean => held.some((one) => one.lock === lock);
+
 /** A lock that is held is held by this program, which would wait for itself. */
 function takeLock(ctx: HelperContext, lock: number): number {
   if (!ctx.valid(lock, 4)) return -ERRNO.EFAULT;
   const { view } = ctx.memory;
   const held = heldOf(ctx);
-  if (ctx.memory.shared && !held.includes(lock)) {
+  if (ctx.memory.shared && !isIn(held, lock)) {
     if (!waitForLock(ctx, lock)) return -ERRNO.ETIMEDOUT;
-    held.push(lock);
+    held.push({ lock, run: currentRun(ctx) });
     return 0;
   }
   if (view.getUint32(lock, true) !== 0)
-    return held.slice(0, REMEMBERED).includes(lock) ? -ERRNO.EDEADLK : -ERRNO.ETIMEDOUT;
+    return isIn(held.slice(0, REMEMBERED), lock) ? -ERRNO.EDEADLK : -ERRNO.ETIMEDOUT;
   view.setUint32(lock, 1, true);
-  held.push(lock);
+  held.push({ lock, run: currentRun(ctx) });
   return 0;
 }
 
@@ -63,13 +71,14 @@ function leaveLock(ctx: HelperContext, lock: number): void {
   if (ctx.memory.shared) Atomics.store(ctx.memory.i32, lock >>> 2, 0);
   else ctx.memory.view.setUint32(lock, 0, true);
   const held = heldOf(ctx);
-  const at = held.lastIndexOf(lock);
+  const at = held.findLastIndex((one) => one.lock === lock);
   if (at >= 0) held.splice(at, 1);
 }
 
-/** Of a run that was stopped. */
+/** Of the run that asks, which was stopped. */
 export function dropLocks(ctx: HelperContext): void {
-  for (const lock of [...heldOf(ctx)]) leaveLock(ctx, lock);
+  const current = currentRun(ctx);
+  for (const { lock, run } of [...heldOf(ctx)]) if (run === current) leaveLock(ctx, lock);
 }
 
 export const SECTION_KFUNCS: KfuncFamily = {

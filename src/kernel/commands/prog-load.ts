@@ -224,6 +224,7 @@ export function installProgram(
     sleepable: ((attr.progFlags ?? 0) & BPF_MACROS.BPF_F_SLEEPABLE) !== 0,
     xlated: shown === program ? xlated : encodeProgram(shown.insns),
     ...prepared,
+    code: runnable,
     program,
     entryArguments,
     functions: functionsOf(verified, program, btf?.btf),

@@ -174,8 +174,8 @@ class KernelPreparedRun implements PreparedRun {
   }
 
   #failed(error: unknown, level: number): BpfError {
-    this.#machine.level = level;
     const failure = runError(this.#machine, this.#program, error);
+    this.#machine.level = level;
     reclaim(this.#machine);
     return failure;
   }
