@@ -20,7 +20,7 @@ import { PacketContexts } from '../hooks/index.ts';
 import { createInterpreter, watch } from '../interpreter/index.ts';
 import { type CompileCode, createJit, type JitOptions } from '../jit/index.ts';
 import { createMapsModule, type MapsModule } from '../maps/index.ts';
-import { GuestMemory, type GuestMemoryOptions, RUN_STATE } from '../memory/index.ts';
+import { GuestMemory, type GuestMemoryOptions, MAX_NESTED_RUNS, RUN_STATE } from '../memory/index.ts';
 import { createPacketLoads, type PacketLoads } from '../rewrite/index.ts';
 import { type Release, releaseOf } from '../spec/index.ts';
 import { BpfError, type SourceLocation } from '../util/errors.ts';
@@ -363,6 +363,7 @@ export class Machine {
       },
       attachCookie: () => this.cookie,
       async: this.async,
+      run: () => this.cpu * (MAX_NESTED_RUNS + 1) + this.level,
       tracedFunction: () => this.running?.parts.traced ?? UNTRACED,
       valueGoes: (map, value) => this.valueGoes(map, value),
       stack: (user) => (user ? this.stacks?.user : this.stacks?.kernel),

@@ -10,6 +10,7 @@ import { withPath } from '../files.ts';
 import { labelOfAction, type PacketCounts, type PacketFeed, START } from './packets.ts';
 import { LONGEST_FRAME, ParallelFrames } from './parallel-frames.ts';
 import { PositionedFile } from './positioned-file.ts';
+import { ReadingChoice } from './reading-choice.ts';
 
 const FILE_HEADER = 24;
 /** Bytes in front of the reader below which a thread that reads them would only just have started. */
@@ -54,28 +55,28 @@ export async function feedInBulk(feed: PacketFeed, path: string, counts: PacketC
   }
 }
 
-/**
- * Piece by piece; where there is a second processor, and enough to read, a thread of Node's reads the next piece meanwhile. What
- * a program does is not seen by it: it gets bytes of its own place.
- */
+/** Piece by piece. What a program does is not seen by a thread that reads: it gets bytes of its own place. */
 async function feedPieces(
   { pace, after }: PacketFeed,
   file: PositionedFile,
   batch: FrameBatch,
   counts: PacketCounts,
 ): Promise<void> {
+  const choice = new ReadingChoice(availableParallelism() > 1);
   let reading: Promise<number> | undefined;
   try {
     for (;;) {
+      const start = performance.now();
       const isAhead = reading !== undefined;
       const length: number = reading === undefined ? file.read(batch.room()).length : await reading;
       reading = undefined;
       if (isAhead) file.position += length;
       if (length === 0) break;
       const before = batch.frames;
-      if (file.size - file.position >= WORTH_READING_AHEAD && availableParallelism() > 1)
+      if (choice.readsAhead && file.size - file.position >= WORTH_READING_AHEAD)
         reading = file.readAhead(batch.ahead(), file.position);
       const sound = isAhead ? batch.takeAhead(length) : batch.take(length);
+      choice.took(length, performance.now() - start);
       counts.packets += batch.frames - before;
       after();
       await pace.step(batch.frames - before);
