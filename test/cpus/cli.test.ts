@@ -42,7 +42,7 @@ afterAll(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-const run = (program: string, cpus: number, file = capture) =>
+const run = (program: string, cpus: number, file = capture, more: readonly string[] = []) =>
   cli([
     'run',
     object,
@@ -55,10 +55,11 @@ const run = (program: string, cpus: number, file = capture) =>
     '--json',
     '--map',
     'own',
+    ...more,
   ]);
 
 interface Summary {
-  readonly packets: unknown;
+  readonly packets: { readonly packets: number };
   readonly programs: readonly { readonly results: Readonly<Record<string, number>> }[];
   readonly maps: readonly { readonly entries: readonly { readonly value: readonly unknown[] }[] }[];
 }
@@ -70,6 +71,15 @@ it('counts what one CPU counts', async () => {
   });
   expect(three!.programs[0]!.results).toEqual(one!.programs[0]!.results);
   expect(Object.values(three!.programs[0]!.results).reduce((a, b) => a + b, 0)).toBe(30_000);
+});
+
+it('counts the packets of a long capture, also of pieces that end while the event loop has its turn', async () => {
+  const long = join(directory, 'long.pcap');
+  writeFileSync(long, frames(150_000));
+  const { stdout } = await run('length', 2, long, ['--repeat', '10']);
+  const { packets, programs } = JSON.parse(stdout) as Summary;
+  expect(Object.values(programs[0]!.results).reduce((a, b) => a + b, 0)).toBe(1_500_000);
+  expect(packets.packets).toBe(1_500_000);
 });
 
 it('all CPUs have their share, each in its own values', async () => {

@@ -97,20 +97,24 @@ async function feedCpus(
   frames: ParallelFrames,
   counts: PacketCounts,
 ): Promise<void> {
+  // Pieces end at any time that something is waited for.
+  let counted = 0;
+  const count = async (): Promise<void> => {
+    const more = frames.frames - counted;
+    counted += more;
+    counts.packets += more;
+    await pace.step(more);
+  };
   for (;;) {
     const piece = file.read(await frames.room());
     if (piece.length === 0) break;
-    const before = frames.frames;
     const sound = await frames.take(piece.length);
-    counts.packets += frames.frames - before;
     after();
-    await pace.step(frames.frames - before);
+    await count();
     if (!sound || pace.stopped) break;
   }
-  const before = frames.frames;
   await frames.finish();
-  counts.packets += frames.frames - before;
-  await pace.step(frames.frames - before);
+  await count();
   if (!pace.stopped && frames.sound)
     sayRest(frames.rest(), frames.frames, { file, counts, pace, limit: LONGEST_FRAME });
 }
