@@ -80,9 +80,9 @@ export class AsyncWork implements AsyncCalls {
     return 0;
   }
 
-  setCallback(field: number, callback: number): number {
+  /** `program`: whose callback it is. */
+  setCallback(field: number, callback: number, program = this.#machine.running): number {
     const call = this.#calls.get(field);
-    const program = this.#machine.running;
     if (call === undefined || program === undefined) return -ERRNO.EINVAL;
     if (call.map.users === 0) return -ERRNO.EPERM;
     program.get();

@@ -9,10 +9,18 @@ export class ProgramEntries implements EntryTable {
   /** Slot 0 stays empty: a 0 in a program array means "no program". */
   readonly #programs: (PreparedProgram | undefined)[] = [undefined];
   #free: number[] = [];
+  readonly #callbacksOf: (readonly number[])[] = [];
+  readonly #callbacks: Callbacks;
+
+  /** `callbacks`: where programs register theirs before they reserve a number. */
+  constructor(callbacks = new Callbacks()) {
+    this.#callbacks = callbacks;
+  }
 
   reserve(program: PreparedProgram): number {
     const entry = this.#free.pop() ?? this.#programs.length;
     this.#programs[entry] = program;
+    this.#callbacksOf[entry] = this.#callbacks.takeNew();
     if (entry >= this.wasm.length) this.wasm.grow(GROWTH);
     return entry;
   }
@@ -28,6 +36,11 @@ export class ProgramEntries implements EntryTable {
   /** Says when the number of a program that has gone may stand for another one; absent: at once. */
   retire: ((entry: number, reuse: () => void) => void) | undefined;
 
+  /** Tokens of the callbacks of a program: every engine registers them in the order of the program. */
+  callbacksOf(entry: number): readonly number[] {
+    return this.#callbacksOf[entry] ?? [];
+  }
+
   program(entry: number): PreparedProgram | undefined {
     return this.#programs[entry];
   }
@@ -36,16 +49,25 @@ export class ProgramEntries implements EntryTable {
 export class Callbacks implements CallbackRegistry {
   readonly #byToken = new Map<number, (...words: number[]) => number>();
   #next = 1;
+  #new: number[] = [];
 
   register(run: (...words: number[]) => number): number {
     if (this.#next >= 0x7fff_ffff) throw new BpfError('ENOMEM', 'too many callbacks');
     const token = this.#next++;
     this.#byToken.set(token, run);
+    this.#new.push(token);
     return token;
   }
 
   release(token: number): void {
     this.#byToken.delete(token);
+  }
+
+  /** Tokens that were made since it was last asked, as far as they are still there. */
+  takeNew(): readonly number[] {
+    const tokens = this.#new.filter((token) => this.#byToken.has(token));
+    this.#new = [];
+    return tokens;
   }
 
   invoke(token: number, words: readonly number[]): number {

@@ -110,6 +110,7 @@ export interface MachineSeat {
   /** What programs ask of the kernel and this thread cannot answer by itself. */
   readonly env: (machine: Machine) => Partial<HelperEnv>;
   readonly entries: ProgramEntries;
+  readonly callbacks: Callbacks;
 }
 
 /** A run that faulted: a bug of verifier or JIT, contained. */
@@ -156,7 +157,7 @@ export class Machine {
   /** What is registered of struct_ops, in that order. */
   readonly structOps = new Set<RegisteredStruct>();
   readonly entries: ProgramEntries;
-  readonly callbacks = new Callbacks();
+  readonly callbacks: Callbacks;
   readonly processes: ProcessTable;
   readonly devices = new NetworkDevices();
   readonly packets: PacketContexts;
@@ -211,7 +212,8 @@ export class Machine {
     const cpus = options.cpus?.count ?? 1;
     this.memory = seat?.memory ?? new GuestMemory({ ...options.memory, shared: cpus > 1 });
     this.clock = new KernelClock(seat?.clockShift);
-    this.entries = seat?.entries ?? new ProgramEntries();
+    this.callbacks = seat?.callbacks ?? new Callbacks();
+    this.entries = seat?.entries ?? new ProgramEntries(this.callbacks);
     this.credentials = options.credentials ?? ROOT;
     this.hashSeed = options.hashSeed;
     this.possibleCpus = options.possibleCpus ?? cpus;

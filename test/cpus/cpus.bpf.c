@@ -48,13 +48,6 @@ struct timed {
 	struct bpf_timer timer;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct timed);
-} timers SEC(".maps");
-
 struct bpf_res_spin_lock {
 	__u32 val;
 };
@@ -203,21 +196,95 @@ SEC("xdp") int walk(struct xdp_md *ctx)
 	return bpf_for_each_map_elem(&own, visit, 0, 0);
 }
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, struct timed);
+} waiting SEC(".maps");
+
+__u64 ticks, tick_keys, tick_cpus;
+
 static int tick(void *map, int *key, struct timed *value)
 {
+	__sync_fetch_and_add(&ticks, 1);
+	__sync_fetch_and_add(&tick_keys, *key);
+	__sync_fetch_and_add(&tick_cpus, bpf_get_smp_processor_id());
 	return 0;
 }
 
-SEC("xdp") int timer(struct xdp_md *ctx)
+static int other_tick(void *map, int *key, struct timed *value)
+{
+	__sync_fetch_and_add(&ticks, 1000);
+	return 0;
+}
+
+/* A timer in an element of this CPU; 1: cancels it, 2: deletes the element, 3: replaces it. */
+static int arm(int then)
+{
+	__u32 key = bpf_get_smp_processor_id() * 2 + 1;
+	struct timed fresh = {}, *value;
+
+	bpf_map_update_elem(&waiting, &key, &fresh, BPF_ANY);
+	value = bpf_map_lookup_elem(&waiting, &key);
+	if (!value)
+		return -1;
+	if (bpf_timer_init(&value->timer, &waiting, 1))
+		return -2;
+	if (bpf_timer_set_callback(&value->timer, key == 1000 ? other_tick : tick))
+		return -3;
+	if (bpf_timer_start(&value->timer, 1000, 0))
+		return -4;
+	if (then == 1)
+		return bpf_timer_cancel(&value->timer);
+	if (then == 2)
+		return bpf_map_delete_elem(&waiting, &key);
+	if (then == 3)
+		return bpf_map_update_elem(&waiting, &key, &fresh, BPF_EXIST);
+	return 0;
+}
+
+SEC("xdp") int timer_start(struct xdp_md *ctx)
+{
+	return arm(0);
+}
+
+SEC("xdp") int timer_cancel(struct xdp_md *ctx)
+{
+	return arm(1);
+}
+
+SEC("xdp") int timer_delete(struct xdp_md *ctx)
+{
+	return arm(2);
+}
+
+SEC("xdp") int timer_replace(struct xdp_md *ctx)
+{
+	return arm(3);
+}
+
+struct kept {
+	long n;
+};
+
+struct keeper {
+	struct kept __kptr *kept;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct keeper);
+} keepers SEC(".maps");
+
+SEC("xdp") int keep(struct xdp_md *ctx)
 {
 	__u32 zero = 0;
-	struct timed *value = bpf_map_lookup_elem(&timers, &zero);
+	struct keeper *value = bpf_map_lookup_elem(&keepers, &zero);
 
-	if (!value)
-		return 0;
-	bpf_timer_init(&value->timer, &timers, 1);
-	bpf_timer_set_callback(&value->timer, tick);
-	return bpf_timer_start(&value->timer, 1000, 0);
+	return value && value->kept;
 }
 
 SEC("xdp") int length(struct xdp_md *ctx)

@@ -17,7 +17,8 @@ function boot(options: Partial<EmbeddedKernelOptions> = {}, programs: readonly s
   open.push(kernel);
   const object = BpfObject.open(code);
   for (const program of object.programs)
-    program.autoload = programs.length === 0 ? program.name !== 'timer' : programs.includes(program.name);
+    program.autoload =
+      programs.length === 0 ? !program.name.startsWith('timer') : programs.includes(program.name);
   object.load(kernel);
   const run = (name: string, cpu: number, repeat = 1) =>
     kernel.cpus!.testRun(cpu, { progFd: object.findProgram(name).fd, dataIn: PACKET, repeat });
@@ -98,6 +99,39 @@ describe('a run on a CPU', () => {
     expect(Number(n) + Number(object.globals.timeouts)).toBe(60_000);
   });
 
+  it.each([1, 0])('sets timers, which run on CPU 0 (bpf_jit_enable = %d)', async (jit) => {
+    const names = ['start', 'cancel', 'delete', 'replace'].map((name) => `timer_${name}`);
+    const kernel = new EmbeddedKernel({ cpus: { count: 3, start: cpuThreads() } });
+    open.push(kernel);
+    kernel.simulator.setSysctl('net.core.bpf_jit_enable', jit);
+    kernel.simulator.setTime(1_000_000_000n);
+    const object = BpfObject.open(code);
+    for (const program of object.programs) program.autoload = names.includes(program.name);
+    object.load(kernel);
+    const run = async (name: string, cpu: number) =>
+      (await kernel.cpus!.testRun(cpu, { progFd: object.findProgram(name).fd, dataIn: PACKET })).retval | 0;
+    const count = (name: string) => Number(object.globals[name]);
+    for (const cpu of [1, 2, 0]) expect(await run('timer_start', cpu)).toBe(0);
+    expect(count('ticks')).toBe(0);
+    kernel.simulator.setTime(1_000_001_000n);
+    expect([count('ticks'), count('tick_keys'), count('tick_cpus')]).toEqual([3, 3 + 5 + 1, 0]);
+    for (const cpu of [1, 2, 0]) {
+      expect(await run('timer_cancel', cpu)).toBe(1);
+      expect(await run('timer_delete', cpu)).toBe(0);
+      expect(await run('timer_replace', cpu)).toBe(0);
+    }
+    kernel.simulator.setTime(1_000_002_000n);
+    expect(count('ticks')).toBe(3);
+    // Both at once, and while timers run.
+    const many = { dataIn: PACKET, repeat: 200 };
+    const running = [1, 2].map((cpu) =>
+      kernel.cpus!.testRun(cpu, { progFd: object.findProgram('timer_delete').fd, ...many }),
+    );
+    expect((await Promise.all(running)).map(({ retval }) => retval)).toEqual([0, 0]);
+    kernel.simulator.setTime(1_000_003_000n);
+    expect(count('ticks')).toBe(3);
+  });
+
   it('iterates', async () => {
     const { run } = boot({}, ['iterate']);
     expect((await Promise.all([0, 1].map((cpu) => run('iterate', cpu)))).map(({ retval }) => retval)).toEqual(
@@ -157,12 +191,12 @@ describe('what goes wrong', () => {
   });
 
   it('a program that needs what only CPU 0 has is refused by what it is', async () => {
-    const { run } = boot({}, ['timer']);
-    await expect(run('timer', 1)).rejects.toMatchObject({
+    const { run } = boot({}, ['keep']);
+    await expect(run('keep', 1)).rejects.toMatchObject({
       code: 'ENOTSUPP',
-      message: expect.stringMatching(/timer cannot run on CPU 1: .*timer/),
+      message: expect.stringMatching(/keep cannot run on CPU 1: .*kptr_ref/),
     });
-    expect((await run('timer', 0)).retval).toBe(0);
+    expect((await run('keep', 0)).retval).toBe(0);
   });
 
   it('a fault is an oops of the kernel, and gives the lock back', async () => {

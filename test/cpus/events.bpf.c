@@ -4,6 +4,21 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__uint(max_entries, 4096);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, 4 * sizeof(__u64));
+} stacks SEC(".maps");
+
+__s64 stack_id;
+
+SEC("kprobe/do_mkdirat") int makes(void *ctx)
+{
+	stack_id = bpf_get_stackid(ctx, &stacks, 0);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "GPL";
 
 struct {

@@ -58,6 +58,20 @@ const asks = (f_flags: number) =>
   }) as const;
 
 describe.each(['interpreter', 'jit'] as const)('events on CPUs that are threads (%s)', (engine) => {
+  it('keep call stacks in one map', async () => {
+    const { object, cpus } = boot(engine === 'jit' ? 1 : 0);
+    const ids: number[] = [];
+    for (const cpu of [1, 2, 0, 1]) {
+      const stacks = { kernel: [0xffff_ffff_8100_0000n, BigInt(cpu)], user: [] };
+      await cpus.fire(cpu, { ...unlinks(cpu + 50), symbol: 'do_mkdirat', stacks } as KernelEvent);
+      ids.push(Number(object.globals.stack_id));
+    }
+    expect(ids.every((id) => id >= 0)).toBe(true);
+    expect(new Set(ids).size).toBe(3);
+    expect(ids[3]).toBe(ids[0]);
+    expect(object.findMap('stacks').count()).toBe(3);
+  });
+
   const jit = engine === 'jit' ? 1 : 0;
 
   it('programs see the number of their CPU, its values, their task and its memory', async () => {

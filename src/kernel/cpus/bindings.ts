@@ -6,7 +6,7 @@ import type { PreparedProgram } from '../../contracts/engine.ts';
 import { createStubs, type EntryStub } from '../../jit/index.ts';
 import { progTypeById } from '../../spec/index.ts';
 import { BpfError, InternalError, ProgramFault } from '../../util/errors.ts';
-import { ProgramEntries } from '../engine-tables.ts';
+import { type Callbacks, ProgramEntries } from '../engine-tables.ts';
 import type { Machine } from '../machine.ts';
 import { ProgObject, type ProgramParts } from '../objects.ts';
 import { ENTRIES, type ProgramDirectory } from './directory.ts';
@@ -15,14 +15,22 @@ import { executableOf, type ProgramImage } from './image.ts';
 export class Bindings extends ProgramEntries {
   readonly #directory: ProgramDirectory;
   readonly #programs = new Map<number, { image: ProgramImage; program: ProgObject }>();
+  readonly #callbacks: Callbacks;
+  /** By token: whose callback it is, and the number that it has there. */
+  readonly #callbackOf = new Map<number, { readonly progId: number; readonly callback: number }>();
   readonly #stubs: EntryStub[] = [];
   #machine: Machine | undefined;
   /** The number that the program which is being prepared has in the kernel. */
   #next = 0;
 
-  constructor(directory: ProgramDirectory) {
-    super();
+  constructor(directory: ProgramDirectory, callbacks: Callbacks) {
+    super(callbacks);
     this.#directory = directory;
+    this.#callbacks = callbacks;
+  }
+
+  callbackOf(token: number): { readonly progId: number; readonly callback: number } | undefined {
+    return this.#callbackOf.get(token);
   }
 
   start(machine: Machine): void {
@@ -66,8 +74,12 @@ export class Bindings extends ProgramEntries {
   }
 
   forget(entry: number): void {
-    this.#programs.get(entry)?.program.put();
+    const known = this.#programs.get(entry);
+    if (known === undefined) return;
+    known.program.put();
     this.#programs.delete(entry);
+    for (const [token, { progId }] of this.#callbackOf)
+      if (progId === known.image.id) this.#callbackOf.delete(token);
   }
 
   #make(image: ProgramImage): ProgObject {
@@ -78,6 +90,9 @@ export class Bindings extends ProgramEntries {
     let prepared: PreparedProgram;
     try {
       prepared = machine.engines[image.engine].prepare(executable, machine.engineEnv);
+      const tokens = this.#callbacks.takeNew();
+      for (const [callback, token] of tokens.entries())
+        this.#callbackOf.set(token, { progId: image.id, callback });
     } finally {
       this.#next = outer;
     }

@@ -15,7 +15,6 @@ import { BpfError, ProgramFault } from '../../util/errors.ts';
 import { ERRNO } from '../../util/index.ts';
 import type { EmbeddedKernelOptions, Machine } from '../machine.ts';
 import { ProgObject } from '../objects.ts';
-import { perfOutput } from '../perf-output.ts';
 import { oops, reclaim } from '../run.ts';
 import { ProgramDirectory } from './directory.ts';
 import { CpuEvents } from './events.ts';
@@ -23,6 +22,7 @@ import type { CpuSet } from './hooks.ts';
 import { imageOf } from './image.ts';
 import { runJob } from './jobs.ts';
 import type { ErrorImage, FramesResult, FromThread, Job, JobResults, Welcome } from './protocol.ts';
+import { answer, type Question } from './questions.ts';
 
 /** More threads than this would only wait for one another. */
 export const MAX_CPUS = 32;
@@ -276,8 +276,8 @@ export class Cpus implements CpuSet {
         this.#machine.ringWaiters.get(map.id)?.wake();
         break;
       }
-      case 'perf_output':
-        this.#answer(seat, this.#perfOutput(seat, message.args));
+      case 'ask':
+        this.#ask(seat, message.question);
         break;
       case 'forgotten':
         this.#forgotten(seat, message.entry);
@@ -319,23 +319,14 @@ export class Cpus implements CpuSet {
     oops(this.#machine, program, new ProgramFault(text, { program: program.parts.name, insn }));
   }
 
-  #perfOutput(
-    seat: Seat,
-    [address, start, length, flagsLow, flagsHigh, data, size]: readonly number[],
-  ): number {
-    const machine = this.#machine;
-    const map = machine.mapByAddress(address!);
-    if (map === undefined) return -ERRNO.EINVAL;
-    const { memory, perfEvents, packets } = machine;
-    const ops = { ...packets.ops, data: () => ({ start: start!, length: length! }) };
-    const env = { memory, perfEvents, cpu: seat.cpu, packets: { ops } };
-    return perfOutput(env, map.map, {
-      ctx: 0,
-      flagsLow: flagsLow!,
-      flagsHigh: flagsHigh!,
-      data: data!,
-      size: size!,
-    });
+  /** Whatever comes of it, the thread is answered: it sleeps. */
+  #ask(seat: Seat, question: Question): void {
+    let value: number = -ERRNO.EFAULT;
+    try {
+      value = answer(this.#machine, seat.cpu, question);
+    } finally {
+      this.#answer(seat, value);
+    }
   }
 
   #answer(seat: Seat, value: number): void {

@@ -4,7 +4,7 @@
  * cheap), since functions cannot be handed from thread to thread.
  */
 import type { CallTarget, ExecutableProgram } from '../../contracts/engine.ts';
-import type { BpfMap, MapLayout } from '../../contracts/maps.ts';
+import type { BpfMap, MapLayout, SpecialField } from '../../contracts/maps.ts';
 import type { LineInfo } from '../../contracts/verify.ts';
 import { attachMap } from '../../maps/index.ts';
 import { helperById, helperFor, progTypeById } from '../../spec/index.ts';
@@ -15,6 +15,8 @@ import type { ProgObject, ProgramParts } from '../objects.ts';
 interface MapImage {
   readonly name: string;
   readonly layout: MapLayout;
+  /** What threads need to know of special fields. */
+  readonly fields: readonly Pick<SpecialField, 'kind' | 'offset' | 'size'>[];
 }
 
 type CallImage =
@@ -44,8 +46,15 @@ export interface ProgramImage {
   readonly refusal?: string;
 }
 
-/** Special fields that any thread may work on; of all others one thread has the books. */
-const FIELDS_OF_ALL: ReadonlySet<string> = new Set(['spin_lock', 'res_spin_lock']);
+/** Special fields that any thread may work on, or ask the kernel's to; objects are on the heap of one thread. */
+const FIELDS_OF_ALL: ReadonlySet<string> = new Set([
+  'spin_lock',
+  'res_spin_lock',
+  'kptr_untrusted',
+  'timer',
+  'workqueue',
+  'task_work',
+]);
 
 /** What is told of a program that only CPU 0 runs. */
 const NO_PROGRAM: ExecutableProgram = {
@@ -83,7 +92,6 @@ export function imageOf(program: ProgObject): ProgramImage {
 }
 
 function refusalOf({ parts, maps, hooks }: ProgObject): string | undefined {
-  if (parts.program.arena !== undefined) return 'it uses an arena';
   if (hooks.size > 0) return 'other programs are attached to its functions';
   if (parts.entryArguments >= 0) return `${parts.type.name} programs run where their target runs`;
   for (const { map } of maps) {
@@ -111,7 +119,8 @@ function callImage(call: CallTarget): CallImage {
 
 function mapImage(map: BpfMap | undefined): { map?: MapImage } {
   if (map === undefined) return {};
-  return { map: { name: map.info.name, layout: map.layout } };
+  const fields = (map.info.specialFields ?? []).map(({ kind, offset, size }) => ({ kind, offset, size }));
+  return { map: { name: map.info.name, layout: map.layout, fields } };
 }
 
 // Sets, maps and typed arrays as text.
@@ -154,7 +163,7 @@ export function executableOf(image: ProgramImage, machine: Machine): ExecutableP
   const mapAt = (map: MapImage | undefined): { map?: BpfMap } => {
     if (map === undefined) return {};
     const attached = attachMap(machine.memory, map.layout.address, {
-      info: { name: map.name },
+      info: { name: map.name, ...(map.fields.length > 0 ? { specialFields: map.fields } : {}) },
       layout: map.layout,
     });
     return attached === undefined ? {} : { map: attached };

@@ -2,6 +2,7 @@
 import type { EventStacks } from '../../contracts/events.ts';
 import type { ProgTestRunAttr, ProgTestRunResult, TraceLine } from '../../contracts/kernel.ts';
 import type { TaskImage } from '../processes.ts';
+import type { Question } from './questions.ts';
 
 /** The first message to a thread: what it needs to be a CPU. */
 export interface Welcome {
@@ -82,4 +83,4 @@ export type FromThread =
   | { readonly kind: 'trace'; readonly line: TraceLine }
   | { readonly kind: 'wake'; readonly map: number }
   /** The thread sleeps until RUN_STATE.answered is not 0. */
-  | { readonly kind: 'perf_output'; readonly args: readonly number[] };
+  | { readonly kind: 'ask'; readonly question: Question };

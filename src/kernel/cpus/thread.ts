@@ -4,16 +4,19 @@
  * it prints and whom it wakes as a message, samples of perf events with an answer that the thread sleeps for.
  */
 import type { CpuPort } from '../../contracts/cpus.ts';
-import type { BpfMap } from '../../contracts/maps.ts';
+import type { BpfMap, SpecialField } from '../../contracts/maps.ts';
 import type { HelperEnv } from '../../contracts/runtime.ts';
 import { attachMap, MAP_HEADER } from '../../maps/index.ts';
 import { GuestMemory, RUN_STATE } from '../../memory/index.ts';
 import { BpfError } from '../../util/errors.ts';
+import { Callbacks } from '../engine-tables.ts';
 import { Machine } from '../machine.ts';
 import { Bindings } from './bindings.ts';
 import { ProgramDirectory } from './directory.ts';
 import { runJob } from './jobs.ts';
 import type { ErrorImage, FromThread, Job, ToThread, Welcome } from './protocol.ts';
+import type { Question } from './questions.ts';
+import { remoteArena, remoteAsync } from './remote.ts';
 
 /** Lines on their way before the thread waits. */
 const MOST_LINES = 4096;
@@ -41,7 +44,8 @@ class ServedCpu {
   constructor(port: CpuPort, welcome: Welcome) {
     this.#port = port;
     this.#memory = new GuestMemory({}, { wasm: welcome.memory, cpuDelta: welcome.cpuDelta });
-    this.#bindings = new Bindings(new ProgramDirectory(this.#memory, welcome.directory));
+    const callbacks = new Callbacks();
+    this.#bindings = new Bindings(new ProgramDirectory(this.#memory, welcome.directory), callbacks);
     this.#machine = new Machine(
       {
         possibleCpus: welcome.possibleCpus,
@@ -60,6 +64,7 @@ class ServedCpu {
         cpu: welcome.cpu,
         clockShift: performance.timeOrigin - welcome.timeOrigin,
         entries: this.#bindings,
+        callbacks,
         env: (machine) => this.#env(machine),
       },
     );
@@ -95,7 +100,8 @@ class ServedCpu {
     }
   }
 
-  #env(machine: Machine): Partial<HelperEnv> & { async: undefined } {
+  #env(machine: Machine): Partial<HelperEnv> {
+    const ask = (question: Question): number => this.#ask(question);
     return {
       mapByAddress: (address) => this.#mapAt(address),
       tracePrint: (text) => this.#print(machine, text),
@@ -105,21 +111,45 @@ class ServedCpu {
           this.post({ kind: 'wake', map: map.layout.address });
       },
       perfOutput: (map, ctx, flagsLow, flagsHigh, data, size) => {
-        const packet = flagsHigh === 0 ? { start: 0, length: 0 } : machine.packets.ops.data(ctx);
-        return this.#ask([map.layout.address, packet.start, packet.length, flagsLow, flagsHigh, data, size]);
+        const { start, length } = flagsHigh === 0 ? { start: 0, length: 0 } : machine.packets.ops.data(ctx);
+        return ask({
+          kind: 'perf_output',
+          map: map.layout.address,
+          packet: { start, length },
+          flags: [flagsLow, flagsHigh],
+          data,
+          size,
+        });
       },
-      // Callbacks that run later need somebody who watches the clock.
-      async: undefined,
+      stackId: (map, stack, flags) => ask({ kind: 'stack_id', map: map.layout.address, stack, flags }),
+      // Callbacks that run later run on CPU 0, which watches the clock.
+      async: remoteAsync(ask, (token) => this.#bindings.callbackOf(token)),
+      changeOwning: (kind, map, words) => ask({ kind, map: map.layout.address, words }),
     };
   }
 
   #mapAt(address: number): BpfMap | undefined {
     let map = this.#maps.get(address);
     if (map === undefined) {
-      map = attachMap(this.#memory, address);
-      if (map !== undefined) this.#maps.set(address, map);
+      map = attachMap(this.#memory, address, { info: { specialFields: this.#owningFields(address) } });
+      if (map === undefined) return undefined;
+      const ask = (question: Question): number => this.#ask(question);
+      if (map.info.type.name === 'arena') map = Object.assign(map, { arena: remoteArena(ask, address) });
+      this.#maps.set(address, map);
     }
     return map;
+  }
+
+  /** Special fields but the lock, as the header tells them: of which kind they are only CPU 0 needs to know. */
+  #owningFields(address: number): SpecialField[] {
+    const { u32 } = this.#memory;
+    const table = u32[(address + MAP_HEADER.HDR_SPECIAL) >>> 2]! >>> 2;
+    const count = table === 0 ? 0 : u32[table]!;
+    const lock = u32[(address + MAP_HEADER.HDR_LOCK_OFF) >>> 2]!;
+    return Array.from({ length: count }, (_, i): SpecialField => {
+      const [offset, size] = u32.subarray(table + 1 + 2 * i);
+      return { kind: offset === lock ? 'spin_lock' : 'timer', offset: offset!, size: size! };
+    });
   }
 
   #print(machine: Machine, text: string): void {
@@ -134,12 +164,12 @@ class ServedCpu {
     }
   }
 
-  /** bpf_perf_event_output on the kernel's thread. */
-  #ask(args: readonly number[]): number {
+  /** Sleeps until the kernel's thread has answered. */
+  #ask(question: Question): number {
     const { i32, cpuDelta } = this.#memory;
     const answered = (RUN_STATE.answered + cpuDelta) >>> 2;
     Atomics.store(i32, answered, 0);
-    this.post({ kind: 'perf_output', args });
+    this.post({ kind: 'ask', question });
     while (Atomics.load(i32, answered) === 0) Atomics.wait(i32, answered, 0);
     return i32[(RUN_STATE.answer + cpuDelta) >>> 2]!;
   }
