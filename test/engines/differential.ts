@@ -2,12 +2,17 @@
 import { expect } from 'vitest';
 import { disassemble } from '../../src/asm/index.ts';
 import type { Engine } from '../../src/contracts/engine.ts';
-import { createTestEnvironment } from './environment.ts';
+import { createTestEnvironment, type TestEnvironment } from './environment.ts';
 import { randomProgram, runReference } from './random-programs.ts';
 import { Bench } from './support.ts';
 
-export function compareWithReference(engine: Engine, firstSeed: number, count: number): void {
-  const bench = new Bench(engine, createTestEnvironment());
+export function compareWithReference(
+  engine: Engine,
+  firstSeed: number,
+  count: number,
+  env: TestEnvironment = createTestEnvironment(),
+): void {
+  const bench = new Bench(engine, env);
   for (let seed = firstSeed; seed < firstSeed + count; seed++) {
     const insns = randomProgram(seed);
     const want = runReference(insns);

@@ -3,9 +3,9 @@ import { expect, it } from 'vitest';
 import * as asm from '../../src/asm/construct.ts';
 import type { Insn } from '../../src/contracts/insn.ts';
 import { createJit } from '../../src/jit/index.ts';
-import type { GuestMemory } from '../../src/memory/index.ts';
-import { RUN_STATE } from '../../src/memory/index.ts';
+import { GuestMemory, RUN_STATE } from '../../src/memory/index.ts';
 import { executable } from '../../src/rewrite/index.ts';
+import { compareWithReference } from '../engines/differential.ts';
 import { createTestEnvironment } from '../engines/environment.ts';
 
 const { R0, R1, R2 } = asm;
@@ -44,4 +44,13 @@ it('atomics on a shared memory', () => {
     9n,
   ]);
   expect(run('dw', asm.atomic('cmpxchg', 'dw', R1, R2), old, 5n, 9n)).toEqual([old, old, 9n]);
+});
+
+it('random programs on a shared memory', () => {
+  compareWithReference(
+    createJit(),
+    40_000,
+    400,
+    createTestEnvironment({ memory: new GuestMemory({ shared: true }) }),
+  );
 });
