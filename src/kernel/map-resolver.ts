@@ -34,6 +34,8 @@ function build(machine: Machine): MapObjectResolver {
       const array = machine.maps.find(owner.info.id);
       // Whoever replaces its function might be in the array itself: an endless chain of calls.
       if (isExtended(program)) return -ERRNO.EBUSY;
+      // It was stopped by a fault, and would not be run.
+      if (program.fault !== undefined) return -ERRNO.EFAULT;
       // A tail call has no arguments for what stands in for a function.
       if (program.parts.entryArguments >= 0) return -ERRNO.EINVAL;
       if (array === undefined || !ownerAccepts(array, program)) return -ERRNO.EINVAL;

@@ -21,7 +21,7 @@ export const SYSCTLS = {
   /** 1: compiled programs stand in /proc/kallsyms. */
   'net.core.bpf_jit_kallsyms': { min: 0, max: 1, initial: 1 },
   /** Bytes of compiled code of all programs together up to which those without CAP_BPF get theirs compiled. */
-  'net.core.bpf_jit_limit': { min: 0, max: 0x7fff_ffff, initial: 528_482_304 },
+  'net.core.bpf_jit_limit': { min: 1, max: 0x7fff_ffff, initial: 528_482_304 },
 } as const satisfies Record<string, SysctlRow>;
 
 export type SysctlName = keyof typeof SYSCTLS;

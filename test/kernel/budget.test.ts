@@ -395,6 +395,33 @@ for (const jit of [1, 0] as const) {
       expect(link).toBeGreaterThan(0);
       for (let i = 0; i < 2; i++) s.kernel.simulator.receive({ ifindex: 1, data: DATA });
       expect(s.oopses).toHaveLength(1);
+      expect(s.kernel.objGetInfoByFd({ bpfFd: link })).toMatchObject({ details: { ifindex: 0 } });
+    });
+
+    it('leaves a program that was stopped to nobody', () => {
+      const s = setUp(50, jit);
+      const progFd = s.load(loop(1000));
+      const other = s.load(loop(5));
+      const programs = s.kernel.mapCreate({
+        mapType: mapTypeByName('prog_array')!.id,
+        keySize: 4,
+        valueSize: 4,
+        maxEntries: 1,
+      });
+      const linkFd = s.kernel.linkCreate({ progFd: other, targetIfindex: 1, attachType: 37 });
+      expect(s.run(progFd)).toBe('ETIMEDOUT');
+      const refusals: (() => unknown)[] = [
+        () => s.kernel.progTestRun({ progFd, dataIn: DATA }),
+        () => s.kernel.linkUpdate({ linkFd, newProgFd: progFd }),
+        () => s.kernel.linkCreate({ progFd, targetIfindex: 1, attachType: 37 }),
+        () =>
+          s.kernel.mapUpdateElem({
+            mapFd: programs,
+            key: new Uint8Array(4),
+            value: new Uint8Array(Uint32Array.of(progFd).buffer),
+          }),
+      ];
+      for (const refused of refusals) expect(refused).toThrow(expect.objectContaining({ code: 'EFAULT' }));
     });
   });
 }

@@ -38,9 +38,18 @@ const EVENT_PROGRAMS: Readonly<Record<string, string>> = {
 };
 const PROBE_PROGRAM = 'kprobe';
 
+/** Errors: EBADF, EINVAL, EFAULT for one that was stopped: nothing would run it. */
+function programToAttach(machine: Machine, fd: Fd): ProgObject {
+  const program = machine.fds.expect(fd, ProgObject, 'program');
+  if (program.fault === undefined) return program;
+  throw new BpfError('EFAULT', `the program was stopped before: ${program.fault.message}`, {
+    hint: 'load it again',
+  });
+}
+
 export function linkCreate(machine: Machine, attr: LinkCreateAttr): Fd {
   if (attr.attachType === BPF_STRUCT_OPS && attr.mapFd !== undefined) return linkStruct(machine, attr.mapFd);
-  const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
+  const program = programToAttach(machine, attr.progFd);
   const linker = LINKERS[program.type.name];
   if (linker === undefined) {
     throw new BpfError(
@@ -118,7 +127,7 @@ export function rawTracepointOpen(
   machine: Machine,
   attr: { name: string | null; progFd: Fd; cookie?: bigint },
 ): Fd {
-  const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
+  const program = programToAttach(machine, attr.progFd);
   if (program.type.needsAttachBtf) {
     if (attr.name !== null)
       throw new BpfError('EINVAL', `what a ${program.type.name} program attaches to was said at its load`);
@@ -137,7 +146,7 @@ export function rawTracepointOpen(
 
 export function linkUpdate(machine: Machine, attr: LinkUpdateAttr): void {
   const link = machine.fds.expect(attr.linkFd, LinkObject, 'link');
-  const program = machine.fds.expect(attr.newProgFd, ProgObject, 'program');
+  const program = programToAttach(machine, attr.newProgFd);
   const flags = attr.flags ?? 0;
   if ((flags & ~F_REPLACE) !== 0) throw new BpfError('EINVAL', `unknown flags 0x${flags.toString(16)}`);
   if (attr.oldProgFd !== undefined && !(flags & F_REPLACE)) {
@@ -171,7 +180,7 @@ export function socketAttach(
   machine: Machine,
   attr: { socketFd: Fd | null; progFd: Fd; ifindex?: number },
 ): Fd {
-  const program = machine.fds.expect(attr.progFd, ProgObject, 'program');
+  const program = programToAttach(machine, attr.progFd);
   if (program.type.name !== 'socket_filter') {
     throw new BpfError('EINVAL', `a ${program.type.name} program is no socket filter`);
   }
