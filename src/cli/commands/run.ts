@@ -27,7 +27,7 @@ import { toJson } from '../json.ts';
 import type { EngineName, LoadedObject, ProgramReport } from '../load.ts';
 import type { Output } from '../output.ts';
 import { printRejected, verdictRecord } from '../rejection.ts';
-import { type Measurement, type MeasureOptions, openMeasurement } from '../session/measure.ts';
+import type { Measurement, MeasureOptions } from '../session/measure.ts';
 import { outputJson, outputLine, type ProgramOutput } from '../session/output.ts';
 import type { ScopeRequest } from '../session/scope.ts';
 import { runSession, type SessionListener } from '../session/session.ts';
@@ -65,7 +65,7 @@ const action: Action<[string, string[], RunOptions]> = async ({ env, out }, file
   if (options.data !== undefined && (options.pcap !== undefined || options.replay !== undefined))
     throw new UsageError('--data is for runs without --pcap and --replay');
   const scope = scopeOf(argv, options);
-  const measurement = openMeasurement(options);
+  const measurement = await measurementFor(options);
   const view = options.json
     ? new JsonView(out, options, measurement)
     : new TextView(out, options, measurement);
@@ -112,6 +112,13 @@ const action: Action<[string, string[], RunOptions]> = async ({ env, out }, file
 
 function flagsFor(cflags = '', dialect?: string): string {
   return dialect === undefined ? cflags : `${cflags} --dialect=${dialect}`;
+}
+
+/** What measures is loaded where something is to be measured. */
+async function measurementFor(options: RunOptions): Promise<Measurement | undefined> {
+  const { coverage, profile, folded } = options;
+  if (coverage === undefined && profile === undefined && folded === undefined) return undefined;
+  return (await import('../session/measure.ts')).openMeasurement(options);
 }
 
 /** Whom tracing programs on the host kernel see. */

@@ -22,7 +22,7 @@ import { runLive } from './live.ts';
 import { OutputReader, type ProgramOutput } from './output.ts';
 import { Pace } from './pace.ts';
 import { feedPackets, type PacketCounts, PcapWriter, type Results } from './packets.ts';
-import { type EventCounts, type Recording, readRecording, replay } from './replay.ts';
+import type { EventCounts, Recording } from './replay.ts';
 import { canRestrict, restricted } from './restrict.ts';
 import type { Scope, ScopeRequest } from './scope.ts';
 import { testRunAll } from './test-runs.ts';
@@ -104,7 +104,8 @@ export async function runSession(
   choosePrograms(object, options.program, held);
   const decoder = new RecordDecoder(object.spec.btf, options.type);
   // Read before anything is loaded: a bad recording is said at once.
-  const recording = options.replay === undefined ? undefined : readRecording(options.replay);
+  const recording =
+    options.replay === undefined ? undefined : (await import('./replay.ts')).readRecording(options.replay);
   const oopses: string[] = [];
   if (options.cpus > MOST_THREADS && options.pcap !== undefined)
     listener.note(
@@ -329,8 +330,10 @@ class Feeder {
     try {
       for (let round = 0; round < rounds && !pace.stopped; round++) {
         const before = pace.done;
-        if (this.#parts.recording !== undefined)
+        if (this.#parts.recording !== undefined) {
+          const { replay } = await import('./replay.ts');
           await replay(this.#kernel, this.#parts.recording, this.#events, { pace, after });
+        }
         if (pcap !== undefined) {
           const feed = { kernel: this.#kernel, placements: this.#placements, results: this.#results };
           const packets = { ...feed, ifindex, pace, after, hasReaders: this.#reader.counts().length > 0 };
