@@ -2,7 +2,7 @@
 /** The `tsbpf` command: the one place that puts the command line and a kernel together. */
 import process from 'node:process';
 import { isatty } from 'node:tty';
-import { type CliSink, type Completion, runCli } from './cli/index.ts';
+import { type CliSink, runCli } from './cli/index.ts';
 import type { StartCpuThread } from './contracts/cpus.ts';
 import { VERSION } from './version.ts';
 
@@ -38,7 +38,7 @@ async function end(code: number): Promise<void> {
 /** With a terminal the prompt comes again when what was typed has been done. Who stops reading lets go of the input: it may stay open for long. */
 async function* linesOf(
   prompt: string,
-  complete?: (line: string) => Completion,
+  complete?: (line: string) => { readonly found: readonly string[]; readonly word: string },
 ): AsyncGenerator<string> {
   const { createInterface } = await import('node:readline');
   const { stdin: input, stdout: output } = process;

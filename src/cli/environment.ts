@@ -31,6 +31,13 @@ export interface CliSink {
   readonly isTTY: boolean;
 }
 
+export interface Completion {
+  /** What the word may be. */
+  readonly found: readonly string[];
+  /** The end of the line that they stand in place of. */
+  readonly word: string;
+}
+
 export interface CliEnv {
   /**
    * The kernel that was chosen. The embedded one is fresh, at the default settings of a machine with root. Rejects with BpfError
@@ -42,8 +49,11 @@ export interface CliEnv {
   readonly stderr: CliSink;
   /** Environment variables: NO_COLOR, FORCE_COLOR. */
   readonly variables: Readonly<Record<string, string | undefined>>;
-  /** Lines of standard input; a person is shown the prompt. Absent: there is none. */
-  lines?(prompt: string): AsyncIterable<string>;
+  /**
+   * Lines of standard input; a person is shown the prompt, may take lines back from the history and complete words. `complete` gives
+   * what the last word of a line may become. Absent: there is none.
+   */
+  lines?(prompt: string, complete?: (line: string) => Completion): AsyncIterable<string>;
   /** A person types. */
   readonly interactive?: boolean;
   /**

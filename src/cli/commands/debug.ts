@@ -17,7 +17,8 @@ import {
   type TargetOptions,
   withExamples,
 } from '../command.ts';
-import { runLine, splitCommands } from '../debug/session.ts';
+import { complete } from '../debug/complete.ts';
+import { runLine, runScript, splitCommands } from '../debug/session.ts';
 import { type DebugSession, DebugView } from '../debug/view.ts';
 import { EXIT, reportError, UsageError } from '../errors.ts';
 import { printRejected } from '../rejection.ts';
@@ -35,6 +36,7 @@ interface DebugOptions extends TargetOptions {
   readonly repeat: number;
   readonly steps: number;
   readonly command?: readonly string[];
+  readonly script?: string;
   readonly json?: boolean;
 }
 
@@ -95,7 +97,7 @@ const action: Action<[string, string | undefined, DebugOptions]> = async (
       truncated,
     });
     view.stop({ reason: 'start', location: debug.inspect.location() }, false);
-    return await converse(context, { debug, view }, options);
+    return await converse(context, { debug, view, displays: [], scripts: [] }, options);
   } finally {
     summary.loaded.close();
   }
@@ -105,17 +107,19 @@ const action: Action<[string, string | undefined, DebugOptions]> = async (
 async function converse(
   { env, out }: CommandContext,
   session: DebugSession,
-  { command }: DebugOptions,
+  { command, script }: DebugOptions,
 ): Promise<number> {
+  if (script !== undefined && runScript(session, script)) return EXIT.ok;
   if (command !== undefined) {
     for (const line of command.flatMap(splitCommands)) if (runLine(session, line)) break;
     return EXIT.ok;
   }
+  if (script !== undefined && env.interactive !== true) return EXIT.ok;
   if (env.lines === undefined)
     throw new UsageError('there is no input to read commands from', 'give them with --command');
   let last = '';
   const person = env.interactive === true;
-  for await (const line of env.lines(PROMPT)) {
+  for await (const line of env.lines(PROMPT, (line) => complete(session, line))) {
     // An empty line does the last command once more, as in gdb.
     const wanted = line.trim() === '' && person ? last : line;
     last = wanted;
@@ -155,6 +159,7 @@ export const DEBUG: CommandRow = {
         'commands, divided by ;, in place of a prompt; may be repeated',
         collect,
       )
+      .option('-x, --script <file>', 'does the commands of a file first; a person is then asked for more')
       .addOption(programTypeOption())
       .option('--json', 'one JSON object a stop, and one for each result of another command')
       .action(run(action));

@@ -7,7 +7,31 @@ const SIZES: Readonly<Record<string, number>> = { b: 1, h: 2, w: 4, g: 8 };
 const PER_LINE = 16;
 const MOST = 4096;
 
-export function examine({ debug, view }: DebugSession, argument: string): void {
+/** `x/4i $pc`: instructions from one on. */
+function instructions({ debug, view }: DebugSession, from: string, number: number): void {
+  const here = debug.inspect.location(debug.inspect.frame);
+  const first =
+    from === '$pc' || from === '' ? here.insn : Number(/^\*?(\d+)$/.exec(from)?.[1] ?? Number.NaN);
+  if (Number.isNaN(first)) throw new UsageError('x/i needs the number of an instruction, or $pc', 'x/4i $pc');
+  const shown = view
+    .listing(here.program)
+    .filter(({ index }) => index >= first)
+    .slice(0, number);
+  view.show(
+    shown.map(
+      ({ index, text }) => `${index === here.insn ? '=>' : '  '} ${String(index).padStart(4)}: ${text}`,
+    ),
+    { program: here.program, insns: shown.map(({ index, text }) => ({ index, text })) },
+  );
+}
+
+export function examine(session: DebugSession, argument: string): void {
+  const { debug, view } = session;
+  const listing = /^\/(\d*)i\s*(.*)$/.exec(argument);
+  if (listing !== null) {
+    instructions(session, listing[2] ?? '', Math.min(Number(listing[1] || 1), MOST));
+    return;
+  }
   const match = /^(?:\/(\d*)([xducs]?)([bhwg]?)([xducs]?)\s+)?(.+)$/.exec(argument);
   if (match === null) throw new UsageError('x needs an address: x/8xb $r1');
   const [, times = '', first = '', unit = '', second = '', expression = ''] = match;

@@ -1,32 +1,15 @@
 /** The commands of the debugger's prompt: gdb's names, as a table. Each shows its result by itself. */
-import {
-  type BreakpointPlace,
-  type Debugger,
-  type Direction,
-  recordedFunctions,
-  type Stop,
-} from '../../debug/index.ts';
+import { type Debugger, type Direction, recordedFunctions, type Stop } from '../../debug/index.ts';
+import { fromUtf8 } from '../../util/bytes.ts';
 import { BpfError } from '../../util/errors.ts';
 import { UsageError } from '../errors.ts';
+import { readFile } from '../files.ts';
+import { BREAKPOINT_COMMANDS } from './breakpoints.ts';
+import { DATA_COMMANDS } from './data.ts';
 import { examine } from './examine.ts';
-import { info } from './info.ts';
-import { type DebugSession, valueText } from './view.ts';
-
-interface PromptCommand {
-  readonly names: readonly string[];
-  readonly usage: string;
-  readonly help: string;
-  /** True: the session is over. */
-  run(session: DebugSession, argument: string): unknown;
-}
-
-function count(argument: string): number {
-  if (argument === '') return 1;
-  const times = Number(argument);
-  if (!Number.isSafeInteger(times) || times < 1 || times > 1_000_000)
-    throw new UsageError(`'${argument}' is no count: 1 to 1000000`);
-  return times;
-}
+import { info, TOPIC_NAMES } from './info.ts';
+import { count, numberOf, type PromptCommand, stopped } from './prompt-command.ts';
+import type { DebugSession } from './view.ts';
 
 type Way = (debug: Debugger, direction: Direction, times: number) => Stop;
 
@@ -41,61 +24,49 @@ function move(
     names,
     usage: counted ? '[N]' : '',
     help,
-    run: ({ debug, view }, argument) => view.stop(way(debug, direction, count(argument)), insn),
-  };
-}
-
-/** `parse`, `12`, `file.c:12`, `*4`; with ` if EXPRESSION` behind. */
-function parsePlace(
-  text: string,
-  debug: Debugger,
-): { place: BreakpointPlace; condition: string | undefined } {
-  const [, where = '', condition] = /^(.*?)(?:(?:^|\s+)if\s+(.*))?$/s.exec(text.trim()) ?? [];
-  return { place: placeOf(where.trim(), debug), condition };
-}
-
-function placeOf(where: string, debug: Debugger): BreakpointPlace {
-  const { insn, program } = debug.inspect.location();
-  if (where === '') return { kind: 'insn', insn, program };
-  const line = /^(?:(.+):)?(\d+)$/.exec(where);
-  if (line !== null)
-    return { kind: 'line', line: Number(line[2]), ...(line[1] === undefined ? {} : { file: line[1] }) };
-  const at = /^\*(\d+)$/.exec(where);
-  if (at !== null) return { kind: 'insn', insn: Number(at[1]) };
-  return { kind: 'function', name: where };
-}
-
-function breakAt(temporary: boolean): PromptCommand['run'] {
-  return ({ debug, view }, argument) => {
-    const { place, condition } = parsePlace(argument, debug);
-    const made = debug.addBreakpoint(place, { temporary, ...(condition === undefined ? {} : { condition }) });
-    view.show(`${temporary ? 'Temporary breakpoint' : 'Breakpoint'} ${made.number}: ${made.text}`, {
-      breakpoint: made.number,
-      at: made.text,
-      condition,
-    });
+    run: (session, argument) => stopped(session, way(session.debug, direction, count(argument)), insn),
   };
 }
 
 /** Lines that `list` shows around the present one. */
 const AROUND = 5;
 
+/** `20`, `20,30`, `parse`, `file.c:20`; nothing: here. */
 function list({ debug, view }: DebugSession, argument: string): void {
-  const here = debug.inspect.location();
-  const function_ = debug.recording.sources.flatMap((source) =>
-    source.functions.filter(({ name }) => name === argument).map(({ start }) => source.lineAt(start)),
-  )[0];
-  const file = function_?.file ?? here.file;
-  const middle = function_?.line ?? (argument === '' ? here.line : Number(argument));
-  if (file === undefined || middle === undefined || !Number.isInteger(middle))
+  const here = debug.inspect.location(debug.inspect.frame);
+  const [, inFile, first, last] = /^(?:(.+):)?(\d+)?(?:\s*,\s*(\d+))?$/.exec(argument) ?? [];
+  const named = first === undefined && last === undefined && argument !== '';
+  const lines = debug.recording.sources.flatMap((source) => source.lines);
+  const start = named ? functionLine(debug, argument) : undefined;
+  const file =
+    inFile === undefined
+      ? (start?.file ?? here.file)
+      : lines.find((one) => one.file === inFile || one.file.endsWith(`/${inFile}`))?.file;
+  const middle = start?.line ?? (first === undefined ? here.line : Number(first));
+  if (inFile !== undefined && file === undefined)
+    throw new BpfError('ENOENT', `no code comes from a file '${inFile}'`);
+  if (file === undefined || middle === undefined)
     throw new BpfError('ENOENT', 'there are no lines here: the program came without line information');
-  const lines = [...view.source.lines(file)].filter(([line]) => Math.abs(line - middle) <= AROUND);
+  const [from, upto] = last === undefined ? [middle - AROUND, middle + AROUND] : [middle, Number(last)];
+  const shown = [...view.source.lines(file)].filter(([line]) => line >= from && line <= upto);
+  if (shown.length === 0) throw new BpfError('ENOENT', `${file} has no line ${middle}`);
   const { blue, bold, green } = view.out.color;
-  const text = lines.map(([line, source]) => {
+  const text = shown.map(([line, source]) => {
     const isHere = line === here.line && file === here.file;
     return `${isHere ? green('=>') : '  '} ${blue(String(line).padStart(4))}  ${isHere ? bold(source) : source}`;
   });
-  view.show(text, { file, lines: lines.map(([line, source]) => ({ line, text: source })) });
+  view.show(text, { file, lines: shown.map(([line, source]) => ({ line, text: source })) });
+}
+
+function functionLine(debug: Debugger, name: string): { line: number; file: string } {
+  for (const source of debug.recording.sources)
+    for (const one of source.functions) {
+      const line = one.name === name ? source.lineAt(one.start) : undefined;
+      if (line !== undefined) return line;
+    }
+  throw new BpfError('ENOENT', `there is no function '${name}'`, {
+    hint: `there are ${recordedFunctions(debug.recording).join(', ')}`,
+  });
 }
 
 function disassemble({ debug, view }: DebugSession, argument: string): void {
@@ -132,21 +103,60 @@ function disassemble({ debug, view }: DebugSession, argument: string): void {
   });
 }
 
+/** The same again, until nothing stops it any more. */
+function repeatedly(times: number, go: () => Stop): Stop {
+  let stop = go();
+  for (let i = 1; i < times && (stop.reason === 'breakpoint' || stop.reason === 'watchpoint'); i++)
+    stop = go();
+  return stop;
+}
+
+function toFrame({ debug, view }: DebugSession, number: number): void {
+  const frame = debug.inspect.chooseFrame(number);
+  const lines = [`#${number}  ${view.frameText(frame)}`];
+  if (frame.line !== undefined) lines.push(view.lineText(frame));
+  view.show(lines, { frame: number, function: frame.function, file: frame.file, line: frame.line });
+}
+
+/** Number of the chosen frame. */
+const frameNumber = ({ debug }: DebugSession): number =>
+  debug.inspect.backtrace().findIndex(({ step }) => step === debug.inspect.frame);
+
+function backtrace({ debug, view }: DebugSession, argument: string): void {
+  const most = argument === '' ? Number.POSITIVE_INFINITY : count(argument);
+  const frames = debug.inspect.backtrace().slice(0, most);
+  view.show(
+    frames.map((frame, i) => `#${i}  ${view.frameText(frame)}`),
+    {
+      frames: frames.map(({ function: name, file, line, insn, program }) => ({
+        function: name,
+        file,
+        line,
+        insn,
+        program,
+      })),
+    },
+  );
+}
+
 export const PROMPT_COMMANDS: readonly PromptCommand[] = [
   {
     names: ['run', 'r'],
     usage: '',
     help: 'from the start of the recording to the first breakpoint',
-    run: ({ debug, view }) => {
-      debug.goto(0);
-      view.stop(debug.continue(), false);
+    run: (session) => {
+      session.debug.goto(0);
+      stopped(session, session.debug.continue(), false);
     },
   },
-  move(
-    ['continue', 'c'],
-    'on to a breakpoint, a watchpoint, a fault or the end',
-    (debug, way) => debug.continue(way),
-    { counted: false },
+  {
+    names: ['start', 'starti'],
+    usage: '',
+    help: 'to the start of the recording',
+    run: (session) => stopped(session, session.debug.goto(0), false),
+  },
+  move(['continue', 'c'], 'on to a breakpoint, a watchpoint, a fault or the end', (debug, way, times) =>
+    times > 1 ? repeatedly(times, () => debug.continue(way)) : debug.continue(way),
   ),
   move(['step', 's'], 'to the next line, into calls', (debug, way, times) => debug.step(way, times)),
   move(['next', 'n'], 'to the next line, over calls', (debug, way, times) => debug.next(way, times)),
@@ -187,82 +197,58 @@ export const PROMPT_COMMANDS: readonly PromptCommand[] = [
     names: ['goto'],
     usage: 'STEP',
     help: 'to a step of the recording, by number',
-    run: ({ debug, view }, argument) => {
-      if (!/^\d+$/.test(argument)) throw new UsageError(`'${argument}' is no number of a step`);
-      view.stop(debug.goto(Number(argument)), true);
-    },
+    run: (session, argument) => stopped(session, session.debug.goto(numberOf(argument, 'step')), true),
   },
-  {
-    names: ['break', 'b'],
-    usage: '[FUNCTION|LINE|FILE:LINE|*INSN] [if EXPRESSION]',
-    help: 'stops there; without a place: here',
-    run: breakAt(false),
-  },
-  { names: ['tbreak', 'tb'], usage: 'as break', help: 'stops there once', run: breakAt(true) },
-  {
-    names: ['watch'],
-    usage: 'EXPRESSION',
-    help: 'stops where its value changes: a variable, map[key], *(__u32 *)$r6',
-    run: ({ debug, view }, argument) => {
-      if (argument === '') throw new UsageError('watch needs an expression');
-      const made = debug.addWatchpoint(argument);
-      view.show(`Watchpoint ${made.number}: ${argument}`, { watchpoint: made.number, expression: argument });
-    },
-  },
-  {
-    names: ['delete', 'd'],
-    usage: '[NUMBER]',
-    help: 'a breakpoint or watchpoint; without a number all of them',
-    run: ({ debug, view }, argument) => {
-      debug.delete(argument === '' ? undefined : Number(argument));
-      view.show([], { deleted: argument === '' ? 'all' : Number(argument) });
-    },
-  },
-  {
-    names: ['print', 'p', 'inspect'],
-    usage: 'EXPRESSION',
-    help: 'a value by its C type: a variable, an argument, map[key].member, ctx->data, $r0',
-    run: ({ debug, view }, argument) => {
-      if (argument === '') {
-        for (const { name, value } of [...debug.inspect.arguments(), ...debug.inspect.globals()])
-          view.show(`${name} = ${valueText(value)}`, { print: name, value });
-        return;
-      }
-      const shown = debug.inspect.print(argument);
-      view.show(`${view.out.color.dim(`(${shown.type})`)} ${valueText(shown.value)}`, {
-        print: argument,
-        type: shown.type,
-        value: shown.value,
-      });
-    },
-  },
+  ...BREAKPOINT_COMMANDS,
+  ...DATA_COMMANDS,
   {
     names: ['info', 'i'],
-    usage: 'registers|locals|args|breakpoints|maps|functions|step',
+    usage: TOPIC_NAMES.join('|'),
     help: 'what there is',
+    completes: 'topic',
     run: info,
   },
-  { names: ['x'], usage: '/NFU ADDRESS', help: 'memory: N units U (b h w g) as F (x d u c s)', run: examine },
-  { names: ['list', 'l'], usage: '[LINE|FUNCTION]', help: 'source around here', run: list },
+  {
+    names: ['x'],
+    usage: '/NFU ADDRESS',
+    help: 'memory: N units U (b h w g) as F (x d u c s); /Ni $pc: instructions',
+    completes: 'expression',
+    run: examine,
+  },
+  {
+    names: ['list', 'l'],
+    usage: '[LINE|FIRST,LAST|FILE:LINE|FUNCTION]',
+    help: 'source around here',
+    completes: 'place',
+    run: list,
+  },
   {
     names: ['backtrace', 'bt', 'where'],
-    usage: '',
-    help: 'the call stack',
-    run: ({ debug, view }) => {
-      const frames = debug.inspect.backtrace();
-      view.show(
-        frames.map((frame, i) => `#${i}  ${view.frameText(frame)}`),
-        {
-          frames: frames.map(({ function: name, file, line, insn, program }) => ({
-            function: name,
-            file,
-            line,
-            insn,
-            program,
-          })),
-        },
-      );
+    usage: '[N]',
+    help: 'the call stack; the N innermost',
+    run: backtrace,
+  },
+  {
+    names: ['frame', 'f'],
+    usage: '[N]',
+    help: 'chooses a frame of the call stack: names and registers are its own then',
+    run: (session, argument) =>
+      toFrame(session, argument === '' ? frameNumber(session) : numberOf(argument, 'frame')),
+  },
+  {
+    names: ['up'],
+    usage: '[N]',
+    help: 'to the caller',
+    run: (session, argument) => {
+      const last = session.debug.inspect.backtrace().length - 1;
+      toFrame(session, Math.min(frameNumber(session) + count(argument), last));
     },
+  },
+  {
+    names: ['down'],
+    usage: '[N]',
+    help: 'to what it called',
+    run: (session, argument) => toFrame(session, Math.max(frameNumber(session) - count(argument), 0)),
   },
   {
     names: ['disassemble', 'disas'],
@@ -271,9 +257,16 @@ export const PROMPT_COMMANDS: readonly PromptCommand[] = [
     run: disassemble,
   },
   {
+    names: ['source'],
+    usage: 'FILE',
+    help: 'does the commands of a file',
+    run: (session, argument) => runScript(session, argument),
+  },
+  {
     names: ['help', 'h'],
     usage: '[COMMAND]',
     help: 'this',
+    completes: 'command',
     run: ({ view }, argument) => {
       const rows = PROMPT_COMMANDS.filter(({ names }) => argument === '' || names.includes(argument));
       if (rows.length === 0) throw new UsageError(`there is no command '${argument}'`);
@@ -286,9 +279,28 @@ export const PROMPT_COMMANDS: readonly PromptCommand[] = [
   { names: ['quit', 'q', 'exit'], usage: '', help: 'ends the session', run: () => true },
 ];
 
+/** Files that ask for one another may ask in a circle. */
+const MAX_SCRIPTS = 16;
+
+/** The commands of a file, one or more a line; `#` begins a remark. True: one of them ended the session. */
+export function runScript(session: DebugSession, path: string): boolean {
+  if (path === '') throw new UsageError('source needs a file');
+  if (session.scripts.length >= MAX_SCRIPTS)
+    throw new UsageError(`'${path}': files of commands are nested too deeply`);
+  const lines = fromUtf8(readFile(path)).split(/\r?\n/);
+  session.scripts.push(path);
+  try {
+    return lines
+      .filter((line) => !line.trim().startsWith('#'))
+      .some((line) => splitCommands(line).some((one) => runLine(session, one)));
+  } finally {
+    session.scripts.pop();
+  }
+}
+
 /** One line of input. True: the session is over. Throws BpfError and UsageError. */
 export function runLine(session: DebugSession, line: string): boolean {
-  const match = /^\s*([A-Za-z-]+)\s*(.*)$/s.exec(line);
+  const match = /^\s*([A-Za-z-]+)(?![\w-])\s*(.*)$/s.exec(line);
   if (match === null) {
     if (line.trim() === '' || line.trim().startsWith('#')) return false;
     throw new UsageError(`'${line.trim()}' is no command`, 'help shows what there is');

@@ -28,6 +28,45 @@ export function valueText(value: BtfValue): string {
   return String(value);
 }
 
+/** Values in another base: x d u o t c a z s, as print/x has them; '' as `valueText`. Negative numbers are those of 32 bits where they fit. */
+export function formatted(value: BtfValue, format: string): string {
+  if (format === '' || format === 's') return valueText(value);
+  if (Array.isArray(value)) return `{${value.map((one) => formatted(one, format)).join(', ')}}`;
+  if (typeof value === 'object' && value !== null)
+    return `{${Object.entries(value)
+      .map(([name, member]) => `${name} = ${formatted(member, format)}`)
+      .join(', ')}}`;
+  const isNumber =
+    typeof value === 'bigint' ||
+    typeof value === 'boolean' ||
+    (typeof value === 'number' && Number.isInteger(value)) ||
+    (typeof value === 'string' && /^0x[0-9a-f]+$/.test(value));
+  return isNumber ? inBase(BigInt(value), format) : valueText(value);
+}
+
+function inBase(value: bigint, format: string): string {
+  const bits = value >= -(2n ** 31n) && value < 2n ** 32n ? 32 : 64;
+  const unsigned = BigInt.asUintN(bits, value);
+  switch (format) {
+    case 'd':
+      return BigInt.asIntN(64, value).toString();
+    case 'u':
+      return unsigned.toString();
+    case 'o':
+      return `0${unsigned.toString(8)}`;
+    case 't':
+      return unsigned.toString(2);
+    case 'z':
+      return `0x${unsigned.toString(16).padStart(bits / 4, '0')}`;
+    case 'c': {
+      const char = Number(BigInt.asUintN(8, value));
+      return `${BigInt.asIntN(8, value)} '${char >= 0x20 && char < 0x7f ? String.fromCharCode(char) : `\\${char.toString(8).padStart(3, '0')}`}'`;
+    }
+    default:
+      return `0x${unsigned.toString(16)}`;
+  }
+}
+
 /** Lines of source files: from the file where it is there, else those that the object remembers. */
 export class SourceText {
   readonly #files = new Map<string, ReadonlyMap<number, string>>();
@@ -195,7 +234,18 @@ export class DebugView {
   }
 }
 
+/** Of `display`. */
+export interface Display {
+  readonly number: number;
+  readonly expression: string;
+  readonly format: string;
+}
+
 export interface DebugSession {
   readonly debug: Debugger;
   readonly view: DebugView;
+  /** Expressions that are shown at every stop. */
+  readonly displays: Display[];
+  /** Files of commands that are being done, the innermost last. */
+  readonly scripts: string[];
 }

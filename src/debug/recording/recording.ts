@@ -5,6 +5,8 @@
  * Step 0 is the first instruction of the first run. A run ends with a step of its own: `end`, or `fault` at the instruction that
  * could not be done. Invariant: the state at a step is the same whichever way it was come to.
  */
+import { accessBytes, CLASS, insnClass } from '../../asm/opcodes.ts';
+import type { CallTarget } from '../../contracts/engine.ts';
 import type { BpfMap } from '../../contracts/maps.ts';
 import type { ObservedMap, ObservedProgram } from '../../contracts/observe.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
@@ -191,6 +193,35 @@ export class Recording {
   /** Index in the program as loaded. */
   insn(step: number): number {
     return this.source(step).program.executable.origin[this.journal.pc.at(step)] ?? -1;
+  }
+
+  /** What the instruction of a step calls. */
+  callAt(step: number): CallTarget | undefined {
+    return this.source(step).program.executable.calls[this.journal.pc.at(step)];
+  }
+
+  /** Where the instruction of a step loads from or stores to: a register, bytes from it, and how many. */
+  accessAt(
+    step: number,
+  ): { readonly register: number; readonly offset: number; readonly size: number } | undefined {
+    const insn = this.source(step).program.executable.insns[this.journal.pc.at(step)];
+    const cls = insn === undefined ? -1 : insnClass(insn.code);
+    if (insn === undefined || (cls !== CLASS.LDX && cls !== CLASS.ST && cls !== CLASS.STX)) return undefined;
+    const register = cls === CLASS.LDX ? insn.src : insn.dst;
+    return { register, offset: insn.off, size: accessBytes(insn.code) };
+  }
+
+  /** Steps at which a run of a program begins: those that nothing called. */
+  *runs(): Generator<{ readonly from: number; readonly end: number | undefined }> {
+    const { journal } = this;
+    let from = -1;
+    for (let step = 0; step < this.length; step++) {
+      if (from < 0) from = step;
+      if (journal.kind.at(step) === 0) continue;
+      yield { from, end: step };
+      from = -1;
+    }
+    if (from >= 0) yield { from, end: undefined };
   }
 
   /** Maps of all programs, each once. */

@@ -3,6 +3,7 @@
  * over calls; breakpoints and watchpoints stop it. No state of the kernel is changed.
  */
 
+import type { CallTarget } from '../../contracts/engine.ts';
 import { HEAP_START } from '../../memory/layout.ts';
 import { BpfError } from '../../util/errors.ts';
 import { bytesOf, truth } from '../expression/evaluate.ts';
@@ -18,7 +19,11 @@ export type BreakpointPlace =
   | { readonly kind: 'function'; readonly name: string }
   | { readonly kind: 'line'; readonly line: number; readonly file?: string }
   /** Index in the program as loaded. */
-  | { readonly kind: 'insn'; readonly insn: number; readonly program?: string };
+  | { readonly kind: 'insn'; readonly insn: number; readonly program?: string }
+  /** Calls of a helper or kernel function by name, or tail calls (`bpf_tail_call`); without a name, of any. */
+  | { readonly kind: 'call'; readonly name?: string }
+  /** Calls that are handed the map, and loads and stores of its values. */
+  | { readonly kind: 'map'; readonly name: string };
 
 export interface Breakpoint {
   readonly number: number;
@@ -26,15 +31,21 @@ export interface Breakpoint {
   /** As it was asked for. */
   readonly text: string;
   readonly temporary: boolean;
+  /** An expression; it stops only where that is not 0. Set by `setCondition`. */
   readonly condition: string | undefined;
+  enabled: boolean;
+  /** So many times it is passed by. */
+  ignore: number;
   hits: number;
 }
 
-interface Held extends Breakpoint {
+type Settable = { -readonly [K in keyof Breakpoint]: Breakpoint[K] };
+
+interface Held extends Settable {
   readonly stops: (step: number) => boolean;
 }
 
-interface Watched extends Breakpoint {
+interface Watched extends Settable {
   /** Steps at which the value may have changed. */
   readonly may: (step: number) => boolean;
   readonly value: () => Watch;
@@ -99,6 +110,8 @@ export class Debugger {
       text,
       temporary: options.temporary === true,
       condition: options.condition,
+      enabled: true,
+      ignore: 0,
       hits: 0,
       stops,
     };
@@ -143,7 +156,55 @@ export class Debugger {
           (program === undefined || recording.source(step).program.name === program);
         return { text: `*${insn}`, stops };
       }
+      case 'call':
+        return { text: `call of ${place.name ?? 'any helper'}`, stops: this.#callsOf(place.name) };
+      case 'map':
+        return { text: `map ${place.name}`, stops: this.#usesOf(place.name) };
     }
+  }
+
+  /** Helpers and kernel functions that the programs call. */
+  calledNames(): string[] {
+    const called = new Set<string>();
+    for (const { program } of this.recording.sources)
+      for (const call of program.executable.calls) called.add(calledName(call) ?? '');
+    called.delete('');
+    return [...called].sort();
+  }
+
+  #callsOf(name: string | undefined): (step: number) => boolean {
+    const { recording, walk } = this;
+    const called = new Set(this.calledNames());
+    const full = name === undefined || called.has(name) ? name : `bpf_${name}`;
+    if (full !== undefined && !called.has(full))
+      throw new BpfError('ENOENT', `no program of the recording calls '${name}'`, {
+        hint: called.size === 0 ? 'they call nothing' : `they call ${[...called].join(', ')}`,
+      });
+    return (step) => {
+      if (!walk.beginsCall(step)) return false;
+      const at = calledName(recording.callAt(step));
+      return at !== undefined && (full === undefined || at === full);
+    };
+  }
+
+  #usesOf(name: string): (step: number) => boolean {
+    const { recording, walk, inspect } = this;
+    const { map } = inspect.map(name);
+    const first = map.valueAddress(0);
+    const block = first > 0 ? recording.blockAt(first) : undefined;
+    const holds = (value: bigint): boolean =>
+      Number(value & 0xffff_ffffn) === map.layout.address && value >> 32n !== 0n;
+    return (step) => {
+      if (walk.beginsCall(step)) {
+        recording.seek(step);
+        return [1, 2, 3, 4, 5].some((r) => holds(recording.register(r)));
+      }
+      const access = block === undefined ? undefined : recording.accessAt(step);
+      if (block === undefined || access === undefined || !walk.beginsInsn(step)) return false;
+      recording.seek(step);
+      const address = Number((recording.register(access.register) + BigInt(access.offset)) & 0xffff_ffffn);
+      return address < block.start + block.size && address + access.size > block.start;
+    };
   }
 
   #functions(): string {
@@ -159,13 +220,23 @@ export class Debugger {
         const named = file === undefined || one.file === file || one.file.endsWith(`/${file}`);
         if (named && one.line >= wanted && (best === undefined || one.line < best.line)) best = one;
       }
-    if (best === undefined) throw new BpfError('ENOENT', `no line from ${wanted} on has code`);
-    return best;
+    if (best !== undefined) return best;
+    const files = new Set(this.recording.sources.flatMap(({ lines }) => lines.map((one) => one.file)));
+    if (files.size === 0)
+      throw new BpfError('ENOENT', 'the programs came without line information', {
+        hint: 'build them with -g',
+      });
+    const known = file === undefined || [...files].some((one) => one === file || one.endsWith(`/${file}`));
+    if (known) throw new BpfError('ENOENT', `no line from ${wanted} on has code`);
+    throw new BpfError('ENOENT', `no code comes from a file '${file}'`, {
+      hint: `there are ${[...files].join(', ')}`,
+    });
   }
 
   /** Stops where the value of an expression has changed. Throws what evaluating it throws, but for a key that is not there yet. */
-  addWatchpoint(expression: string): Breakpoint {
+  addWatchpoint(expression: string, options: { condition?: string } = {}): Breakpoint {
     const { recording, inspect } = this;
+    if (options.condition !== undefined) inspect.parse(options.condition);
     let place: { from: number; upto: number } | undefined;
     let inMap = false;
     try {
@@ -203,13 +274,59 @@ export class Debugger {
       what: 'watchpoint' as const,
       text: expression,
       temporary: false,
-      condition: undefined,
+      condition: options.condition,
+      enabled: true,
+      ignore: 0,
       hits: 0,
       may: touched,
       value,
     };
     this.#watchpoints.push(watch);
     return watch;
+  }
+
+  #find(number: number): Settable {
+    const found = [...this.#breakpoints, ...this.#watchpoints].find((one) => one.number === number);
+    if (found === undefined) throw new BpfError('ENOENT', `there is no breakpoint ${number}`);
+    return found;
+  }
+
+  /** Undefined: it always stops. Throws ENOENT, and EINVAL where it is no expression. */
+  setCondition(number: number, condition: string | undefined): void {
+    const found = this.#find(number);
+    if (condition !== undefined) this.inspect.parse(condition);
+    found.condition = condition;
+  }
+
+  /** Without a number: all. Throws ENOENT. */
+  setEnabled(enabled: boolean, number?: number): void {
+    const all = number === undefined ? [...this.#breakpoints, ...this.#watchpoints] : [this.#find(number)];
+    for (const one of all) one.enabled = enabled;
+  }
+
+  /** It is passed by so many times from now on. Throws ENOENT. */
+  setIgnore(number: number, times: number): void {
+    this.#find(number).ignore = times;
+  }
+
+  /** On to a place, as if a temporary breakpoint were there; other breakpoints stop it too. */
+  advance(place: BreakpointPlace, direction: Direction = 'forward'): Stop {
+    const { stops } = this.#place(place);
+    return this.#go(direction, 1, stops);
+  }
+
+  /** To a later line of the present function (`reverse`: an earlier one), or out of it: loops are run to their end. */
+  until(direction: Direction = 'forward'): Stop {
+    const { journal } = this.recording;
+    const here = this.position;
+    const entry = journal.entry.at(here);
+    const insn = this.recording.insn(here);
+    return this.#go(direction, 1, (step, height) => {
+      if (this.#height(step) < height) return this.walk.beginsLine(step);
+      if (journal.entry.at(step) !== entry || !this.walk.beginsLine(step)) return false;
+      const at = this.recording.insn(step);
+      return direction === 'forward' ? at > insn : at < insn;
+    });
   }
 
   /** Without a number: all. Throws ENOENT. */
@@ -334,6 +451,7 @@ export class Debugger {
   /** What stops a way that comes through a step. */
   #interrupted(step: number, way: 1 | -1): Stop | undefined {
     for (const watch of this.#watchpoints) {
+      if (!watch.enabled) continue;
       const stop = this.#changed(watch, step, way);
       if (stop !== undefined) return stop;
     }
@@ -342,8 +460,12 @@ export class Debugger {
       return this.#stopAt('fault');
     }
     for (const one of this.#breakpoints) {
-      if (!one.stops(step) || !this.#holds(one.condition, step)) continue;
+      if (!one.enabled || !one.stops(step) || !this.#holds(one.condition, step)) continue;
       one.hits++;
+      if (one.ignore > 0) {
+        one.ignore--;
+        continue;
+      }
       if (one.temporary) this.delete(one.number);
       return { reason: 'breakpoint', location: this.inspect.location(step), breakpoint: one.number };
     }
@@ -375,8 +497,12 @@ export class Debugger {
     const before = way > 0 && known !== undefined ? known : valueAt(after - 1);
     const now = way < 0 && known !== undefined ? known : valueAt(after);
     this.#seen.set(watch, way > 0 ? now : before);
-    if (before.bytes === now.bytes) return undefined;
+    if (before.bytes === now.bytes || !this.#holds(watch.condition, step)) return undefined;
     watch.hits++;
+    if (watch.ignore > 0) {
+      watch.ignore--;
+      return undefined;
+    }
     return {
       reason: 'watchpoint',
       location: this.inspect.location(step),
@@ -399,6 +525,11 @@ export class Debugger {
       }
     });
   }
+}
+
+function calledName(call: CallTarget | undefined): string | undefined {
+  if (call?.kind === 'tail_call') return 'bpf_tail_call';
+  return call?.kind === 'function' ? (call.row?.name ?? call.callee.name) : undefined;
 }
 
 export function recordedFunctions(recording: Recording): string[] {

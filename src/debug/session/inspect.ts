@@ -36,11 +36,29 @@ const FRAME_BYTES = 512;
 
 export class Inspector {
   readonly recording: Recording;
+  /** The frame that was chosen, by its step, as long as one stands at `position`. */
+  #chosen = { position: -1, step: -1 };
   /** Parsed once: conditions are looked at often. */
   readonly #parsed = new Map<string, Expression>();
 
   constructor(recording: Recording) {
     this.recording = recording;
+  }
+
+  /** Step of the frame that names and registers are of: the innermost one, or a caller's that was chosen. */
+  get frame(): number {
+    const { position } = this.recording;
+    return this.#chosen.position === position ? this.#chosen.step : position;
+  }
+
+  /** Chooses a frame of the present step, 0 = the innermost; memory stays that of the present step. Throws EINVAL. */
+  chooseFrame(number: number): Location {
+    const frames = this.backtrace();
+    const frame = frames[number];
+    if (frame === undefined)
+      throw new BpfError('EINVAL', `there is no frame ${number}: there are ${frames.length}`);
+    this.#chosen = { position: this.recording.position, step: frame.step };
+    return frame;
   }
 
   location(step = this.recording.position): Location {
@@ -92,7 +110,7 @@ export class Inspector {
 
   #parameters(): { name: string; value: Value }[] {
     const { recording } = this;
-    const step = recording.position;
+    const step = this.frame;
     const source = recording.source(step);
     const { btf } = source.program;
     const func = source.functionAt(recording.insn(step));
@@ -109,11 +127,11 @@ export class Inspector {
   /** Stack slots of the present frame that were written to: R10 - offset. 8 bytes each, little-endian. */
   stackSlots(): { readonly offset: number; readonly value: bigint; readonly place: number }[] {
     const { recording } = this;
-    const step = recording.position;
-    const top = Number(recording.register(10) & 0xffff_ffffn);
+    const step = this.frame;
+    const top = Number(this.register(10) & 0xffff_ffffn);
     const entry = recording.journal.entry.at(step);
     const written = new Set<number>();
-    for (let i = entry + 1; i <= step; i++)
+    for (let i = entry + 1; i <= recording.position; i++)
       for (const { address, after } of recording.changes(i)) {
         const from = Math.max(address, top - FRAME_BYTES);
         for (let at = from; at < Math.min(address + after.length, top); at++)
@@ -184,7 +202,7 @@ export class Inspector {
   describe(value: bigint): string | undefined {
     if (value >> 32n !== BigInt(KERNEL_HI)) return undefined;
     const place = Number(value & 0xffff_ffffn);
-    const top = Number(this.recording.register(10) & 0xffff_ffffn);
+    const top = Number(this.register(10) & 0xffff_ffffn);
     if (place < HEAP_START)
       return place === top ? 'fp' : `fp${place < top ? '-' : '+'}${Math.abs(place - top)}`;
     for (const { map } of this.recording.maps())
@@ -207,7 +225,7 @@ export class Inspector {
 
   scope(): Scope {
     const { recording } = this;
-    const { program } = recording.source(recording.position);
+    const { program } = recording.source(this.frame);
     let parameters: { name: string; value: Value }[] | undefined;
     return {
       btf: program.btf,
@@ -225,12 +243,18 @@ export class Inspector {
     };
   }
 
+  /** R0..R10 of the chosen frame, as they were when it called the next one. */
+  register(r: number): bigint {
+    const { frame, recording } = this;
+    return frame === recording.position ? recording.register(r) : this.at(frame, () => recording.register(r));
+  }
+
   #register(name: string): bigint | undefined {
-    if (name === 'fp') return this.recording.register(10);
-    if (name === 'pc') return BigInt(this.recording.insn(this.recording.position));
+    if (name === 'fp' || name === 'sp') return this.register(10);
+    if (name === 'pc') return BigInt(this.recording.insn(this.frame));
     if (name === 'step') return BigInt(this.recording.position);
     const number = /^r(\d+)$/.exec(name)?.[1];
-    return number === undefined || Number(number) > 10 ? undefined : this.recording.register(Number(number));
+    return number === undefined || Number(number) > 10 ? undefined : this.register(Number(number));
   }
 
   #element(of: Expression, key: Expression, again: (one: Expression) => Value): Value | undefined {
@@ -270,7 +294,7 @@ export class Inspector {
   parse(text: string): Expression {
     let expression = this.#parsed.get(text);
     if (expression === undefined) {
-      const { btf } = this.recording.source(this.recording.position).program;
+      const { btf } = this.recording.source(this.frame).program;
       expression = parseExpression(text, (name) => btf?.find(name, 'typedef') !== undefined);
       this.#parsed.set(text, expression);
     }
@@ -279,6 +303,37 @@ export class Inspector {
 
   evaluate(text: string): Value {
     return evaluate(this.parse(text), this.scope());
+  }
+
+  /** Members of the struct or union that an expression is or points to; none where it is something else. */
+  members(text: string): string[] {
+    try {
+      const { btf, id } = this.typeOf(text);
+      const type = btf?.resolved(id);
+      return type?.kind === 'struct' || type?.kind === 'union' ? type.members.map(({ name }) => name) : [];
+    } catch (error) {
+      if (error instanceof BpfError) return [];
+      throw error;
+    }
+  }
+
+  /** The type of an expression, or one that is named. Throws EINVAL, ENOENT. */
+  typeOf(text: string): { readonly text: string; readonly btf: Btf | undefined; readonly id: number } {
+    const { btf } = this.recording.source(this.frame).program;
+    const [, tag, name = ''] = /^(?:(struct|union|enum)\s+)?([A-Za-z_]\w*)$/.exec(text.trim()) ?? [];
+    const id =
+      name === ''
+        ? undefined
+        : tag === undefined
+          ? btf?.find(name, 'typedef')
+          : btf?.find(name, tag as 'struct');
+    if (tag !== undefined && id === undefined)
+      throw new BpfError('ENOENT', `there is no type '${text.trim()}'`);
+    if (id !== undefined) return { text: typeText({ btf, id, pointers: 0 }), btf, id };
+    const { type } = this.evaluate(text);
+    // Of pointers, the type that they point to.
+    const { btf: of, id: target } = plain(type);
+    return { text: typeText(type), btf: of, id: type.integer === undefined ? target : 0 };
   }
 
   /** The value of an expression with its type. Throws EINVAL, ENOENT, EFAULT. */

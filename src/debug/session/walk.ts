@@ -54,6 +54,13 @@ export class Walk {
     return (this.#stops[step]! & 1) !== 0;
   }
 
+  /** An instruction that calls a helper or a kernel function, or a tail call; once a call, not where callbacks come back to it. */
+  beginsCall(step: number): boolean {
+    if (this.#recording.journal.kind.at(step) !== 0) return false;
+    const kind = this.#recording.callAt(step)?.kind;
+    return kind === 'function' || kind === 'tail_call';
+  }
+
   beginsLine(step: number): boolean {
     return (this.#stops[step]! & 2) !== 0;
   }
