@@ -24,6 +24,8 @@ export interface InterleaveAttr {
   readonly slice?: number;
   /** Also looks for accesses that nothing puts in an order. Slower. */
   readonly races?: boolean;
+  /** Also tells the turns with their places, at most so many. */
+  readonly turns?: number;
   /**
    * Called when all is over; then maps and everything else that programs may have written are put back as they were before, so that the
    * next seed starts from the same state. Errors: EOPNOTSUPP where memory has been allocated or freed meanwhile.
@@ -62,6 +64,14 @@ export interface DataRace {
   readonly second: InterleavedPlace & { readonly access: 'read' | 'write' | 'atomic' };
 }
 
+/** What a CPU did before another one went on. */
+export interface InterleavedTurn {
+  readonly cpu: number;
+  readonly instructions: number;
+  /** What it does next, when its turn comes again; absent: its runs are over, or one is and the next has not begun. */
+  readonly next?: InterleavedPlace;
+}
+
 export interface InterleaveResult {
   /** What each run returned (low half of R0), by CPU; null: it faulted or was ended. A run repeated has as many. */
   readonly results: readonly (readonly (number | null)[])[];
@@ -71,4 +81,6 @@ export interface InterleaveResult {
   readonly deadlocks: readonly Deadlock[];
   /** Each pair of instructions once; empty unless asked for. */
   readonly races: readonly DataRace[];
+  /** The first ones, as many as were asked for. */
+  readonly turns: readonly InterleavedTurn[];
 }

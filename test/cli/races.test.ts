@@ -42,6 +42,10 @@ describe('races', () => {
     expect(ends[0].state['counts[0]']).toBe('1');
     const replay = await cli(['races', file, 'plain', '--schedule', ends[0].schedule]);
     expect(replay.stdout).toContain('counts[0] = 1');
+    // Who was left where: the line is read, then the other CPU goes through, then it is written.
+    expect(replay.stdout).toMatch(
+      /CPU (\d) {5}\d+ instructions? +then .*race\.bpf\.c:10: \*value \+= 1;\n {2}CPU (?!\1)\d {5}\d+ instructions +to the end of the run\n {2}CPU \1 {5}\d+ instructions? +to the end of the run\n {2}schedule/,
+    );
     // It was drawn from no seed.
     expect(replay.stdout).not.toContain('--seed');
   });
@@ -55,6 +59,7 @@ describe('races', () => {
 
   it('refuses what does not fit', async () => {
     expect((await cli(['races', file, 'none'])).stderr).toMatch(/none/);
+    expect((await cli(['races', file, '--cpus', '4000000000'])).exit).toBe(2);
     expect((await cli(['races', file, '--seed', '1', '--schedule', '0:1'])).exit).toBe(2);
     expect((await cli(['races', file, 'plain', '--schedule', '0:1'])).stderr).toMatch(/the schedule ends/);
   });

@@ -8,6 +8,7 @@ import type {
   Deadlock,
   InterleavedPlace,
   InterleavedRun,
+  InterleavedTurn,
   InterleaveResult,
 } from '../../contracts/interleave.ts';
 import { progTypeById } from '../../spec/index.ts';
@@ -56,6 +57,8 @@ interface End {
   /** Absent: the schedule was given. */
   readonly seed?: number;
   readonly schedule: string;
+  /** Of a single interleaving. */
+  readonly turns: readonly InterleavedTurn[];
   times: number;
 }
 
@@ -75,6 +78,10 @@ const EPOCH = 1_700_000_000_000_000_000n;
 const anySeed = (text: string): number => parseInteger(text, 0, 0x7fff_ffff);
 /** States that are shown of one set of programs. */
 const SHOWN_ENDS = 8;
+/** Turns that are shown of one interleaving. */
+const SHOWN_TURNS = 40;
+/** CPUs in turns are cheap, but each has a stack. */
+const MOST_CPUS = 256;
 
 const action: Action<[string, string[], RacesOptions]> = async ({ env, out }, file, programs, options) => {
   if (options.seed !== undefined && options.schedule !== undefined)
@@ -130,6 +137,7 @@ function explore({ kernel, object }: LoadedObject, names: readonly string[], opt
     const result = simulator.interleave({
       cpus,
       races: true,
+      ...(single ? { turns: SHOWN_TURNS } : {}),
       ...drawn,
       ...(options.schedule === undefined ? {} : { schedule: options.schedule }),
       ...(options.slice === undefined ? {} : { slice: options.slice }),
@@ -140,7 +148,8 @@ function explore({ kernel, object }: LoadedObject, names: readonly string[], opt
     const state = new Map([...maps, ['returned', returned(result)]]);
     const key = JSON.stringify([...state]);
     const end = ends.get(key);
-    if (end === undefined) ends.set(key, { state, ...drawn, schedule: result.schedule, times: 1 });
+    if (end === undefined)
+      ends.set(key, { state, ...drawn, schedule: result.schedule, turns: result.turns, times: 1 });
     else end.times++;
     for (const race of result.races) {
       const ends = [race.first, race.second].map((p) => `${p.program} ${p.insn} ${p.access}`).sort();
@@ -209,7 +218,14 @@ function print(out: Output, found: Found, options: RacesOptions, file: string): 
     out.note(
       `again: tsbpf races ${file} ${found.programs.join(' ')} --cpus ${options.cpus} --seed ${rarest.seed}`,
     );
-  if (found.interleavings === 1 && rarest !== undefined) out.line(`  schedule  ${rarest.schedule}`);
+  if (found.interleavings === 1 && rarest !== undefined) {
+    for (const { cpu, instructions, next } of rarest.turns) {
+      const until = next === undefined ? 'to the end of the run' : `then ${at(next)}`;
+      out.line(`  CPU ${cpu}     ${plural(instructions, 'instruction').padEnd(16)}${until}`);
+    }
+    if (rarest.turns.length === SHOWN_TURNS) out.line('            …');
+    out.line(`  schedule  ${rarest.schedule}`);
+  }
   out.line();
 }
 
@@ -243,7 +259,7 @@ export const RACES: CommandRow = {
       )
       .argument('<file>', 'an object, or a C file')
       .argument('[program...]', 'CPU n runs program n, from the first one again where there are fewer')
-      .option('--cpus <n>', 'CPUs', positive, 2)
+      .option('--cpus <n>', 'CPUs', (text) => parseInteger(text, 1, MOST_CPUS), 2)
       .option('--repeat <n>', 'runs of each CPU', positive, 1)
       .option('--seeds <n>', 'interleavings', positive, DEFAULT_SEEDS)
       .option('--seed <n>', 'only the interleaving of this seed', anySeed)

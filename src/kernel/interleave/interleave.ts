@@ -9,6 +9,7 @@ import type {
   InterleaveAttr,
   InterleavedPlace,
   InterleavedRun,
+  InterleavedTurn,
   InterleaveResult,
 } from '../../contracts/interleave.ts';
 import { testRunHook } from '../../hooks/index.ts';
@@ -132,11 +133,16 @@ class Interleaving {
   /** Who took each lock last. */
   readonly #held = new Map<number, Held>();
   #instructions = 0;
+  readonly #turns: InterleavedTurn[] = [];
+  readonly #mostTurns: number;
+  /** The CPU whose turn it was last. */
+  #last = -1;
 
   constructor(machine: Machine, schedule: Schedule, jobs: readonly (readonly Job[])[], attr: InterleaveAttr) {
     this.#machine = machine;
     this.#schedule = schedule;
     this.#limit = attr.limit ?? DEFAULT_LIMIT;
+    this.#mostTurns = attr.turns ?? 0;
     const { memory } = machine;
     this.#cpus = jobs.map((list, index) => {
       const stack = memory.allocate(STACK_BYTES, `stack of CPU ${index}`);
@@ -197,6 +203,7 @@ class Interleaving {
       instructions: this.#instructions,
       deadlocks: this.#deadlocks,
       races: this.#races?.found ?? [],
+      turns: this.#turns,
     };
   }
 
@@ -245,6 +252,19 @@ class Interleaving {
       this.#end(cpu, null);
     } finally {
       cpu.state.set(memory.i32.subarray(STATE, STATE + STATE_WORDS));
+      this.#noteTurn(cpu, instructions - left);
+    }
+  }
+
+  #noteTurn(cpu: Cpu, instructions: number): void {
+    if (this.#mostTurns === 0 || instructions === 0) return;
+    const goesOn = this.#last === cpu.index;
+    this.#last = cpu.index;
+    if (!goesOn && this.#turns.length === this.#mostTurns) this.#last = -1;
+    else {
+      const before = goesOn ? this.#turns.pop()!.instructions : 0;
+      const next = cpu.context === undefined ? {} : { next: this.#placeOf(cpu.index, cpu.lane.place) };
+      this.#turns.push({ cpu: cpu.index, instructions: before + instructions, ...next });
     }
   }
 
