@@ -92,6 +92,9 @@ function breakpoints({ debug, view }: DebugSession, _: string, only?: 'watchpoin
   );
 }
 
+/** Entries of each map that people are shown at once. */
+const MOST_ENTRIES = 20;
+
 function maps({ debug, view }: DebugSession): void {
   const all = debug.recording.maps().map(({ map }) => {
     const { name, type, keySize, valueSize, maxEntries } = map.info;
@@ -100,7 +103,12 @@ function maps({ debug, view }: DebugSession): void {
   view.show(
     all.flatMap(({ name, type, entries }) => [
       `${view.out.color.cyan(name)}  ${type}, ${plural(entries.length, 'entry', 'entries')}`,
-      ...entries.map(({ key, value }) => `  [${valueText(key)}] = ${valueText(value)}`),
+      ...entries
+        .slice(0, MOST_ENTRIES)
+        .map(({ key, value }) => `  [${valueText(key)}] = ${valueText(value)}`),
+      ...(entries.length > MOST_ENTRIES
+        ? [view.out.color.dim(`  … and ${entries.length - MOST_ENTRIES} more: print ${name} shows all`)]
+        : []),
     ]),
     { maps: all },
   );

@@ -113,6 +113,12 @@ export class ExecutionCounter implements ProgramObserver {
     this.#frames[level] ??= [];
   }
 
+  onRunEnd({ level }: ObservedRun): void {
+    // What comes without a run of its own (a timer's callback) was called by none of these.
+    this.#depths[level] = -1;
+    this.#frames[level] = [];
+  }
+
   onInsn({ executable, pc, insn, depth, level }: InsnEvent): void {
     this.#frames[level] ??= [];
     const frames = this.#frames[level];

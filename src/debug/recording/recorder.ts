@@ -156,7 +156,7 @@ export class Recorder implements ProgramObserver {
     const step = this.#journal.length;
     // A helper calls its callback again and again: the caller is the one of the call before. A tail call takes the caller over.
     const again = before >= depth && known !== undefined;
-    const caller = again ? this.#journal.callers.get(known.entry) : this.#callerOf(level, depth);
+    const caller = again ? this.#journal.callers.get(known.entry) : this.#callerOf(level, depth, before);
     const byHelper = caller !== undefined && depth > 0 && this.#callsHelper(caller);
     const frame = {
       entry: step,
@@ -172,7 +172,9 @@ export class Recorder implements ProgramObserver {
     return frame;
   }
 
-  #callerOf(level: number, depth: number): number | undefined {
+  #callerOf(level: number, depth: number, before: number): number | undefined {
+    // A timer's callback: no program runs that could have called it.
+    if (level === 0 && before < 0) return undefined;
     const last = this.#journal.length - 1;
     return last >= 0 && (depth > 0 || level > 0) ? last : undefined;
   }
