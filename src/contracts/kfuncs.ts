@@ -26,6 +26,6 @@ export interface KfuncTable {
   ownsObjects(map: BpfMap): boolean;
   /** Gives back the resilient locks that the run in progress, which was stopped, had taken. */
   dropLocks(): void;
-  /** Likewise objects that it had made or taken out of maps. */
+  /** Likewise objects that it had made or taken out of maps, and what it had thrown. */
   dropObjects(): void;
 }

@@ -240,3 +240,20 @@ describe('deadlocks', () => {
     expect(setup.interleave({ programs: [['forward', 'backward']] }).results).toEqual([[0, 0]]);
   });
 });
+
+describe('exceptions', () => {
+  const THROWING = build(`
+extern void bpf_throw(__u64 cookie) __ksym;
+static __attribute__((noinline)) int check(int n) { if (n > 2) bpf_throw(n * 100); return n; }
+SEC("tc") int throws(struct __sk_buff *ctx) { return check(1) + check(2) + check(bpf_get_smp_processor_id() + 3); }
+SEC("tc") int returns(struct __sk_buff *ctx) { int n = 0; for (int i = 0; i < 20; i++) n += check(i & 1); return n; }
+`);
+
+  it('are those of the CPU that throws', () => {
+    const setup = setUp(THROWING, 3);
+    for (const seed of SEEDS) {
+      const { results } = setup.interleave({ programs: [['throws'], ['returns'], ['throws']], seed });
+      expect(results, `seed ${seed}`).toEqual([[300], [10], [500]]);
+    }
+  });
+});

@@ -8,7 +8,7 @@ import { ARENA_KFUNCS } from './arena.ts';
 import { ASYNC_KFUNCS } from './async.ts';
 import { CPUMASK_KFUNCS } from './cpumask.ts';
 import { DYNPTR_KFUNCS } from './dynptr.ts';
-import { EXCEPTION_KFUNCS } from './exceptions.ts';
+import { dropThrown, EXCEPTION_KFUNCS } from './exceptions.ts';
 import { dropHeld } from './held.ts';
 import { ITER_KFUNCS } from './iter.ts';
 import { LIST_KFUNCS } from './list.ts';
@@ -76,6 +76,9 @@ export function createKfuncs(ctx: HelperContext): KfuncTable {
     },
     ownsObjects,
     dropLocks: () => dropLocks(ctx),
-    dropObjects: () => dropHeld(ctx, (at) => dropAnything(ctx, at)),
+    dropObjects: () => {
+      dropThrown(ctx);
+      dropHeld(ctx, (at) => dropAnything(ctx, at));
+    },
   };
 }
