@@ -1,13 +1,22 @@
 /**
  * npm run bench:packets -- [FILE.pcap]: an XDP program over a capture beside `tcpdump -r` with an equal filter, in turns in one run.
  * Without a file captures of 1 GB are made in the folder for temporary files, one for each mix of frames, and removed. Medians of wall
- * and CPU time (user and system) of whole commands, start-up included, and of the work alone (the capture read and run inside this
+ * time, means of CPU time (user and system; Linux tells it in steps of 10 ms), of whole commands, start-up included, and of the work alone (the capture read and run inside this
  * process). What tcpdump does is done in two ways that print no packets, and the faster one is what we are compared with.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { closeSync, openSync, readFileSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import {
+  closeSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { cpus, loadavg, platform, release, tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { Command } from 'commander';
 import { EmbeddedKernel } from '../src/kernel/index.ts';
 import { BpfObject } from '../src/libbpf/index.ts';
@@ -28,6 +37,7 @@ const MIXES: Readonly<Record<string, readonly number[]>> = {
   imix: [64, 576, 64, 64, 576, 64, 1500, 64, 576, 64, 576, 64],
   1500: [1500],
 };
+const NODE_ALONE = "Node's start alone";
 /** Ways that print no packets. */
 const TCPDUMP: ReadonlyMap<string, readonly string[]> = new Map([
   ['tcpdump -r --count', ['--count']],
@@ -127,8 +137,38 @@ function inProcess(path: string): Timed & { readonly frames: number } {
   return { sample, taken, frames };
 }
 
+/** What is shown, and written with --write: text and tables. */
+interface Shown {
+  readonly title: string;
+  readonly rows: readonly (readonly string[])[];
+}
+
+const TITLES = ['', 'wall ms', 'CPU ms', 'packets/s', 'times as fast (wall)', '(CPU)'];
+
+function print({ title, rows }: Shown): void {
+  console.log(`\n${title}`);
+  for (const [name, ...cells] of [TITLES, ...rows])
+    console.log(`${name!.padEnd(28)}${cells.map((cell) => cell.padStart(22)).join('')}`);
+}
+
+function page(notes: readonly string[], tables: readonly Shown[]): string {
+  const line = (cells: readonly string[]) => `| ${TITLES.map((_, i) => cells[i] ?? '').join(' | ')} |`;
+  return [
+    '# Captures beside tcpdump',
+    '`npm run bench:packets -- --write docs/packets.md` has made this page: an XDP program over captures beside `tcpdump -r` with an equal filter' +
+      ` (\`${FILTER}\`), in turns. Wall time: medians. CPU time: means, user and system. Whole commands, start-up included; "the work alone" is` +
+      ' what they do once they are loaded: read the capture and run the program over it.',
+    notes.map((note) => `- ${note}`).join('\n'),
+    ...tables.flatMap(({ title, rows }) => [
+      `## ${title}`,
+      [line(TITLES), '| --- | ---: | ---: | ---: | ---: | ---: |', ...rows.map(line)].join('\n'),
+    ]),
+    '',
+  ].join('\n\n');
+}
+
 /** All ways over one capture, in turns. */
-function compare(path: string, rounds: number): void {
+function compare(path: string, rounds: number, what: string): Shown {
   const samples = new Map<string, Sample[]>();
   const counts = new Map<string, number>();
   let frames = 0;
@@ -149,35 +189,31 @@ function compare(path: string, rounds: number): void {
     note('tsbpf run --cpus 2', command('node', [...run, '--cpus', '2'], passed, env));
     const own = inProcess(path);
     note('tsbpf, the work alone', own);
-    note("Node's start alone", command('node', ['-e', '0'], /$^/, env));
+    note(NODE_ALONE, command('node', ['-e', '0'], /$^/, env));
     frames = own.frames;
   }
   if (new Set(counts.values()).size !== 1) {
     console.error('the counts differ:', counts);
     process.exitCode = 1;
   }
-  const of = (name: string, what: keyof Sample) => median(samples.get(name)!.map((sample) => sample[what]));
-  const [first] = [...TCPDUMP.keys()].sort((a, b) => of(a, 'wall') - of(b, 'wall')) as [string];
-  console.log(
-    `${(statSync(path).size / 1e9).toFixed(2)} GB, ${frames} frames, ${counts.get('tsbpf run')} taken; compared with ${first}`,
-  );
-  const titles = ['wall ms', 'CPU ms', 'packets/s', 'times as fast (wall)', '(CPU)'];
-  console.log(`${''.padEnd(28)}${titles.map((title) => title.padStart(22)).join('')}`);
-  for (const name of samples.keys()) {
-    const wall = of(name, 'wall');
-    const cpu = of(name, 'cpu');
-    const cells =
-      counts.has(name) || TCPDUMP.has(name)
-        ? [
-            Math.round((frames / wall) * 1000).toLocaleString('en'),
-            `${(of(first, 'wall') / wall).toFixed(2)}x`,
-            `${(of(first, 'cpu') / cpu).toFixed(2)}x`,
-          ]
-        : [];
-    const shown = [wall.toFixed(0), cpu.toFixed(0), ...cells];
-    console.log(`${name.padEnd(28)}${shown.map((cell) => cell.padStart(22)).join('')}`);
-  }
-  console.log();
+  const wallOf = (name: string) => median(samples.get(name)!.map(({ wall }) => wall));
+  const cpuOf = (name: string) => samples.get(name)!.reduce((sum, { cpu }) => sum + cpu, 0) / rounds;
+  const [first] = [...TCPDUMP.keys()].sort((a, b) => wallOf(a) - wallOf(b)) as [string];
+  const rows = [...samples.keys()].map((name) => {
+    const wall = wallOf(name);
+    const cpu = cpuOf(name);
+    const cells = [
+      Math.round((frames / wall) * 1000).toLocaleString('en'),
+      `${(wallOf(first) / wall).toFixed(2)}x`,
+      `${(cpuOf(first) / cpu).toFixed(2)}x`,
+    ];
+    return [name, wall.toFixed(0), cpu.toFixed(0), ...(name === NODE_ALONE ? [] : cells)];
+  });
+  const gigabytes = (statSync(path).size / 1e9).toFixed(2);
+  const title = `${what}: ${gigabytes} GB, ${frames.toLocaleString('en')} frames, ${counts.get('tsbpf run')?.toLocaleString('en')} taken; beside ${first}`;
+  const shown = { title, rows };
+  print(shown);
+  return shown;
 }
 
 const options = new Command('bench:packets')
@@ -189,23 +225,39 @@ const options = new Command('bench:packets')
   )
   .option('--size <gigabytes>', 'how large they are', '1')
   .option('--rounds <n>', 'samples of each', '7')
+  .option('--write <file>', 'writes what it shows as a page of Markdown')
   .parse();
-const { mix, size, rounds } = options.opts<{ mix?: string; size: string; rounds: string }>();
-console.log(execFileSync('tcpdump', ['--version'], { encoding: 'utf8' }).trim().replaceAll('\n', ', '));
+const { mix, size, rounds, write } = options.opts<{
+  mix?: string;
+  size: string;
+  rounds: string;
+  write?: string;
+}>();
+const [processor] = cpus();
+const notes = [
+  `Machine: ${cpus().length} × ${processor?.model ?? 'unknown'}, ${platform()} ${release()}, Node ${process.version}; load average ${loadavg()[0]!.toFixed(1)} when it began`,
+  execFileSync('tcpdump', ['--version'], { encoding: 'utf8' }).trim().replaceAll('\n', ', '),
+  'The captures lie in the page cache. tcpdump is one thread; so is `tsbpf run`, but for a thread that may read ahead of it.',
+];
 if (process.env[CERTIFICATES] !== undefined)
-  console.log(
-    `${CERTIFICATES} is set here, which makes every Node start later: left out, but for a row of its own`,
+  notes.push(
+    `${CERTIFICATES} is set here, and makes every Node start later: it is left out, but for a row of its own`,
   );
+for (const text of notes) console.log(text);
 const [given] = options.args;
-if (given !== undefined) compare(given, Number(rounds));
+const shown: Shown[] = [];
+if (given !== undefined) shown.push(compare(given, Number(rounds), basename(given)));
 for (const [name, lengths] of Object.entries(given === undefined ? MIXES : {})) {
   if (mix !== undefined && mix !== name) continue;
-  console.log(`\nframes: ${name} (${[...new Set(lengths)].join(', ')} bytes)`);
   const path = join(tmpdir(), `tsbpf-bench-${process.pid}.pcap`);
   try {
     makeCapture(path, Number(size) * 1e9, lengths);
-    compare(path, Number(rounds));
+    const kinds = [...new Set(lengths)].join(', ');
+    shown.push(
+      compare(path, Number(rounds), `Frames of ${kinds} bytes${name === kinds ? '' : ` (${name})`}`),
+    );
   } finally {
     rmSync(path, { force: true });
   }
 }
+if (write !== undefined) writeFileSync(write, page(notes, shown));
