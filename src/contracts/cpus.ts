@@ -10,8 +10,8 @@ export interface CpuThread {
   post(message: unknown): void;
   /** Whether something waits for it: only then need it keep the process from ending. */
   busy?(waited: boolean): void;
-  /** Ends it at once. */
-  terminate(): void;
+  /** Ends it at once. A promise, where the host tells when it has ended. */
+  terminate(): unknown;
 }
 
 export interface CpuThreadEvents {
@@ -86,4 +86,6 @@ export interface KernelCpus {
   }): CpuFrames | null;
   /** Resolves when nothing runs on any CPU but this one. */
   idle(): Promise<void>;
+  /** Resolves when the kernel has been shut down and its threads have ended. */
+  ended(): Promise<void>;
 }

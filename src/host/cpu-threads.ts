@@ -28,7 +28,7 @@ function threads(entry: URL, name: string): StartCpuThread {
     return {
       post: (message) => worker.postMessage(message),
       busy: (waited) => (waited ? worker.ref() : worker.unref()),
-      terminate: () => void worker.terminate(),
+      terminate: () => worker.terminate(),
     };
   };
 }

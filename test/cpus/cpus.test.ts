@@ -287,6 +287,28 @@ describe('what goes wrong', () => {
   });
 });
 
+describe('a shutdown', () => {
+  it('ends threads that run, that sleep for an answer and that have not started, and tells when', async () => {
+    const names = ['whoami', 'sample'];
+    for (const wait of [true, false]) {
+      const { kernel, cpus, run, object } = boot({}, names);
+      const perf = new PerfBufferReader(kernel, object.findMap('samples').fd);
+      if (wait) await cpus.ready();
+      const runs = Promise.allSettled([run('whoami', 1, 2_000_000_000), run('sample', 2, 2_000_000_000)]);
+      if (wait) await new Promise((resolve) => setTimeout(resolve, 50));
+      // Nothing that the threads ask is heard from here on.
+      kernel.shutdown();
+      kernel.shutdown();
+      for (const result of await runs)
+        expect(result).toMatchObject({ status: 'rejected', reason: { code: 'ENODEV' } });
+      await cpus.ended();
+      if (!wait) await expect(cpus.ready()).rejects.toMatchObject({ code: 'ENODEV' });
+      await expect(run('whoami', 1)).rejects.toThrow();
+      void perf;
+    }
+  });
+});
+
 describe('what programs were given', () => {
   it('memory of maps that have gone serves other maps', async () => {
     const { kernel } = boot({ cpus: { count: 2, start: cpuThreads() }, memory: { maximumPages: 512 } }, [

@@ -62,6 +62,10 @@ export class Cpus implements CpuSet {
   #nextJob = 1;
   #waitingForIdle: (() => void)[] = [];
   #closed = false;
+  #allEnded = (): void => {};
+  readonly #ended = new Promise<void>((resolve) => {
+    this.#allEnded = resolve;
+  });
 
   constructor(machine: Machine, cpus: CpuOptions, options: EmbeddedKernelOptions) {
     this.count = cpus.count;
@@ -216,6 +220,10 @@ export class Cpus implements CpuSet {
   idle(): Promise<void> {
     if (!this.busy) return Promise.resolve();
     return new Promise((resolve) => this.#waitingForIdle.push(resolve));
+  }
+
+  ended(): Promise<void> {
+    return this.#ended;
   }
 
   async #submit(cpu: number, fd: number, make: (entry: number) => Job): Promise<ProgTestRunResult> {
@@ -435,8 +443,11 @@ export class Cpus implements CpuSet {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
+    const ends = this.#seats.map(({ thread }) => thread?.terminate());
+    // One that cannot be ended has ended.
+    void Promise.allSettled(ends).then(() => this.#allEnded());
     for (const seat of this.#seats) {
-      seat.thread?.terminate();
+      seat.failed(new BpfError('ENODEV', 'the kernel has been shut down'));
       for (const { reject } of seat.pending.values())
         reject(new BpfError('ENODEV', 'the kernel has been shut down'));
       seat.pending.clear();
