@@ -35,12 +35,19 @@ interface DebugOptions extends TargetOptions {
   readonly progType?: string;
   readonly repeat: number;
   readonly steps: number;
+  readonly memory: number;
   readonly command?: readonly string[];
   readonly script?: string;
   readonly json?: boolean;
 }
 
 const PROMPT = '(tsbpf) ';
+
+function megabytes(text: string): number {
+  const value = positive(text);
+  if (value > 2047) throw new UsageError(`'${text}' megabytes are too many: at most 2047`);
+  return value;
+}
 
 const action: Action<[string, string | undefined, DebugOptions]> = async (
   context,
@@ -51,7 +58,11 @@ const action: Action<[string, string | undefined, DebugOptions]> = async (
   const { env, out } = context;
   if (options.data !== undefined && (options.pcap !== undefined || options.replay !== undefined))
     throw new UsageError('--data is for runs without --pcap and --replay');
-  const recorder = new Recorder({ maxSteps: options.steps, stopRuns: true });
+  const recorder = new Recorder({
+    maxSteps: options.steps,
+    maxBytes: options.memory << 20,
+    stopRuns: true,
+  });
   const annotations = new Map<string, Annotations>();
   const { data, set, pcap, replay, cflags, progType } = options;
   const summary = await runSession(
@@ -91,7 +102,7 @@ const action: Action<[string, string | undefined, DebugOptions]> = async (
     const view = new DebugView(out, options.json === true, debug, summary.loaded.object.spec, annotations);
     const { truncated, length } = debug.recording;
     if (truncated !== undefined)
-      out.note(`the recording ends before the runs do: ${truncated}; --steps N records more`);
+      out.note(`the recording ends before the runs do: ${truncated}; --steps N and --memory MB record more`);
     view.show(out.color.dim(`${length} steps were recorded; help shows the commands`), {
       recorded: length,
       truncated,
@@ -154,6 +165,7 @@ export const DEBUG: CommandRow = {
       .option('--set <map:key=value>', 'sets a map entry before the run; may be repeated', collect)
       .option('--repeat <n>', 'plays the input this many times', positive, 1)
       .option('--steps <n>', 'instructions that are recorded at most', positive, 1_000_000)
+      .option('--memory <mb>', 'megabytes that the recording may take: 1 to 2047', megabytes, 256)
       .option(
         '--command <commands>',
         'commands, divided by ;, in place of a prompt; may be repeated',
