@@ -325,6 +325,22 @@ function tools(kernel: Kernel): void {
     expect(JSON.parse(await host('prog', 'run', 'id', String(wanted.id), '-j')).retval).toBe(2);
   });
 
+  it.skipIf(!hasBpftool)('dump calls between functions of compiled programs as bpftool does', async () => {
+    const steps = BpfObject.open(readFileSync(new URL('../debug/objects/steps.bpf.o', import.meta.url)), {
+      name: 'steps',
+    }).load(kernel);
+    try {
+      const dump = ['prog', 'dump', 'xlated', 'id', String(id(steps.findProgram('steps').fd))];
+      const bpftool = (...args: string[]) => execFileSync('bpftool', args, { encoding: 'utf8' });
+      expect(await host(...dump)).toMatch(/call pc\+\d+#bpf_prog_\w+_classify/);
+      for (const option of [[], ['opcodes'], ['linum']])
+        expect(await host(...dump, ...option)).toBe(bpftool(...dump, ...option));
+      expect(JSON.parse(await host(...dump, '-j'))).toEqual(JSON.parse(bpftool('-j', ...dump)));
+    } finally {
+      steps.close();
+    }
+  });
+
   it('show and dump maps, typed', async () => {
     map.set(7, { packets: 3n, bytes: 4n, dropped: 5n });
     const by = ['id', String(id(map.fd))];

@@ -67,6 +67,27 @@ describe('breakpoints', () => {
     expect(all.map(({ change }) => (change as { after: number }).after)).toEqual([3, 4, 4]);
   });
 
+  it.each([
+    ['rounds * 2 + 1', [3, 5, 7, 9]],
+    ['rounds == 3', [1, 0]],
+    // Changes with the function one is in.
+    ['index + rounds', undefined],
+  ])('watch what is computed: %s', async (expression, wanted) => {
+    const said = await cli([
+      ...ARGV,
+      '--json',
+      '--command',
+      `b add_round; c; delete; watch ${expression}; c; c; c; c; c`,
+    ]);
+    const after = said.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).change?.after)
+      .filter((one) => one !== undefined);
+    if (wanted === undefined) expect(after.length).toBeGreaterThan(3);
+    else expect(after).toEqual(wanted);
+  });
+
   it('until leaves loops, and the function at its end', async () => {
     const all = stops(await objects('b classify; c; until; until; until; until; until'));
     expect(all.at(-1)).toMatchObject({ function: 'steps' });

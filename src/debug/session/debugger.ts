@@ -248,8 +248,11 @@ export class Debugger {
         throw error;
       inMap = true;
     }
+    const { journal } = recording;
+    const ofFrame = inspect.isOfFrame(expression);
     const touched = (step: number): boolean => {
-      if (place === undefined && !inMap) return true;
+      if (place === undefined && !inMap)
+        return ofFrame || journal.changesUpto.at(step) !== journal.changesUpto.at(step - 1);
       for (const { address, after } of recording.changes(step)) {
         const end = address + after.length;
         if (place === undefined ? end > HEAP_START : address < place.upto && end > place.from) return true;

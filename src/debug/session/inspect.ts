@@ -301,6 +301,24 @@ export class Inspector {
     return expression;
   }
 
+  /** Whether the value of an expression may change without memory changing: with registers, or with the function one is in. */
+  isOfFrame(text: string): boolean {
+    const names = new Set<string>();
+    for (const { program, functions } of this.recording.sources)
+      for (const { typeId } of functions) {
+        const type = typeId === 0 ? undefined : program.btf?.type(typeId);
+        const proto = type?.kind === 'func' ? program.btf?.type(type.type) : undefined;
+        if (proto?.kind === 'func_proto') for (const { name } of proto.params) names.add(name);
+      }
+    const search = (of: unknown): boolean => {
+      if (typeof of !== 'object' || of === null) return false;
+      const { kind, name } = of as Partial<{ kind: string; name: unknown }>;
+      if (kind === 'register' || (kind === 'name' && names.has(String(name)))) return true;
+      return Object.values(of).some(search);
+    };
+    return search(this.parse(text));
+  }
+
   evaluate(text: string): Value {
     return evaluate(this.parse(text), this.scope());
   }
