@@ -25,7 +25,8 @@ export function writeBtfExt(
     const words: number[] = [];
     for (const [section, list] of records) {
       if (list.length === 0) continue;
-      words.push(stringOffset(section), list.length, ...list.flatMap(write));
+      words.push(stringOffset(section), list.length);
+      for (const record of list) words.push(...write(record));
     }
     return words.length === 0 ? [] : [size, ...words];
   };

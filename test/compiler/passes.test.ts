@@ -192,4 +192,28 @@ describe('passes', () => {
     }`;
     expect(listing(text).some((line) => line.endsWith('= 7'))).toBe(false);
   });
+
+  it('loops one behind another and within others keep their values when they are rotated and unrolled together', () => {
+    const mask = 0xffff_ffffn;
+    const body: string[] = [];
+    let expected = 1n;
+    for (let k = 0; k < 70; k++) {
+      const trips = 2 + (k % 3);
+      const unknown = k % 2 === 0;
+      // The bound of an inner loop and the next loop's start come out of the loop before.
+      body.push(`for (i = 0; i < ${unknown ? `n + ${trips}` : trips}; i++) {
+        s = s * 5 + i + ${k};
+        for (u32 j = 0; j < ((s ^ i) & 3); j++) s ^= (n + 7) * j + i;
+      }
+      s += i;`);
+      for (let i = 0n; i < BigInt(trips); i++) {
+        expected = (expected * 5n + i + BigInt(k)) & mask;
+        for (let j = 0n; j < ((expected ^ i) & 3n); j++) expected ^= 7n * j + i;
+      }
+      expected = (expected + BigInt(trips)) & mask;
+    }
+    const text = `u32 zero;
+      SEC("xdp") int prog(struct xdp_md *ctx) { u32 s = 1, i, n = zero & 1; ${body.join('\n')} return s & 0xffff; }`;
+    expect(run(text)).toBe(Number(expected & 0xffffn));
+  });
 });

@@ -139,3 +139,24 @@ describe('mutated C sources', () => {
     expect(accepted).toBeLessThan(COUNT * SCALE);
   });
 });
+
+/** Sources that a generator of code could write: of one thing very many. None may overflow a stack or take more than its length asks for. */
+describe('long C sources', () => {
+  const many = (count: number, make: (index: number) => string, between = '') =>
+    Array.from({ length: count }, (_, i) => make(i)).join(between);
+  const main = (body: string) => `struct ctx { unsigned a, b; };
+    __attribute__((section("tc"), used)) int prog(struct ctx *ctx) { unsigned long s = ctx->a; ${body} return s; }`;
+  it.each([
+    ['typedefs of typedefs', `typedef int t0;${many(12_000, (i) => `typedef t${i} t${i + 1};`)}t12000 last;`],
+    [
+      'lines with code of their own',
+      `volatile unsigned g[100];${main(many(20_000, (i) => `g[${i % 100}] = s;\n`))}`,
+    ],
+    ['labels on one line', main(`${many(4_000, (i) => `l${i}:`)} s++;`)],
+    ['cases in a row', main(`switch (ctx->b) { ${many(4_000, (i) => `case ${i * 2}:`)} s++; }`)],
+    ['loops', main(many(200, (i) => `for (int i = 0; i < ctx->b; i++) s += s ^ ${i};`))],
+    ['loops that are unrolled', main(many(300, (i) => `for (int i = 0; i < 4; i++) s += s ^ ${i};`))],
+  ])('%s', { timeout: 240_000 }, (_, text) => {
+    expect(compiles(text, 2)).toBe(true);
+  });
+});

@@ -171,7 +171,7 @@ export function finish(fn: MFunc, cpu: number, frame: number, complain: Complain
         });
       for (const { insn, label } of text.jumps)
         jumps.push({ at: insns.length + insn, target: mi.asm!.targets[label]! });
-      insns.push(...text.insns);
+      for (const insn of text.insns) insns.push(insn);
     } catch (error) {
       if (!(error instanceof BpfError)) throw error;
       complain('inline-asm', `inline assembly: ${error.message}`, mi.loc);

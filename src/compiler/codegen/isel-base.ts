@@ -219,7 +219,7 @@ export class SelectorBase {
       make(register);
       const loc = old[until - 1]?.loc;
       for (const mi of this.chunk) mi.loc = loc;
-      result.push(...this.chunk.reverse());
+      for (const mi of this.chunk.reverse()) result.push(mi);
     }
     for (; from < old.length; from++) result.push(old[from]!);
     this.reversed = result;

@@ -60,7 +60,7 @@ export class Selector extends SelectorBase {
       const block = dom.order[i]!;
       parts.push(this.selectBlock(block, i === 0));
     }
-    for (const part of parts.reverse()) this.fn.blocks.push(...part);
+    for (const part of parts.reverse()) for (const block of part) this.fn.blocks.push(block);
     return this.fn;
   }
 

@@ -201,7 +201,7 @@ function colour(fn: MFunc): Colouring {
     alias[v] = u;
     cost[u]! += cost[v]!;
     if (fn.temporary.has(v) && u >= FIRST_VIRTUAL) fn.temporary.add(u);
-    movesOf[u]!.push(...movesOf[v]!);
+    for (const move of movesOf[v]!) movesOf[u]!.push(move);
     enableMoves(v);
     for (const other of [...neighbours(v)]) {
       graph.add(other, u);

@@ -106,10 +106,13 @@ export class TypeWriter {
     return id;
   }
 
-  /** Second pass: the id of a type. The depth of the recursion is that of declarators, which the parser bounds. */
+  /** Second pass: the id of a type. What it is made of comes first, without recursion: typedefs of typedefs have no end. */
   id(type: CType): number {
     const known = this.objects.get(type);
     if (known !== undefined) return known;
+    const path: CType[] = [];
+    for (let at = innerOf(type); at !== null && !this.objects.has(at); at = innerOf(at)) path.push(at);
+    while (path.length > 0) this.id(path.pop()!);
     const id = this.make(type);
     this.objects.set(type, id);
     return id;
@@ -241,5 +244,22 @@ export class TypeWriter {
       componentIndex,
       attribute: false,
     });
+  }
+}
+
+/** The type that another one is sugar, a pointer or an array of, else null. */
+function innerOf(type: CType): CType | null {
+  switch (type.kind) {
+    case 'typedef':
+      return type.underlying;
+    case 'qualified':
+    case 'tagged':
+      return type.base;
+    case 'pointer':
+      return type.pointee;
+    case 'array':
+      return type.element;
+    default:
+      return null;
   }
 }

@@ -160,10 +160,48 @@ function redirect(pred: Block, via: Block, target: Block, valueFor: (phi: Inst) 
   }
 }
 
+/** Jumps to jumps where no phi is concerned: chains of any length (labels in a row) in one walk. */
+function skipJumps(func: Func): boolean {
+  const next = new Map<Block, Block>();
+  for (const block of func.blocks) {
+    const [jump] = block.insts;
+    if (jump?.op !== 'br' || jump.unroll !== 0 || block === func.entry) continue;
+    const target = jump.targets[0]!;
+    if (target !== block && target.insts[0]?.op !== 'phi') next.set(block, target);
+  }
+  if (next.size === 0) return false;
+  const ends = new Map<Block, Block>();
+  const endOf = (from: Block): Block => {
+    const path: Block[] = [];
+    const seen = new Set<Block>();
+    let at = from;
+    for (let to = next.get(at); to !== undefined && !seen.has(at); to = next.get(at)) {
+      const known = ends.get(at);
+      seen.add(at);
+      path.push(at);
+      at = known ?? to;
+    }
+    // Jumps in a circle stay.
+    if (seen.has(at)) for (const block of path) next.delete(block);
+    else for (const block of path) ends.set(block, at);
+    return seen.has(at) ? from : at;
+  };
+  let changed = false;
+  for (const block of func.blocks) {
+    const last = block.terminator;
+    if (last === undefined || !last.targets.some((target) => next.has(target))) continue;
+    const targets = last.targets.map(endOf);
+    if (targets.every((target, i) => target === last.targets[i])) continue;
+    last.targets = targets;
+    changed = true;
+  }
+  return changed;
+}
+
 /** Blocks that hold a jump alone are skipped where the phis behind allow it. */
 function skipEmpty(func: Func): boolean {
+  let changed = skipJumps(func);
   computePreds(func);
-  let changed = false;
   for (const block of func.blocks) {
     if (block === func.entry) continue;
     const last = block.terminator;

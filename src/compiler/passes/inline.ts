@@ -172,7 +172,7 @@ function inlineCall(caller: Func, block: Block, index: number, callee: Func, use
     for (const inst of copies.flatMap((one) => one.insts))
       if (inst.op === 'lifetime') marked.add(inst.args[0]!);
     for (const variable of variables) variable.block = caller.entry;
-    caller.entry.insts.unshift(...variables);
+    caller.entry.insts = [...variables, ...caller.entry.insts];
     const marks = variables
       .filter((variable) => !marked.has(variable))
       .map((variable) => {
@@ -180,7 +180,7 @@ function inlineCall(caller: Func, block: Block, index: number, callee: Func, use
         mark.block = entry;
         return mark;
       });
-    entry.insts.unshift(...marks);
+    entry.insts = [...marks, ...entry.insts];
   }
   const go = new Inst('br', 'void', []);
   go.targets = [entry];

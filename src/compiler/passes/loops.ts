@@ -48,14 +48,15 @@ function truthLeaves(loop: Loop): boolean {
   return false;
 }
 
-const isInner = (loop: Loop, loops: readonly Loop[]): boolean =>
-  !loops.some((other) => other.parent === loop);
+/** A load of a variable that a value goes through until `construct` has made SSA again: none by then. */
+const isReload = (inst: Inst, homes: ReadonlySet<Value>): boolean =>
+  inst.op === 'load' && homes.has(inst.args[0]!);
 
-const costOf = (loop: Loop): number => {
+const costOf = (loop: Loop, homes: ReadonlySet<Value>): number => {
   let cost = 0;
   for (const block of loop.blocks)
     for (const inst of block.insts)
-      if (inst.op !== 'phi' && inst.op !== 'lifetime' && inst.op !== 'br') cost++;
+      if (inst.op !== 'phi' && inst.op !== 'lifetime' && inst.op !== 'br' && !isReload(inst, homes)) cost++;
   return cost;
 };
 
@@ -122,23 +123,29 @@ function evaluate(value: Value, known: Map<Value, bigint>, loop: Loop, depth: nu
   return cut;
 }
 
-/** Puts `count` copies of a loop before it; `closed`: the copies are all there is. */
-function copyLoop(func: Func, loop: Loop, count: number, closed: boolean): void {
-  const blocks = func.blocks.filter((block) => loop.blocks.has(block));
-  const homes: Inst[] = [];
+/**
+ * Puts `count` copies of a loop before it; `closed`: the copies are all there is, and the loop's own blocks are to be taken out. Ids of
+ * blocks stay, predecessors are kept; variables that `construct` is to make values of again go into `homes`.
+ */
+function copyLoop(func: Func, loop: Loop, count: number, closed: boolean, homes: Set<Inst>): void {
+  const blocks = [...loop.blocks].sort((a, b) => a.id - b.id);
   for (const block of blocks) {
     for (const inst of [...block.insts]) {
       const home = demote(func, inst, (one) => loop.blocks.has(one));
-      if (home !== undefined) homes.push(home);
+      if (home !== undefined) homes.add(home);
     }
   }
   const { header } = loop;
   const headerPhis = header.insts.filter((inst) => inst.op === 'phi');
   const outside = header.preds.filter((pred) => !loop.blocks.has(pred));
+  const exits = new Set<Block>();
   const exitPhis = new Set<Inst>();
   for (const block of blocks)
     for (const succ of block.succs)
-      if (!loop.blocks.has(succ)) for (const phi of succ.insts) if (phi.op === 'phi') exitPhis.add(phi);
+      if (!loop.blocks.has(succ)) {
+        exits.add(succ);
+        for (const phi of succ.insts) if (phi.op === 'phi') exitPhis.add(phi);
+      }
 
   const copies: { blocks: Block[]; values: Map<Value, Value>; targets: Map<Block, Block> }[] = [];
   for (let i = 0; i < count; i++) {
@@ -233,22 +240,20 @@ function copyLoop(func: Func, loop: Loop, count: number, closed: boolean): void 
   for (const latch of loop.latches) latch.terminator!.unroll = -1;
   const at = func.blocks.indexOf(blocks[0]!);
   func.blocks.splice(at, 0, ...copies.flatMap((copy) => copy.blocks));
-  if (closed) {
-    // The loop itself is reached no more.
-    const order = new Set(new Dominators(func).order);
-    for (const phi of exitPhis) replaceIncoming(phi, [], (from) => order.has(from));
-    for (const block of func.blocks) {
-      if (order.has(block)) continue;
-      for (const inst of block.insts) {
-        const { args } = inst;
-        inst.args = [];
-        for (const arg of args) if (arg.kind === 'inst' || arg.kind === 'param') arg.users.delete(inst);
-      }
+  header.preds = header.preds.filter((pred) => loop.blocks.has(pred));
+  copies[0]!.targets.get(header)!.preds = outside;
+  for (const { blocks: made } of copies)
+    for (const block of made) for (const succ of block.succs) succ.preds.push(block);
+  if (!closed) return;
+  // The loop itself is reached no more.
+  for (const phi of exitPhis) replaceIncoming(phi, [], (from) => !loop.blocks.has(from));
+  for (const exit of exits) exit.preds = exit.preds.filter((pred) => !loop.blocks.has(pred));
+  for (const block of blocks)
+    for (const inst of block.insts) {
+      const { args } = inst;
+      inst.args = [];
+      for (const arg of args) if (arg.kind === 'inst' || arg.kind === 'param') arg.users.delete(inst);
     }
-    func.blocks = func.blocks.filter((block) => order.has(block));
-  }
-  computePreds(func);
-  construct(func, homes);
 }
 
 function hintOf(loop: Loop): number {
@@ -261,35 +266,35 @@ function hintOf(loop: Loop): number {
 
 /** Unrolls inner loops, as far as none of them stands in another. The caller cleans up and comes back; false where there was none. */
 export function unrollLoops(func: Func): boolean {
-  const around = new Set<Block>();
-  let changed = false;
-  while (unrollOne(func, around)) changed = true;
-  return changed;
-}
-
-/** Unrolls one inner loop that is not in `around`; puts the headers of the loops around it there. */
-function unrollOne(func: Func, around: Set<Block>): boolean {
   const dom = new Dominators(func);
   const loops = findLoops(dom);
-  for (const loop of [...loops].reverse()) {
-    if (around.has(loop.header) || !isInner(loop, loops)) continue;
+  const outer = new Set(loops.map((loop) => loop.parent));
+  const homes = new Set<Inst>();
+  const gone = new Set<Block>();
+  let changed = false;
+  for (const loop of loops.reverse()) {
     const hint = hintOf(loop);
-    if (hint === -1 || truthLeaves(loop)) continue;
-    const count = copiesFor(loop, dom, hint);
+    if (outer.has(loop) || hint === -1 || truthLeaves(loop)) continue;
+    const count = copiesFor(loop, dom, hint, homes);
     if (count === undefined) continue;
-    for (let outer = loop.parent; outer !== undefined; outer = outer.parent) around.add(outer.header);
-    copyLoop(func, loop, count.copies, count.closed);
-    return true;
+    copyLoop(func, loop, count.copies, count.closed, homes);
+    if (count.closed) for (const block of loop.blocks) gone.add(block);
+    changed = true;
   }
-  return false;
+  if (!changed) return false;
+  func.blocks = func.blocks.filter((block) => !gone.has(block));
+  computePreds(func);
+  construct(func, [...homes]);
+  return true;
 }
 
 function copiesFor(
   loop: Loop,
   dom: Dominators,
   hint: number,
+  homes: ReadonlySet<Value>,
 ): { copies: number; closed: boolean } | undefined {
-  const cost = costOf(loop);
+  const cost = costOf(loop, homes);
   const trips = tripCount(loop, dom);
   if (trips !== undefined) {
     const limit = hint === 0 ? SMALL : LARGE;
@@ -343,39 +348,42 @@ function preheader(func: Func, loop: Loop): Block {
     last.targets = last.targets.map((target) => (target === loop.header ? block : target));
   }
   func.blocks.splice(func.blocks.indexOf(loop.header), 0, block);
-  computePreds(func);
+  block.preds = outside;
+  loop.header.preds = [block, ...loop.header.preds.filter((pred) => loop.blocks.has(pred))];
+  joinParents(loop, block);
   return block;
 }
 
-/** The test goes to the end: one jump an iteration instead of two. */
+/** A block that was made before a loop stands in all loops around it. */
+function joinParents(loop: Loop, block: Block): void {
+  for (let outer = loop.parent; outer !== undefined; outer = outer.parent) outer.blocks.add(block);
+}
+
+/** The test goes to the end: one jump an iteration instead of two. Loops are found once; outer ones come first. */
 export function rotateLoops(func: Func): boolean {
+  const homes = new Set<Inst>();
   let changed = false;
-  const done = new Set<Block>();
-  for (let round = 0; round < 64; round++) {
-    const dom = new Dominators(func);
-    const loop = findLoops(dom).find(({ header, blocks, latches }) => {
-      if (done.has(header)) return false;
-      done.add(header);
-      const last = header.terminator!;
-      return (
-        last.op === 'condbr' &&
-        latches.length === 1 &&
-        latches[0] !== header &&
-        latches[0]!.terminator!.op === 'br' &&
-        blocks.has(last.targets[0]!) !== blocks.has(last.targets[1]!) &&
-        header.insts.length <= ROTATED_HEADER &&
-        header.insts.every((inst) => !hasEffect(inst) || inst === last) &&
-        header.insts.every((inst) => inst.op !== 'load')
-      );
-    });
-    if (loop === undefined) {
-      // None left, or all were looked at.
-      break;
-    }
-    if (truthOutside(loop.header)) continue;
-    rotate(func, loop);
+  /** Where bodies of rotated loops begin: as headers of inner loops they have a second way back, from the outer test. */
+  const entered = new Set<Block>();
+  for (const loop of findLoops(new Dominators(func))) {
+    const { header, blocks, latches } = loop;
+    const last = header.terminator!;
+    const fits =
+      !entered.has(header) &&
+      last.op === 'condbr' &&
+      latches.length === 1 &&
+      latches[0] !== header &&
+      latches[0]!.terminator!.op === 'br' &&
+      blocks.has(last.targets[0]!) !== blocks.has(last.targets[1]!) &&
+      header.insts.filter((inst) => !isReload(inst, homes)).length <= ROTATED_HEADER &&
+      header.insts.every((inst) => !hasEffect(inst) || inst === last) &&
+      header.insts.every((inst) => inst.op !== 'load' || isReload(inst, homes));
+    if (!fits || truthOutside(header)) continue;
+    entered.add(last.targets.find((target) => blocks.has(target))!);
+    rotate(func, loop, homes);
     changed = true;
   }
+  construct(func, [...homes]);
   return changed;
 }
 
@@ -385,16 +393,15 @@ function truthOutside(header: Block): boolean {
   );
 }
 
-function rotate(func: Func, loop: Loop): void {
+/** Puts variables that `construct` is to make values of again into `homes`. */
+function rotate(func: Func, loop: Loop, homes: Set<Inst>): void {
   const { header } = loop;
   const before = preheader(func, loop);
   // The header is copied as the guard; what it computes and others use goes through variables.
-  const homes: Inst[] = [];
   for (const inst of [...header.insts]) {
     if (inst.type === 'void') continue;
     const home = demote(func, inst, (block) => block === header);
-    if (home === undefined) continue;
-    homes.push(home);
+    if (home !== undefined) homes.add(home);
   }
   const values = new Map<Value, Value>();
   for (const phi of header.insts) {
@@ -430,23 +437,25 @@ function rotate(func: Func, loop: Loop): void {
       value.users.delete(phi);
   }
   func.blocks.splice(func.blocks.indexOf(header), 0, guard);
-  computePreds(func);
-  construct(func, homes);
+  joinParents(loop, guard);
+  guard.preds = [before];
+  header.preds = header.preds.filter((pred) => pred !== before);
+  for (const succ of guard.succs) succ.preds.push(guard);
 }
 
-/** Computations whose operands do not change go before the loop. */
+/** Computations whose operands do not change go before the loop. Loops are found once, inner ones come first. */
 export function hoistInvariants(func: Func): boolean {
   let changed = false;
-  const headers = findLoops(new Dominators(func)).map((loop) => loop.header);
-  // Inner loops first.
-  for (const header of headers.reverse()) {
-    const loop = findLoops(new Dominators(func)).find((one) => one.header === header);
-    if (loop === undefined) continue;
+  const loops = findLoops(new Dominators(func));
+  /** Places of blocks in the function; a new one stands just before its header. */
+  const places = new Map(func.blocks.map((block, i) => [block, i]));
+  const place = (block: Block): number => places.get(block)!;
+  for (const loop of loops.reverse()) {
     const moved: Inst[] = [];
     const isInvariant = (value: Value): boolean =>
       value.kind !== 'inst' || !loop.blocks.has(value.block!) || moved.includes(value);
-    for (const block of func.blocks) {
-      if (!loop.blocks.has(block)) continue;
+    const blocks = [...loop.blocks].sort((a, b) => place(a) - place(b));
+    for (const block of blocks) {
       for (const inst of block.insts) {
         const isWork =
           (BINARY_OPS.has(inst.op) && inst.type !== 'i1') ||
@@ -460,6 +469,7 @@ export function hoistInvariants(func: Func): boolean {
     if (moved.length === 0) continue;
     changed = true;
     const before = preheader(func, loop);
+    if (!places.has(before)) places.set(before, place(loop.header) - 0.5);
     const gone = new Set(moved);
     for (const block of loop.blocks) block.insts = block.insts.filter((inst) => !gone.has(inst));
     for (const inst of moved) inst.block = before;

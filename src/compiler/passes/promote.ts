@@ -461,7 +461,7 @@ export function promote(func: Func): boolean {
         continue;
       }
       for (const { inst } of found.list) busy.add(inst);
-      homes.push(...cut(alloca, found.list, parts, inserts));
+      for (const home of cut(alloca, found.list, parts, inserts)) homes.push(home);
       for (const { inst } of found.list) gone.add(inst);
       for (const pointer of found.pointers) gone.add(pointer);
       gone.add(alloca);
@@ -479,7 +479,7 @@ export function promote(func: Func): boolean {
       block.insts = rebuilt;
     }
     for (const inst of gone) detach(inst);
-    func.entry.insts.unshift(...homes);
+    func.entry.insts = [...homes, ...func.entry.insts];
     construct(func, homes);
     if (!again && round > 0) return changed;
   }

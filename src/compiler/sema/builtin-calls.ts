@@ -57,11 +57,11 @@ export abstract class BuiltinSema extends ExpressionSema {
   }
 
   protected builtinCall(name: string, row: BuiltinRow, node: CallNode): Expr {
-    if (row.special === undefined) return this.plainBuiltin(row, node, name);
+    if (row.special === undefined) return this.plainBuiltin(row, node);
     return this.specials[row.special](row, node, name);
   }
 
-  protected plainBuiltin(row: BuiltinRow, node: CallNode, name: string): Expr {
+  protected plainBuiltin(row: BuiltinRow, node: CallNode): Expr {
     if (!this.count(node, row.parameters.length, row.parameters.length)) return this.errorExpr(node.loc);
     const args = row.parameters.map((type, i) =>
       this.assignConvert(
@@ -71,7 +71,6 @@ export abstract class BuiltinSema extends ExpressionSema {
         this.beginOf(node.args[i]!),
       ),
     );
-    void name;
     const result = this.builtin(row.name!, row.result, args, node.loc);
     if (result.kind === 'builtin' && isInteger(row.result) && args[0]?.kind === 'int') {
       const value = evaluateInteger(result);

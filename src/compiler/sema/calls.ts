@@ -48,7 +48,6 @@ export abstract class CallSema extends BuiltinSema {
           return this.plainBuiltin(
             { name: loads, result: ULONG, parameters: [pointerTo(VOID), ULONG] },
             node,
-            callee.name,
           );
         if (
           !this.options.noBuiltin &&
@@ -56,7 +55,7 @@ export abstract class CallSema extends BuiltinSema {
           !symbol.static &&
           symbol.body === null
         )
-          return this.plainBuiltin(LIBRARY[callee.name]!, node, callee.name);
+          return this.plainBuiltin(LIBRARY[callee.name]!, node);
       }
     }
     return this.ordinaryCall(node, this.rvalue(this.expr(node.callee)));

@@ -99,7 +99,9 @@ export abstract class StatementSema extends AsmSema {
     const test = node.kind === 'switch' ? node.value : 'cond' in node ? node.cond : null;
     const body =
       node.kind === 'if' ? node.then : 'body' in node && !Array.isArray(node.body) ? node.body : null;
-    if (body === null || (body as SStmt).kind !== 'null' || node.kind === 'do') return;
+    if (body === null || (body as SStmt).kind !== 'null') return;
+    // Labels have a body too; where things stand in a long line is dear to ask.
+    if (node.kind !== 'if' && node.kind !== 'switch' && node.kind !== 'while' && node.kind !== 'for') return;
     const end = position((body as SStmt).loc);
     const start = position(test?.loc ?? node.loc);
     const own = position(node.loc);
@@ -107,11 +109,11 @@ export abstract class StatementSema extends AsmSema {
     const name = node.kind;
     if (name === 'if' || name === 'switch') {
       if (name === 'if' && node.otherwise !== null) return;
-    } else if (name === 'while' || name === 'for') {
+    } else {
       if (next === undefined) return;
       const after = position(next.loc);
       if (next.kind !== 'compound' && (after === null || after.column <= own.column)) return;
-    } else return;
+    }
     const what = name === 'if' || name === 'switch' ? `${name} statement` : `${name} loop`;
     this.warning('empty-body', `${what} has empty body`, (body as SStmt).loc, [
       {
