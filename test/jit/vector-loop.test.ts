@@ -134,6 +134,18 @@ describe('loops over elements', () => {
     both(pointers);
   });
 
+  it('with counters whose four steps are more than 32 bits', () => {
+    for (const step of [-693_160_037, 0x7fff_ffff, -0x8000_0000, 0x2000_0000]) {
+      for (const add of [asm.alu64Imm, asm.alu32Imm]) {
+        const body = [add('add', R7, step), asm.alu32Reg('or', R0, R3)];
+        const insns = [asm.mov64Imm(R0, 0), asm.mov64Imm(R3, 6), asm.mov64Imm(R7, 1), ...loop(body, 40)];
+        const upper = [asm.mov64Reg(R5, R7), asm.alu64Imm('rsh', R5, 32), asm.alu64Reg('xor', R0, R5)];
+        const code = both([...insns, ...upper, asm.alu64Reg('add', R0, R7), asm.exit()], `step ${step}`);
+        expect(inVectors(code)).toBe(true);
+      }
+    }
+  });
+
   it('with stores near what is loaded, at any distance', () => {
     for (let distance = -40; distance <= 40; distance += 4) {
       const body = [
@@ -244,11 +256,14 @@ it('random loops', () => {
       if (next() % 3 === 0) body.push(asm.alu32Reg(op, R8, R3));
     }
     if (next() % 3 === 0) body.push(asm.ldx('w', R5, R10, -8));
+    if (next() % 3 === 0) body.push((next() % 2 ? asm.alu64Imm : asm.alu32Imm)('add', R9, next() | 0));
     const insns = [
       asm.mov64Imm(R0, next() | 0),
       asm.mov64Imm(R7, next() | 0),
+      asm.mov64Imm(R9, next() | 0),
       asm.st('dw', R10, -8, next() | 0),
       ...loop(body, 4 * (8 + (next() % 12))),
+      asm.alu64Reg('add', R0, R9),
       asm.exit(),
     ];
     if (inVectors(both(insns, `round ${round}`))) vectors++;

@@ -178,9 +178,9 @@ export class CodeWriter extends ByteWriter {
     this.s32(value);
   }
 
-  /** The sign-extended 64-bit constant of a signed 32-bit number. */
+  /** The 64-bit constant of a safe integer; a negative one in two's complement. */
   i64(value: number): void {
-    this.i64Halves(value, value >> 31);
+    this.i64Halves(value | 0, Math.floor(value / 0x1_0000_0000));
   }
 
   i64Halves(low: number, high: number): void {
