@@ -160,6 +160,21 @@ describe('passes', () => {
     expect(listing(text).some((line) => line.includes('/='))).toBe(false);
   });
 
+  it('counters of loops count, though it be known that there is no second round', () => {
+    // That `most` is 0 or 1 is nothing that the verifier knows; without a counter this loop has no end to it.
+    const text = `u32 first = 9, second = 4; u64 sum;
+      SEC("xdp") int prog(struct xdp_md *ctx) {
+        u32 greater = first > second;
+        s64 most = greater % ((ctx->rx_queue_index % 175) | 1);
+        for (int i = 0; i < 100; i++) {
+          if (most <= i) break;
+          sum += i + 1;
+        }
+        return sum + most;
+      }`;
+    expect(run(text)).toBe(0);
+  });
+
   it('calls without effect go where nobody reads the result; constants cross calls', () => {
     const text = `static __attribute__((noinline)) u64 mix(u64 a, u64 b) { return a * 31 + b; }
       static __attribute__((noinline)) int scale(int x, int by) { return ((x + 1) * by) ^ (x >> 3); }

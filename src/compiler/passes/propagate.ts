@@ -52,6 +52,9 @@ const WIDEN_AFTER = 3;
 
 const isNumber = (value: Value): boolean => value.type !== 'ptr' && value.type !== 'void';
 
+/** Operations between what a loop has of its last round and what it takes to the next one. */
+const COUNTER_DEPTH = 6;
+
 class Propagation {
   private readonly func: Func;
   private readonly dom: Dominators;
@@ -382,7 +385,7 @@ class Propagation {
    * Tests that are known never to leave their loop, for reasons that the verifier may not find: they tell it that the loop ends,
    * and the unrolling how often it runs.
    */
-  private findExits(): Set<Value> {
+  private findExits(counters: ReadonlySet<Value>): Set<Value> {
     const exits = new Set<Value>();
     for (const loop of findLoops(this.dom))
       for (const block of loop.blocks) {
@@ -393,15 +396,46 @@ class Propagation {
         const [yes, no] = last.targets as [Block, Block];
         if (loop.blocks.has(yes) === loop.blocks.has(no)) continue;
         const stays = loop.blocks.has(yes) === this.taken.get(block)!.has(yes);
-        const operands = cond.args.map((arg) => this.at(arg, block));
-        if (stays && operands.some((facts) => facts !== undefined && !isKnown(facts))) exits.add(cond);
+        const changes = cond.args.some((arg) => {
+          const facts = this.at(arg, block);
+          return facts !== undefined && (!isKnown(facts) || isMadeOf(arg, counters));
+        });
+        if (stays && changes) exits.add(cond);
       }
     return exits;
   }
 
+  /**
+   * What loops that go round again take from their last round, made of what they had then: counters. One that is known to be the same
+   * each time, for reasons that the verifier may not find, would be to it a loop that goes nowhere.
+   */
+  private findCounters(): Set<Value> {
+    const counters = new Set<Value>();
+    for (const { header, blocks, latches } of findLoops(this.dom)) {
+      const back = latches.filter((latch) => this.taken.get(latch)?.has(header) === true);
+      if (back.length === 0) continue;
+      const leads = (value: Value, depth: number): boolean => {
+        if (value.kind !== 'inst' || !blocks.has(value.block!)) return false;
+        if (value.op === 'phi') return value.block === header;
+        if (depth === 0 || hasEffect(value)) return false;
+        const found = value.args.filter((arg) => leads(arg, depth - 1)).length > 0;
+        if (found) counters.add(value);
+        return found;
+      };
+      for (const phi of header.insts) {
+        if (phi.op !== 'phi') break;
+        phi.args.forEach((arg, i) => {
+          if (back.includes(phi.targets[i]!)) leads(arg, COUNTER_DEPTH);
+        });
+      }
+    }
+    return counters;
+  }
+
   apply(): boolean {
     let changed = false;
-    const exits = this.findExits();
+    const counters = this.findCounters();
+    const exits = this.findExits(counters);
     for (const block of this.dom.order) {
       if (!this.reached.has(block)) continue;
       this.tellOthers(block);
@@ -415,7 +449,8 @@ class Propagation {
           inst.op !== 'opaque' &&
           inst.op !== 'core' &&
           inst.op !== 'constant_p' &&
-          !exits.has(inst)
+          !exits.has(inst) &&
+          !counters.has(inst)
         ) {
           if (inst.users.size === 0) continue;
           replaceUses(inst, constant(inst.type, facts.umin));
@@ -516,4 +551,16 @@ export function findFacts(func: Func, whole: Whole): FactsOf {
 export function propagate(func: Func, whole: Whole): boolean {
   const propagation = new Propagation(func, whole);
   return propagation.solve() && propagation.apply();
+}
+
+/** Operations that make another width or part of a number. */
+const RESIZING: ReadonlySet<string> = new Set(['zext', 'sext', 'trunc', 'shl', 'ashr', 'lshr', 'and']);
+
+/** One of the values, or extended, cut or shifted from one. */
+function isMadeOf(value: Value, values: ReadonlySet<Value>): boolean {
+  for (let at = value; at.kind === 'inst'; at = at.args[0]!) {
+    if (values.has(at)) return true;
+    if (!RESIZING.has(at.op)) return false;
+  }
+  return false;
 }
