@@ -2,34 +2,13 @@
  * A web worker that verifies and compiles: on a page that needs no isolation a large program is loaded while the page goes on, and runs as
  * one that was loaded at once.
  */
-import { existsSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
-  existsSync(path),
-);
-const root = fileURLToPath(new URL('../..', import.meta.url));
+import { bundle, CHROMIUM, launch } from './page.ts';
 
 if (CHROMIUM === undefined) console.log('loads in Chromium skipped: no Chromium in /usr/bin');
-
-function bundle(options: object): string {
-  const { outputFiles } = buildSync({
-    bundle: true,
-    format: 'iife',
-    globalName: 'tsbpf',
-    platform: 'browser',
-    target: 'es2022',
-    write: false,
-    logLevel: 'silent',
-    ...options,
-  });
-  return outputFiles![0]!.text;
-}
 
 describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
   let server: Server;
@@ -44,8 +23,8 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
     `;
     const files: Record<string, string> = {
       '/': '<!doctype html><script src="/bundle.js"></script>',
-      '/bundle.js': bundle({ stdin: { contents, resolveDir: root, loader: 'ts' } }),
-      '/worker.js': bundle({ entryPoints: [`${root}/src/background-worker.ts`] }),
+      '/bundle.js': bundle(contents),
+      '/worker.js': bundle({ file: 'src/background-worker.ts' }),
     };
     server = createServer((request, response) => {
       const path = request.url ?? '';
@@ -57,10 +36,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-    browser = await chromium.launch({
-      executablePath: CHROMIUM!,
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
-    });
+    browser = await launch();
   });
 
   afterAll(async () => {

@@ -2,32 +2,11 @@
  * The rooms that promise to run in a browser do: bundled without any `node:` module, and run in headless Chromium. The bundle
  * assembles, verifies, compiles and runs a program with a map, loads an example object into a whole embedded kernel, and compiles C.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
-import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
-  existsSync(path),
-);
-const root = fileURLToPath(new URL('../..', import.meta.url));
-
-async function bundle(entry: string): Promise<string> {
-  const result = await build({
-    stdin: { contents: entry, resolveDir: root, loader: 'ts' },
-    bundle: true,
-    format: 'iife',
-    globalName: 'tsbpf',
-    platform: 'browser',
-    target: 'es2022',
-    write: false,
-    logLevel: 'silent',
-  });
-  return result.outputFiles[0].text;
-}
+import { bundle, CHROMIUM, launch, root } from './page.ts';
 
 /** Drops UDP and counts by protocol. */
 const PROGRAM = `#include <linux/bpf.h>
@@ -79,7 +58,7 @@ describe('bundles for the browser', () => {
     'capture',
     'debug',
   ])('%s needs no module of Node', async (room) => {
-    const text = await bundle(`export * from './src/${room}/index.ts';`);
+    const text = bundle(`export * from './src/${room}/index.ts';`);
     expect(text.length).toBeGreaterThan(1000);
     expect(text).not.toMatch(/require\("node:|from "node:/);
   });
@@ -90,7 +69,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
   let url: string;
 
   beforeAll(async () => {
-    const script = await bundle(`
+    const script = bundle(`
       export { EmbeddedKernel } from './src/kernel/index.ts';
       export { BpfObject } from './src/libbpf/index.ts';
       export { parseStrace } from './src/capture/index.ts';
@@ -123,10 +102,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
   });
 
   it.each([0, 1])('counts system calls of a recording (bpf_jit_enable = %i)', async (jit) => {
-    const browser = await chromium.launch({
-      executablePath: CHROMIUM!,
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
-    });
+    const browser = await launch();
     try {
       const page = await browser.newPage();
       await page.goto(url);
@@ -155,10 +131,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
   });
 
   it('compiles, verifies and runs a C program with no server behind it', async () => {
-    const browser = await chromium.launch({
-      executablePath: CHROMIUM!,
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
-    });
+    const browser = await launch();
     try {
       const page = await browser.newPage();
       await page.goto(url);

@@ -2,37 +2,14 @@
  * Web workers as CPUs: on a page that is cross-origin isolated a program runs on two of them at once, and what both count is exact. Without
  * isolation a kernel with several CPUs says what is missing.
  */
-import { existsSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compileC } from '../cpus/stress.ts';
-
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
-  existsSync(path),
-);
-const root = fileURLToPath(new URL('../..', import.meta.url));
+import { bundle, CHROMIUM, launch } from './page.ts';
 
 if (CHROMIUM === undefined) console.log('CPUs in Chromium skipped: no Chromium in /usr/bin');
-
-function bundle(entry: string | { readonly file: string }): string {
-  const { outputFiles } = buildSync({
-    ...(typeof entry === 'string'
-      ? { stdin: { contents: entry, resolveDir: root, loader: 'ts' as const } }
-      : { entryPoints: [`${root}/${entry.file}`] }),
-    bundle: true,
-    format: 'iife',
-    globalName: 'tsbpf',
-    platform: 'browser',
-    target: 'es2022',
-    write: false,
-    logLevel: 'silent',
-  });
-  return outputFiles[0]!.text;
-}
 
 describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
   let server: Server;
@@ -65,10 +42,7 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium', () => {
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-    browser = await chromium.launch({
-      executablePath: CHROMIUM!,
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
-    });
+    browser = await launch();
   });
 
   afterAll(async () => {

@@ -1,44 +1,23 @@
 /** The core of debugger and coverage in a web page: bundled without Node, in headless Chromium, on an object that the page was given. */
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
-import { chromium } from 'playwright-core';
+import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { STEPS } from './programs.ts';
+import { STEPS } from '../debug/programs.ts';
+import { bundle, CHROMIUM, launch } from './page.ts';
 
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
-  existsSync(path),
-);
 if (CHROMIUM === undefined) console.log('debugger in Chromium skipped: no Chromium in /usr/bin');
 
 it.skipIf(CHROMIUM === undefined)(
   'steps through a run both ways, shows C values, and writes lcov',
   async () => {
-    const { outputFiles } = await build({
-      stdin: {
-        contents: `
+    const script = bundle(`
           export { EmbeddedKernel } from './src/kernel/index.ts';
           export { BpfObject } from './src/libbpf/index.ts';
           export * from './src/debug/index.ts';
-        `,
-        resolveDir: fileURLToPath(new URL('../..', import.meta.url)),
-        loader: 'ts',
-      },
-      bundle: true,
-      format: 'iife',
-      globalName: 'tsbpf',
-      platform: 'browser',
-      target: 'es2022',
-      write: false,
-      logLevel: 'silent',
-    });
-    const browser = await chromium.launch({
-      executablePath: CHROMIUM!,
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
-    });
+        `);
+    const browser = await launch();
     try {
       const page = await browser.newPage();
-      await page.addScriptTag({ content: outputFiles[0]!.text });
+      await page.addScriptTag({ content: script });
       const seen = await page.evaluate(
         (bytes) => {
           // biome-ignore lint/suspicious/noExplicitAny: the bundle's global has no types here.
